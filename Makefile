@@ -1,0 +1,52 @@
+# linemon: `make` alone prints this help.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+.PHONY: help install run test check bench lock clean
+
+help:  ## print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/run  ## set up .venv with the linemon command in it
+
+run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C ends all
+	@$(BIN)/linemon up
+
+test: .venv/dev .venv/tools  ## set everything up and run all tests
+	$(BIN)/python -m pytest
+
+check: .venv/dev  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev  ## measure this machine; prints a table
+	$(BIN)/python -m bench
+
+lock: .venv/dev  ## choose versions anew within the ranges of pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(COMPILE) --extra dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean:  ## remove all that make made
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp file per set-up step: it is done again only when what it depends on has changed.
+.venv/run: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "linemon needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/dev: .venv/run requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+# The tests open the page in a real browser and speak to the ports with a real netcat.
+.venv/tools: tests/tools.sh | .venv/dev
+	sh tests/tools.sh
+	touch $@

@@ -1,0 +1,167 @@
+"""The `linemon` command: what it takes, and how it says that something is wrong.
+
+Exit codes: 0 did it, 1 could not, 2 asked wrongly. What is wrong is one line on stderr; `--debug` shows where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from linemon.config import Config, load
+from linemon.errors import AskedWrongly, ConfigError, LineError, LinemonError
+from linemon.outputs.export import FORMATS
+from linemon.store import Store
+
+EXAMPLES = {
+    "up": ("all of it: collector, dashboard, an agent for this machine", "linemon up"),
+    "collect": ("the collector alone: the line port and the taps", "linemon collect --config linemon.toml"),
+    "dashboard": ("the page alone", "linemon dashboard"),
+    "agent": ("the agent: sends this machine's metrics", "linemon agent --to 10.0.0.1:4000"),
+    "sources": ("a table of all sources", "linemon sources --errors"),
+    "tail": ("rows as they come", "linemon tail web1 --columns cpu.busy_pct,load.1m"),
+    "send": (
+        "send one row by hand, or the lines of standard input",
+        "linemon send room1.temperature value=20.3",
+    ),
+    "export": ("rows out, oldest first", "linemon export web1 --since 10m --format csv -o web1.csv"),
+    "check": ("say whether linemon.toml is right, and what it means", "linemon check --config linemon.toml"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="linemon",
+        description="Takes lines of numbers over TCP and shows them moving in a browser a second later.",
+        epilog="example: linemon up",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    by_name: dict[str, argparse.ArgumentParser] = {}
+    for name, (does, example) in EXAMPLES.items():
+        command = by_name[name] = commands.add_parser(
+            name, help=does, description=does[0].upper() + does[1:] + ".", epilog=f"example: {example}"
+        )
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings (default: linemon.toml here)")
+        command.add_argument("--debug", action="store_true", help="show tracebacks and more of the log")
+
+    by_name["sources"].add_argument("--json", action="store_true", help="for scripts")
+    by_name["sources"].add_argument("--errors", action="store_true", help="the last lines that were rejected")
+    by_name["tail"].add_argument("source", metavar="SOURCE", nargs="?", help="default: this machine's agent")
+    by_name["tail"].add_argument("--raw", action="store_true", help="numbers only, as a tap sends them")
+    by_name["send"].add_argument("source", metavar="SOURCE")
+    by_name["send"].add_argument("values", metavar="NAME=VALUE", nargs="*", help="none: read lines from stdin")
+    export = by_name["export"]
+    export.add_argument("source", metavar="SOURCE")
+    export.add_argument("--since", metavar="WHEN", help="a span such as 10m, 2h, 3d, or a time (UTC); inclusive")
+    export.add_argument("--until", metavar="WHEN", help="likewise; exclusive")
+    export.add_argument("--format", choices=sorted(FORMATS), default="csv")
+    export.add_argument("-o", dest="out", metavar="FILE", help="default: standard output")
+    for name in ("tail", "export"):
+        by_name[name].add_argument("--columns", metavar="a,b", type=names, default=(), help="default: all")
+    return top
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["agent"]:  # has options of its own
+        common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        common.add_argument("--config", type=Path)
+        common.add_argument("--debug", action="store_true")
+        options, rest = common.parse_known_args(arguments[1:])
+        options.command, options.rest = "agent", rest
+    else:
+        options = parser().parse_args(arguments)
+    try:
+        return run(options)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 0 if options.command == "tail" else 130
+    except (LinemonError, OSError) as error:
+        if options.debug:
+            raise
+        print(f"linemon: {error}", file=sys.stderr)
+        return 2 if isinstance(error, (AskedWrongly, ConfigError, LineError)) else 1
+
+
+def run(options: Any) -> int:
+    """Carry out a parsed command. What only one command needs is imported by it: each starts in its own time."""
+    command: str = options.command
+    logging.basicConfig(
+        stream=sys.stderr,
+        format=f"%(asctime)s {command}: %(message)s",
+        datefmt="%H:%M:%S",
+        level=logging.DEBUG if options.debug else logging.INFO,
+    )
+    if command == "agent" and {"-h", "--help"} & set(options.rest):
+        from agent.__main__ import main as run_agent
+
+        return run_agent(options.rest)
+    config = load(options.config)
+    if command == "up":
+        from linemon import commands, supervisor
+
+        commands.warn_ignored(config)
+        common = ["--config", str(config.file)] if config.file else []
+        return supervisor.up(common + ["--debug"] * options.debug)
+    if command == "collect":
+        from linemon import collector
+
+        collector.main(config)
+        return 0
+    if command == "dashboard":
+        from linemon import dashboard
+
+        return dashboard.main(config)
+    if command == "agent":
+        from agent.__main__ import main as run_agent
+
+        return run_agent(agent_arguments(config, options.rest))
+    return short(options, config)
+
+
+def short(options: Any, config: Config) -> int:
+    """The commands that look or say something and end."""
+    from linemon import commands
+
+    store = Store(config.store.folder)
+    if options.command == "sources":
+        return commands.sources(store, as_json=options.json, errors=options.errors)
+    if options.command == "tail":
+        return commands.tail(config, store, options.source, options.columns, raw=options.raw)
+    if options.command == "send":
+        return commands.send(config, store, options.source, options.values)
+    if options.command == "export":
+        return commands.export(
+            store,
+            options.source,
+            since=options.since,
+            until=options.until,
+            kind=options.format,
+            columns=options.columns,
+            out=options.out,
+        )
+    return commands.check(config)
+
+
+def agent_arguments(config: Config, given: list[str]) -> list[str]:
+    """The agent's own options after those of [agent] in linemon.toml: what is given on the command line counts."""
+    arguments = ["--name", config.agent.source, "--interval", str(config.agent.interval)]
+    says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)
+    if not says_where and not os.environ.get("LINEMON_TO"):
+        arguments += ["--to", str(config.agent.to)]
+    if config.tcp.token:  # through the environment: a command line can be read by every user
+        os.environ.setdefault("LINEMON_TOKEN", config.tcp.token)
+    return arguments + given

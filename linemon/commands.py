@@ -1,0 +1,246 @@
+"""What the short commands do: sources, tail, send, export, check. Each returns the exit code."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linemon import wire
+from linemon.config import Address, Config
+from linemon.errors import AskedWrongly, LinemonError
+from linemon.outputs.export import FORMATS, iso
+from linemon.outputs.tap import raw_lines
+from linemon.store import Rows, Source, Store
+from linemon.when import when
+
+POLL_S = 0.1
+RATE_ROWS = 100  # rows that the rate is told from
+RATE_SPAN_NS = 60 * 10**9
+
+
+def sources(store: Store, *, as_json: bool, errors: bool) -> int:
+    """A table of all sources, or with `errors` of the last bad lines."""
+    status = store.status()
+    if not status and not store.sources():
+        raise LinemonError(f"no store at {store.path}: is the collector running? `linemon up` starts one")
+    if errors:
+        listed = [bad | {"time": iso_ns(bad["time"])} for bad in status.get("bad_lines", ())]
+    else:
+        now = time.time_ns()
+        listed = [describe(store[name], now) for name in store.sources()]
+    if as_json:
+        print(json.dumps(listed, ensure_ascii=False, indent=1))
+    elif errors:
+        names = ("time", "peer", "source", "number", "error", "line")
+        table(
+            ("time", "peer", "source", "line", "error", "text"),
+            ([bad[name] for name in names] for bad in listed),
+        )
+    else:
+        table(
+            ("source", "columns", "rows", "rate", "age", "rejected"),
+            (
+                (
+                    each["source"],
+                    len(each["columns"]),
+                    each["rows"],
+                    "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
+                    "-" if each["age_s"] is None else span(each["age_s"]),
+                    each["rejected"],
+                )
+                for each in listed
+            ),
+        )
+    return 0
+
+
+def describe(source: Source, now: int) -> dict[str, Any]:
+    """One source as `linemon sources --json` shows it; `now` in ns."""
+    newest = source.last(RATE_ROWS).time.view(np.int64)
+    recent = newest[newest > now - RATE_SPAN_NS]
+    elapsed = int(recent[-1] - recent[0]) if len(recent) > 1 else 0
+    return {
+        "source": source.name,
+        "columns": source.columns,
+        "units": source.units,
+        "rows": source.rows,
+        "newest": iso_ns(int(newest[-1])) if len(newest) else None,
+        "rejected": source.rejected,
+        "rate_per_s": (len(recent) - 1) / elapsed * 1e9 if elapsed else None,
+        "age_s": max(0.0, (now - int(newest[-1])) / 1e9) if len(newest) else None,
+    }
+
+
+def tail(config: Config, store: Store, name: str | None, columns: tuple[str, ...], *, raw: bool) -> int:
+    """The newest row, then every row as it comes, until interrupted."""
+    source = store[name or config.agent.source]
+    if raw:
+        columns = columns or (() if name is None else source.columns)
+    else:
+        columns = columns or source.columns
+        missing = [column for column in columns if column not in source.columns]
+        if missing:
+            raise AskedWrongly(f"{source.name!r} has no column {missing[0]!r}; it has: {', '.join(source.columns)}")
+        print("time", *columns)
+    rows = source.last(1)
+    while True:
+        if rows.missed:
+            print(f"{rows.missed} rows came too fast to be shown", file=sys.stderr)
+        lines = [line.decode() for line in raw_lines(rows, columns)]
+        if not raw:
+            lines = [f"{at} {line}" for at, line in zip(iso(rows.time), lines, strict=True)]
+        sys.stdout.writelines(lines)
+        sys.stdout.flush()
+        while not len(rows := source.since(rows.cursor)):
+            time.sleep(POLL_S)
+
+
+def send(config: Config, store: Store, source: str, assignments: list[str]) -> int:
+    """Send one row of NAME=VALUE, or the lines of standard input, and say what became of them.
+
+    Columns of a known source that are not named are sent as missing.
+    """
+    wire.source_name(source)
+    lines: Iterable[bytes] = sys.stdin.buffer
+    head = [f"#source {source}"]
+    if assignments:
+        row = dict.fromkeys(store[source].columns if source in store else (), "nan")
+        for assignment in assignments:
+            name, _, value = assignment.rpartition("=")
+            if not name or set(name) & set(": \t"):
+                raise AskedWrongly(f"{assignment!r}: expected NAME=VALUE, such as value=20.3")
+            wire.number(value.encode())
+            row[name] = value
+        wire.columns(list(row))
+        head.append("#columns " + " ".join(row))
+        lines = [" ".join(row.values()).encode() + b"\n"]
+    if config.tcp.token:
+        head.insert(0, f"#token {config.tcp.token}")
+    # The collector knows its port where the settings leave the choice to the system.
+    address = Address.parse(store.status().get("tcp", str(config.tcp.listen)))
+    try:
+        sock = socket.create_connection((loopback(address.host), address.port), timeout=10)
+    except OSError as error:
+        raise LinemonError(f"no collector at {address}: {error.strerror}; `linemon up` starts one") from error
+    with sock:
+        sock.sendall("\n".join(["#errors on", *head, ""]).encode())
+        for line in lines:
+            sock.sendall(line if line.endswith(b"\n") else line + b"\n")
+        sock.sendall(b"#stats\n")
+        sock.shutdown(socket.SHUT_WR)
+        answers = sock.makefile("rb").read().decode(errors="replace").splitlines()
+    for answer in answers:
+        if answer.startswith("#error "):
+            _, number, reason = answer.split(" ", 2)
+            at = "" if assignments else f"line {int(number) - len(head) - 1}: "
+            print(f"linemon: {at}{reason}", file=sys.stderr)
+    counts = dict(pair.split("=") for pair in answers[-1].split()[1:]) if answers else {}
+    if not counts:
+        raise LinemonError("the collector closed the connection before it said what it stored")
+    return 0 if counts["received"] == counts["stored"] else 1
+
+
+def loopback(host: str) -> str:
+    """Where this machine reaches a port that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  nothing listens here
+
+
+def export(
+    store: Store,
+    name: str,
+    *,
+    since: str | None,
+    until: str | None,
+    kind: str,
+    columns: tuple[str, ...],
+    out: str | None,
+) -> int:
+    """The rows of a source from `since` up to, not including, `until`."""
+    now = time.time_ns()
+    try:
+        start, end = (np.datetime64(when(text, now), "ns") if text else None for text in (since, until))
+    except ValueError as error:
+        raise AskedWrongly(str(error)) from None
+    rows = store[name].between(start, end)
+    if columns:
+        rows = select(rows, columns)
+    if out is None:
+        FORMATS[kind](rows, sys.stdout.buffer)
+        return 0
+    # Under its name only when it is whole: a half-written export looks like data.
+    draft = Path(out + ".part")
+    try:
+        with draft.open("wb") as file:
+            FORMATS[kind](rows, file)
+        draft.rename(out)
+    except OSError as error:
+        raise LinemonError(f"cannot write {out}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return 0
+
+
+def select(rows: Rows, columns: tuple[str, ...]) -> Rows:
+    """Only these columns, in this order."""
+    missing = [column for column in columns if column not in rows.columns]
+    if missing:
+        raise AskedWrongly(f"{rows.source!r} has no column {missing[0]!r}; it has: {', '.join(rows.columns)}")
+    at = [rows.columns.index(column) for column in columns]
+    return Rows(rows.source, columns, tuple(rows.units[i] for i in at), rows.time, rows.values[:, at], rows.cursor)
+
+
+def check(config: Config) -> int:
+    """Say what the settings mean; they are right, or they could not have been loaded."""
+    print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: right")
+    store, tcp = config.store, config.tcp
+    print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
+    asks = "asks for a token" if tcp.token else "asks for no token"
+    print(f"lines in:  {tcp.listen}, {asks}, {reach(tcp.listen)}")
+    for tap in config.tap:
+        columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
+        print(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
+    print(f"dashboard: http://{config.dashboard.listen}/, {reach(config.dashboard.listen)}")
+    agent = config.agent
+    print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
+    for section, port in config.ports():
+        if port.allow_open and not port.listen.is_loopback:
+            print(f"warning: {section} listens on {port.listen} and asks nobody who they are", file=sys.stderr)
+    warn_ignored(config)
+    return 0
+
+
+def warn_ignored(config: Config) -> None:
+    """Name the settings that this version does not act on."""
+    if config.ignored:
+        print(f"linemon: this version does not act on {', '.join(config.ignored)}", file=sys.stderr)
+
+
+def reach(address: Address) -> str:
+    return "this machine only" if address.is_loopback else "open to other machines"
+
+
+def iso_ns(ns: int) -> str:
+    return iso(np.array([ns], dtype="datetime64[ns]"))[0]
+
+
+def span(seconds: float) -> str:
+    """A duration in its largest fitting unit."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def table(header: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> None:
+    """Columns of text as wide as they need to be."""
+    cells = [header, *([("-" if cell is None else str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

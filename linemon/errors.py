@@ -1,0 +1,60 @@
+"""What can go wrong, as one small tree.
+
+LinemonError
+├── AskedWrongly     a command asks for something that cannot be
+├── ConfigError      linemon.toml is wrong (also a ValueError)
+├── LineError        one line of a sender is wrong; carries the reason it is counted under (also a ValueError)
+└── StoreError       the store cannot be used
+    └── UnknownSource    no source of that name (also a KeyError)
+"""
+
+from __future__ import annotations
+
+
+class LinemonError(Exception):
+    """The root of all errors that linemon raises on purpose."""
+
+
+class AskedWrongly(LinemonError):
+    """A command asks for something that cannot be, such as a time that is none."""
+
+
+class ConfigError(LinemonError, ValueError):
+    """A setting is unknown or wrong; the text names the key, the value and what was expected."""
+
+
+class LineError(LinemonError, ValueError):
+    """One line cannot be taken.
+
+    ``reason`` is the short word that it is counted under, one of `REASONS`; the text is for a person.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class StoreError(LinemonError):
+    """The store cannot be opened or holds something that linemon did not write."""
+
+
+class UnknownSource(StoreError, KeyError):
+    """The store has no source of that name."""
+
+    __str__ = Exception.__str__  # KeyError would show the repr of the text
+
+
+# Every reason a line may be rejected for, and what it means to the sender.
+REASONS = {
+    "number": "a token is not a number of the line language",
+    "time": "a token is not a time, or lies before 1970 or beyond int64 nanoseconds",
+    "tokens": "more or fewer tokens than the kind of line or its columns ask for",
+    "columns": "the columns do not fit the source",
+    "name": "not a valid source or column name",
+    "text": "not UTF-8",
+    "length": "longer than max_line",
+    "token": "this port asks for a #token first",
+    "max_sources": "one source more than max_sources",
+    "store_full": "no room left in the store's folder",
+    "protocol": "the peer speaks HTTP or TLS, not lines",
+}

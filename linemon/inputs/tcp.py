@@ -1,0 +1,214 @@
+"""Lines in over TCP.
+
+All connections share one receive buffer and one selector of their own, which is itself one file of the event loop. A
+round reads every connection that has something once, then has everything parsed and appended together. While reads
+are small, rounds come in ticks: a hundred slow senders then cost one wake-up, not a hundred. While they are large,
+rounds follow at once. No queue: what is not read yet waits in the kernel, and TCP slows the sender down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import selectors
+import socket
+import time
+from collections.abc import Callable
+
+from linemon.config import TcpConfig
+from linemon.errors import LineError
+from linemon.intake import LOG_EVERY_NS, Intake
+from linemon.session import Session
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 18
+SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
+TICK_S = 0.02
+
+
+class Connection:
+    """One peer: its socket, what it said, and when it last said something (monotonic seconds)."""
+
+    __slots__ = ("heard", "session", "sock")
+
+    def __init__(self, sock: socket.socket, session: Session, heard: float) -> None:
+        self.sock = sock
+        self.session = session
+        self.heard = heard
+
+
+class TcpInput:
+    """The line port."""
+
+    def __init__(self, config: TcpConfig, intake: Intake, after_round: Callable[[], None]) -> None:
+        """Listen; `after_round` is called whenever rows may have been stored."""
+        self._config = config
+        self._intake = intake
+        self._after_round = after_round
+        self._selector = selectors.DefaultSelector()
+        self._connections: set[Connection] = set()
+        self._buffer = bytearray(READ_BYTES)
+        self._refused = 0  # connections beyond max_connections
+        self._refused_logged = -LOG_EVERY_NS
+        self._listener = listen(config.listen.host, config.listen.port)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+
+    @property
+    def port(self) -> int:
+        """The port that was bound, where the setting says 0."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    @property
+    def refused(self) -> int:
+        """Connections that were closed because there were max_connections already."""
+        return self._refused
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        swept = time.monotonic()
+        idle_check_s = min(10.0, self._config.idle_timeout / 4)
+        while True:
+            ready.clear()
+            loop.add_reader(self._selector, ready.set)
+            try:
+                await asyncio.wait_for(ready.wait(), idle_check_s)
+            except TimeoutError:
+                pass
+            finally:
+                loop.remove_reader(self._selector)
+            largest = self._round()
+            if time.monotonic() - swept > idle_check_s:
+                swept = time.monotonic()
+                self._close_idle(swept)
+            await asyncio.sleep(TICK_S if largest < SMALL_READ else 0)
+
+    def close(self) -> None:
+        """Take what has arrived, then close all connections and the port."""
+        self._round()
+        for connection in list(self._connections):
+            self._close(connection)
+        self._selector.close()
+        self._listener.close()
+
+    def _round(self) -> int:
+        """Read what there is, once per connection, and store it; returns the largest read in bytes."""
+        largest = 0
+        now = time.time_ns()
+        heard = time.monotonic()
+        answering = []
+        for key, _ in self._selector.select(0):
+            connection: Connection | None = key.data
+            if connection is None:
+                self._accept(heard)
+                continue
+            largest = max(largest, self._read(connection, now, heard))
+            if connection.session.wants_errors or connection.session.replies:
+                answering.append(connection)
+        self._intake.flush(now)
+        self._after_round()
+        for connection in answering:
+            self._reply(connection)
+        return largest
+
+    def _accept(self, heard: float) -> None:
+        while True:
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._refuse("no file descriptors left")
+                return
+            if len(self._connections) >= self._config.max_connections:
+                sock.close()
+                self._refuse(f"max_connections = {self._config.max_connections}")
+                continue
+            sock.setblocking(False)
+            peer = str(address[0]).removeprefix("::ffff:")
+            session = Session(peer, self._config.max_line, self._config.token)
+            connection = Connection(sock, session, heard)
+            self._connections.add(connection)
+            self._selector.register(sock, selectors.EVENT_READ, connection)
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        if time.monotonic_ns() - self._refused_logged >= LOG_EVERY_NS:
+            self._refused_logged = time.monotonic_ns()
+            log.warning("%d connection(s) refused so far: %s", self._refused, why)
+
+    def _read(self, connection: Connection, now: int, heard: float) -> int:
+        """Read once; returns how many bytes came."""
+        try:
+            count = connection.sock.recv_into(self._buffer)
+        except BlockingIOError:
+            return 0
+        except OSError:  # reset: an unfinished line does not count
+            self._close(connection)
+            return 0
+        connection.heard = heard
+        try:
+            if count:
+                self._intake.take(connection.session, bytes(memoryview(self._buffer)[:count]), now)
+                return count
+            self._intake.end(connection.session, now)
+        except LineError:  # not lines at all
+            pass
+        self._intake.flush(now)
+        self._reply(connection)
+        self._close(connection)
+        return count
+
+    def _reply(self, connection: Connection) -> None:
+        """Send what the peer asked for; what it does not read is bounded."""
+        session = connection.session
+        if session.replies and connection in self._connections:
+            try:
+                sent = connection.sock.send(session.replies)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._close(connection)
+                return
+            del session.replies[:sent]
+
+    def _close_idle(self, now: float) -> None:
+        for connection in list(self._connections):
+            if now - connection.heard > self._config.idle_timeout:
+                self._close(connection)
+            else:
+                self._reply(connection)
+
+    def _close(self, connection: Connection) -> None:
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._selector.unregister(connection.sock)
+            connection.sock.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening, non-blocking socket; OSError names the address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(1024)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,324 @@
+"""Lines of all connections, parsed and appended in as few calls as there are shapes of rows.
+
+A block of complete lines waits until `flush`; then the blocks of all connections that send rows of one shape are
+joined, parsed with one call and appended with one. Only a block that does not parse so is looked at line by line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from linemon import wire
+from linemon.errors import LineError
+from linemon.ring import REJECTED, Arena
+from linemon.session import Session
+from linemon.wire import Ints
+from linemon.writer import Ring, StoreWriter
+
+log = logging.getLogger(__name__)
+
+BAD_LINES = 100  # the last ones are kept for whoever asks why
+LOG_EVERY_NS = 60 * 10**9  # a reason for rejection is logged at most so often
+METRIC = ("value",)
+
+# What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
+# the time stands. METRICS stands for all metric lines, NO_SHAPE for lines to be looked at one by one.
+Shape = tuple[Arena | None, int, int | None]
+METRICS: Shape = (None, 1, None)
+NO_SHAPE: Shape = (None, 0, None)
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that was not taken: when (ns since the epoch), from whom, where in the connection, and why."""
+
+    time: int
+    peer: str
+    source: str  # empty where the connection had none yet
+    number: int
+    reason: str
+    error: str
+    line: str
+
+
+class Intake:
+    """Takes bytes of sessions, puts their rows into the store, and accounts for every line.
+
+    received = stored + duplicate + the sum of `rejected` + the sum of `dropped`, in data lines, after every call.
+    """
+
+    def __init__(self, store: StoreWriter) -> None:
+        self.store = store
+        self.received = self.stored = self.duplicate = 0
+        self.rejected: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.bad_lines: deque[BadLine] = deque(maxlen=BAD_LINES)
+        self._logged: dict[str, tuple[int, int]] = {}  # reason: when last (ns), and how many it had then
+        self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
+        self._waits: dict[Session, Shape] = {}
+        self._rows: dict[Arena, list[tuple[Session, int, int, list[float]]]] = {}  # taken one by one, not stored yet
+        self._metrics: dict[bytes, Ring] = {}  # sources whose one column is `value`, as of so many moves
+        self._metrics_moves = 0
+
+    def take(self, session: Session, data: bytes, now: int) -> None:
+        """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end."""
+        try:
+            parts = session.feed(data)
+        except LineError as error:
+            session.lines += 1
+            self._reject(session, error, data.partition(b"\n")[0], now)
+            raise
+        for part in parts:
+            if isinstance(part, LineError):
+                self._flush_if_waiting(session, NO_SHAPE, now)
+                session.lines += 1
+                self._reject(session, part, b"", now)
+            else:
+                self._take_block(session, part, now)
+
+    def end(self, session: Session, now: int) -> None:
+        """The peer closed cleanly: a last line without its newline counts."""
+        if last := session.end():
+            self._take_block(session, last, now)
+
+    def flush(self, now: int) -> None:
+        """Parse and append all that waits; rows without a time of their own get `now` (ns since the epoch)."""
+        waiting, self._waiting, self._waits = self._waiting, {}, {}
+        for shape, blocks in waiting.items():
+            if not (self._metric_blocks(blocks, now) if shape == METRICS else self._row_blocks(shape, blocks, now)):
+                for session, block in blocks:
+                    self._take_lines(session, block, now)
+
+    # -- which way a block goes
+
+    def _take_block(self, session: Session, block: bytes, now: int) -> None:
+        first = block[:1]
+        shape = NO_SHAPE
+        if session.authorized and not session.refused:
+            if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
+                shape = (session.ring.arena, session.width, session.time_at)
+            elif first.isalpha():
+                shape = METRICS
+        self._flush_if_waiting(session, shape, now)
+        if shape == NO_SHAPE:
+            self._take_lines(session, block, now)
+        else:
+            self._waiting.setdefault(shape, []).append((session, block))
+            self._waits[session] = shape
+
+    def _flush_if_waiting(self, session: Session, shape: Shape, now: int) -> None:
+        """Keep the order of a connection's lines: what waits goes first, unless it goes the same way."""
+        if self._waits.get(session, shape) != shape:
+            self.flush(now)
+
+    # -- many lines at once
+
+    def _row_blocks(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> bool:
+        """Store blocks that hold rows of this shape and nothing else; False, and nothing done, if they do not."""
+        arena, width, time_at = shape
+        assert arena is not None
+        if any(session.ring is None or session.ring.arena is not arena for session, _ in blocks):
+            return False  # a source got more columns while the blocks waited
+        joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
+        tokens = width + (time_at is not None)
+        values = wire.rows(joined, tokens)
+        if values is None:
+            return False
+        times: Ints = np.full(len(values), now)
+        if time_at is not None:
+            epoch = wire.epoch_times(values[:, time_at], now)
+            if epoch is None:
+                epoch = wire.times(joined.split()[time_at::tokens], now)
+            if epoch is None:
+                return False
+            times, values = epoch, np.delete(values, time_at, axis=1)
+        cells = np.full((len(values), 1 + arena.width), np.nan)
+        cells[:, 1 : 1 + width] = values
+        cells.view(np.int64)[:, 0] = times
+        counts = [block.count(b"\n") for _, block in blocks]
+        slots = [session.slot for session, _ in blocks]
+        if len(blocks) == 1:
+            arena.append_to(slots[0], cells.view(np.int64))
+        else:
+            arena.append(np.repeat(slots, counts), cells.view(np.int64))
+        for (session, _), count in zip(blocks, counts, strict=True):
+            session.lines += count
+            self._count_stored(session, count)
+        return True
+
+    def _metric_blocks(self, blocks: list[tuple[Session, bytes]], now: int) -> bool:
+        """Store blocks of metric lines of one length; False, and nothing done, if there is anything else."""
+        joined = b"".join([block for _, block in blocks]).replace(b"\r\n", b"\n")
+        lines = joined.count(b"\n")
+        tokens = joined.split()
+        per_line = len(tokens) // lines
+        raw = np.frombuffer(joined, np.uint8)
+        blanks = np.flatnonzero(raw <= 32)
+        if (
+            per_line not in (2, 3)
+            or len(tokens) != lines * per_line
+            or len(blanks) != len(tokens)
+            or not (raw[blanks[per_line - 1 :: per_line]] == 10).all()
+            or joined.count(b" ") + joined.count(b"\t") + lines != len(blanks)
+        ):
+            return False
+        values = wire.numbers(b",".join(tokens[1::per_line]))
+        times = wire.times(tokens[2::per_line], now) if per_line == 3 else np.full(lines, now)
+        if values is None or len(values) != lines or times is None:
+            return False
+        names = tokens[::per_line]
+        if self._metrics_moves != self.store.moves:
+            self._metrics_moves = self.store.moves
+            self._metrics = {name: ring for name, ring in self._metrics.items() if ring.width == 1}
+        try:
+            rings = list(map(self._metrics.__getitem__, names))
+        except KeyError:
+            if not self._meet([name for name in dict.fromkeys(names) if name not in self._metrics]):
+                return False
+            rings = list(map(self._metrics.__getitem__, names))
+        slots = np.array([ring.entry.slot for ring in rings])
+        arena = rings[0].arena
+        cells = np.empty((lines, 2), np.int64)
+        cells[:, 0] = times
+        cells[:, 1] = values.view(np.int64)
+        arena.append(slots, cells)
+        for session, block in blocks:
+            count = block.count(b"\n")
+            session.lines += count
+            self._count_stored(session, count)
+        return True
+
+    def _meet(self, names: list[bytes]) -> bool:
+        """Give new metric names their rings; False if one of them cannot have one."""
+        try:
+            for name in names:
+                self._metric_ring(name)
+        except LineError:
+            return False
+        return True
+
+    def _metric_ring(self, token: bytes) -> Ring:
+        ring = self._metrics.get(token)
+        if ring is None:
+            if not wire.is_metric_name(token):
+                raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
+            ring = self.store.bind(wire.source_name(wire.text(token)), METRIC, ("",))
+            if ring.width == 1:
+                self._metrics[token] = ring
+        if ring.width > 1:
+            raise LineError("columns", f"source {ring.entry.source!r} has {ring.width} columns, a metric has one")
+        return ring
+
+    # -- one line at a time
+
+    def _take_lines(self, session: Session, block: bytes, now: int) -> None:
+        for raw in block.split(b"\n")[:-1]:
+            session.lines += 1
+            line = raw.removesuffix(b"\r").strip(b" \t")
+            try:
+                if line.startswith(b"#"):
+                    self._store_rows()  # what the directive says holds from the next row on
+                    session.said(line)
+                elif line:
+                    self._take_line(session, line, now)
+            except LineError as error:
+                if line.startswith(b"#"):
+                    self._answer(session, error)
+                else:
+                    self._reject(session, error, line, now)
+        self._store_rows()
+
+    def _take_line(self, session: Session, line: bytes, now: int) -> None:
+        """Take one row or metric line; LineError if it cannot be taken."""
+        if not session.authorized:
+            raise LineError("token", "this port asks for a #token first")
+        wire.text(line)
+        tokens = wire.tokens(line)
+        if wire.is_metric_name(tokens[0]):
+            if len(tokens) not in (2, 3):
+                raise LineError("tokens", f"a metric is NAME VALUE [TIME], not {len(tokens)} tokens")
+            values = [wire.number(tokens[1])]
+            time = wire.time_ns(tokens[2]) if len(tokens) == 3 else None
+            ring = self._metric_ring(tokens[0])
+        else:
+            time, values, ring = self._row(session, tokens)
+        padding = [float("nan")] * (ring.width - len(values))
+        row = session, ring.entry.slot, now if time is None else time, values + padding
+        self._rows.setdefault(ring.arena, []).append(row)
+
+    def _row(self, session: Session, tokens: list[bytes]) -> tuple[int | None, list[float], Ring]:
+        for refused in session.refused.values():
+            raise LineError(refused.reason, f"rows wait for a right directive: {refused}")
+        session.columns_used = True
+        time = None
+        time_at = session.time_at
+        expected = session.tokens
+        if expected and len(tokens) != expected:
+            raise LineError("tokens", f"expected {expected} tokens, the line has {len(tokens)}")
+        if time_at is not None:
+            time = wire.time_ns(tokens.pop(time_at))
+        values = [wire.number(token) for token in tokens]
+        if session.ring is None:
+            self._store_rows()  # a source that gets more columns moves
+            session.bind(self.store, len(values))
+        if not session.fits():
+            session.bind(self.store, len(values))  # says what does not fit
+        assert session.ring is not None
+        return time, values, session.ring
+
+    def _store_rows(self) -> None:
+        """Append what was taken one by one."""
+        rows, self._rows = self._rows, {}
+        for arena, taken in rows.items():
+            sessions, slots, times, values = zip(*taken, strict=True)
+            cells = np.empty((len(taken), 1 + arena.width))
+            cells[:, 1:] = values
+            cells.view(np.int64)[:, 0] = times
+            arena.append(np.array(slots), cells.view(np.int64))
+            for session in sessions:
+                self._count_stored(session, 1)
+
+    # -- accounts
+
+    def _count_stored(self, session: Session, count: int) -> None:
+        session.received += count
+        session.stored += count
+        self.received += count
+        self.stored += count
+
+    def _reject(self, session: Session, error: LineError, line: bytes, now: int) -> None:
+        session.received += 1
+        session.rejected += 1
+        self.received += 1
+        self.rejected[error.reason] += 1
+        first = wire.tokens(line)[:1]
+        if first and wire.is_metric_name(first[0]):
+            source = first[0].decode(errors="replace")
+        else:
+            source = session.ring.entry.source if session.ring else session.source or ""
+        if ring := self.store.rings.get(source):
+            ring.arena.cells[ring.entry.slot, REJECTED] += 1
+        shown = line[:200].decode(errors="replace")
+        bad = BadLine(now, session.peer, source, session.lines, error.reason, str(error), shown)
+        self.bad_lines.append(bad)
+        self._log(bad, now)
+        self._answer(session, error)
+
+    def _log(self, bad: BadLine, now: int) -> None:
+        count = self.rejected[bad.reason]
+        when, had = self._logged.get(bad.reason, (0, 0))
+        if now - when >= LOG_EVERY_NS:
+            self._logged[bad.reason] = now, count
+            log.warning(
+                "rejected %d line(s) for %r, the last from %s, line %d: %s",
+                count - had, bad.reason, bad.peer, bad.number, bad.error,
+            )  # fmt: skip
+
+    @staticmethod
+    def _answer(session: Session, error: LineError) -> None:
+        if session.wants_errors:
+            session.reply(f"#error {session.lines} {error}")

@@ -1,0 +1,188 @@
+"""What one connection has said so far: its source, its columns, the line that is still arriving. No I/O."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Final
+
+from linemon import wire
+from linemon.errors import LineError
+from linemon.writer import Ring, StoreWriter
+
+HTTP: Final = re.compile(rb"[A-Z]{3,10} \S+ HTTP/\d")
+DIRECTIVE: Final = re.compile(rb"(#[^ \t]*)[ \t]*(.*)", re.DOTALL)
+MAX_REPLIES: Final = 1 << 16  # bytes
+TLS_HELLO: Final = b"\x16\x03"  # handshake record, any version (RFC 8446, 5.1)
+
+
+class ForeignProtocol(LineError):
+    """The peer speaks HTTP or TLS: one rejected line, and the connection ends."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("protocol", f"this port takes lines, the peer speaks {name}")
+
+
+class Session:
+    """The state of one connection; `peer` is its address without the port.
+
+    `feed` cuts bytes into complete lines, the same ones however the bytes arrive. `said` carries out a directive.
+    The counters obey received = stored + rejected + duplicate + dropped, in data lines.
+    """
+
+    def __init__(self, peer: str, max_line: int, token: str = "") -> None:
+        self.peer = peer
+        self.max_line = max_line
+        self._token = token.encode()
+        self.authorized = not token
+        self.lines = 0  # of any kind: what #error counts
+        self.wants_errors = False
+        self.replies = bytearray()  # to be sent to the peer
+        self.received = self.stored = self.rejected = self.duplicate = self.dropped = 0
+
+        self.source: str | None = None
+        self.columns: tuple[str, ...] | None = None
+        self.units: tuple[str, ...] = ()
+        self.width = 0  # numbers a row, without the time; 0 while nothing has said it
+        self.time_at: int | None = None  # where the time stands in a row
+        self.refused: dict[bytes, LineError] = {}  # the last #source and #columns, if they were wrong
+        self.columns_used = False  # a row came since they were said
+        self.ring: Ring | None = None  # where rows go, once a row has shown it
+
+        self._tail = bytearray()  # the start of a line that is still arriving
+        self._skipping = False  # inside an over-long line, until its newline
+
+    # -- bytes to lines
+
+    def feed(self, data: bytes) -> list[bytes | LineError]:
+        """Blocks of complete lines, each ending with a newline; a LineError stands for an over-long line.
+
+        ForeignProtocol where the first line shows that the peer speaks HTTP or TLS.
+        """
+        start = 0
+        if self._skipping:
+            start = data.find(b"\n") + 1
+            if not start:
+                return []
+            self._skipping = False
+        cut = data.rfind(b"\n", start) + 1
+        if not cut:
+            self._tail += data[start:]
+            parts: list[bytes | LineError] = []
+        else:
+            block = bytes(self._tail) + data[start:cut] if self._tail else data[start:cut]
+            self._tail = bytearray(data[cut:])
+            self._recognize(block)
+            parts = self._without_long_lines(block)
+        self._recognize(self._tail)
+        # One more byte may be the \r that does not count.
+        if len(self._tail) > self.max_line + self._tail.endswith(b"\r"):
+            self._tail.clear()
+            self._skipping = True
+            parts.append(self._too_long())
+        return parts
+
+    def end(self) -> bytes:
+        """The last line, if the stream ended cleanly without its newline; it counts like the others."""
+        last, self._tail = bytes(self._tail), bytearray()
+        return last + b"\n" if last else b""
+
+    def _recognize(self, first: bytes | bytearray) -> None:
+        if self.lines == 0:
+            if first.startswith(TLS_HELLO):
+                raise ForeignProtocol("TLS")
+            if HTTP.match(first):
+                raise ForeignProtocol("HTTP")
+
+    def _without_long_lines(self, block: bytes) -> list[bytes | LineError]:
+        parts: list[bytes | LineError] = []
+        good = at = 0  # block[good:at] holds lines that are short enough
+        while len(block) - at > self.max_line:
+            window = at + self.max_line + 2  # the longest line there may be, with its \r\n
+            newline = block.rfind(b"\n", at, window)
+            if newline == window - 1 and block[newline - 1] != 13 and block.rfind(b"\n", at, newline) < 0:
+                newline = -1
+            if newline >= 0:
+                at = newline + 1
+                continue
+            if at > good:
+                parts.append(block[good:at])
+            parts.append(self._too_long())
+            good = at = block.index(b"\n", at) + 1
+        if len(block) > good:
+            parts.append(block[good:])
+        return parts
+
+    def _too_long(self) -> LineError:
+        return LineError("length", f"the line is longer than max_line = {self.max_line} bytes")
+
+    def reply(self, line: str) -> None:
+        """Answer the peer; one that does not read its answers does not get more of them."""
+        if len(self.replies) < MAX_REPLIES:
+            self.replies += line.encode() + b"\n"
+
+    # -- where rows go
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens a row has; 0 while nothing has said it."""
+        return self.width + (self.time_at is not None) if self.width else 0
+
+    @property
+    def slot(self) -> int:
+        assert self.ring is not None
+        return self.ring.entry.slot
+
+    def fits(self) -> bool:
+        """Whether rows may go to the ring as it is now: unnamed ones need its very width."""
+        return self.columns is not None or (self.ring is not None and self.ring.width == self.width)
+
+    def bind(self, store: StoreWriter, width: int) -> None:
+        """Find the ring for rows of `width` numbers; LineError if they do not fit the source."""
+        name = self.source if self.source is not None else f"{self.peer}/{width}"
+        if self.columns is None:
+            self.ring = store.bind(name, tuple(f"c{i + 1}" for i in range(width)), None)
+        else:
+            self.ring = store.bind(name, self.columns, self.units)
+        self.width = width
+
+    # -- directives
+
+    def said(self, line: bytes) -> None:
+        """Carry out a line that starts with `#`; an unknown one is a comment. LineError if it is refused."""
+        match = DIRECTIVE.match(line)
+        assert match
+        word, rest = match.groups()
+        if word in (b"#source", b"#columns"):
+            self.ring = None
+            self.refused.pop(word, None)
+            try:
+                (self._set_source if word == b"#source" else self._set_columns)(rest)
+            except LineError as error:
+                self.refused[word] = error
+                raise
+        elif word == b"#token":
+            self.authorized = self.authorized or hmac.compare_digest(rest, self._token)
+            if not self.authorized:
+                raise LineError("token", "the #token is wrong")
+        elif word == b"#errors" and rest in (b"on", b"off"):
+            self.wants_errors = rest == b"on"
+        elif line == b"#stats":
+            self.reply(
+                f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
+                f"duplicate={self.duplicate} dropped={self.dropped}"
+            )
+
+    def _set_source(self, name: bytes) -> None:
+        if self.columns_used or self.columns is None:
+            self.columns, self.units, self.time_at, self.width = None, (), None, 0
+        self.source, self.columns_used = None, False
+        self.source = wire.source_name(wire.text(name))
+
+    def _set_columns(self, rest: bytes) -> None:
+        self.columns, self.units, self.time_at, self.width, self.columns_used = None, (), None, 0, False
+        names, units = wire.columns([wire.text(token) for token in wire.tokens(rest)])
+        if "time" in names:
+            at = self.time_at = names.index("time")
+            names, units = names[:at] + names[at + 1 :], units[:at] + units[at + 1 :]
+        self.columns, self.units, self.width = names, units, len(names)

@@ -1,0 +1,264 @@
+"""The line language: bytes to columns of numbers. No I/O, no clock.
+
+Numbers and times of whole blocks are read in bulk; what the bulk reader does not take (it knows JSON's numbers only)
+goes line by line to `number` and `time_ns`, which are the language's definition. Both give the same doubles and the
+same nanoseconds, to the bit.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import simdjson
+
+from linemon.errors import LineError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+NUMBER: Final = re.compile(rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+INTEGER: Final = re.compile(rb"[+-]?\d+")
+# ISO 8601: a date alone, or date and time in extended or basic form with a fraction of the second and a zone.
+ISO: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)"
+    r"|(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?|\d{8}T\d{4}(?:\d\d(?:[.,](\d+))?)?)"
+    r"(Z|[+-]\d\d(?::?\d\d)?)?"
+)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+INT64_MAX: Final = 2**63 - 1
+NOT_A_TIME: Final = "{} is not a time: epoch seconds, ms, us or ns, or ISO 8601"
+
+# The unit of an epoch number is told by its magnitude: below the limit, nanoseconds in one unit.
+LIMITS: Final = (1e11, 1e14, 1e17)
+UNIT_NS: Final = (10**9, 10**6, 10**3, 1)  # s, ms, us, ns
+EXACT: Final = 2.0**53  # below it a double holds every whole number
+
+
+def number(token: bytes) -> float:
+    """The double that a token says; `nan` in any case is a missing value. LineError `number` if it is not one."""
+    if NUMBER.fullmatch(token):
+        value = float(token)
+        if abs(value) != float("inf"):
+            # "-0" is the whole number zero, which has no sign; "-0.0" keeps it.
+            return value if value or not INTEGER.fullmatch(token) else 0.0
+        raise LineError("number", f"{show(token)} overflows a double")
+    if token.lower() == b"nan":
+        return float("nan")
+    raise LineError("number", f"{show(token)} is not a number")
+
+
+def time_ns(token: bytes) -> int | None:
+    """Nanoseconds since the epoch, or None for the time of arrival (``-1``). LineError `time` if it is not a time.
+
+    Whole epoch numbers and ISO digits are kept exactly, fractions of an epoch number to the microsecond.
+    """
+    if NUMBER.fullmatch(token):
+        value = float(token)
+        if value == -1:
+            return None
+        ns = _epoch_ns(token, value)
+    else:
+        ns = _iso_ns(token)
+    if ns < 0:
+        raise LineError("time", f"{show(token)} lies before 1970")
+    if ns > INT64_MAX:
+        raise LineError("time", f"{show(token)} lies beyond what int64 nanoseconds hold (the year 2262)")
+    return ns
+
+
+def _epoch_ns(token: bytes, value: float) -> int:
+    if value < 0 or value > 1e19:
+        return -1 if value < 0 else INT64_MAX + 1
+    if value >= EXACT or INTEGER.fullmatch(token):
+        exact = Decimal(token.decode())
+        unit = UNIT_NS[sum(exact >= int(limit) for limit in LIMITS)]
+        if exact == exact.to_integral_value():
+            return int(exact) * unit
+    else:
+        unit = UNIT_NS[sum(value >= limit for limit in LIMITS)]
+    if value == int(value):
+        return int(value) * unit
+    return round(value * (unit / 1000)) * 1000
+
+
+def _iso_ns(token: bytes) -> int:
+    match = ISO.fullmatch(token.decode("ascii", "replace"))
+    if match is None:
+        raise LineError("time", NOT_A_TIME.format(show(token)))
+    day, moment, *fractions, zone = match.groups()
+    fraction = fractions[0] or fractions[1] or ""
+    if fraction[9:].strip("0"):
+        raise LineError("time", f"{show(token)} has digits below the nanosecond")
+    whole = day + "T00" if day else re.split("[.,]", moment)[0]
+    try:
+        since = datetime.fromisoformat(whole + (zone or "Z")) - EPOCH
+    except ValueError:
+        raise LineError("time", NOT_A_TIME.format(show(token))) from None
+    return (since.days * 86400 + since.seconds) * 10**9 + int(fraction[:9].ljust(9, "0"))
+
+
+def tokens(line: bytes) -> list[bytes]:
+    """What stands between spaces and tabs."""
+    return [token for token in line.replace(b"\t", b" ").split(b" ") if token]
+
+
+def text(token: bytes) -> str:
+    """The token's characters. LineError `text` if it is not UTF-8."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        raise LineError("text", f"{show(token)} is not UTF-8") from None
+
+
+def show(token: bytes) -> str:
+    """A token as an error may quote it: printable, not too long."""
+    text = repr(token.decode(errors="replace"))
+    return text if len(text) <= 60 else text[:56] + "...'"
+
+
+# -- names
+
+
+def source_name(name: str) -> str:
+    """A source's name: UTF-8, 1 to 255 bytes, no control characters. LineError `name` if it is not one."""
+    if not 1 <= len(name.encode()) <= 255:
+        raise LineError("name", f"a source name has 1 to 255 bytes, not {len(name.encode())}")
+    if any(unicodedata.category(char) == "Cc" for char in name):
+        raise LineError("name", f"source name {name!r} holds a control character")
+    return name
+
+
+def is_metric_name(token: bytes) -> bool:
+    """Whether a line that starts with this token is a metric: a letter of any script or `_` first, not inf or nan."""
+    first = token[:1]
+    if not (first.isalpha() or first == b"_" or first >= b"\x80"):
+        return False
+    if token.lower() in (b"nan", b"inf", b"infinity"):
+        return False
+    try:
+        return first < b"\x80" or token.decode()[0].isalpha()
+    except UnicodeDecodeError:
+        return False
+
+
+def columns(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """``NAME[:UNIT]`` tokens of `#columns` as names and units. LineError `name` if they are not."""
+    if not tokens:
+        raise LineError("name", "#columns names no column")
+    names, _, units = zip(*(token.partition(":") for token in tokens), strict=True)
+    for name, token in zip(names, tokens, strict=True):
+        if not name or any(unicodedata.category(char) == "Cc" for char in token):
+            raise LineError("name", f"{token!r} is not NAME or NAME:UNIT")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise LineError("name", f"column {twice!r} is named twice")
+    if names == ("time",):
+        raise LineError("name", "#columns names only the time, no column")
+    return names, units
+
+
+# -- bulk
+
+_PARSER = simdjson.Parser()
+_COMMAS = bytes.maketrans(b" \t\n", b",,,")
+_JSON_BYTES = b"0123456789+-.eE, \t\n"
+# Stands for nan in JSON: a double that nobody sends; if somebody does, the count tells and the careful way decides.
+_NAN_TEXT = b"-7.4109846876186982e-323"
+_NAN_VALUE = float(_NAN_TEXT)
+_NAN = re.compile(rb"nan", re.IGNORECASE)
+
+
+def numbers(block: bytes) -> Floats | None:
+    """The doubles of a block of tokens with one blank, comma or newline between each two; None: not so simple."""
+    nans = 0
+    if b"n" in block or b"N" in block:
+        block, nans = _NAN.subn(_NAN_TEXT, block)
+    if block.translate(None, _JSON_BYTES):
+        return None
+    buffer = _bulk(block, "d")
+    if buffer is None:
+        return None
+    values = np.frombuffer(buffer, np.float64)
+    if nans:
+        missing = values == _NAN_VALUE
+        if np.count_nonzero(missing) != nans:
+            return None
+        values[missing] = np.nan
+    return values
+
+
+def _bulk(block: bytes, of_type: Literal["d", "i"]) -> memoryview | None:
+    """The cells of a block of numbers as JSON knows them; None if it is not one."""
+    try:
+        array = _PARSER.parse(b"[" + block.translate(_COMMAS) + b"]")
+        assert isinstance(array, simdjson.Array)
+        return memoryview(array.as_buffer(of_type=of_type))
+    except (ValueError, TypeError, RuntimeError):  # the last for a whole number of more than 64 bits
+        return None
+
+
+def rows(block: bytes, width: int) -> Floats | None:
+    """The numbers of complete lines, (n, width); None if any line is not `width` numbers with one blank between.
+
+    `block` ends with a newline. Each value is what `number` gives.
+    """
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    raw = np.frombuffer(block, np.uint8)
+    blanks = np.flatnonzero(raw <= 32)
+    if len(blanks) % width or not (raw[blanks[width - 1 :: width]] == 10).all():
+        return None
+    if block.count(b"\n") * width != len(blanks):
+        return None
+    values = numbers(block[:-1])
+    if values is None or len(values) != len(blanks):
+        return None
+    return values.reshape(-1, width)
+
+
+def epoch_times(values: Floats, now: int) -> Ints | None:
+    """Epoch numbers as nanoseconds, -1 as `now`; None if any is missing, out of range or too long for a double."""
+    arrival = values == -1
+    if arrival.any():
+        values = np.where(arrival, 0.0, values)
+    if not ((values >= 0) & (values < EXACT)).all():  # also false for nan
+        return None
+    unit = np.array(UNIT_NS)[np.searchsorted(LIMITS, values, side="right")]
+    if (values * unit > INT64_MAX - 1024).any():
+        return None
+    whole = np.floor(values)
+    ns = np.where(
+        whole == values,
+        whole.astype(np.int64) * unit,
+        np.rint(values * (unit / 1000)).astype(np.int64) * 1000,
+    )
+    return np.where(arrival, now, ns) if arrival.any() else ns
+
+
+def times(tokens: list[bytes], now: int) -> Ints | None:
+    """Time tokens as nanoseconds, -1 as `now`; None if any is not a plain epoch number."""
+    joined = b",".join(tokens)
+    if joined.translate(None, b"0123456789.,-"):
+        return None
+    if b"." in joined:
+        values = numbers(joined)
+        return None if values is None or len(values) != len(tokens) else epoch_times(values, now)
+    buffer = _bulk(joined, "i")
+    whole = np.frombuffer(buffer or b"", np.int64)
+    if len(whole) != len(tokens):
+        return None
+    arrival = whole == -1
+    if (whole < -1).any():
+        return None
+    limits = np.array(LIMITS, dtype=np.int64)
+    unit = np.array(UNIT_NS)[np.searchsorted(limits, whole, side="right")]
+    if (whole > INT64_MAX // unit).any():
+        return None
+    return np.where(arrival, now, whole * unit)

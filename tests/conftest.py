@@ -1,0 +1,33 @@
+"""Collectors for the tests, stopped when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import Running
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_collector(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Start collectors with settings of one's own, each in its folder."""
+    started: list[Running] = []
+
+    def start(settings: str = "", name: str = "one") -> Running:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        started.append(Running(folder, settings))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()

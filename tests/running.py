@@ -1,0 +1,85 @@
+"""A real collector process on ports of its own, and ways to talk to it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from linemon.store import Store
+
+DEADLINE_S = 20.0
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S) -> Found:
+    """What `look` finds, as soon as it finds something that is true."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "linemon", *arguments]
+
+
+class Running:
+    """A collector process and its store."""
+
+    def __init__(self, folder: Path, settings: str = "") -> None:
+        self.folder = folder
+        self.config = folder / "linemon.toml"
+        self.store_path = folder / "store"
+        if not self.config.exists():
+            self.config.write_text(
+                f'[store]\npath = "{self.store_path}"\n'
+                + (settings if "[tcp]" in settings else settings + '\n[tcp]\nlisten = "127.0.0.1:0"\n')
+                + ("" if "[[tap]]" in settings else '\n[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\n')
+            )
+        self.log = open(folder / "log", "a+b")
+        self.process = subprocess.Popen(command("collect", "--config", str(self.config)), stderr=self.log)
+        self.store = Store(self.store_path)
+        eventually(self._is_up, "collector up")
+
+    def _is_up(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError((self.folder / "log").read_text())
+        return self.status().get("pid") == self.process.pid
+
+    def status(self) -> dict[str, Any]:
+        return self.store.status()
+
+    def address(self, port: str = "tcp") -> tuple[str, int]:
+        at = self.status()["tcp"] if port == "tcp" else self.status()["taps"][0]
+        host, _, number = at.rpartition(":")
+        return host, int(number)
+
+    def connect(self, port: str = "tcp") -> socket.socket:
+        return socket.create_connection(self.address(port), timeout=DEADLINE_S)
+
+    def say(self, text: str | bytes) -> str:
+        """Send lines on a connection of their own, close our side, and return what was answered."""
+        with self.connect() as sock:
+            sock.sendall(text if isinstance(text, bytes) else text.encode())
+            sock.shutdown(socket.SHUT_WR)
+            return sock.makefile("rb").read().decode()
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """A linemon command with this collector's settings."""
+        return subprocess.run(
+            command(*arguments, "--config", str(self.config)), input=stdin, capture_output=True, text=True, timeout=60
+        )
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(DEADLINE_S)
+        self.log.close()
+        return code

@@ -1,0 +1,282 @@
+"""Rings against a plain list of rows, with readers in the same and in other processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import linemon
+from linemon.errors import LineError, StoreError, UnknownSource
+from linemon.ring import Cells
+from linemon.store import Store
+from linemon.writer import Ring, StoreWriter
+
+SECOND = 10**9
+
+
+def cells(times: list[int], *columns: list[float]) -> Cells:
+    block = np.empty((len(times), 1 + len(columns)))
+    block[:, 1:] = np.array(columns).T
+    block.view(np.int64)[:, 0] = times
+    return block.view(np.int64)
+
+
+def append(ring: Ring, times: list[int], *columns: list[float]) -> None:
+    ring.arena.append_to(ring.entry.slot, cells(times, *columns))
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> StoreWriter:
+    return StoreWriter(tmp_path / "store", points=100, max_sources=20)
+
+
+@pytest.fixture
+def store(writer: StoreWriter) -> Store:
+    return linemon.open(writer.folder)
+
+
+blocks = st.lists(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50), st.floats(allow_nan=False)), max_size=25), max_size=8
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(blocks, st.integers(1, 12))
+def test_any_appends_give_what_a_list_gives(
+    tmp_path_factory: pytest.TempPathFactory, sent: list[list[tuple[int, int, float]]], points: int
+) -> None:
+    """Blocks of any size to three sources in any order, larger than the ring too: the newest rows, in order."""
+    writer = StoreWriter(tmp_path_factory.mktemp("ring"), points, 10)
+    store = linemon.open(writer.folder)
+    rings = [writer.bind(name, ("a", "b"), None) for name in "xyz"]
+    arena = rings[0].arena
+    model: list[list[tuple[int, float]]] = [[], [], []]
+    cursors = [0, 0, 0]
+    for block in sent:
+        if not block:
+            continue
+        slots = np.array([rings[which].entry.slot for which, _, _ in block])
+        values = [value for _, _, value in block]
+        arena.append(slots, cells([at for _, at, _ in block], values, values))
+        for which, at, value in block:
+            model[which].append((at, value))
+        for which, name in enumerate("xyz"):
+            came = store[name].since(cursors[which])
+            held = model[which][-points:]
+            fresh = model[which][cursors[which] :][-points:]
+            assert came.time.view(np.int64).tolist() == [at for at, _ in fresh]
+            assert came.values[:, 1].tolist() == [value for _, value in fresh]
+            assert came.missed == len(model[which]) - cursors[which] - len(fresh)
+            cursors[which] = came.cursor
+            in_time = sorted(held, key=lambda row: row[0])
+            for n in (1, 3, points):
+                last = store[name].last(n)
+                assert list(zip(last.time.view(np.int64).tolist(), last.values[:, 0], strict=True)) == in_time[-n:]
+            between = store[name].between(np.datetime64(10, "ns"), np.datetime64(40, "ns"))
+            assert between.values[:, 0].tolist() == [value for at, value in in_time if 10 <= at < 40]
+    writer.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.one_of(st.floats(-1e6, 1e6), st.just(float("nan")))), max_size=40),
+    st.integers(0, 900),
+    st.integers(1, 300),
+    st.integers(1, 40),
+)
+def test_window_is_what_a_loop_says(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, float]], start: int, length: int, points: int
+) -> None:
+    """Buckets of equal length with min, max, mean and count of what is not missing; empty ones are there too."""
+    writer = StoreWriter(tmp_path_factory.mktemp("window"), 50, 10)
+    ring = writer.bind("x", ("a",), None)
+    if rows:
+        append(ring, [at for at, _ in rows], [value for _, value in rows])
+    window = linemon.open(writer.folder)["x"].window(
+        np.datetime64(start, "ns"), np.datetime64(start + length, "ns"), points
+    )
+    assert 1 <= len(window.time) <= points
+    starts = window.time.view(np.int64).tolist()
+    step = -(-length // points)
+    assert starts == list(range(start, start + length, step))
+    for i, begin in enumerate(starts):
+        end = min(begin + step, start + length)
+        held = [value for at, value in rows if begin <= at < end and value == value]
+        assert window.count[i, 0] == len(held)
+        if held:
+            assert window.min[i, 0] == min(held)
+            assert window.max[i, 0] == max(held)
+            assert window.mean[i, 0] == pytest.approx(sum(held) / len(held), abs=1e-6)
+        else:
+            assert np.isnan([window.min[i, 0], window.max[i, 0], window.mean[i, 0]]).all()
+    writer.close()
+
+
+def test_columns_added_at_the_end_keep_the_rows(writer: StoreWriter, store: Store) -> None:
+    """A source that grows keeps its rows, its count and its cursors; an open reader sees the new columns."""
+    ring = writer.bind("web1", ("a", "b"), ("V", ""))
+    append(ring, [1, 2, 3], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    web1 = store["web1"]
+    cursor = web1.since(0).cursor
+    assert writer.bind("web1", ("a", "b", "c"), ("", "A", "%")) is ring
+    append(ring, [4], [7.0], [8.0], [9.0])
+    assert web1.columns == ("a", "b", "c")
+    assert web1.units == ("V", "A", "%")
+    assert web1.rows == 4
+    assert web1.since(cursor).values.tolist() == [[7.0, 8.0, 9.0]]
+    assert np.array_equal(web1.last(2).values, [[3.0, 6.0, np.nan], [7.0, 8.0, 9.0]], equal_nan=True)
+
+
+def test_rows_that_do_not_fit_are_refused(writer: StoreWriter) -> None:
+    """A source keeps its columns: the error says which column stands where."""
+    writer.bind("web1", ("a", "b"), ("", ""))
+    assert writer.bind("web1", ("a",), ("",)).width == 2
+    assert writer.bind("web1", ("c1", "c2"), None).width == 2
+    with pytest.raises(LineError, match=r"'web1' has 'a' as column 1, not 'b'") as caught:
+        writer.bind("web1", ("b", "a"), ("", ""))
+    assert caught.value.reason == "columns"
+    with pytest.raises(LineError, match=r"2 columns, the row has 3"):
+        writer.bind("web1", ("c1", "c2", "c3"), None)
+
+
+def test_max_sources(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One source more than allowed is refused, with a warning before it comes so far; known ones go on."""
+    writer = StoreWriter(tmp_path, 10, max_sources=20)
+    for i in range(20):
+        writer.bind(f"s{i}", ("value",), None)
+    assert [record.getMessage() for record in caplog.records] == ["17 of max_sources = 20 sources in use"]
+    with pytest.raises(LineError) as caught:
+        writer.bind("s20", ("value",), None)
+    assert caught.value.reason == "max_sources"
+    assert writer.bind("s7", ("value",), None).entry.source == "s7"
+
+
+def test_a_store_is_taken_up_again(tmp_path: Path) -> None:
+    """A new writer goes on where the last one ended, also after half a catalog line; other lengths keep the newest."""
+    first = StoreWriter(tmp_path, points=10, max_sources=5)
+    append(first.bind("x", ("a",), None), list(range(8)), [float(i) for i in range(8)])
+    store = linemon.open(tmp_path)
+    x, cursor = store["x"], store["x"].since(0).cursor
+    first.close()
+    with open(tmp_path / "catalog.jsonl", "ab") as file:
+        file.write(b'{"source": "half')
+    for points, held in ((10, 8), (4, 4), (6, 4)):
+        again = StoreWriter(tmp_path, points, max_sources=5)
+        assert x.points == points
+        assert x.rows == 8
+        assert x.since(0).values[:, 0].tolist() == [float(i) for i in range(8 - held, 8)]
+        again.close()
+    last = StoreWriter(tmp_path, points=6, max_sources=5)
+    append(last.rings["x"], [8, 9, 10], [8.0, 9.0, 10.0])
+    assert x.since(cursor).values[:, 0].tolist() == [8.0, 9.0, 10.0]
+    assert x.last(99).values[:, 0].tolist() == [5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    assert [path.name for path in tmp_path.glob("*.ring")] == ["1x6.ring"]
+
+
+def test_one_writer_only(writer: StoreWriter) -> None:
+    """A second collector is told who has the store; when the first is gone, its lock is too."""
+    with pytest.raises(StoreError, match="another collector"):
+        StoreWriter(writer.folder, 100, 20)
+    writer.close()
+    StoreWriter(writer.folder, 100, 20).close()
+
+
+def test_a_damaged_file_costs_its_own_sources(tmp_path: Path) -> None:
+    """What is not a ring file is moved aside; the other sources are there."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    append(writer.bind("x", ("a",), None), [1], [1.0])
+    append(writer.bind("y", ("a", "b"), None), [1], [2.0], [3.0])
+    writer.close()
+    (tmp_path / "1x10.ring").write_bytes(b"nonsense" * 1000)
+    again = StoreWriter(tmp_path, 10, 5)
+    store = linemon.open(tmp_path)
+    assert store.sources() == ("y",)
+    assert store["y"].last(1).values.tolist() == [[2.0, 3.0]]
+    assert (tmp_path / "1x10.bad").exists()
+    append(again.bind("x", ("a",), None), [2], [4.0])
+    assert store["x"].rows == 1
+
+
+def test_reader_before_the_writer(tmp_path: Path) -> None:
+    """A store may be opened before there is one."""
+    store = linemon.open(tmp_path / "later")
+    assert store.sources() == ()
+    with pytest.raises(UnknownSource, match="none yet"):
+        store["web1"]
+    writer = StoreWriter(tmp_path / "later", 10, 5)
+    writer.bind("web1", ("a",), None)
+    assert store.sources() == ("web1",)
+    with pytest.raises(KeyError, match=r"no source 'web2' .* there are: web1"):
+        store["web2"]
+    assert store["web1"].newest is None
+    assert len(store["web1"].last(5)) == 0
+
+
+def test_frames_and_dicts(writer: StoreWriter, store: Store) -> None:
+    """Rows become a DataFrame with a UTC index, or plain arrays by name."""
+    append(writer.bind("x", ("a", "b"), None), [SECOND, 2 * SECOND], [1.0, 2.0], [3.0, float("nan")])
+    rows = store["x"].last(2)
+    frame = rows.to_pandas()
+    assert list(frame.columns) == ["a", "b"]
+    assert str(frame.index.tz) == "UTC"
+    assert [stamp.isoformat() for stamp in frame.index] == ["1970-01-01T00:00:01+00:00", "1970-01-01T00:00:02+00:00"]
+    assert list(rows.to_dict()) == ["time", "a", "b"]
+    assert rows.to_dict()["a"].tolist() == [1.0, 2.0]
+
+
+def test_the_store_belongs_to_its_user(writer: StoreWriter) -> None:
+    """Nobody else may read the folder or its files."""
+    writer.bind("x", ("a",), None)
+    assert writer.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in writer.folder.iterdir()} == {
+        "lock": "0o600",
+        "catalog.jsonl": "0o600",
+        "1x100.ring": "0o600",
+    }
+
+
+def _read_until(path: Path, rows: int, report: multiprocessing.Queue[tuple[int, int, str]]) -> None:
+    """A reader process: every row carries its number in all its cells, so a torn one shows."""
+    source, cursor, seen, missed = linemon.open(path)["x"], 0, 0, 0
+    while cursor < rows:
+        got = source.since(cursor)
+        numbers: npt.NDArray[np.int64] = got.time.view(np.int64)
+        expected = np.arange(cursor + got.missed, got.cursor)
+        if not (np.array_equal(numbers, expected) and (got.values == expected[:, None]).all()):
+            report.put((seen, missed, f"torn or out of order after row {cursor}"))
+            return
+        cursor, seen, missed = got.cursor, seen + len(got), missed + got.missed
+    report.put((seen, missed, ""))
+
+
+def test_two_readers_while_writing(tmp_path: Path) -> None:
+    """Two processes read a ring that wraps thousands of times: every row whole, in order, or counted as missed."""
+    writer = StoreWriter(tmp_path, points=50, max_sources=5)
+    ring = writer.bind("x", tuple("abcdefgh"), None)
+    total = 400_000
+    context = multiprocessing.get_context("spawn")
+    report: multiprocessing.Queue[tuple[int, int, str]] = context.Queue()
+    readers = [context.Process(target=_read_until, args=(tmp_path, total, report)) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    rng = np.random.default_rng(1)
+    done = 0
+    deadline = time.monotonic() + 60
+    while done < total and time.monotonic() < deadline:
+        count = min(int(rng.integers(1, 80)), total - done)
+        numbers = [float(i) for i in range(done, done + count)]
+        append(ring, list(range(done, done + count)), *[numbers] * 8)
+        done += count
+    found = [report.get(timeout=60) for _ in readers]
+    for reader in readers:
+        reader.join(10)
+    assert [text for _, _, text in found] == ["", ""]
+    assert [seen + missed for seen, missed, _ in found] == [total, total]
+    assert all(seen > 0 for seen, _, _ in found)

@@ -1,0 +1,136 @@
+"""The line language's numbers and times: bulk and one by one say the same, and what the vectors say."""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from linemon import wire
+from linemon.errors import LineError
+
+VECTORS = Path(__file__).parent / "vectors"
+NOW = 1_700_000_000_123_456_789
+
+
+def vectors(name: str) -> list[tuple[str, str]]:
+    lines = (VECTORS / name).read_text().splitlines()
+    return [tuple(line.split(None, 1)) for line in lines if not line.startswith("#")]  # type: ignore[misc]
+
+
+def bits(value: float) -> bytes:
+    return b"nan" if math.isnan(value) else struct.pack("d", value)
+
+
+@pytest.mark.parametrize(("token", "expected"), vectors("numbers.txt"))
+def test_number(token: str, expected: str) -> None:
+    """A token is the double that the vectors say, alone and in the middle of a block."""
+    if expected.startswith("!"):
+        with pytest.raises(LineError) as caught:
+            wire.number(token.encode())
+        assert caught.value.reason == expected[1:]
+        assert wire.rows(f"1 {token} 2\n".encode(), 3) is None
+    else:
+        assert repr(wire.number(token.encode())) == expected
+        block = wire.rows(f"1 {token} 2\n".encode(), 3)
+        assert block is None or [repr(float(value)) for value in block[0]] == ["1.0", expected, "2.0"]
+
+
+@pytest.mark.parametrize(("token", "expected"), vectors("times.txt"))
+def test_time(token: str, expected: str) -> None:
+    """A token is the time that the vectors say, however it is read."""
+    if expected.startswith("!"):
+        with pytest.raises(LineError) as caught:
+            wire.time_ns(token.encode())
+        assert caught.value.reason == expected[1:]
+        assert wire.times([b"5", token.encode()], NOW) is None
+        return
+    want = NOW if expected == "now" else int(expected)
+    assert wire.time_ns(token.encode()) == (None if expected == "now" else want)
+    times = wire.times([b"5", token.encode()], NOW)
+    assert times is None or times.tolist() == [5_000_000_000, want]
+    doubles = wire.numbers(token.encode())
+    if doubles is not None:
+        epoch = wire.epoch_times(doubles, NOW)
+        assert epoch is None or epoch.tolist() == [want]
+
+
+numbers_as_sent = st.one_of(
+    st.floats(allow_infinity=False).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.from_regex(r"[+-]?(\d{1,4}(\.\d{0,4})?|\.\d{1,4})([eE][+-]?\d{1,3})?", fullmatch=True),
+    st.sampled_from(["nan", "NaN", "-7.4109846876186982e-323", "1 2", "", "x", "[1]", "1,2", "\t", "\r", "\x0b", "é"]),
+)
+
+
+@given(
+    st.lists(st.lists(numbers_as_sent, min_size=1, max_size=4), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"])
+)
+@example([["-7.4109846876186982e-323", "nan"]], "\n")
+@example([["1", "2"], ["3"], ["4", "5", "6"]], "\n")
+def test_rows_in_bulk_are_what_each_token_says(lines: list[list[str]], end: str) -> None:
+    """A block is either refused by the bulk reader or read exactly as token by token."""
+    width = len(lines[0])
+    block = "".join(" ".join(line) + end for line in lines).encode()
+    values = wire.rows(block, width)
+    if values is None:
+        return
+    one_by_one = [
+        [wire.number(token) for token in wire.tokens(line.removesuffix(b"\r"))] for line in block.split(b"\n")[:-1]
+    ]
+    assert [len(row) for row in one_by_one] == [width] * len(values)
+    assert [bits(value) for value in np.ravel(values)] == [bits(value) for row in one_by_one for value in row]
+
+
+@given(st.lists(st.lists(st.floats(allow_infinity=False, width=64), min_size=6, max_size=6), min_size=1))
+def test_plain_rows_take_the_quick_way(table: list[list[float]]) -> None:
+    """Doubles as Python prints them are read in bulk, to the bit."""
+    block = "".join(" ".join(map(repr, row)) + "\n" for row in table).encode()
+    values = wire.rows(block, 6)
+    assert values is not None
+    assert [bits(value) for value in np.ravel(values)] == [bits(value) for row in table for value in row]
+
+
+@given(
+    st.one_of(
+        st.integers(-2, 2**64).map(str),
+        st.floats(0, 1e19).map(repr),
+        st.decimals(0, 10**11, places=6).map(str),
+    )
+)
+def test_times_in_bulk_are_what_each_token_says(token: str) -> None:
+    """Both bulk readers of times agree with the careful one wherever they answer."""
+    try:
+        want = wire.time_ns(token.encode())
+    except LineError:
+        want = -1
+    expected = NOW if want is None else want
+    times = wire.times([token.encode()], NOW)
+    assert times is None or times.tolist() == [expected]
+    doubles = wire.numbers(token.encode())
+    if doubles is not None:
+        epoch = wire.epoch_times(doubles, NOW)
+        assert epoch is None or epoch.tolist() == [expected]
+
+
+def test_metric_names() -> None:
+    """A letter of any script or an underscore first, and not a word that other programs take for a number."""
+    for good in ("a", "_x", "room1.temperature", "température", "温度", "name;k=v", "Ω"):
+        assert wire.is_metric_name(good.encode()), good
+    for bad in ("", "1a", ".a", "-a", "nan", "NaN", "inf", "Infinity", "²", "«a", "#a"):
+        assert not wire.is_metric_name(bad.encode()), bad
+    assert not wire.is_metric_name(b"\xff\xfe")
+
+
+def test_columns_of_a_directive() -> None:
+    """Names and units come apart at the first colon; what cannot be a column is named in the error."""
+    assert wire.columns(["time", "a:V", "b", "c:m:s"]) == (("time", "a", "b", "c"), ("", "V", "", "m:s"))
+    for bad, named in (([], "no column"), (["a", "a:V"], "'a'"), ([":V"], "':V'"), (["time"], "only the time")):
+        with pytest.raises(LineError, match=named) as caught:
+            wire.columns(bad)
+        assert caught.value.reason == "name"

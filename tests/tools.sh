@@ -1,0 +1,19 @@
+#!/bin/sh
+# Makes sure that the programs the tests drive are here: Chromium and netcat.
+set -eu
+missing=
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
+command -v nc >/dev/null || missing="$missing netcat-openbsd"
+[ -n "$missing" ] || exit 0
+sudo=
+if [ "$(id -u)" != 0 ]; then
+    sudo="sudo -n"
+fi
+if command -v apt-get >/dev/null && $sudo true 2>/dev/null; then
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086  # one word per package
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
+else
+    echo "The tests need$missing: please install and try again." >&2
+    exit 1
+fi
