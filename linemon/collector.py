@@ -86,6 +86,7 @@ class Collector:
                 serving.result()  # raises what ended it
         finally:
             serving.cancel()
+            await asyncio.wait([serving])
             self.tcp.close()
             for tap in self.taps:
                 tap.close()

@@ -14,7 +14,7 @@ from tests.running import Running
 def collector(tmp_path: Path) -> Iterator[Running]:
     running = Running(tmp_path)
     yield running
-    running.stop()
+    assert running.stop() == 0, (tmp_path / "log").read_text()
 
 
 @pytest.fixture

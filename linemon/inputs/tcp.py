@@ -53,12 +53,8 @@ class TcpInput:
         self._refused = 0  # connections beyond max_connections
         self._refused_logged = -LOG_EVERY_NS
         self._listener = listen(config.listen.host, config.listen.port)
+        self.port = int(self._listener.getsockname()[1])  # where the setting says 0, the one we got
         self._selector.register(self._listener, selectors.EVENT_READ)
-
-    @property
-    def port(self) -> int:
-        """The port that was bound, where the setting says 0."""
-        return int(self._listener.getsockname()[1])
 
     @property
     def connections(self) -> int:

@@ -62,13 +62,9 @@ class Tap:
         self._readers: list[Reader] = []
         self.lost = 0  # rows that slow readers lost
         self._listener = listen(config.listen.host, config.listen.port)
+        self.port = int(self._listener.getsockname()[1])  # where the setting says 0, the one we got
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listener, self._accept)
-
-    @property
-    def port(self) -> int:
-        """The port that was bound, where the setting says 0."""
-        return int(self._listener.getsockname()[1])
 
     @property
     def readers(self) -> int:

@@ -1,0 +1,349 @@
+"""A real collector process: lines in over TCP, rows out of the store, the tap and the commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.running import DEADLINE_S, Running, command, eventually
+
+
+def test_netcat_to_export(collector: Running) -> None:
+    """What a person types into netcat comes out of `linemon export`."""
+    host, port = collector.address()
+    netcat = shutil.which("nc")
+    assert netcat, "the tests need netcat"
+    began = time.time()
+    subprocess.run([netcat, "-q1", host, str(port)], input=b"room1.temperature 20.3\n", check=True)
+    out = collector.run("export", "room1.temperature")
+    assert out.returncode == 0
+    header, row = out.stdout.splitlines()
+    assert header == "time,value"
+    at, value = row.split(",")
+    assert at.endswith("Z")
+    assert value == "20.3"
+    assert abs(np.datetime64(at[:-1], "us").astype(float) / 1e6 - began) < 5
+
+
+def test_a_lone_line_is_stored_at_once(collector: Running) -> None:
+    """A row is in the ring while the connection is still open and idle."""
+    with collector.connect() as sock:
+        sock.sendall(b"m 1\n")
+        eventually(lambda: "m" in collector.store, "the row")
+        sock.sendall(b"m 2\nm 3")
+        eventually(lambda: collector.store["m"].rows == 2, "the second row")
+    eventually(lambda: collector.store["m"].rows == 3, "the last line without its newline")
+
+
+def test_a_reset_drops_the_unfinished_line(collector: Running) -> None:
+    """Half a line before a reset does not count, and the neighbours go on."""
+    other = collector.connect()
+    sock = collector.connect()
+    sock.sendall(b"m 1\nm 2")
+    eventually(lambda: "m" in collector.store, "the first line")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    other.sendall(b"o 1\n")
+    eventually(lambda: "o" in collector.store, "the neighbour's line")
+    eventually(lambda: collector.status()["connections"] == 1, "the connection gone")
+    assert collector.store["m"].rows == 1
+    assert collector.status()["rejected"] == {}
+    other.close()
+
+
+def test_many_connections_at_once(collector: Running) -> None:
+    """Rows of fifty connections of three shapes, read back as sent."""
+    socks = [collector.connect() for _ in range(50)]
+    for i, sock in enumerate(socks):
+        sock.sendall(f"#source s{i}\n#columns {' '.join('abcdefg'[: 2 + i % 3])}\n".encode())
+    for row in range(20):
+        for i, sock in enumerate(socks):
+            sock.sendall((" ".join(str(row * 100 + i + k) for k in range(2 + i % 3)) + "\n").encode())
+    for sock in socks:
+        sock.close()
+    eventually(lambda: collector.status().get("stored") == 1000, "all rows")
+    for i in range(50):
+        expected = [[row * 100.0 + i + k for k in range(2 + i % 3)] for row in range(20)]
+        assert collector.store[f"s{i}"].since(0).values.tolist() == expected
+
+
+def test_limits_of_connections(start_collector: Callable[..., Running]) -> None:
+    """One connection too many is closed and counted; one that is silent too long is closed."""
+    running = start_collector('[tcp]\nlisten = "127.0.0.1:0"\nmax_connections = 2\nidle_timeout = 3\n')
+    first, second = running.connect(), running.connect()
+    eventually(lambda: running.status()["connections"] == 2, "two connections")
+    with running.connect() as third:
+        assert third.recv(10) == b""
+    eventually(lambda: running.status()["connections_refused"] == 1, "the refusal counted")
+    for sock in (first, second):
+        sock.settimeout(DEADLINE_S)
+        assert sock.recv(10) == b""
+        sock.close()
+    assert running.say("m 1\n#stats\n") == "#stats received=1 stored=1 rejected=0 duplicate=0 dropped=0\n"
+
+
+def test_an_endless_line_costs_no_memory(collector: Running) -> None:
+    """20 MB without a newline are one rejected line, and the sender's next one is stored."""
+    before = rss_kb(collector.process.pid)
+    assert collector.say(b"x" * 20_000_000 + b"\nm 1\n#stats\n").split()[1:4] == [
+        "received=2",
+        "stored=1",
+        "rejected=1",
+    ]
+    assert rss_kb(collector.process.pid) - before < 4000
+
+
+def test_kill_keeps_the_rows(start_collector: Callable[..., Running]) -> None:
+    """What was stored when the collector was killed is there for readers, and for the next collector."""
+    first = start_collector()
+    first.say("m 1\nm 2\n")
+    source = first.store["m"]
+    cursor = source.since(0).cursor
+    first.process.kill()
+    first.process.wait()
+    assert source.since(0).values.tolist() == [[1.0], [2.0]]
+    second = start_collector()
+    second.say("m 3\n")
+    assert source.since(cursor).values.tolist() == [[3.0]]
+    assert source.since(0).values.tolist() == [[1.0], [2.0], [3.0]]
+
+
+def test_interrupt_ends_it_cleanly(collector: Running) -> None:
+    """Ctrl-C: what had arrived is stored, exit code 0, no traceback."""
+    with collector.connect() as sock:
+        sock.sendall(b"m 1\n")
+        eventually(lambda: "m" in collector.store, "the line")
+        collector.process.send_signal(signal.SIGINT)
+        assert collector.process.wait(DEADLINE_S) == 0
+    log = (collector.folder / "log").read_text()
+    assert "Traceback" not in log
+    assert all("collect:" in line for line in log.splitlines())
+
+
+def test_memory_and_imports(collector: Running) -> None:
+    """The collector stays small and never imports bokeh."""
+    collector.say("#source web1\n#columns " + " ".join(f"c{i}" for i in range(60)) + "\n" + ("1 " * 60 + "\n") * 5000)
+    eventually(lambda: "web1" in collector.store and collector.store["web1"].rows == 5000, "all rows")
+    assert rss_kb(collector.process.pid) < 50_000
+    maps = Path(f"/proc/{collector.process.pid}/maps").read_text()
+    assert "numpy" in maps
+    assert "bokeh" not in maps
+    code = "import sys, linemon.collector; sys.exit(any(m.split('.')[0] in ('bokeh', 'tornado') for m in sys.modules))"
+    assert subprocess.run([command()[0], "-c", code]).returncode == 0
+
+
+def rss_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+# -- the tap
+
+
+def tap_rows(sock: socket.socket, count: int) -> list[bytes]:
+    """Each read is one row: rows are single writes, far enough apart in these tests."""
+    return [sock.recv(65536) for _ in range(count)]
+
+
+def test_the_tap_sends_the_newest_row_then_each(start_collector: Callable[..., Running]) -> None:
+    """On accept, then as they come; many readers, in the order of `columns`, in the format LabPlot reads."""
+    running = start_collector('[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\ncolumns = ["b", "nope", "a"]\n')
+    early = running.connect("tap")
+    sender = running.connect()
+    sender.sendall(b"#source web1\n#columns a b\n1 2\n")
+    assert tap_rows(early, 1) == [b"2.0 nan 1.0\n"]
+    late = [running.connect("tap") for _ in range(4)]
+    for sock in late:
+        assert tap_rows(sock, 1) == [b"2.0 nan 1.0\n"]
+    sender.sendall(b"3e-05 nan\n")
+    for sock in (early, *late):
+        assert tap_rows(sock, 1) == [b"nan nan 3e-05\n"]
+    late[0].sendall(b"what a client says is ignored\n")
+    late[1].shutdown(socket.SHUT_WR)
+    late[2].close()
+    sender.sendall(b"5 6\n")
+    for sock in (early, late[0], late[1], late[3]):
+        assert tap_rows(sock, 1) == [b"6.0 nan 5.0\n"]
+        sock.close()
+
+
+def test_the_tap_defaults_to_the_tutorials_six(collector: Running) -> None:
+    """CPU percent, MHz, memory percent, loads."""
+    collector.say(
+        "#source web1\n#columns load.1m load.5m load.15m cpu.busy_pct cpu.freq_hz:Hz mem.used_pct\n"
+        "0.5 0.25 0.125 12.5 2400000000 40\n"
+    )
+    with collector.connect("tap") as sock:
+        assert tap_rows(sock, 1) == [b"12.5 2400.0 40.0 0.5 0.25 0.125\n"]
+
+
+def test_a_slow_tap_reader_loses_rows_and_holds_nobody_up(start_collector: Callable[..., Running]) -> None:
+    """It gets whole rows in order, the newest one too; what it lost between is counted."""
+    names = [f"c{i + 1}" for i in range(200)]
+    running = start_collector(f'[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\ncolumns = {json.dumps(names)}\n')
+    running.say("#source web1\n" + "0 " * 200 + "\n")
+    with running.connect("tap") as slow, running.connect() as sender:
+        sender.sendall(b"#source web1\n")
+        sent = 0
+        while not running.status()["tap_rows_lost"]:
+            assert sent < 100_000, "nothing lost"
+            sender.sendall(b"".join(f"{sent + i} ".encode() * 200 + b"\n" for i in range(1, 501)))
+            sent += 500
+            eventually(lambda rows=sent + 1: running.store["web1"].rows == rows, "rows stored")  # type: ignore[misc]
+        seen = []
+        for line in slow.makefile("rb"):
+            values = set(line.split())
+            assert (len(values), line.count(b" ")) == (1, 199)
+            seen.append(int(float(values.pop())))
+            if seen[-1] == sent:
+                break
+        assert seen == sorted(set(seen))
+        eventually(lambda: running.status()["tap_rows_lost"] == sent + 1 - len(seen), "the loss counted")
+
+
+# -- commands
+
+
+def test_send_says_what_became_of_it(collector: Running) -> None:
+    """One row by hand; columns not named are missing; lines from standard input; a wrong one is named."""
+    assert collector.run("send", "web1", "a=1", "b=2.5").returncode == 0
+    assert collector.run("send", "web1", "b=3").returncode == 0
+    out = collector.run("send", "web1", stdin="4 5\n6\n7 8")
+    assert (out.returncode, out.stderr) == (1, "linemon: line 2: expected 2 tokens, the line has 1\n")
+    rows = collector.store["web1"].since(0)
+    assert repr(rows.values.tolist()) == "[[1.0, 2.5], [nan, 3.0], [4.0, 5.0], [7.0, 8.0]]"
+    for wrong in (["a"], ["a=x"], ["=1"], ["a=inf"], ["a b=1"]):
+        out = collector.run("send", "web1", *wrong)
+        assert out.returncode == 2, wrong
+        assert len(out.stderr.splitlines()) == 1
+
+
+def test_sources(collector: Running) -> None:
+    """A table for people, JSON for scripts, and the bad lines with their reasons."""
+    now = time.time()
+    collector.say(f"#source web1\n#columns time a:V b\n{now - 2} 1 2\n{now} 3 4\n5\n")
+    out = collector.run("sources", "--json")
+    (web1,) = json.loads(out.stdout)
+    assert (web1["source"], web1["columns"], web1["units"]) == ("web1", ["a", "b"], ["V", ""])
+    assert (web1["rows"], web1["rejected"]) == (2, 1)
+    assert abs(np.datetime64(web1["newest"][:-1], "us").astype(float) / 1e6 - now) < 0.01
+    table = collector.run("sources").stdout.splitlines()
+    assert table[0].split() == ["source", "columns", "rows", "rate", "age", "rejected"]
+    assert table[1].split()[:4] == ["web1", "2", "2", "0.5/s"]
+    eventually(lambda: collector.status()["bad_lines"], "the bad line in the status")
+    (bad,) = json.loads(collector.run("sources", "--errors", "--json").stdout)
+    assert (bad["peer"], bad["source"], bad["number"], bad["line"]) == ("127.0.0.1", "web1", 5, "5")
+    assert bad["reason"] == "tokens"
+    assert "expected 3 tokens, the line has 1" in collector.run("sources", "--errors").stdout
+
+
+def test_export_formats(collector: Running) -> None:
+    """CSV, JSON lines and Parquet hold the same rows, in time order, from --since up to --until."""
+    collector.say(
+        "#source web1\n#columns time a:V b,c\n"
+        "2026-11-22T10:15:02.5Z 3 nan\n2026-11-22T10:15:00Z 1 2\n1795342503123456789 4 5e-7\n"
+    )
+    csv = collector.run("export", "web1").stdout
+    assert csv == (
+        'time,a,"b,c"\n2026-11-22T10:15:00Z,1.0,2.0\n2026-11-22T10:15:02.5Z,3.0,\n'
+        "2026-11-22T10:15:03.123456789Z,4.0,5e-07\n"
+    )
+    cut = ("--since", "2026-11-22T10:15:00Z", "--until", "2026-11-22 10:15:03.123456789")
+    lines = collector.run("export", "web1", "--format", "jsonl", *cut).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"time": "2026-11-22T10:15:00Z", "a": 1.0, "b,c": 2.0},
+        {"time": "2026-11-22T10:15:02.5Z", "a": 3.0, "b,c": None},
+    ]
+    file = collector.folder / "web1.parquet"
+    assert collector.run("export", "web1", "--format", "parquet", "-o", str(file)).returncode == 0
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file)
+    assert table.column("a").to_pylist() == [1.0, 3.0, 4.0]
+    assert table.column("b,c").to_pylist() == [2.0, None, 5e-07]
+    assert table.column("time").cast("int64").to_pylist() == [
+        1795342500000000000,
+        1795342502500000000,
+        1795342503123456789,
+    ]
+    assert collector.run("export", "web1", "--columns", "b,c").returncode == 2
+    assert collector.run("export", "web1", "--columns", "a", "--since", "10m").stdout == "time,a\n"
+
+
+def test_parquet_without_pyarrow_says_what_to_install(collector: Running, tmp_path: Path) -> None:
+    """An optional extra that is missing is one line, not a traceback."""
+    collector.say("m 1\n")
+    (tmp_path / "pyarrow.py").write_text("raise ImportError\n")
+    out = subprocess.run(
+        command("export", "m", "--format", "parquet", "--config", str(collector.config)),
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert (out.returncode, out.stderr) == (1, "linemon: parquet needs pyarrow: pip install 'linemon[parquet]'\n")
+
+
+def test_tail_follows(collector: Running) -> None:
+    """The newest row, then each as it comes; Ctrl-C ends it with 0."""
+    collector.say("#source web1\n#columns a b\n1 2\n3 4\n")
+    options = ("--config", str(collector.config))
+    tail = subprocess.Popen(command("tail", "web1", *options), stdout=subprocess.PIPE, text=True)
+    raw = subprocess.Popen(command("tail", "web1", "--raw", *options), stdout=subprocess.PIPE, text=True)
+    assert tail.stdout
+    assert raw.stdout
+    assert tail.stdout.readline() == "time a b\n"
+    assert tail.stdout.readline().split()[1:] == ["3.0", "4.0"]
+    assert raw.stdout.readline() == "3.0 4.0\n"
+    collector.say("#source web1\n5 6\n")
+    assert tail.stdout.readline().split()[1:] == ["5.0", "6.0"]
+    assert raw.stdout.readline() == "5.0 6.0\n"
+    for process in (tail, raw):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["export", "nope"], 1, "no source 'nope'"),
+        (["tail", "nope"], 1, "no source 'nope'"),
+        (["tail", "web1", "--columns", "a,x"], 2, "no column 'x'; it has: a, b"),
+        (["export", "web1", "--since", "soon"], 2, "'soon' is not a time"),
+        (["export", "web1", "--since", "3/4/2026"], 2, "can be read as"),
+        (["export", "web1", "-o", "/nowhere/x.csv"], 1, "cannot write /nowhere/x.csv"),
+        (["export"], 2, "SOURCE"),
+        (["fly"], 2, "fly"),
+    ],
+)
+def test_what_is_wrong_is_said(collector: Running, arguments: list[str], code: int, says: str) -> None:
+    """Errors are a line on stderr with what to do, and the exit code tells whose fault it is."""
+    collector.say("#source web1\n#columns a b\n1 2\n")
+    out = collector.run(*arguments)
+    assert out.returncode == code
+    assert says in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+def test_a_port_in_use(collector: Running, start_collector: Callable[..., Running], tmp_path: Path) -> None:
+    """A collector that cannot have its port or its store says so and ends with 1."""
+    config = tmp_path / "second.toml"
+    host, port = collector.address()
+    config.write_text(f'[store]\npath = "{tmp_path}/second"\n[tcp]\nlisten = "{host}:{port}"\n')
+    out = subprocess.run(command("collect", "--config", str(config)), capture_output=True, text=True)
+    assert (out.returncode, out.stderr) == (
+        1,
+        f"linemon: [Errno 98] cannot listen on {host}:{port}: Address already in use\n",
+    )
+    out = collector.run("collect")
+    assert out.returncode == 1
+    assert f"another collector (process {collector.process.pid})" in out.stderr

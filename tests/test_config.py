@@ -1,0 +1,101 @@
+"""linemon.toml: the file is the reference, and what is wrong is named."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from linemon.commands import check
+from linemon.config import Address, Config, TapConfig, load
+from linemon.errors import ConfigError
+
+REFERENCE = Path(__file__).parent.parent / "linemon.toml"
+
+
+def test_the_reference_holds_every_setting_with_its_default() -> None:
+    """Each field is in the file, each key of the file is a field, the values are the defaults."""
+    assert load(REFERENCE) == Config(file=REFERENCE)
+    written = tomllib.loads(REFERENCE.read_text())
+    expected = {
+        f.name: {g.name for g in fields(f.default)} for f in fields(Config) if f.name not in ("tap", "file", "ignored")
+    }  # type: ignore[arg-type]
+    expected["tap"] = {f.name for f in fields(TapConfig)}
+    assert {name: set((table[0] if name == "tap" else table)) for name, table in written.items()} == expected
+
+
+def test_each_setting_has_a_comment() -> None:
+    for line in REFERENCE.read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            assert re.search(r"# \S", line), line
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[tpc]\n", r"unknown section \[tpc\]; expected one of: agent, dashboard, store, tap, tcp"),
+        ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
+        ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
+        ("[tcp]\nmax_line = 1.5\n", r"\[tcp\] max_line = 1.5: expected a whole number"),
+        ("[tcp]\nmax_line = true\n", r"\[tcp\] max_line = True: expected a whole number"),
+        ("[tcp]\nidle_timeout = inf\n", r"\[tcp\] idle_timeout = inf: expected a number above 0"),
+        ("[tcp]\nlisten = 4000\n", r"\[tcp\] listen = 4000: expected an address such as"),
+        ('[tcp]\nlisten = "4000"\n', r"\[tcp\] listen = '4000': expected an address"),
+        ('[tcp]\nlisten = "h:70000"\n', r"expected an address"),
+        ('[tcp]\nallow_open = "yes"\n', r"expected true or false"),
+        ("[tap]\n", r"must be written \[\[tap\]\]"),
+        ("[[tap]]\ncolumns = [1]\n", r"\[\[tap\]\] columns = \[1\]: expected a list of texts"),
+        ("store = 1\n", r"expected a section \[store\]"),
+        ('[tcp]\nlisten = "0.0.0.0:4000"\n', r"\[tcp\] listen = '0.0.0.0:4000' lets other machines in .*set a token"),
+        ('[[tap]]\nlisten = "[::]:1027"\n', r"\[\[tap\]\] listen .*allow_open = true"),
+        ('[tcp]\ntoken = "${LINEMON_NO_SUCH}"\n', r"no variable LINEMON_NO_SUCH"),
+        ("[tcp\n", r"linemon.toml: "),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    """The error names the file, the key, the value and what was expected."""
+    file = tmp_path / "linemon.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=says) as caught:
+        load(file)
+    assert str(caught.value).startswith(str(file))
+
+
+def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Secrets come from the environment, several taps, IPv6; `check` says what it means and warns of what is open."""
+    monkeypatch.setenv("LINEMON_SECRET", "s3cret")
+    file = tmp_path / "linemon.toml"
+    file.write_text(
+        '[tcp]\nlisten = "0.0.0.0:4000"\ntoken = "${LINEMON_SECRET}"\nidle_timeout = 5\n'
+        '[[tap]]\nlisten = "[::1]:1027"\n[[tap]]\nlisten = "[::]:1028"\nallow_open = true\n'
+        '[http]\nlisten = "127.0.0.1:8080"\n[agent]\nspool = ""\n'
+    )
+    config = load(file)
+    assert config.tcp.token == "s3cret"  # noqa: S105
+    assert config.tcp.idle_timeout == 5.0
+    assert [tap.listen for tap in config.tap] == [Address("::1", 1027), Address("::", 1028)]
+    assert check(config) == 0
+    out = capsys.readouterr()
+    assert "asks for a token, open to other machines" in out.out
+    assert "s3cret" not in out.out + out.err
+    assert "[[tap]] listens on [::]:1028 and asks nobody" in out.err
+    assert "does not act on [http], [agent] spool" in out.err
+
+
+def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, then the user's config folder, then the defaults; a file that is asked for must be there."""
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    (home / "linemon").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    assert load() == Config()
+    (home / "linemon" / "linemon.toml").write_text("[store]\npoints = 7\n")
+    assert load().store.points == 7
+    (here / "linemon.toml").write_text("[store]\npoints = 8\n")
+    assert load().store.points == 8
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.toml")
