@@ -94,6 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"linemon: {error}", file=sys.stderr)
         return 2 if isinstance(error, (AskedWrongly, ConfigError, LineError)) else 1
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"linemon: a bug: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
+        return 1
 
 
 def run(options: Any) -> int:
@@ -105,10 +110,9 @@ def run(options: Any) -> int:
         datefmt="%H:%M:%S",
         level=logging.DEBUG if options.debug else logging.INFO,
     )
-    if command == "agent" and {"-h", "--help"} & set(options.rest):
-        from agent.__main__ import main as run_agent
-
-        return run_agent(options.rest)
+    if not options.debug:
+        logging.getLogger("bokeh").setLevel(logging.WARNING)
+        logging.getLogger("tornado.access").setLevel(logging.ERROR)
     config = load(options.config)
     if command == "up":
         from linemon import commands, supervisor
@@ -126,9 +130,8 @@ def run(options: Any) -> int:
 
         return dashboard.main(config)
     if command == "agent":
-        from agent.__main__ import main as run_agent
-
-        return run_agent(agent_arguments(config, options.rest))
+        # In place of this process: the agent needs psutil and nothing else, and stays as small as it is alone.
+        os.execv(sys.executable, [sys.executable, "-m", "agent", *agent_arguments(config, options.rest)])  # noqa: S606
     return short(options, config)
 
 
@@ -162,6 +165,6 @@ def agent_arguments(config: Config, given: list[str]) -> list[str]:
     says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)
     if not says_where and not os.environ.get("LINEMON_TO"):
         arguments += ["--to", str(config.agent.to)]
-    if config.tcp.token:  # through the environment: a command line can be read by every user
-        os.environ.setdefault("LINEMON_TOKEN", config.tcp.token)
+        if config.tcp.token:  # through the environment: a command line can be read by every user
+            os.environ.setdefault("LINEMON_TOKEN", config.tcp.token)
     return arguments + given

@@ -43,7 +43,7 @@ class Running:
                 + (settings if "[tcp]" in settings else settings + '\n[tcp]\nlisten = "127.0.0.1:0"\n')
                 + ("" if "[[tap]]" in settings else '\n[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\n')
             )
-        self.log = open(folder / "log", "a+b")
+        self.log = open(folder / "log", "a+b")  # noqa: SIM115
         self.process = subprocess.Popen(command("collect", "--config", str(self.config)), stderr=self.log)
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")

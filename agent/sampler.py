@@ -1,0 +1,137 @@
+"""One sample: every group of probes, each failing alone, under columns that only ever grow."""
+
+from __future__ import annotations
+
+import time
+
+from agent.probes import Probes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# The columns every host has, first and in this order, so that they fit whatever devices come and go.
+FIXED = (
+    "cpu.busy_pct",
+    "cpu.user_pct",
+    "cpu.system_pct",
+    "cpu.iowait_pct",
+    "cpu.steal_pct",
+    "cpu.freq_hz",
+    "load.1m",
+    "load.5m",
+    "load.15m",
+    "mem.total_bytes",
+    "mem.available_bytes",
+    "mem.used_pct",
+    "mem.cached_bytes",
+    "mem.buffers_bytes",
+    "swap.used_bytes",
+    "swap.used_pct",
+    "net.rx_bytes_per_s",
+    "net.tx_bytes_per_s",
+    "disk.read_bytes_per_s",
+    "disk.write_bytes_per_s",
+    "kernel.ctx_switches_per_s",
+    "kernel.interrupts_per_s",
+    "proc.total",
+    "sys.uptime_s",
+    "agent.cpu_pct",
+    "agent.rss_bytes",
+    "agent.dropped_rows",
+)
+
+# A name's end says its unit, and how many decimals are worth sending.
+UNITS = (
+    ("_pct", "%", 3),
+    ("_bytes_per_s", "B/s", 1),
+    ("_per_s", "1/s", 1),
+    ("_bytes", "B", 0),
+    ("_hz", "Hz", 0),
+    ("_celsius", "°C", 1),
+    ("_s", "s", 1),
+    ("", "", 2),
+)
+
+SLOW_EVERY = 10.0  # seconds
+CLOCK_STEP = 1.0  # seconds by which the wall clock may run ahead of the monotonic one within a sample
+
+
+class Sampler:
+    """Asks all probes; remembers the columns and which groups fail."""
+
+    def __init__(
+        self,
+        ps: Any,
+        log: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        sys_block: str = "/sys/block",
+    ) -> None:
+        probes = Probes(ps, log, sys_block)
+        self._fast = (
+            probes.cpu,
+            probes.load,
+            probes.memory,
+            probes.swap,
+            probes.net,
+            probes.disk,
+            probes.kernel,
+            probes.uptime,
+            probes.agent,
+        )
+        self._slow = (probes.frequency, probes.processes, probes.filesystems, probes.temperatures)
+        self._slow_values: dict[str, float] = {}
+        self._slow_due = float("-inf")
+        self._failing: set[str] = set()
+        self._log = log
+        self._monotonic, self._wall = monotonic, wall
+        self._lag: float | None = None  # wall clock minus monotonic clock, as of the last sample
+        self._digits: dict[str, int] = {}
+        self.columns: dict[str, str] = {}
+        """Units by column name, in the order they are sent; FIXED first, new devices at the end."""
+        for name in FIXED:
+            self._add(name)
+
+    def sample(self, dropped_rows: int) -> tuple[float, dict[str, float]] | None:
+        """The epoch time in seconds and the values by column; what is missing is left out.
+
+        None the first time, when there is nothing yet to take differences from, and after the machine slept
+        or its clock was set, when the differences mix two spans.
+        """
+        now, at = self._monotonic(), self._wall()
+        lag, self._lag = self._lag, at - now
+        values: dict[str, float] = {"agent.dropped_rows": dropped_rows}
+        for group in self._fast:
+            values.update(self._ask(group, now))
+        if now >= self._slow_due:
+            self._slow_due = now + SLOW_EVERY - 0.5  # the grid's points are never exactly 10 s apart
+            self._slow_values = {}
+            for group in self._slow:
+                self._slow_values.update(self._ask(group, now))
+        values.update(self._slow_values)
+        if lag is None or abs(self._lag - lag) > CLOCK_STEP:
+            return None
+        for name in values:
+            if name not in self.columns:
+                self._add(name)
+        return at, {name: round(float(value), self._digits[name]) for name, value in values.items()}
+
+    def _add(self, name: str) -> None:
+        _, self.columns[name], self._digits[name] = next(rule for rule in UNITS if name.endswith(rule[0]))
+
+    def _ask(self, group: Callable[[float], dict[str, float]], now: float) -> dict[str, float]:
+        """The group's values, none if it fails; one line in the log per change of state."""
+        name = group.__name__
+        try:
+            values = group(now)
+        except Exception as error:  # whatever a driver or a platform comes up with, the others go on
+            if name not in self._failing:
+                self._failing.add(name)
+                self._log(f"cannot read {name}: {type(error).__name__}: {error}")
+            return {}
+        if name in self._failing:
+            self._failing.remove(name)
+            self._log(f"can read {name} again")
+        return values

@@ -1,0 +1,53 @@
+"""`linemon dashboard`: the Bokeh app of `bokeh_app/` at `/`, with the settings of linemon.toml."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from bokeh.application import Application
+from bokeh.application.handlers import DirectoryHandler
+from bokeh.server.server import Server
+
+from linemon.config import Address, Config
+
+# A browser that lost its connection finds its session again within this time.
+SESSION_LIFETIME_MS = 60_000
+
+
+def main(config: Config) -> int:
+    """Serve the page until SIGINT or SIGTERM; OSError where the port cannot be had."""
+    if config.file:
+        os.environ["LINEMON_CONFIG"] = str(config.file.resolve())  # where the app looks for the store
+    spec = find_spec("bokeh_app")
+    assert spec
+    assert spec.origin
+    listen = config.dashboard.listen
+    try:
+        server = Server(
+            {"/": Application(DirectoryHandler(filename=str(Path(spec.origin).parent)))},
+            address=listen.host,
+            port=listen.port,
+            allow_websocket_origin=origins(listen),
+            unused_session_lifetime_milliseconds=SESSION_LIFETIME_MS,
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
+    server.start()
+    shown = Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host), server.port or 0)  # noqa: S104
+    print(f"linemon: the page is at http://{shown}/", file=sys.stderr, flush=True)
+    server.io_loop.start()
+    server.stop()
+    return 0
+
+
+def origins(listen: Address) -> list[str]:
+    """Which pages may open the websocket: those that this server itself has served, under the names it has here."""
+    if not listen.is_loopback:
+        return ["*"]  # reached under names that only its users know; open to others was said explicitly
+    return [f"{name}:{listen.port}" for name in ("localhost", "127.0.0.1")]

@@ -1,0 +1,251 @@
+"""Real agent processes, real sockets, and recorded readings of psutil."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+DEADLINE = 15.0  # seconds until a test gives up on something that should come at once
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _until(condition: Callable[[], Any], what: str = "it") -> Any:
+    end = time.monotonic() + DEADLINE
+    while not (result := condition()):
+        assert time.monotonic() < end, f"waited {DEADLINE} s for {what}"
+        time.sleep(0.01)
+    return result
+
+
+class Agent:
+    """A running `python -m agent`; its standard error goes to a file."""
+
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+        self._log = folder / f"agent-{len(list(folder.iterdir()))}.log"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LINEMON_")}
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "agent", *options],
+                cwd=REPOSITORY,
+                env={**inherited, **environment},
+                stderr=log,
+                stdout=subprocess.DEVNULL,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def says(self, text: str) -> str:
+        """The first whole line of the log that holds the text, awaited."""
+        lines: list[str] = _until(
+            lambda: [line for line in self.log.splitlines() if text in line],
+            f"{text!r} in the log:\n{self.log}",
+        )
+        return lines[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.says("listens on").rpartition(":")[2])
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+
+class Lines:
+    """One end of a TCP connection, read line by line."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.sock.settimeout(DEADLINE)
+        self._rest = b""
+
+    def line(self) -> str:
+        while b"\n" not in self._rest:
+            more = self.sock.recv(65536)
+            assert more, f"ended after {self._rest!r}"
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
+    def row(self) -> list[float]:
+        """The next row's numbers; directives before it are passed over."""
+        while (line := self.line()).startswith("#"):
+            pass
+        return [float(token) for token in line.split()]
+
+    def columns(self) -> list[str]:
+        """The next #columns line's names with their units, time left out."""
+        while not (line := self.line()).startswith("#columns "):
+            pass
+        assert line.split()[1] == "time"
+        return line.split()[2:]
+
+
+class Server:
+    """A port that stands in for the collector's."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.sock = socket.create_server(("127.0.0.1", port))
+        self.sock.settimeout(DEADLINE)
+        self.port: int = self.sock.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self._accepted: list[Lines] = []
+
+    def accept(self) -> Lines:
+        self._accepted.append(Lines(self.sock.accept()[0]))
+        return self._accepted[-1]
+
+    def close(self) -> None:
+        for lines in self._accepted:
+            lines.sock.close()
+        self.sock.close()
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Poll a condition until it holds, and give its value; fail after a deadline."""
+    return _until
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
+    """Start agents with these options; what still runs at the end is killed."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    agents: list[Agent] = []
+
+    def start_one(*options: str, **environment: str) -> Agent:
+        agents.append(Agent(folder, *options, **environment))
+        return agents[-1]
+
+    yield start_one
+    for agent in agents:
+        agent.process.kill()
+        agent.process.wait()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Open ports that stand in for the collector's."""
+    servers: list[Server] = []
+
+    def open_one(port: int = 0) -> Server:
+        servers.append(Server(port))
+        return servers[-1]
+
+    yield open_one
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def dial() -> Iterator[Callable[..., Lines]]:
+    """Connect to a port of this host."""
+    connections: list[Lines] = []
+
+    def connect(port: int, receive_buffer: int = 0) -> Lines:
+        sock = socket.socket()
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.connect(("127.0.0.1", port))
+        connections.append(Lines(sock))
+        return connections[-1]
+
+    yield connect
+    for connection in connections:
+        connection.sock.close()
+
+
+@pytest.fixture
+def selector() -> Iterator[selectors.BaseSelector]:
+    with selectors.DefaultSelector() as made:
+        yield made
+
+
+@pytest.fixture
+def turn(selector: selectors.BaseSelector) -> Callable[[], None]:
+    """Let the selector's callbacks run until nothing more happens for 20 ms."""
+
+    def turn_until_idle() -> None:
+        while ready := selector.select(0.02):
+            for key, mask in ready:
+                key.data(mask)
+
+    return turn_until_idle
+
+
+CpuTimes = namedtuple("CpuTimes", "user nice system idle iowait irq softirq steal guest guest_nice")
+Net = namedtuple("Net", "bytes_sent bytes_recv")
+Disk = namedtuple("Disk", "read_count write_count read_bytes write_bytes busy_time")
+Part = namedtuple("Part", "device mountpoint fstype opts")
+Usage = namedtuple("Usage", "total used free percent")
+Sensor = namedtuple("Sensor", "label current high critical")
+
+
+class Recorded:
+    """A host's readings as psutil gives them, to be changed by the test; None stands for a raise."""
+
+    def __init__(self) -> None:
+        self.make = SimpleNamespace(cpu=CpuTimes, net=Net, disk=Disk, part=Part, usage=Usage, sensor=Sensor)
+        self.readings: dict[str, Any] = {
+            "cpu_times": CpuTimes(100.0, 0.0, 50.0, 800.0, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            "getloadavg": (0.5, 0.25, 0.125),
+            "virtual_memory": SimpleNamespace(total=1000, available=600, cached=200, buffers=50),
+            "swap_memory": SimpleNamespace(total=0, used=0),
+            "net_io_counters": {"lo": Net(9, 9), "eth0": Net(1000, 2000), "veth12": Net(5, 5)},
+            "disk_io_counters": {"vda": Disk(10, 20, 4096, 8192, 100), "vda1": Disk(10, 20, 4096, 8192, 100)},
+            "cpu_stats": SimpleNamespace(ctx_switches=1000, interrupts=500),
+            "cpu_freq": SimpleNamespace(current=2600.0),
+            "pids": [1, 2, 3],
+            "disk_partitions": [Part("/dev/vda1", "/", "ext4", "rw")],
+            "sensors_temperatures": {"coretemp": [Sensor("Package id 0", 41.25, 90.0, 100.0)]},
+            "memory_info": SimpleNamespace(rss=12_000_000),
+        }
+        self.usage: dict[str, Any] = {"/": Usage(100, 30, 70, 30.0)}
+        self.asked: list[str] = []
+        self.seconds = 1000.0  # the monotonic clock
+        self.asleep = 0.0  # what the wall clock is ahead of it by, beyond 1.7e9
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in self.readings:
+            raise AttributeError(name)
+
+        def answer(**_options: Any) -> Any:
+            self.asked.append(name)
+            if self.readings[name] is None:
+                raise OSError(f"no {name} today")
+            return self.readings[name]
+
+        return answer
+
+    def Process(self) -> Recorded:  # noqa: N802 - as psutil spells it
+        return self
+
+    def disk_usage(self, path: str) -> Any:
+        return self.usage[path]
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wall(self) -> float:
+        return 1.7e9 + self.seconds + self.asleep
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    """One core's readings, a second's worth of which the test adds by itself."""
+    return Recorded()

@@ -1,0 +1,332 @@
+"""Probes and sampler on recorded readings: what goes wrong on real hosts gives nan, never a false number."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.probes import encode
+from agent.sampler import FIXED, Sampler
+
+NAN = float("nan")
+
+
+class Host:
+    """A sampler on recorded readings, one sample per second."""
+
+    def __init__(self, recorded: Any, sys_block: Path) -> None:
+        self.recorded, self.log = recorded, list[str]()
+        self.sampler = Sampler(recorded, self.log.append, recorded.monotonic, recorded.wall, str(sys_block))
+
+    def set(self, **readings: Any) -> None:
+        self.recorded.readings.update(readings)
+
+    def sample(self, seconds: float = 1.0) -> dict[str, float] | None:
+        """All columns, missing ones as nan; None where there is no row."""
+        self.recorded.seconds += seconds
+        sampled = self.sampler.sample(7)
+        if sampled is None:
+            return None
+        at, values = sampled
+        assert at == self.recorded.wall()
+        assert values.keys() <= self.sampler.columns.keys()
+        return {name: values.get(name, NAN) for name in self.sampler.columns}
+
+    def row(self, seconds: float = 1.0) -> dict[str, float]:
+        row = self.sample(seconds)
+        assert row is not None
+        return row
+
+
+@pytest.fixture
+def host(recorded: Any, tmp_path: Path) -> Host:
+    """A host of one disk with one partition, whose first (rowless) sample is taken."""
+    (tmp_path / "vda" / "slaves").mkdir(parents=True)
+    made = Host(recorded, tmp_path)
+    assert made.sample() is None
+    return made
+
+
+def test_columns_begin_with_those_of_every_host(host: Host) -> None:
+    """Fixed columns first, then devices, all with the unit that their name's end says."""
+    host.row()
+    columns = host.sampler.columns
+    assert tuple(columns)[: len(FIXED)] == FIXED
+    assert list(columns)[len(FIXED) :] == [
+        "net.eth0.rx_bytes_per_s",
+        "net.eth0.tx_bytes_per_s",
+        "disk.vda.read_bytes_per_s",
+        "disk.vda.write_bytes_per_s",
+        "disk.vda.reads_per_s",
+        "disk.vda.writes_per_s",
+        "disk.vda.busy_pct",
+        "fs./.used_pct",
+        "fs./.free_bytes",
+        "temp.coretemp.Package%20id%200_celsius",
+    ]
+    units = {
+        "cpu.busy_pct": "%",
+        "cpu.freq_hz": "Hz",
+        "load.1m": "",
+        "mem.total_bytes": "B",
+        "proc.total": "",
+    }
+    units |= {"net.rx_bytes_per_s": "B/s", "kernel.interrupts_per_s": "1/s", "sys.uptime_s": "s"}
+    units |= {"disk.vda.reads_per_s": "1/s", "temp.coretemp.Package%20id%200_celsius": "°C"}
+    assert {name: columns[name] for name in units} == units
+
+
+def test_values_of_a_quiet_second(host: Host, recorded: Any) -> None:
+    """Rates are per second of the monotonic clock, percents of what was spent."""
+    make = recorded.make
+    host.set(
+        cpu_times=make.cpu(100.2, 0.1, 50.1, 801.0, 10.4, 0.1, 0.0, 0.1, 0.1, 0.1),
+        net_io_counters={"lo": make.net(99, 99), "eth0": make.net(1200, 2400), "veth12": make.net(50, 50)},
+        disk_io_counters={"vda": make.disk(12, 24, 8192, 8192, 1100), "vda1": make.disk(99, 99, 99, 99, 99)},
+    )
+    row = host.row(2.0)
+    expected = {
+        "cpu.busy_pct": 30.0,
+        "cpu.user_pct": 15.0,
+        "cpu.system_pct": 10.0,
+        "cpu.iowait_pct": 20.0,
+        "cpu.steal_pct": 5.0,
+        "cpu.freq_hz": 2.6e9,
+        "load.15m": 0.12,
+        "mem.used_pct": 40.0,
+        "mem.cached_bytes": 200.0,
+        "swap.used_pct": 0.0,
+        "net.rx_bytes_per_s": 200.0,
+        "net.tx_bytes_per_s": 100.0,
+        "net.eth0.rx_bytes_per_s": 200.0,
+        "disk.read_bytes_per_s": 2048.0,
+        "disk.vda.reads_per_s": 1.0,
+        "disk.vda.writes_per_s": 2.0,
+        "disk.vda.busy_pct": 50.0,
+        "fs./.used_pct": 30.0,
+        "fs./.free_bytes": 70.0,
+        "temp.coretemp.Package%20id%200_celsius": 41.2,
+        "proc.total": 3.0,
+        "agent.dropped_rows": 7.0,
+        "agent.rss_bytes": 12_000_000.0,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert host.log == []
+
+
+def test_iowait_that_goes_back_is_clamped(host: Host, recorded: Any) -> None:
+    """The kernel takes some iowait back: 0 %, and the others stay right."""
+    host.set(cpu_times=recorded.make.cpu(100.5, 0.0, 50.0, 800.5, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    row = host.row()
+    assert (row["cpu.iowait_pct"], row["cpu.busy_pct"], row["cpu.user_pct"]) == (0.0, 50.0, 50.0)
+
+
+def test_cpu_times_that_go_back_or_stand_still_are_missing(host: Host, recorded: Any) -> None:
+    """A processor that was taken out, or a sample within one clock tick."""
+    host.set(cpu_times=recorded.make.cpu(60.0, 0.0, 30.0, 500.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    assert math.isnan(host.row()["cpu.busy_pct"])
+    assert math.isnan(host.row()["cpu.user_pct"])
+
+
+def test_counter_reset_is_missing_once(host: Host, recorded: Any) -> None:
+    """A counter that starts anew gives nan for that NIC and the total, then rates again; never a spike."""
+    net = recorded.make.net
+    host.row()
+    host.set(net_io_counters={"eth0": net(10, 20)})
+    row = host.row()
+    assert math.isnan(row["net.eth0.rx_bytes_per_s"])
+    assert math.isnan(row["net.rx_bytes_per_s"])
+    host.set(net_io_counters={"eth0": net(15, 50)})
+    assert host.row()["net.eth0.rx_bytes_per_s"] == 30.0
+
+
+def test_nic_that_vanishes_keeps_its_columns(host: Host, recorded: Any) -> None:
+    """Gone: nan, the totals go on; back: one sample later its rate again, in the same columns."""
+    net = recorded.make.net
+    both = {"eth0": net(0, 0), "wlan0": net(0, 0)}
+    host.set(net_io_counters=both)
+    host.row()
+    host.row()
+    columns = list(host.sampler.columns)
+    assert columns[-2:] == ["net.wlan0.rx_bytes_per_s", "net.wlan0.tx_bytes_per_s"]  # came later: at the end
+    host.set(net_io_counters={"eth0": net(5, 5)})
+    row = host.row()
+    assert math.isnan(row["net.wlan0.rx_bytes_per_s"])
+    assert row["net.rx_bytes_per_s"] == 5.0
+    host.set(net_io_counters={"eth0": net(5, 5), "wlan0": net(900, 900)})
+    row = host.row()
+    assert math.isnan(row["net.wlan0.rx_bytes_per_s"])
+    assert row["net.rx_bytes_per_s"] == 0.0  # its 900 bytes are not of this second
+    host.set(net_io_counters={"eth0": net(5, 5), "wlan0": net(900, 910)})
+    assert host.row()["net.wlan0.rx_bytes_per_s"] == 10.0
+    assert list(host.sampler.columns) == columns
+
+
+def test_sixteen_devices_have_columns_and_all_count(host: Host, recorded: Any) -> None:
+    """On a host of 40 NICs, 16 have columns, the totals are of all, and the log says it once."""
+    net = recorded.make.net
+    host.set(net_io_counters={f"eth{n}": net(0, 0) for n in range(40)})
+    host.row()
+    host.set(net_io_counters={f"eth{n}": net(1, 2) for n in range(40)})
+    assert host.row()["net.rx_bytes_per_s"] == 80.0
+    assert sum(name.startswith("net.eth") for name in host.sampler.columns) == 32
+    assert len(host.log) == 1
+
+
+def test_only_disks_that_are_not_counted_twice(host: Host, recorded: Any, tmp_path: Path) -> None:
+    """Partitions, volumes on other disks, loops and memory disks have no columns nor part in totals."""
+    disk = recorded.make.disk
+    (tmp_path / "dm-0" / "slaves" / "vda").mkdir(parents=True)
+    for name in ("cciss!c0d0", "loop0", "ram0", "zram0"):
+        (tmp_path / name).mkdir()
+    names = ("cciss/c0d0", "dm-0", "loop0", "ram0", "vda", "vda1", "zram0")
+    host.set(disk_io_counters={name: disk(0, 0, 0, 0, 0) for name in names})
+    host.row()
+    host.set(disk_io_counters={name: disk(1, 1, 512, 512, 1) for name in names})
+    row = host.row()
+    assert row["disk.read_bytes_per_s"] == 1024.0
+    shown = {name.split(".")[1] for name in host.sampler.columns if name.endswith(".reads_per_s")}
+    assert shown == {"vda", "cciss/c0d0"}
+
+
+def test_file_systems_that_are_local_and_real(host: Host, recorded: Any) -> None:
+    """One mount per device; no network file system is even asked; names are safe in a line."""
+    part, usage = recorded.make.part, recorded.make.usage
+    host.set(
+        disk_partitions=[
+            part("/dev/vda1", "/", "ext4", ""),
+            part("/dev/vda1", "/var/lib/bind", "ext4", ""),
+            part("server:/export", "/mnt/dead", "nfs4", ""),
+            part("/dev/loop3", "/snap/core/1", "squashfs", ""),
+            part("/dev/sdb1", "/media/My Disk: 50%", "vfat", ""),
+            part("/dev/sdc1", "/gone", "ext4", ""),
+        ]
+    )
+
+    def disk_usage(path: str) -> Any:
+        if path == "/gone":
+            raise FileNotFoundError(path)
+        return {"/": usage(100, 30, 70, 0), "/media/My Disk: 50%": usage(10, 5, 5, 0)}[path]
+
+    recorded.disk_usage = disk_usage
+    row = host.row(10.0)
+    shown = {name: value for name, value in row.items() if name.startswith("fs.")}
+    assert shown == {
+        "fs./.used_pct": 30.0,
+        "fs./.free_bytes": 70.0,
+        "fs./media/My%20Disk%3A%2050%25.used_pct": 50.0,
+        "fs./media/My%20Disk%3A%2050%25.free_bytes": 5.0,
+    }
+    assert host.log == []
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("/", "/"),
+        ("/höme", "/höme"),
+        ("a\tb", "a%09b"),
+        ("a\x85b", "a%C2%85b"),
+        ("\udcff", "%FF"),
+        ("%", "%25"),
+    ],
+)
+def test_encode(name: str, encoded: str) -> None:
+    """Readable text stays; blanks, colons, percents, controls and bytes that are no UTF-8 do not."""
+    assert encode(name) == encoded
+
+
+@pytest.mark.parametrize("frequency", [None, 0.0], ids=["none", "zero"])
+def test_unknown_frequency_is_missing(host: Host, recorded: Any, frequency: float | None) -> None:
+    """Virtual machines have no frequency, or 0: both are nan, and no failure."""
+    unknown = None if frequency is None else SimpleNamespace(current=frequency)
+    recorded.cpu_freq = lambda: unknown
+    assert math.isnan(host.row(10.0)["cpu.freq_hz"])
+    assert host.log == []
+
+
+def test_same_sensors_get_numbers(host: Host, recorded: Any) -> None:
+    """Two disks of one kind have two columns; a sensor without a label has its chip's name."""
+    sensor = recorded.make.sensor
+    drives = [sensor("Composite", 30.0, 0, 0), sensor("Composite", 40.0, 0, 0)]
+    host.set(sensors_temperatures={"nvme": drives, "acpitz": [sensor("", None, 0, 0)]})
+    row = host.row(10.0)
+    assert row["temp.nvme.Composite_celsius"] == 30.0
+    assert row["temp.nvme.Composite.2_celsius"] == 40.0
+    assert math.isnan(row["temp.acpitz_celsius"])
+
+
+FAST = ["cpu_times", "getloadavg", "virtual_memory", "swap_memory"]
+FAST += ["net_io_counters", "disk_io_counters", "cpu_stats", "memory_info"]
+SLOW = ["cpu_freq", "pids", "disk_partitions", "sensors_temperatures"]
+
+
+@pytest.mark.parametrize("reading", FAST + SLOW)
+def test_each_group_fails_alone(host: Host, recorded: Any, reading: str) -> None:
+    """One that raises is missing, the others are not; one log line when it begins, one when it ends."""
+
+    def row() -> dict[str, float]:
+        if times := recorded.readings["cpu_times"]:
+            host.set(cpu_times=recorded.make.cpu(*(seconds + 1 for seconds in times)))
+        return host.row(10.0)
+
+    before = row()
+    works, recorded.readings[reading] = recorded.readings[reading], None
+    during = row()
+    missing = {name for name in before if math.isnan(during[name]) and not math.isnan(before[name])}
+    assert len({name.split(".")[0] for name in missing}) == 1
+    assert len(host.log) == 1
+    assert f"no {reading} today" in host.log[0]
+    row()
+    assert len(host.log) == 1
+    recorded.readings[reading] = works
+    row()
+    after = row()
+    assert not [name for name in before if math.isnan(after[name]) and not math.isnan(before[name])]
+    assert len(host.log) == 2
+    assert "again" in host.log[1]
+
+
+def test_slow_groups_are_asked_every_ten_seconds(host: Host, recorded: Any) -> None:
+    """In between their last values are repeated."""
+    recorded.asked.clear()
+    rows = [host.row() for _ in range(20)]
+    assert {name: recorded.asked.count(name) for name in SLOW} == dict.fromkeys(SLOW, 2)
+    assert {row["fs./.used_pct"] for row in rows} == {30.0}
+
+
+def test_a_line_is_skipped_after_suspend(host: Host, recorded: Any) -> None:
+    """Neither sleep nor a clock that is set makes a false rate: no row, then rows of one second again."""
+    net = recorded.make.net
+    host.row()
+    recorded.asleep += 3600.0
+    host.set(net_io_counters={"eth0": net(10**9, 10**9)})
+    assert host.sample() is None
+    host.set(net_io_counters={"eth0": net(10**9 + 5, 10**9 + 6)})
+    assert host.row()["net.rx_bytes_per_s"] == 6.0
+    recorded.asleep -= 7200.0
+    assert host.sample() is None
+    recorded.asleep += 0.5  # a clock that is being nudged
+    host.row()
+
+
+def test_a_platform_that_has_little(recorded: Any, tmp_path: Path) -> None:
+    """Without iowait, buffers, busy times, sensors or /sys the rest is there."""
+    times = SimpleNamespace(user=5.0, system=5.0, idle=90.0)
+    memory = SimpleNamespace(total=10, available=5)
+    disk = SimpleNamespace(read_count=1, write_count=1, read_bytes=1, write_bytes=1)
+    recorded.readings.update(cpu_times=times, virtual_memory=memory, disk_io_counters={"PhysicalDrive0": disk})
+    del recorded.readings["sensors_temperatures"]
+    host = Host(recorded, tmp_path / "absent")
+    host.sample()
+    times.idle = 91.0
+    row = host.row()
+    assert row["cpu.busy_pct"] == 0.0
+    assert math.isnan(row["cpu.iowait_pct"])
+    assert math.isnan(row["mem.buffers_bytes"])
+    assert row["disk.PhysicalDrive0.reads_per_s"] == 0.0
+    assert host.log == []

@@ -1,0 +1,133 @@
+"""`linemon up` as a user runs it: agent to collector to page, restarts, and a clean end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from linemon.store import Store
+from tests.running import command, eventually
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago: three processes must know them before any of them is up."""
+    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(sock.getsockname()[1]) for sock in socks]
+    for sock in socks:
+        sock.close()
+    return ports
+
+
+class Up:
+    """A running `linemon up` and its places."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lines, self.tap, self.page = free_ports(3)
+        self.config = folder / "linemon.toml"
+        self.config.write_text(
+            f'[store]\npath = "{folder}/store"\n[tcp]\nlisten = "127.0.0.1:{self.lines}"\ntoken = "s3cret"\n'
+            f'[[tap]]\nlisten = "127.0.0.1:{self.tap}"\n[dashboard]\nlisten = "127.0.0.1:{self.page}"\n'
+            f'[agent]\nto = "127.0.0.1:{self.lines}"\nname = "host"\ninterval = 0.2\n'
+        )
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command("up", "--config", str(self.config)), stderr=log, stdout=log)
+        self.store = Store(folder / "store")
+
+    def part(self, name: str) -> psutil.Process | None:
+        """The process of one part, once it runs."""
+        for child in psutil.Process(self.process.pid).children():
+            line = child.cmdline()
+            if name in line[2:4]:
+                return child
+        return None
+
+    def wait_for_page(self) -> str:
+        address = f"http://127.0.0.1:{self.page}/"
+        eventually(lambda: f"the page is at {address}" in self.log.read_text(), "the page's address", 60)
+        return address
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.process.send_signal(signal.SIGINT)
+        running.process.wait(30)
+
+
+def test_from_agent_to_page_and_a_clean_end(up: Up) -> None:
+    """The host's metrics come, the tap sends six numbers, the page answers; Ctrl-C leaves nothing behind."""
+    address = up.wait_for_page()
+    eventually(lambda: "host" in up.store and up.store["host"].rows > 3, "the agent's rows")
+    host = up.store["host"]
+    assert "cpu.busy_pct" in host.columns
+    assert dict(zip(host.columns, host.units, strict=True))["mem.total_bytes"] == "B"
+    with socket.create_connection(("127.0.0.1", up.tap), timeout=20) as tap:
+        row = [float(token) for token in tap.recv(65536).split()]
+    assert len(row) == 6
+    assert 0 <= row[2] <= 100
+    with urllib.request.urlopen(address) as page:
+        assert b"linemon" in page.read()
+    rows = subprocess.run(
+        command("export", "host", "--since", "1m", "--format", "jsonl", "--config", str(up.config)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert json.loads(rows[-1])["mem.total_bytes"] == psutil.virtual_memory().total
+    parts = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(parts) == 3
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(30) == 0
+    assert not any(part.is_running() for part in parts)
+    for port in (up.lines, up.tap, up.page):
+        with socket.socket() as sock:
+            assert sock.connect_ex(("127.0.0.1", port)) != 0
+    assert "Traceback" not in up.log.read_text()
+
+
+def test_a_part_that_dies_starts_again(up: Up) -> None:
+    """The collector and the agent come back after SIGKILL, and it is said; the agent goes on by itself."""
+    eventually(lambda: "host" in up.store and up.store["host"].rows > 3, "the agent's rows")
+    for name in ("collect", "agent"):
+        victim = up.part(name)
+        assert victim
+        victim.kill()
+        eventually(lambda name=name: f"{name} was killed by SIGKILL" in up.log.read_text(), "it is said")  # type: ignore[misc]
+        rows = up.store["host"].rows
+        eventually(lambda rows=rows: up.store["host"].rows > rows + 3, "more rows")  # type: ignore[misc]
+
+
+def test_the_parts_end_with_their_supervisor(up: Up) -> None:
+    """Even where it is killed, no process is left."""
+    eventually(lambda: len(psutil.Process(up.process.pid).children()) == 3, "three parts")
+    parts = psutil.Process(up.process.pid).children()
+    eventually(lambda: "host" in up.store, "the agent's rows")
+    up.process.kill()
+    up.process.wait()
+    psutil.wait_procs(parts, timeout=20)
+    assert not [part for part in parts if part.is_running() and part.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_wrong_setting_or_a_port_in_use_ends_it(tmp_path: Path) -> None:
+    """What another start would not mend is said once; the exit code tells whose fault it is."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "linemon.toml"
+        config.write_text(f'[store]\npath = "{tmp_path}/store"\n[tcp]\nlisten = "127.0.0.1:{port}"\n')
+        out = subprocess.run(command("up", "--config", str(config)), capture_output=True, text=True, timeout=60)
+    assert out.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in out.stderr
+    config.write_text("[tcp]\nport = 1\n")
+    out = subprocess.run(command("up", "--config", str(config)), capture_output=True, text=True, timeout=60)
+    assert (out.returncode, len(out.stderr.splitlines())) == (2, 1)
