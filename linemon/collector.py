@@ -57,6 +57,7 @@ class Collector:
             "duplicate": intake.duplicate,
             "rejected": dict(intake.rejected),
             "dropped": dict(intake.dropped),
+            "string_fields_left_out": intake.strings,
             "connections": self.tcp.connections,
             "connections_refused": self.tcp.refused,
             "tap_readers": sum(tap.readers for tap in self.taps),

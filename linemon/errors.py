@@ -49,6 +49,8 @@ REASONS = {
     "number": "a token is not a number of the line language",
     "time": "a token is not a time, or lies before 1970 or beyond int64 nanoseconds",
     "tokens": "more or fewer tokens than the kind of line or its columns ask for",
+    "syntax": "an Influx line that is not one",
+    "fields": "an Influx line without a numeric field",
     "columns": "the columns do not fit the source",
     "name": "not a valid source or column name",
     "text": "not UTF-8",

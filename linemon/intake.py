@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from linemon import wire
+from linemon import influx, wire
 from linemon.errors import LineError
 from linemon.ring import REJECTED, Arena
 from linemon.session import Session
-from linemon.wire import Ints
+from linemon.wire import Floats, Ints
 from linemon.writer import Ring, StoreWriter
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,13 @@ class BadLine:
     line: str
 
 
+class Place(NamedTuple):
+    """Where the fields of Influx points go: a ring, and which of its columns each field is."""
+
+    ring: Ring
+    columns: tuple[int, ...]
+
+
 class Intake:
     """Takes bytes of sessions, puts their rows into the store, and accounts for every line.
 
@@ -56,6 +64,7 @@ class Intake:
         self.received = self.stored = self.duplicate = 0
         self.rejected: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.strings = 0  # fields of Influx lines that are texts: left out
         self.bad_lines: deque[BadLine] = deque(maxlen=BAD_LINES)
         self._logged: dict[str, tuple[int, int]] = {}  # reason: when last (ns), and how many it had then
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
@@ -63,6 +72,7 @@ class Intake:
         self._rows: dict[Arena, list[tuple[Session, int, int, list[float]]]] = {}  # taken one by one, not stored yet
         self._metrics: dict[bytes, Ring] = {}  # sources whose one column is `value`, as of so many moves
         self._metrics_moves = 0
+        self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
 
     def take(self, session: Session, data: bytes, now: int) -> None:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end."""
@@ -166,11 +176,16 @@ class Intake:
             or joined.count(b" ") + joined.count(b"\t") + lines != len(blanks)
         ):
             return False
-        values = wire.numbers(b",".join(tokens[1::per_line]))
-        times = wire.times(tokens[2::per_line], now) if per_line == 3 else np.full(lines, now)
-        if values is None or len(values) != lines or times is None:
-            return False
         names = tokens[::per_line]
+        times = wire.times(tokens[2::per_line], now) if per_line == 3 else np.full(lines, now)
+        if times is None:
+            return False
+        if b"=" in tokens[1]:
+            plain = b'"' not in joined and b"\\" not in joined
+            return plain and self._influx_points(names, tokens[1::per_line], times) and self._count_blocks(blocks)
+        values = wire.numbers(b",".join(tokens[1::per_line]))
+        if values is None or len(values) != lines:
+            return False
         if self._metrics_moves != self.store.moves:
             self._metrics_moves = self.store.moves
             self._metrics = {name: ring for name, ring in self._metrics.items() if ring.width == 1}
@@ -186,11 +201,66 @@ class Intake:
         cells[:, 0] = times
         cells[:, 1] = values.view(np.int64)
         arena.append(slots, cells)
+        return self._count_blocks(blocks)
+
+    def _count_blocks(self, blocks: list[tuple[Session, bytes]]) -> bool:
         for session, block in blocks:
             count = block.count(b"\n")
             session.lines += count
             self._count_stored(session, count)
         return True
+
+    def _influx_points(self, heads: list[bytes], fields: list[bytes], times: Ints) -> bool:
+        """Store Influx lines; False, and nothing done, if those of one measurement differ in their fields."""
+        groups = [(np.arange(len(heads)), influx.columns(fields))]
+        if groups[0][1] is None:
+            by_measurement: dict[bytes, list[int]] = {}
+            for i, head in enumerate(heads):
+                by_measurement.setdefault(head.partition(b",")[0], []).append(i)
+            groups = [(np.array(at), influx.columns([fields[i] for i in at])) for at in by_measurement.values()]
+        met: list[tuple[list[bytes], Ints, Floats, dict[bytes, Place]]] = []
+        for at, found in groups:
+            if found is None:
+                return False
+            keys, table = found
+            group = [heads[i] for i in at]
+            try:
+                places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
+            except LineError:
+                return False
+            met.append((group, times[at], table, places))
+        for group, at_times, table, places in met:
+            # Rows for the same columns of the same arena go together.
+            targets = {(place.ring.arena, place.columns) for place in places.values()}
+            for arena, columns in targets:
+                mine = np.arange(len(group))
+                if len(targets) > 1:
+                    here = {head for head, at in places.items() if (at.ring.arena, at.columns) == (arena, columns)}
+                    mine = np.array([i for i, head in enumerate(group) if head in here])
+                cells = np.full((len(mine), 1 + arena.width), np.nan)
+                cells[:, [1 + column for column in columns]] = table[mine]
+                cells.view(np.int64)[:, 0] = at_times[mine]
+                slots = np.array([places[group[i]].ring.entry.slot for i in mine])
+                arena.append(slots, cells.view(np.int64))
+        return True
+
+    def _place(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
+        """Where points of this measurement and tags with these fields go."""
+        place = self._places.get((head, keys))
+        if place is None:
+            point = influx.point(head + b" " + b",".join(key + b"=0" for key in keys))
+            place = self._places[head, keys] = self._point_place(point.source, tuple(point.fields))
+        return place
+
+    def _point_place(self, source: str, fields: tuple[str, ...]) -> Place:
+        """The ring of a point's source, with these fields among its columns."""
+        ring = self.store.rings.get(source)
+        have = ring.entry.columns if ring else ()
+        new = tuple(field for field in fields if field not in have)
+        if ring is None or new:
+            self._store_rows()  # a source that gets more columns moves
+            ring = self.store.bind(source, have + new, ("",) * (len(have) + len(new)))
+        return Place(ring, tuple(ring.entry.columns.index(field) for field in fields))
 
     def _meet(self, names: list[bytes]) -> bool:
         """Give new metric names their rings; False if one of them cannot have one."""
@@ -238,7 +308,15 @@ class Intake:
             raise LineError("token", "this port asks for a #token first")
         wire.text(line)
         tokens = wire.tokens(line)
-        if wire.is_metric_name(tokens[0]):
+        if wire.is_metric_name(tokens[0]) and influx.IS_INFLUX.match(line):
+            point = influx.point(line)
+            time = None if point.time is None else wire.time_ns(point.time)
+            ring, columns = self._point_place(point.source, tuple(point.fields))
+            values = [float("nan")] * ring.width
+            for column, value in zip(columns, point.fields.values(), strict=True):
+                values[column] = value
+            self.strings += point.strings
+        elif wire.is_metric_name(tokens[0]):
             if len(tokens) not in (2, 3):
                 raise LineError("tokens", f"a metric is NAME VALUE [TIME], not {len(tokens)} tokens")
             values = [wire.number(tokens[1])]

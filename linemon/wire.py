@@ -194,6 +194,14 @@ def numbers(block: bytes) -> Floats | None:
     return values
 
 
+def integers(block: bytes) -> Ints | None:
+    """The whole numbers of a block, with one blank, comma or newline between each two; None: not so simple."""
+    if block.translate(None, b"0123456789-, \t\n"):
+        return None
+    buffer = _bulk(block, "i")
+    return None if buffer is None else np.frombuffer(buffer, np.int64)
+
+
 def _bulk(block: bytes, of_type: Literal["d", "i"]) -> memoryview | None:
     """The cells of a block of numbers as JSON knows them; None if it is not one."""
     try:
@@ -250,9 +258,8 @@ def times(tokens: list[bytes], now: int) -> Ints | None:
     if b"." in joined:
         values = numbers(joined)
         return None if values is None or len(values) != len(tokens) else epoch_times(values, now)
-    buffer = _bulk(joined, "i")
-    whole = np.frombuffer(buffer or b"", np.int64)
-    if len(whole) != len(tokens):
+    whole = integers(joined)
+    if whole is None or len(whole) != len(tokens):
         return None
     arrival = whole == -1
     if (whole < -1).any():

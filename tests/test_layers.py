@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"linemon.errors"},
     {"linemon.wire", "linemon.ring"},
-    {"linemon.store"},
+    {"linemon.store", "linemon.influx"},
     {"linemon.config", "linemon.writer", "linemon.when"},
     {"linemon", "linemon.session"},
     {"linemon.intake"},
