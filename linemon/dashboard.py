@@ -14,9 +14,6 @@ from bokeh.server.server import Server
 
 from linemon.config import Address, Config
 
-# A browser that lost its connection finds its session again within this time.
-SESSION_LIFETIME_MS = 60_000
-
 
 def main(config: Config) -> int:
     """Serve the page until SIGINT or SIGTERM; OSError where the port cannot be had."""
@@ -31,8 +28,7 @@ def main(config: Config) -> int:
             {"/": Application(DirectoryHandler(filename=str(Path(spec.origin).parent)))},
             address=listen.host,
             port=listen.port,
-            allow_websocket_origin=origins(listen),
-            unused_session_lifetime_milliseconds=SESSION_LIFETIME_MS,
+            allow_websocket_origin=[f"{name}:{listen.port}" for name in ("localhost", "127.0.0.1")],
         )
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
@@ -44,10 +40,3 @@ def main(config: Config) -> int:
     server.io_loop.start()
     server.stop()
     return 0
-
-
-def origins(listen: Address) -> list[str]:
-    """Which pages may open the websocket: those that this server itself has served, under the names it has here."""
-    if not listen.is_loopback:
-        return ["*"]  # reached under names that only its users know; open to others was said explicitly
-    return [f"{name}:{listen.port}" for name in ("localhost", "127.0.0.1")]

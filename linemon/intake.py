@@ -128,37 +128,74 @@ class Intake:
     # -- many lines at once
 
     def _row_blocks(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> bool:
-        """Store blocks that hold rows of this shape and nothing else; False, and nothing done, if they do not."""
+        """Store blocks of rows of this shape; False, and nothing done, if they hold more than rows and bad lines."""
         arena, width, time_at = shape
         assert arena is not None
         if any(session.ring is None or session.ring.arena is not arena for session, _ in blocks):
             return False  # a source got more columns while the blocks waited
+        counts = [block.count(b"\n") for _, block in blocks]
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
         tokens = width + (time_at is not None)
-        values = wire.rows(joined, tokens)
-        if values is None:
+        found = wire.rows(joined, tokens)
+        if found is None:
+            return False
+        values, odd, rows = found
+        bad = self._all_bad(blocks, counts, odd) if odd else []
+        if bad is None:
             return False
         times: Ints = np.full(len(values), now)
         if time_at is not None:
             epoch = wire.epoch_times(values[:, time_at], now)
             if epoch is None:
-                epoch = wire.times(joined.split()[time_at::tokens], now)
+                epoch = wire.times(rows.split()[time_at::tokens], now)
             if epoch is None:
                 return False
             times, values = epoch, np.delete(values, time_at, axis=1)
-        cells = np.full((len(values), 1 + arena.width), np.nan)
+        cells = np.empty((len(values), 1 + arena.width))
         cells[:, 1 : 1 + width] = values
+        cells[:, 1 + width :] = np.nan
         cells.view(np.int64)[:, 0] = times
-        counts = [block.count(b"\n") for _, block in blocks]
+        for which, *_ in bad:
+            counts[which] -= 1
         slots = [session.slot for session, _ in blocks]
-        if len(blocks) == 1:
+        if len(blocks) == 1 and counts[0]:
             arena.append_to(slots[0], cells.view(np.int64))
-        else:
+        elif len(values):
             arena.append(np.repeat(slots, counts), cells.view(np.int64))
         for (session, _), count in zip(blocks, counts, strict=True):
-            session.lines += count
             self._count_stored(session, count)
+        for which, number, line, error in bad:
+            self._reject(blocks[which][0], error, line, now, number)
+        for session, block in blocks:
+            session.lines += block.count(b"\n")
         return True
+
+    def _all_bad(
+        self, blocks: list[tuple[Session, bytes]], counts: list[int], odd: list[tuple[int, bytes]]
+    ) -> list[tuple[int, int, bytes, LineError]] | None:
+        """Why each of the odd lines is to be rejected: its block, its number in the connection, itself, the error.
+
+        None if one of them is not to be rejected: a row written in another way, another kind of line, nothing.
+        """
+        ends = np.cumsum(counts)
+        bad = []
+        for index, raw in odd:
+            which = int(np.searchsorted(ends, index, side="right"))
+            session = blocks[which][0]
+            line = raw.strip(b" \t")
+            if not line or line.startswith(b"#"):
+                return None
+            try:
+                wire.text(line)
+                tokens = wire.tokens(line)
+                if wire.is_metric_name(tokens[0]):
+                    return None
+                self._row(session, tokens)
+                return None
+            except LineError as error:
+                number = session.lines + 1 + index - (int(ends[which]) - counts[which])
+                bad.append((which, number, line, error))
+        return bad
 
     def _metric_blocks(self, blocks: list[tuple[Session, bytes]], now: int) -> bool:
         """Store blocks of metric lines of one length; False, and nothing done, if there is anything else."""
@@ -297,7 +334,7 @@ class Intake:
                     self._take_line(session, line, now)
             except LineError as error:
                 if line.startswith(b"#"):
-                    self._answer(session, error)
+                    self._answer(session, error, session.lines)
                 else:
                     self._reject(session, error, line, now)
         self._store_rows()
@@ -368,7 +405,9 @@ class Intake:
         self.received += count
         self.stored += count
 
-    def _reject(self, session: Session, error: LineError, line: bytes, now: int) -> None:
+    def _reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
+        """Count a line that was not taken; `number` is its own in the connection, if that is not the last one."""
+        number = number or session.lines
         session.received += 1
         session.rejected += 1
         self.received += 1
@@ -381,10 +420,10 @@ class Intake:
         if ring := self.store.rings.get(source):
             ring.arena.cells[ring.entry.slot, REJECTED] += 1
         shown = line[:200].decode(errors="replace")
-        bad = BadLine(now, session.peer, source, session.lines, error.reason, str(error), shown)
+        bad = BadLine(now, session.peer, source, number, error.reason, str(error), shown)
         self.bad_lines.append(bad)
         self._log(bad, now)
-        self._answer(session, error)
+        self._answer(session, error, number)
 
     def _log(self, bad: BadLine, now: int) -> None:
         count = self.rejected[bad.reason]
@@ -397,6 +436,6 @@ class Intake:
             )  # fmt: skip
 
     @staticmethod
-    def _answer(session: Session, error: LineError) -> None:
+    def _answer(session: Session, error: LineError, number: int) -> None:
         if session.wants_errors:
-            session.reply(f"#error {session.lines} {error}")
+            session.reply(f"#error {number} {error}")

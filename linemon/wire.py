@@ -169,6 +169,7 @@ def columns(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 _PARSER = simdjson.Parser()
 _COMMAS = bytes.maketrans(b" \t\n", b",,,")
 _JSON_BYTES = b"0123456789+-.eE, \t\n"
+_STRANGE = bytes(char not in b"0123456789+-.eE \t\nnaNA" for char in range(256))  # 1: in no line of numbers
 # Stands for nan in JSON: a double that nobody sends; if somebody does, the count tells and the careful way decides.
 _NAN_TEXT = b"-7.4109846876186982e-323"
 _NAN_VALUE = float(_NAN_TEXT)
@@ -212,23 +213,69 @@ def _bulk(block: bytes, of_type: Literal["d", "i"]) -> memoryview | None:
         return None
 
 
-def rows(block: bytes, width: int) -> Floats | None:
-    """The numbers of complete lines, (n, width); None if any line is not `width` numbers with one blank between.
+def rows(block: bytes, width: int) -> tuple[Floats, list[tuple[int, bytes]], bytes] | None:
+    """The numbers of complete lines, (n, width), and what was not read: the lines that are not `width` numbers.
 
-    `block` ends with a newline. Each value is what `number` gives.
+    Those come as their index among the lines and their bytes; the third result is the block without them, one blank
+    between tokens. None where the bulk reader cannot tell which lines are at fault. `block` ends with a newline.
+    Each value is what `number` gives.
     """
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n")
+    if b"  " in block or b" \n" in block or b"\n " in block or block.startswith(b" "):
+        block = _squeeze(block)
     raw = np.frombuffer(block, np.uint8)
     blanks = np.flatnonzero(raw <= 32)
-    if len(blanks) % width or not (raw[blanks[width - 1 :: width]] == 10).all():
-        return None
-    if block.count(b"\n") * width != len(blanks):
-        return None
+    odd: list[tuple[int, bytes]] = []
+    index = None
+    if len(blanks) % width or block.count(b"\n") * width != len(blanks) or not _ends(raw, blanks, width):
+        newlines = np.flatnonzero(raw[blanks] == 10)
+        wrong = np.flatnonzero(np.diff(newlines, prepend=-1) != width)
+        block, odd, index = _without(block, blanks[newlines], wrong, None)
     values = numbers(block[:-1])
-    if values is None or len(values) != len(blanks):
+    if values is None:
+        raw = np.frombuffer(block, np.uint8)
+        newlines = np.flatnonzero(raw == 10)
+        strange = np.flatnonzero(np.frombuffer(block.translate(_STRANGE), np.uint8))
+        wrong = np.unique(np.searchsorted(newlines, strange))
+        block, more, _ = _without(block, newlines, wrong, index)
+        odd = sorted(odd + more)
+        values = numbers(block[:-1])
+    if values is None or len(values) != block.count(b"\n") * width:
         return None
-    return values.reshape(-1, width)
+    return values.reshape(-1, width), odd, block
+
+
+def _ends(raw: npt.NDArray[np.uint8], blanks: Ints, width: int) -> bool:
+    """Whether each `width`-th blank is a newline."""
+    return bool((raw[blanks[width - 1 :: width]] == 10).all())
+
+
+def _squeeze(block: bytes) -> bytes:
+    """One blank between tokens, none at the ends of lines."""
+    while b"  " in block:
+        block = block.replace(b"  ", b" ")
+    return block.replace(b" \n", b"\n").replace(b"\n ", b"\n").removeprefix(b" ")
+
+
+def _without(
+    block: bytes, newlines: Ints, wrong: Ints, index: Ints | None
+) -> tuple[bytes, list[tuple[int, bytes]], Ints]:
+    """The block without the `wrong` lines, those lines, and which lines are left.
+
+    `newlines` says where each line of the block ends, `index` which line it was at first (None: as they stand).
+    """
+    if index is None:
+        index = np.arange(len(newlines))
+    pieces, taken, at = [], [], 0
+    for line in wrong.tolist():
+        start = int(newlines[line - 1]) + 1 if line else 0
+        end = int(newlines[line])
+        pieces.append(block[at:start])
+        taken.append((int(index[line]), block[start:end]))
+        at = end + 1
+    pieces.append(block[at:])
+    return b"".join(pieces), taken, np.delete(index, wrong)
 
 
 def epoch_times(values: Floats, now: int) -> Ints | None:

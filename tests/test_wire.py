@@ -34,11 +34,12 @@ def test_number(token: str, expected: str) -> None:
         with pytest.raises(LineError) as caught:
             wire.number(token.encode())
         assert caught.value.reason == expected[1:]
-        assert wire.rows(f"1 {token} 2\n".encode(), 3) is None
+        found = wire.rows(f"1 1 1\n1 {token} 2\n3 3 3\n".encode(), 3)
+        assert found is None or (found[0].tolist(), [at for at, _ in found[1]]) == ([[1.0] * 3, [3.0] * 3], [1])
     else:
         assert repr(wire.number(token.encode())) == expected
-        block = wire.rows(f"1 {token} 2\n".encode(), 3)
-        assert block is None or [repr(float(value)) for value in block[0]] == ["1.0", expected, "2.0"]
+        found = wire.rows(f"1 {token} 2\n".encode(), 3)
+        assert found is None or [repr(float(value)) for value in found[0][0]] == ["1.0", expected, "2.0"]
 
 
 @pytest.mark.parametrize(("token", "expected"), vectors("times.txt"))
@@ -77,12 +78,18 @@ def test_rows_in_bulk_are_what_each_token_says(lines: list[list[str]], end: str)
     """A block is either refused by the bulk reader or read exactly as token by token."""
     width = len(lines[0])
     block = "".join(" ".join(line) + end for line in lines).encode()
-    values = wire.rows(block, width)
-    if values is None:
+    found = wire.rows(block, width)
+    if found is None:
         return
-    one_by_one = [
-        [wire.number(token) for token in wire.tokens(line.removesuffix(b"\r"))] for line in block.split(b"\n")[:-1]
-    ]
+    values, odd, _ = found
+    left = {at for at, _ in odd}
+    one_by_one = []
+    for at, line in enumerate(block.split(b"\n")[:-1]):
+        line = line.removesuffix(b"\r")
+        if at in left:
+            assert dict(odd)[at].split() == line.split()
+        else:
+            one_by_one.append([wire.number(token) for token in wire.tokens(line)])
     assert [len(row) for row in one_by_one] == [width] * len(values)
     assert [bits(value) for value in np.ravel(values)] == [bits(value) for row in one_by_one for value in row]
 
@@ -91,9 +98,10 @@ def test_rows_in_bulk_are_what_each_token_says(lines: list[list[str]], end: str)
 def test_plain_rows_take_the_quick_way(table: list[list[float]]) -> None:
     """Doubles as Python prints them are read in bulk, to the bit."""
     block = "".join(" ".join(map(repr, row)) + "\n" for row in table).encode()
-    values = wire.rows(block, 6)
-    assert values is not None
-    assert [bits(value) for value in np.ravel(values)] == [bits(value) for row in table for value in row]
+    found = wire.rows(block, 6)
+    assert found is not None
+    assert not found[1]
+    assert [bits(value) for value in np.ravel(found[0])] == [bits(value) for row in table for value in row]
 
 
 @given(
