@@ -14,6 +14,7 @@ from bokeh.models import (
     LinearScale,
     Range1d,
     Scatter,
+    WheelZoomTool,
 )
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
@@ -43,14 +44,17 @@ class Charts:
                 min_border_left=68,
                 x_range=self.time,
                 y_range=Range1d(start=0, end=1, syncable=False),
-                tools="xpan,xwheel_zoom",
+                tools="xpan",
                 toolbar_location=None,
                 lod_threshold=None,
                 title=None,
                 x_scale=scale,
                 y_scale=scale,
             )
-            chart.add_tools(CrosshairTool(overlay=crosshair, dimensions="height"))
+            # With the key, so that the wheel alone still scrolls the page.
+            zoom = WheelZoomTool(dimensions="width", modifiers="ctrl")
+            chart.add_tools(zoom, CrosshairTool(overlay=crosshair, dimensions="height"))
+            chart.toolbar.active_scroll = zoom
             chart.xaxis.ticker, chart.xaxis.formatter = times, clock
             unit = {"unit": panel.unit}
             chart.yaxis.ticker = CustomJSTicker(

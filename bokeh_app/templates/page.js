@@ -257,7 +257,8 @@ linemon.receive = (() => {
     page.charts.forEach((chart, n) => {
       chart.on_event("mousemove", (event) => hover(n, event))
       chart.on_event("mouseleave", () => hover(n, null))
-      for (const moved of ["pan", "wheel"]) chart.on_event(moved, pause)
+      chart.on_event("pan", pause)
+      chart.on_event("wheel", (event) => { if (event.modifiers.ctrl) pause() })
       if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
         for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false}, LOCAL)
     })

@@ -365,8 +365,14 @@ def test_pan_pauses_and_a_button_goes_live(show: Callable[..., Page], served: Se
     page.click("#live")
     expect(status).to_have_text("live")
     page.wait_for_function(f"(end) => {view}[1] > end + 1000", arg=paused_at[1])
+    page.evaluate("document.body.style.minHeight = '3000px'")  # there is something to scroll
     page.mouse.move(x, y)
+    page.mouse.wheel(0, 20)
+    page.wait_for_function("scrollY == 20")
+    expect(status).to_have_text("live")
+    page.keyboard.down("Control")
     page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
     expect(status).to_have_text("paused")
 
 
