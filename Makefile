@@ -36,17 +36,19 @@ clean:  ## remove all that make made
 
 # One stamp file per set-up step: it is done again only when what it depends on has changed.
 .venv/run: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "linemon needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "linemon needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
+	@echo "Setting up .venv, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
 
 .venv/dev: .venv/run requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	touch $@
+	@echo "Setting up what the tests need, once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
 
 # The tests open the page in a real browser and speak to the ports with a real netcat.
 .venv/tools: tests/tools.sh | .venv/dev
-	sh tests/tools.sh
-	touch $@
+	@sh tests/tools.sh
+	@touch $@

@@ -119,7 +119,8 @@ def run(options: Any) -> int:
 
         commands.warn_ignored(config)
         common = ["--config", str(config.file)] if config.file else []
-        return supervisor.up(common + ["--debug"] * options.debug)
+        store = Store(config.store.folder)
+        return supervisor.up(common + ["--debug"] * options.debug, lambda pid: store.status().get("pid") == pid)
     if command == "collect":
         from linemon import collector
 

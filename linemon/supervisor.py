@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 PARTS = ("collect", "agent", "dashboard")
@@ -63,14 +64,20 @@ class Part:
         return None
 
 
-def up(options: list[str]) -> int:
-    """Run all parts until SIGINT, SIGTERM or SIGHUP: 0. Where one cannot start at all: its exit code."""
+def up(options: list[str], collector_is_up: Callable[[int], bool]) -> int:
+    """Run all parts until SIGINT, SIGTERM or SIGHUP: 0. Where one cannot start at all: its exit code.
+
+    `collector_is_up` tells whether the process of that number takes lines: the others are started then.
+    """
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopping.append(number))
-    parts = [Part(name, options) for name in PARTS]
+    collector = Part(PARTS[0], options)
+    parts = [collector]
     try:
         while not stopping:
+            if len(parts) == 1 and collector_is_up(collector.process.pid):
+                parts += [Part(name, options) for name in PARTS[1:]]
             for part in parts:
                 if code := part.mind():
                     return code
