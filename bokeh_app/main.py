@@ -35,7 +35,8 @@ def choose(wanted: str) -> str | None:
     if wanted:
         return wanted if wanted in names else None
     own = pump.config.agent.source
-    return own if own in names else next(iter(names), None)
+    strangers = (name for name in names if not name.startswith("linemon."))  # our own counters are nobody's first look
+    return own if own in names else next(strangers, next(iter(names), None))
 
 
 def build(doc: Document) -> None:

@@ -12,11 +12,15 @@ import json
 import logging
 import os
 import signal
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from linemon.config import Address, Config
+from linemon.errors import LineError
 from linemon.inputs.tcp import TcpInput
 from linemon.intake import Intake
 from linemon.outputs.tap import Tap
@@ -25,7 +29,23 @@ from linemon.writer import StoreWriter
 
 log = logging.getLogger(__name__)
 
-STATUS_S = 1.0  # how often the counters are written out, if they changed
+STATUS_S = 1.0  # how often the counters are written out
+FORGET_S = 60.0  # how often silent sources are looked for
+OWN = "linemon.collector"  # the source of the collector's own counters
+OWN_COLUMNS = {
+    "lines.received_per_s": "1/s",
+    "lines.stored_per_s": "1/s",
+    "lines.rejected_per_s": "1/s",
+    "lines.duplicate_per_s": "1/s",
+    "lines.dropped_per_s": "1/s",
+    "connections": "",
+    "sources": "",
+    "tap.readers": "",
+    "tap.lost_rows_per_s": "1/s",
+    "process.cpu_pct": "%",
+    "process.rss_bytes": "B",
+}
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Collector:
@@ -41,6 +61,7 @@ class Collector:
         self.taps = [Tap(tap, tap.source or config.agent.source, reader) for tap in config.tap]
         self._started = datetime.now(UTC)
         self._written: dict[str, Any] = {}
+        self._counted = self._counters()
 
     def status(self) -> dict[str, Any]:
         """The counters, and where the ports are, as they stand in the store for every reader."""
@@ -77,12 +98,17 @@ class Collector:
             log.info("tap on %s", address)
         serving = asyncio.create_task(self.tcp.run())
         serving.add_done_callback(lambda _: stop.set())
+        looked = time.monotonic()
         try:
             while not stop.is_set():
                 try:
                     await asyncio.wait_for(stop.wait(), STATUS_S)
                 except TimeoutError:
                     self._write_status()
+                    self._count_ourselves()
+                    if time.monotonic() - looked > min(FORGET_S, self.config.store.forget_after / 2):
+                        looked = time.monotonic()
+                        self.store.forget_silent(looked, self.config.store.forget_after)
             if serving.done():
                 serving.result()  # raises what ended it
         finally:
@@ -98,6 +124,36 @@ class Collector:
         for tap in self.taps:
             tap.update()
 
+    def _counters(self) -> tuple[float, ...]:
+        """The clock (s), then what is counted since the start: lines by outcome, rows lost at taps, CPU seconds."""
+        intake = self.intake
+        return (
+            time.monotonic(),
+            intake.received,
+            intake.stored,
+            intake.rejected.total(),
+            intake.duplicate,
+            intake.dropped.total(),
+            sum(tap.lost for tap in self.taps),
+            time.process_time(),
+        )
+
+    def _count_ourselves(self) -> None:
+        """Append our own counters to their source, as rates since the last time."""
+        before, self._counted = self._counted, self._counters()
+        elapsed, *counts = (now - then for now, then in zip(self._counted, before, strict=True))
+        *lines, lost, cpu = (count / elapsed for count in counts)
+        sources, readers = len(self.store.rings), sum(tap.readers for tap in self.taps)
+        values = [*lines, self.tcp.connections, sources, readers, lost, 100 * cpu, rss_bytes()]
+        try:
+            ring = self.store.bind(OWN, tuple(OWN_COLUMNS), tuple(OWN_COLUMNS.values()))
+        except LineError:
+            return  # no room for one more source: the log and status.json say so
+        row = np.full((1, 1 + ring.width), np.nan)
+        row[0, 1 : 1 + len(values)] = values
+        row.view(np.int64)[0, 0] = time.time_ns()
+        ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+
     def _write_status(self) -> None:
         status = self.status()
         if status == self._written:
@@ -109,6 +165,15 @@ class Collector:
             draft.rename(self.store.folder / STATUS)
         except OSError as error:
             log.error("cannot write %s: %s", draft, error.strerror)
+
+
+def rss_bytes() -> float:
+    """Our resident memory; nan where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as file:
+            return float(file.read().split()[1]) * PAGE_BYTES
+    except OSError:
+        return float("nan")
 
 
 def main(config: Config) -> None:

@@ -71,7 +71,7 @@ class Intake:
         self._waits: dict[Session, Shape] = {}
         self._rows: dict[Arena, list[tuple[Session, int, int, list[float]]]] = {}  # taken one by one, not stored yet
         self._metrics: dict[bytes, Ring] = {}  # sources whose one column is `value`, as of so many moves
-        self._metrics_moves = 0
+        self._moves = 0
         self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
 
     def take(self, session: Session, data: bytes, now: int) -> None:
@@ -99,9 +99,18 @@ class Intake:
         """Parse and append all that waits; rows without a time of their own get `now` (ns since the epoch)."""
         waiting, self._waiting, self._waits = self._waiting, {}, {}
         for shape, blocks in waiting.items():
+            self._heed_moves()
             if not (self._metric_blocks(blocks, now) if shape == METRICS else self._row_blocks(shape, blocks, now)):
                 for session, block in blocks:
                     self._take_lines(session, block, now)
+
+    def _heed_moves(self) -> None:
+        """Drop what was remembered of sources that got more columns or were forgotten."""
+        if self._moves != self.store.moves:
+            self._moves = self.store.moves
+            rings = self._metrics.items()
+            self._metrics = {name: ring for name, ring in rings if ring.width == 1 and not ring.is_gone}
+            self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
 
     # -- which way a block goes
 
@@ -131,8 +140,8 @@ class Intake:
         """Store blocks of rows of this shape; False, and nothing done, if they hold more than rows and bad lines."""
         arena, width, time_at = shape
         assert arena is not None
-        if any(session.ring is None or session.ring.arena is not arena for session, _ in blocks):
-            return False  # a source got more columns while the blocks waited
+        if any(session.ring is None or session.ring.arena is not arena or not session.fits() for session, _ in blocks):
+            return False  # a source got more columns, or was forgotten, while the blocks waited
         counts = [block.count(b"\n") for _, block in blocks]
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
         tokens = width + (time_at is not None)
@@ -223,9 +232,6 @@ class Intake:
         values = wire.numbers(b",".join(tokens[1::per_line]))
         if values is None or len(values) != lines:
             return False
-        if self._metrics_moves != self.store.moves:
-            self._metrics_moves = self.store.moves
-            self._metrics = {name: ring for name, ring in self._metrics.items() if ring.width == 1}
         try:
             rings = list(map(self._metrics.__getitem__, names))
         except KeyError:
@@ -377,11 +383,9 @@ class Intake:
         if time_at is not None:
             time = wire.time_ns(tokens.pop(time_at))
         values = [wire.number(token) for token in tokens]
-        if session.ring is None:
+        if not session.fits():
             self._store_rows()  # a source that gets more columns moves
             session.bind(self.store, len(values))
-        if not session.fits():
-            session.bind(self.store, len(values))  # says what does not fit
         assert session.ring is not None
         return time, values, session.ring
 

@@ -135,7 +135,9 @@ class Session:
 
     def fits(self) -> bool:
         """Whether rows may go to the ring as it is now: unnamed ones need its very width."""
-        return self.columns is not None or (self.ring is not None and self.ring.width == self.width)
+        if self.ring is None or self.ring.is_gone:
+            return False
+        return self.columns is not None or self.ring.width == self.width
 
     def bind(self, store: StoreWriter, width: int) -> None:
         """Find the ring for rows of `width` numbers; LineError if they do not fit the source."""

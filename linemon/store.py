@@ -63,6 +63,10 @@ class Entry:
     def line(self) -> bytes:
         return json.dumps(self.__dict__, ensure_ascii=False).encode() + b"\n"
 
+    def farewell(self) -> bytes:
+        """The line that says that the source is no more."""
+        return json.dumps({"source": self.source, "removed": self.id}, ensure_ascii=False).encode() + b"\n"
+
 
 class Catalog:
     """The newest entry of each source, by name, as far as the file has been read."""
@@ -91,6 +95,10 @@ class Catalog:
         for line in lines:
             try:
                 fields = json.loads(line)
+                if "removed" in fields:
+                    self.entries.pop(fields["source"], None)
+                    self._offset += len(line) + 1
+                    continue
                 fields["columns"], fields["units"] = tuple(fields["columns"]), tuple(fields["units"])
                 entry = Entry(**fields)
             except (ValueError, KeyError, TypeError) as error:

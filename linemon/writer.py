@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from linemon.errors import LineError, StoreError
-from linemon.ring import HEADER_BYTES, ID, Arena
+from linemon.ring import HEAD, HEADER_BYTES, ID, Arena
 from linemon.store import Catalog, Entry
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ class Ring:
 
     entry: Entry
     arena: Arena
+    is_gone: bool = False  # the source was forgotten: whoever holds this must bind again
 
     @property
     def width(self) -> int:
@@ -47,7 +48,8 @@ class StoreWriter:
         self._free: dict[str, list[int]] = {}
         self._last_id = max((entry.id for entry in self._catalog.entries.values()), default=0)
         self.rings: dict[str, Ring] = {}
-        self.moves = 0  # how often a source got another ring
+        self.moves = 0  # how often a source got another ring, or lost its own
+        self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
         for entry in list(self._catalog.entries.values()):
             self._take_up(entry)
         self._collect_free()
@@ -92,6 +94,25 @@ class StoreWriter:
             ring.entry = Entry(name, have.id, have.file, have.slot, have.columns, new_units)
             self._record(ring.entry)
         return ring
+
+    def forget_silent(self, now_s: float, after_s: float) -> None:
+        """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method."""
+        seen, self._seen = self._seen, {}
+        for name, ring in list(self.rings.items()):
+            head = int(ring.arena.cells[ring.entry.slot, HEAD])
+            had, since_s = seen.get(name, (head, now_s))
+            self._seen[name] = (head, since_s if head == had else now_s)
+            if head == had and now_s - since_s >= after_s:
+                log.info("source %r is forgotten: no row for %g s", name, after_s)
+                self._forget(self.rings.pop(name))
+
+    def _forget(self, ring: Ring) -> None:
+        entry, ring.is_gone = ring.entry, True
+        self.moves += 1
+        del self._catalog.entries[entry.source]
+        self._write(entry.farewell())
+        ring.arena.cells[entry.slot, ID] = 0
+        self._free[entry.file].append(entry.slot)
 
     def _new(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
         count = len(self.rings)
@@ -139,8 +160,11 @@ class StoreWriter:
 
     def _record(self, entry: Entry) -> None:
         self._catalog.entries[entry.source] = entry
+        self._write(entry.line())
+
+    def _write(self, line: bytes) -> None:
         self._catalog.lines += 1
-        self._file.write(entry.line())
+        self._file.write(line)
         self._file.flush()
         if self._catalog.lines > 1000 + 2 * len(self._catalog.entries):
             self._file.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from linemon.errors import UnknownSource
 from tests.running import DEADLINE_S, Running, command, eventually
 
 
@@ -130,6 +131,36 @@ def test_interrupt_ends_it_cleanly(collector: Running) -> None:
     assert all("collect:" in line for line in log.splitlines())
 
 
+def test_the_collector_counts_itself(collector: Running) -> None:
+    """Its counters are a source like others."""
+    collector.say("m 1\nm x\n")
+    eventually(lambda: "linemon.collector" in collector.store, "the source")
+    own = collector.store["linemon.collector"]
+    eventually(lambda: own.last(1).to_dict()["sources"].tolist() == [2.0], "both sources counted")
+    rows = own.since(0).to_dict()
+    assert rows["lines.received_per_s"].sum() > rows["lines.stored_per_s"].sum() > 0
+    assert rows["lines.rejected_per_s"].sum() > 0
+    assert rows["process.rss_bytes"][-1] == pytest.approx(rss_kb(collector.process.pid) * 1024, rel=0.2)
+
+
+def test_dead_sources_are_forgotten(start_collector: Callable[..., Running]) -> None:
+    """A source without rows goes, its place is free for another; a connection that wakes up makes it anew."""
+    running = start_collector("forget_after = 2\nmax_sources = 3\n")
+    with running.connect() as quiet, running.connect() as busy:
+        quiet.sendall(b"#source quiet\n1 2\n")
+        eventually(lambda: "quiet" in running.store, "the source")
+        reader = running.store["quiet"]
+        assert reader.rows == 1
+        while "quiet" in running.store:
+            busy.sendall(b"busy 1\n")
+        assert "busy" in running.store
+        with pytest.raises(UnknownSource):
+            reader.last(1)
+        quiet.sendall(b"3 4\n")
+        eventually(lambda: "quiet" in running.store, "the source again")
+        assert reader.since(0).values.tolist() == [[3.0, 4.0]]
+
+
 def test_memory_and_imports(collector: Running) -> None:
     """With a full ring of a host's sixty columns the collector stays small, and it never imports bokeh."""
     with collector.connect() as sock:
@@ -236,13 +267,13 @@ def test_sources(collector: Running) -> None:
     now = time.time()
     collector.say(f"#source web1\n#columns time a:V b\n{now - 2} 1 2\n{now} 3 4\n5\n")
     out = collector.run("sources", "--json")
-    (web1,) = json.loads(out.stdout)
+    web1 = next(each for each in json.loads(out.stdout) if each["source"] == "web1")
     assert (web1["source"], web1["columns"], web1["units"]) == ("web1", ["a", "b"], ["V", ""])
     assert (web1["rows"], web1["rejected"]) == (2, 1)
     assert abs(np.datetime64(web1["newest"][:-1], "us").astype(float) / 1e6 - now) < 0.01
     table = collector.run("sources").stdout.splitlines()
     assert table[0].split() == ["source", "columns", "rows", "rate", "age", "rejected"]
-    assert table[1].split()[:4] == ["web1", "2", "2", "0.5/s"]
+    assert next(line.split() for line in table if line.startswith("web1"))[:4] == ["web1", "2", "2", "0.5/s"]
     eventually(lambda: collector.status()["bad_lines"], "the bad line in the status")
     (bad,) = json.loads(collector.run("sources", "--errors", "--json").stdout)
     assert (bad["peer"], bad["source"], bad["number"], bad["line"]) == ("127.0.0.1", "web1", 5, "5")
