@@ -33,7 +33,8 @@ const linemon = (() => {
     if (!(rough > 0) || !Number.isFinite(rough)) return 1
     const base = unit == "B" || unit == "B/s" ? 1024 : 1000
     const scale = base ** Math.floor(Math.log(rough) / Math.log(base))
-    return scale * ([1, 2, 5, 10, 20, 50, 100, 200, 500].find((each) => each * scale >= rough * (1 - 1e-9)) ?? base)
+    const most = base == 1024 ? [256, 512] : [200, 500]   // so that the next prefix begins at a tick
+    return scale * ([1, 2, 5, 10, 20, 50, 100, ...most].find((each) => each * scale >= rough * (1 - 1e-9)) ?? base)
   }
   function multiples(start, end, every, offset = 0) {
     const found = []
