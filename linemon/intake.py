@@ -172,6 +172,7 @@ class Intake:
         elif len(values):
             arena.append(np.repeat(slots, counts), cells.view(np.int64))
         for (session, _), count in zip(blocks, counts, strict=True):
+            session.needs_care = 16 * len(bad) > len(values)
             self._count_stored(session, count)
         for which, number, line, error in bad:
             self._reject(blocks[which][0], error, line, now, number)
@@ -250,6 +251,7 @@ class Intake:
         for session, block in blocks:
             count = block.count(b"\n")
             session.lines += count
+            session.needs_care = False
             self._count_stored(session, count)
         return True
 
@@ -329,6 +331,7 @@ class Intake:
     # -- one line at a time
 
     def _take_lines(self, session: Session, block: bytes, now: int) -> None:
+        session.needs_care = True
         for raw in block.split(b"\n")[:-1]:
             session.lines += 1
             line = raw.removesuffix(b"\r").strip(b" \t")

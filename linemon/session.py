@@ -37,6 +37,7 @@ class Session:
         self.authorized = not token
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
+        self.needs_care = False  # its last lines had to be looked at one by one
         self.replies = bytearray()  # to be sent to the peer
         self.received = self.stored = self.rejected = self.duplicate = self.dropped = 0
 

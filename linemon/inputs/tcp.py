@@ -24,6 +24,7 @@ from linemon.session import Session
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 18
+CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one by one, so that the others do not wait
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
 TICK_S = 0.02
 
@@ -144,7 +145,7 @@ class TcpInput:
     def _read(self, connection: Connection, now: int, heard: float) -> int:
         """Read once; returns how many bytes came."""
         try:
-            count = connection.sock.recv_into(self._buffer)
+            count = connection.sock.recv_into(self._buffer, CARE_BYTES if connection.session.needs_care else READ_BYTES)
         except BlockingIOError:
             return 0
         except OSError:  # reset: an unfinished line does not count
