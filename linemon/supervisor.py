@@ -88,18 +88,16 @@ def up(options: list[str], collector_is_up: Callable[[int], bool]) -> int:
 
 
 def stop(parts: list[Part]) -> None:
-    """End all parts, readers before the collector; kill what does not end by itself."""
+    """End all parts, one after the other, the collector last; kill what does not end by itself."""
     for part in reversed(parts):
         if part.process.poll() is None:
             part.process.terminate()
-    deadline = time.monotonic() + STOP_S
-    for part in parts:
-        try:
-            part.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            say(f"{part.name} does not end; killed")
-            part.process.kill()
-            part.process.wait()
+            try:
+                part.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                say(f"{part.name} does not end; killed")
+                part.process.kill()
+                part.process.wait()
 
 
 def die_with_parent() -> None:
