@@ -54,7 +54,8 @@ class Collector:
     def __init__(self, config: Config) -> None:
         """Open the store and the ports; StoreError or OSError says which one cannot be had."""
         self.config = config
-        self.store = StoreWriter(config.store.folder, config.store.points, config.store.max_sources)
+        store = config.store
+        self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns)
         self.intake = Intake(self.store)
         reader = Store(config.store.folder)
         self.tcp = TcpInput(config.tcp, self.intake, self._rows_came)

@@ -52,6 +52,7 @@ class StoreConfig:
     path: str = ""
     points: int = 3600
     max_sources: int = 10000
+    max_columns: int = 1000
     forget_after: float = 604800.0
 
     @property

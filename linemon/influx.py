@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -24,13 +25,15 @@ _PLAIN: Final = rb"(?:[^\\,= \t]|\\+[^\\])+"
 _MEASUREMENT: Final = rb"(?:[^\\, \t]|\\+[^\\])+"
 _STRING: Final = rb'"(?>[^"\\]|\\["\\]|\\(?!["\\]))*"'
 _FIELD: Final = _PLAIN + rb"=(?:" + _STRING + rb'|[^,= \t"\\]+)'
-IS_INFLUX: Final = re.compile(rb"(?:[^\\ \t]|\\+[^\\])+[ \t]+" + _PLAIN + rb"=", re.DOTALL)
+IS_INFLUX: Final = re.compile(rb"(?:[^\\ \t]|\\+[^\\])+[ \t]+(?:[^\\= \t]|\\+[^\\])*=", re.DOTALL)
 LINE: Final = re.compile(
     rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=" + _PLAIN + rb")*)[ \t]+"
     rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)(?:[ \t]+(?P<time>[^ \t]+))?",
     re.DOTALL,
 )
+TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")", re.DOTALL)
 PAIR: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _STRING + rb"|" + _PLAIN + rb")", re.DOTALL)
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 ESCAPED: Final = re.compile(rb"\\([,= ])")
 INTEGER: Final = re.compile(rb"([+-]?\d+)i|(\+?\d+)u")
 BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
@@ -63,6 +66,8 @@ def point(line: bytes) -> Point:
             fields[_name(key)] = number(value)
     if not fields:
         raise LineError("fields", "the line has only string fields, and nothing to store")
+    if "time" in fields or any(CONTROL.search(key) for key in fields):
+        raise LineError("name", "a field is called time, or holds a control character")
     return Point(source(match["name"], match["tags"]), fields, match["time"], strings)
 
 
@@ -71,7 +76,7 @@ def source(measurement: bytes, tags: bytes) -> str:
     name = _name(measurement)
     if not wire.is_metric_name(name.encode()):
         raise LineError("name", f"{name!r} is no measurement: it starts with a letter or _, and is not inf or nan")
-    pairs = sorted((_name(key), _name(value)) for key, value in PAIR.findall(tags))
+    pairs = sorted((_name(key), _name(value)) for key, value in TAG.findall(tags))
     if len({key for key, _ in pairs}) < len(pairs):
         raise LineError("name", "a tag is there twice")
     return wire.source_name(",".join([name, *(f"{key}={value}" for key, value in pairs)]))
@@ -83,9 +88,9 @@ def number(token: bytes) -> float:
         return BOOLEANS[token]
     if match := INTEGER.fullmatch(token):
         signed, unsigned = match.groups()
-        value = int(signed or unsigned)
-        if -(2**63) <= value < (2**63 if signed else 2**64):
-            return float(value)
+        exact = Decimal((signed or unsigned).decode())  # int() refuses more than 4,300 digits
+        if -(2**63) <= exact < (2**63 if signed else 2**64):
+            return float(int(exact))
         raise LineError("number", f"{wire.show(token)} overflows 64 bits")
     return wire.number(token)
 

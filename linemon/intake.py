@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 BAD_LINES = 100  # the last ones are kept for whoever asks why
 LOG_EVERY_NS = 60 * 10**9  # a reason for rejection is logged at most so often
+MAX_PLACES = 20_000  # measurements with their tags and fields that are remembered, none longer than PLACE_BYTES
+PLACE_BYTES = 2048
 METRIC = ("value",)
 
 # What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
@@ -115,24 +117,30 @@ class Intake:
     # -- which way a block goes
 
     def _take_block(self, session: Session, block: bytes, now: int) -> None:
-        first = block[:1]
-        shape = NO_SHAPE
-        if session.authorized and not session.refused:
-            if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
-                shape = (session.ring.arena, session.width, session.time_at)
-            elif first.isalpha():
-                shape = METRICS
-        self._flush_if_waiting(session, shape, now)
+        shape = self._shape(session, block[:1])
+        if self._flush_if_waiting(session, shape, now):
+            shape = self._shape(session, block[:1])  # what waited may have held directives
         if shape == NO_SHAPE:
             self._take_lines(session, block, now)
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
 
-    def _flush_if_waiting(self, session: Session, shape: Shape, now: int) -> None:
+    @staticmethod
+    def _shape(session: Session, first: bytes) -> Shape:
+        if session.authorized and not session.refused:
+            if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
+                return session.ring.arena, session.width, session.time_at
+            if first.isalpha():
+                return METRICS
+        return NO_SHAPE
+
+    def _flush_if_waiting(self, session: Session, shape: Shape, now: int) -> bool:
         """Keep the order of a connection's lines: what waits goes first, unless it goes the same way."""
-        if self._waits.get(session, shape) != shape:
-            self.flush(now)
+        if self._waits.get(session, shape) == shape:
+            return False
+        self.flush(now)
+        return True
 
     # -- many lines at once
 
@@ -188,6 +196,11 @@ class Intake:
         None if one of them is not to be rejected: a row written in another way, another kind of line, nothing.
         """
         ends = np.cumsum(counts)
+        lines: dict[Session, int] = {}  # a session may have several blocks
+        before = []
+        for (session, _), count in zip(blocks, counts, strict=True):
+            before.append(lines.setdefault(session, session.lines))
+            lines[session] += count
         bad = []
         for index, raw in odd:
             which = int(np.searchsorted(ends, index, side="right"))
@@ -203,7 +216,7 @@ class Intake:
                 self._row(session, tokens)
                 return None
             except LineError as error:
-                number = session.lines + 1 + index - (int(ends[which]) - counts[which])
+                number = before[which] + 1 + index - (int(ends[which]) - counts[which])
                 bad.append((which, number, line, error))
         return bad
 
@@ -264,15 +277,22 @@ class Intake:
                 by_measurement.setdefault(head.partition(b",")[0], []).append(i)
             groups = [(np.array(at), influx.columns([fields[i] for i in at])) for at in by_measurement.values()]
         met: list[tuple[list[bytes], Ints, Floats, dict[bytes, Place]]] = []
+        first: list[tuple[int, bytes, tuple[bytes, ...]]] = []
         for at, found in groups:
             if found is None:
                 return False
+            met_at = {heads[i]: i for i in reversed(at.tolist())}
+            first += [(i, head, found[0]) for head, i in met_at.items()]
+        try:
+            for _, head, keys in sorted(first):  # as the lines come: max_sources may end it
+                self._place(head, keys)
+        except LineError:
+            return False
+        for at, found in groups:
+            assert found is not None
             keys, table = found
             group = [heads[i] for i in at]
-            try:
-                places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
-            except LineError:
-                return False
+            places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
             met.append((group, times[at], table, places))
         for group, at_times, table, places in met:
             # Rows for the same columns of the same arena go together.
@@ -293,8 +313,13 @@ class Intake:
         """Where points of this measurement and tags with these fields go."""
         place = self._places.get((head, keys))
         if place is None:
-            point = influx.point(head + b" " + b",".join(key + b"=0" for key in keys))
-            place = self._places[head, keys] = self._point_place(point.source, tuple(point.fields))
+            text = head + b" " + b",".join(key + b"=0" for key in keys)
+            point = influx.point(text)
+            place = self._point_place(point.source, tuple(point.fields))
+            if len(text) <= PLACE_BYTES:
+                if len(self._places) >= MAX_PLACES:
+                    self._places.clear()
+                self._places[head, keys] = place
         return place
 
     def _point_place(self, source: str, fields: tuple[str, ...]) -> Place:
@@ -318,7 +343,7 @@ class Intake:
 
     def _metric_ring(self, token: bytes) -> Ring:
         ring = self._metrics.get(token)
-        if ring is None:
+        if ring is None or ring.is_gone:
             if not wire.is_metric_name(token):
                 raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
             ring = self.store.bind(wire.source_name(wire.text(token)), METRIC, ("",))

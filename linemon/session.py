@@ -52,6 +52,7 @@ class Session:
 
         self._tail = bytearray()  # the start of a line that is still arriving
         self._skipping = False  # inside an over-long line, until its newline
+        self._opened = False  # the first line is over
 
     # -- bytes to lines
 
@@ -79,7 +80,7 @@ class Session:
         # One more byte may be the \r that does not count.
         if len(self._tail) > self.max_line + self._tail.endswith(b"\r"):
             self._tail.clear()
-            self._skipping = True
+            self._skipping = self._opened = True
             parts.append(self._too_long())
         return parts
 
@@ -89,10 +90,11 @@ class Session:
         return last + b"\n" if last else b""
 
     def _recognize(self, first: bytes | bytearray) -> None:
-        if self.lines == 0:
+        if not self._opened:
+            self._opened = b"\n" in first
             if first.startswith(TLS_HELLO):
                 raise ForeignProtocol("TLS")
-            if HTTP.match(first):
+            if HTTP.match(first, 0, self.max_line):
                 raise ForeignProtocol("HTTP")
 
     def _without_long_lines(self, block: bytes) -> list[bytes | LineError]:

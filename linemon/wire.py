@@ -29,7 +29,7 @@ INTEGER: Final = re.compile(rb"[+-]?\d+")
 ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"|(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?|\d{8}T\d{4}(?:\d\d(?:[.,](\d+))?)?)"
-    r"(Z|[+-]\d\d(?::?\d\d)?)?"
+    r"(Z|[+-]\d\d(?::?[0-5]\d)?)?"
 )
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 INT64_MAX: Final = 2**63 - 1
@@ -173,7 +173,7 @@ _STRANGE = bytes(char not in b"0123456789+-.eE \t\nnaNA" for char in range(256))
 # Stands for nan in JSON: a double that nobody sends; if somebody does, the count tells and the careful way decides.
 _NAN_TEXT = b"-7.4109846876186982e-323"
 _NAN_VALUE = float(_NAN_TEXT)
-_NAN = re.compile(rb"nan", re.IGNORECASE)
+_NAN = re.compile(rb"(?<![^ \t\n,])nan(?![^ \t\n,])", re.IGNORECASE)
 
 
 def numbers(block: bytes) -> Floats | None:

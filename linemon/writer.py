@@ -32,13 +32,14 @@ class Ring:
 class StoreWriter:
     """Opens a store for writing, as the only process that does; what it held before is still there.
 
-    `points` rows are kept per source, at most `max_sources` sources.
+    `points` rows are kept per source, at most `max_sources` sources of at most `max_columns` columns.
     """
 
-    def __init__(self, folder: Path, points: int, max_sources: int) -> None:
+    def __init__(self, folder: Path, points: int, max_sources: int, max_columns: int = 1000) -> None:
         self.folder = folder
         self.points = points
         self.max_sources = max_sources
+        self.max_columns = max_columns
         own_folder(folder)
         self._lock = lock(folder)
         self._catalog = Catalog(folder)
@@ -69,6 +70,8 @@ class StoreWriter:
         Named columns fit where they are the source's first columns in order, or all of them and more; unnamed ones
         where there are as many as the source has. LineError: `columns`, `max_sources` or `store_full`.
         """
+        if len(columns) > self.max_columns:
+            raise LineError("columns", f"source {name!r} would have more than max_columns = {self.max_columns}")
         ring = self.rings.get(name)
         if ring is None:
             return self._new(name, columns, units or ("",) * len(columns))
@@ -111,8 +114,7 @@ class StoreWriter:
         self.moves += 1
         del self._catalog.entries[entry.source]
         self._write(entry.farewell())
-        ring.arena.cells[entry.slot, ID] = 0
-        self._free[entry.file].append(entry.slot)
+        self._release(entry, ring.arena)
 
     def _new(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
         count = len(self.rings)
@@ -132,8 +134,16 @@ class StoreWriter:
         self._publish(new)
         ring.entry, ring.arena = new.entry, new.arena
         self.moves += 1
-        old_arena.cells[old.slot, ID] = 0  # last: readers who see it look for the new place
-        self._free[old.file].append(old.slot)
+        self._release(old, old_arena)
+
+    def _release(self, entry: Entry, arena: Arena) -> None:
+        """Give a ring's place back, after the catalog has said so: readers who miss the id look there."""
+        arena.cells[entry.slot, ID] = 0
+        free = self._free[entry.file]
+        free.append(entry.slot)
+        if len(free) == arena.slots:
+            arena.path.unlink()
+            del self._arenas[entry.file], self._free[entry.file]
 
     def _place(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
         """An empty ring that no reader knows of yet."""

@@ -220,6 +220,23 @@ def test_a_source_that_grows_while_blocks_wait(bench: Bench) -> None:
     bench.check()
 
 
+def test_a_forgotten_source_starts_anew(bench: Bench) -> None:
+    """What is remembered of a source ends with it, for metrics, points and rows alike."""
+    session = bench.session()
+    for lines in (b"m 1\n", b"sys,a=b f=1\n", b"#source s\n", b"1\n"):
+        bench.say(lines, session)
+    bench.writer.forget_silent(0, 10)
+    bench.writer.forget_silent(100, 10)
+    assert bench.store.sources() == ()
+    bench.say(" other 5\n")  # takes the free place
+    for lines in (b" m 2\n", b"m 3\n", b"sys,a=b f=2\n", b"3\n", b"4\n"):
+        bench.say(lines, session)
+    assert bench.values("other") == [[5.0]]
+    assert bench.values("m") == [[2.0], [3.0]]
+    assert bench.values("sys,a=b") == [[2.0]]
+    assert bench.values("s") == [[3.0], [4.0]]
+
+
 LINES = st.lists(
     st.sampled_from(
         [

@@ -146,6 +146,36 @@ def test_rows_that_do_not_fit_are_refused(writer: StoreWriter) -> None:
         writer.bind("web1", ("c1", "c2", "c3"), None)
 
 
+def test_a_source_that_grows_leaves_no_files_behind(writer: StoreWriter, store: Store) -> None:
+    """Column by column up to max_columns, one file at a time; a reader follows."""
+    writer.max_columns = 50
+    names = tuple(f"c{i}" for i in range(51))
+    for width in range(1, 51):
+        append(writer.bind("x", names[:width], ("",) * width), [width], *[[float(width)]] * width)
+        assert store["x"].last(1).values.tolist() == [[float(width)] * width]
+    with pytest.raises(LineError, match="max_columns = 50"):
+        writer.bind("x", names, ("",) * 51)
+    assert [path.name for path in writer.folder.glob("*.ring")] == ["50x100.ring"]
+
+
+def test_a_forgotten_source_is_nobody_elses(writer: StoreWriter, store: Store) -> None:
+    """Its place goes to another source; readers and writers that remember it do not find that one's rows."""
+    ring = writer.bind("old", ("value",), None)
+    append(ring, [1], [1.0])
+    reader = store["old"]
+    writer.forget_silent(0.0, 10.0)
+    append(writer.bind("busy", ("value",), None), [1], [2.0])
+    writer.forget_silent(9.0, 10.0)
+    append(writer.bind("busy", ("value",), None), [2], [3.0])
+    writer.forget_silent(15.0, 10.0)
+    assert ring.is_gone
+    assert store.sources() == ("busy",)
+    append(writer.bind("new", ("value",), None), [3], [4.0])
+    with pytest.raises(UnknownSource):
+        reader.last(1)
+    assert store["new"].since(0).values.tolist() == [[4.0]]
+
+
 def test_max_sources(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One source more than allowed is refused, with a warning before it comes so far; known ones go on."""
     writer = StoreWriter(tmp_path, 10, max_sources=20)

@@ -1,0 +1,1 @@
+"""What `make bench` runs: what receiving lines costs, here and in the programs people use today."""
