@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 BAD_LINES = 100  # the last ones are kept for whoever asks why
 LOG_EVERY_NS = 60 * 10**9  # a reason for rejection is logged at most so often
+FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
+PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
 MAX_PLACES = 20_000  # measurements with their tags and fields that are remembered, none longer than PLACE_BYTES
 PLACE_BYTES = 2048
 METRIC = ("value",)
@@ -72,7 +74,8 @@ class Intake:
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
         self._rows: dict[Arena, list[tuple[Session, int, int, list[float]]]] = {}  # taken one by one, not stored yet
-        self._metrics: dict[bytes, Ring] = {}  # sources whose one column is `value`, as of so many moves
+        self._metrics: dict[bytes, int] = {}  # slots of metrics in their one arena, as of so many moves
+        self._metric_arena: Arena | None = None
         self._moves = 0
         self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
 
@@ -110,8 +113,7 @@ class Intake:
         """Drop what was remembered of sources that got more columns or were forgotten."""
         if self._moves != self.store.moves:
             self._moves = self.store.moves
-            rings = self._metrics.items()
-            self._metrics = {name: ring for name, ring in rings if ring.width == 1 and not ring.is_gone}
+            self._metrics.clear()
             self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
 
     # -- which way a block goes
@@ -121,14 +123,28 @@ class Intake:
         if self._flush_if_waiting(session, shape, now):
             shape = self._shape(session, block[:1])  # what waited may have held directives
         if shape == NO_SHAPE:
+            head, block = self._peel(block)
+            self._take_lines(session, head, now)
+            shape = self._shape(session, block[:1])
+        if shape == NO_SHAPE:
             self._take_lines(session, block, now)
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
 
     @staticmethod
+    def _peel(block: bytes) -> tuple[bytes, bytes]:
+        """The first lines, and the rest."""
+        at = 0
+        for _ in range(PEEL_LINES):
+            at = block.find(b"\n", at) + 1
+            if at == len(block):
+                break
+        return block[:at], block[at:]
+
+    @staticmethod
     def _shape(session: Session, first: bytes) -> Shape:
-        if session.authorized and not session.refused:
+        if first and session.authorized and not session.refused:
             if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
                 return session.ring.arena, session.width, session.time_at
             if first.isalpha():
@@ -150,14 +166,19 @@ class Intake:
         assert arena is not None
         if any(session.ring is None or session.ring.arena is not arena or not session.fits() for session, _ in blocks):
             return False  # a source got more columns, or was forgotten, while the blocks waited
-        counts = [block.count(b"\n") for _, block in blocks]
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
+        counts = [wire.count_lines(block) for _, block in blocks]
+        lines = counts.copy()
         tokens = width + (time_at is not None)
-        found = wire.rows(joined, tokens)
-        if found is None:
-            return False
-        values, odd, rows = found
-        bad = self._all_bad(blocks, counts, odd) if odd else []
+        bad = None
+        for tidy in (False, True):  # superfluous blanks are rare, and to look for them costs as much as to parse
+            found = wire.rows(joined, tokens, tidy=tidy)
+            if found is None:
+                return False
+            values, odd, rows = found
+            bad = self._all_bad(blocks, counts, odd) if odd else []
+            if bad is not None:
+                break
         if bad is None:
             return False
         times: Ints = np.full(len(values), now)
@@ -174,18 +195,20 @@ class Intake:
         cells.view(np.int64)[:, 0] = times
         for which, *_ in bad:
             counts[which] -= 1
-        slots = [session.slot for session, _ in blocks]
-        if len(blocks) == 1 and counts[0]:
-            arena.append_to(slots[0], cells.view(np.int64))
-        elif len(values):
-            arena.append(np.repeat(slots, counts), cells.view(np.int64))
+        if len(values) >= FEW_ROWS * len(blocks):  # long blocks: one by one is quicker than to sort them out
+            at = 0
+            for (session, _), count in zip(blocks, counts, strict=True):
+                arena.append_to(session.slot, cells[at : at + count].view(np.int64))
+                at += count
+        else:
+            arena.append(np.repeat([session.slot for session, _ in blocks], counts), cells.view(np.int64))
         for (session, _), count in zip(blocks, counts, strict=True):
             session.needs_care = 16 * len(bad) > len(values)
             self._count_stored(session, count)
         for which, number, line, error in bad:
             self._reject(blocks[which][0], error, line, now, number)
-        for session, block in blocks:
-            session.lines += block.count(b"\n")
+        for (session, _), count in zip(blocks, lines, strict=True):
+            session.lines += count
         return True
 
     def _all_bad(
@@ -222,42 +245,43 @@ class Intake:
 
     def _metric_blocks(self, blocks: list[tuple[Session, bytes]], now: int) -> bool:
         """Store blocks of metric lines of one length; False, and nothing done, if there is anything else."""
-        joined = b"".join([block for _, block in blocks]).replace(b"\r\n", b"\n")
-        lines = joined.count(b"\n")
+        joined = b"".join([block for _, block in blocks])
+        if b"\r" in joined:
+            joined = joined.replace(b"\r\n", b"\n")
         tokens = joined.split()
+        lines = wire.count_lines(joined)
         per_line = len(tokens) // lines
-        raw = np.frombuffer(joined, np.uint8)
-        blanks = np.flatnonzero(raw <= 32)
-        if (
-            per_line not in (2, 3)
-            or len(tokens) != lines * per_line
-            or len(blanks) != len(tokens)
-            or not (raw[blanks[per_line - 1 :: per_line]] == 10).all()
-            or joined.count(b" ") + joined.count(b"\t") + lines != len(blanks)
-        ):
+        if per_line not in (2, 3) or len(tokens) != lines * per_line or not wire.is_regular(joined, per_line):
             return False
         names = tokens[::per_line]
-        times = wire.times(tokens[2::per_line], now) if per_line == 3 else np.full(lines, now)
+        times: Ints | None = np.full(lines, now)
+        if b"=" in tokens[1]:
+            if per_line == 3:
+                times = wire.times(tokens[2::3], now)
+            if times is None or b'"' in joined or b"\\" in joined:
+                return False
+            return self._influx_points(names, tokens[1::per_line], times) and self._count_blocks(blocks)
+        del tokens[::per_line]
+        values = wire.numbers(b",".join(tokens))
+        if values is None or len(values) != len(tokens):
+            return False
+        if per_line == 3:
+            times = wire.epoch_times(values[1::2], now)
+            if times is None:
+                times = wire.times(tokens[1::2], now)
         if times is None:
             return False
-        if b"=" in tokens[1]:
-            plain = b'"' not in joined and b"\\" not in joined
-            return plain and self._influx_points(names, tokens[1::per_line], times) and self._count_blocks(blocks)
-        values = wire.numbers(b",".join(tokens[1::per_line]))
-        if values is None or len(values) != lines:
-            return False
         try:
-            rings = list(map(self._metrics.__getitem__, names))
+            slots = list(map(self._metrics.__getitem__, names))
         except KeyError:
             if not self._meet([name for name in dict.fromkeys(names) if name not in self._metrics]):
                 return False
-            rings = list(map(self._metrics.__getitem__, names))
-        slots = np.array([ring.entry.slot for ring in rings])
-        arena = rings[0].arena
-        cells = np.empty((lines, 2), np.int64)
-        cells[:, 0] = times
-        cells[:, 1] = values.view(np.int64)
-        arena.append(slots, cells)
+            slots = list(map(self._metrics.__getitem__, names))
+        cells = np.empty((lines, 2))
+        cells[:, 1] = values[:: per_line - 1]
+        cells.view(np.int64)[:, 0] = times
+        assert self._metric_arena
+        self._metric_arena.append(np.array(slots), cells.view(np.int64))
         return self._count_blocks(blocks)
 
     def _count_blocks(self, blocks: list[tuple[Session, bytes]]) -> bool:
@@ -333,22 +357,20 @@ class Intake:
         return Place(ring, tuple(ring.entry.columns.index(field) for field in fields))
 
     def _meet(self, names: list[bytes]) -> bool:
-        """Give new metric names their rings; False if one of them cannot have one."""
+        """Remember where metrics go that were not met since the last move; False if one of them cannot be stored."""
         try:
             for name in names:
-                self._metric_ring(name)
+                ring = self._metric_ring(name)
+                self._metrics[name], self._metric_arena = ring.entry.slot, ring.arena
         except LineError:
             return False
         return True
 
     def _metric_ring(self, token: bytes) -> Ring:
-        ring = self._metrics.get(token)
-        if ring is None or ring.is_gone:
-            if not wire.is_metric_name(token):
-                raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
-            ring = self.store.bind(wire.source_name(wire.text(token)), METRIC, ("",))
-            if ring.width == 1:
-                self._metrics[token] = ring
+        """The ring of a metric, made if it is new. LineError if it cannot have one, or its source has more columns."""
+        if not wire.is_metric_name(token):
+            raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
+        ring = self.store.bind(wire.source_name(wire.text(token)), METRIC, ("",))
         if ring.width > 1:
             raise LineError("columns", f"source {ring.entry.source!r} has {ring.width} columns, a metric has one")
         return ring

@@ -118,6 +118,8 @@ class Arena:
 
     def append(self, slots: npt.NDArray[np.intp], block: Cells) -> None:
         """Append row i of `block`, (n, 1 + width) cells, to the ring of `slots[i]`, in that order."""
+        if not len(slots):
+            return
         order = np.argsort(slots, kind="stable")
         sorted_slots = slots[order]
         starts = np.flatnonzero(np.diff(sorted_slots, prepend=-1))
@@ -138,9 +140,14 @@ class Arena:
     def append_to(self, slot: int, block: Cells) -> None:
         """Append `block`, (n, 1 + width) cells, to the ring of one slot; the quick way for long blocks."""
         cells, ring, count = self.cells[slot], self.rows[slot], len(block)
-        head = int(cells[HEAD])
-        one = np.array([slot]), np.array([0]), np.array([count])
-        self._note_order(*one, np.arange(head, head + count), block[:, 0])
+        if not count:
+            return
+        head, times = int(cells[HEAD]), block[:, 0]
+        if times[0] >= cells[LATEST] and (times[1:] >= times[:-1]).all():
+            cells[LATEST] = times[-1]
+        else:
+            one = np.array([slot]), np.array([0]), np.array([count])
+            self._note_order(*one, np.arange(head, head + count), times)
         cells[RESERVED] = max(int(cells[RESERVED]), head + count)
         newest = block[-self.points :]
         at = (head + count - len(newest)) % self.points

@@ -169,7 +169,9 @@ def columns(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 _PARSER = simdjson.Parser()
 _COMMAS = bytes.maketrans(b" \t\n", b",,,")
 _JSON_BYTES = b"0123456789+-.eE, \t\n"
-_STRANGE = bytes(char not in b"0123456789+-.eE \t\nnaNA" for char in range(256))  # 1: in no line of numbers
+_NUMBER_BYTES = b"0123456789+-.eE"
+_BLANKS_ONLY = bytes(range(33, 256))  # deleted, a block shows how its tokens are separated
+FEW = 16  # one line in so many may be odd before the whole block is looked at again
 # Stands for nan in JSON: a double that nobody sends; if somebody does, the count tells and the careful way decides.
 _NAN_TEXT = b"-7.4109846876186982e-323"
 _NAN_VALUE = float(_NAN_TEXT)
@@ -213,69 +215,81 @@ def _bulk(block: bytes, of_type: Literal["d", "i"]) -> memoryview | None:
         return None
 
 
-def rows(block: bytes, width: int) -> tuple[Floats, list[tuple[int, bytes]], bytes] | None:
+def count_lines(block: bytes) -> int:
+    """How many newlines there are; numpy counts long blocks several times as fast as bytes do."""
+    return block.count(b"\n") if len(block) < 4096 else int(np.count_nonzero(np.frombuffer(block, np.uint8) == 10))
+
+
+def is_regular(block: bytes, width: int) -> bool:
+    """Whether every line has `width` tokens of any kind, with one blank between each two and none at the ends."""
+    return _is_pattern(block.translate(None, _BLANKS_ONLY), width)
+
+
+def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[tuple[int, bytes]], bytes] | None:
     """The numbers of complete lines, (n, width), and what was not read: the lines that are not `width` numbers.
 
-    Those come as their index among the lines and their bytes; the third result is the block without them, one blank
-    between tokens. None where the bulk reader cannot tell which lines are at fault. `block` ends with a newline.
-    Each value is what `number` gives.
+    Those come as their index among the lines and their bytes; the third result is the block without them. None where
+    the bulk reader cannot tell which lines are at fault. `tidy`: let it take superfluous blanks for what they are in
+    any line. `block` ends with a newline. Each value is what `number` gives.
     """
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
-    if b"  " in block or b" \n" in block or b"\n " in block or block.startswith(b" "):
-        block = _squeeze(block)
-    raw = np.frombuffer(block, np.uint8)
-    blanks = np.flatnonzero(raw <= 32)
+    separators = block.translate(None, _NUMBER_BYTES)
+    if _is_pattern(separators, width):
+        buffer = _bulk(block[:-1], "d")
+        if buffer is None or buffer.nbytes != 8 * len(separators):
+            return None
+        return np.frombuffer(buffer, np.float64).reshape(-1, width), [], block
+    if tidy or b"\r" in separators or b"\t" in separators:
+        block, tidy = _tidied(block), True
+    may_miss = b"n" in block or b"N" in block
+    separators = block.translate(None, _NUMBER_BYTES + b"naNA" if may_miss else _NUMBER_BYTES)
+    lines = count_lines(block)
     odd: list[tuple[int, bytes]] = []
-    index = None
-    if len(blanks) % width or block.count(b"\n") * width != len(blanks) or not _ends(raw, blanks, width):
-        newlines = np.flatnonzero(raw[blanks] == 10)
-        wrong = np.flatnonzero(np.diff(newlines, prepend=-1) != width)
-        block, odd, index = _without(block, blanks[newlines], wrong, None)
+    if not _is_pattern(separators, width):
+        wrong = _odd_lines(separators, width)
+        if FEW * len(wrong) > lines:
+            return None if tidy else rows(block, width, tidy=True)
+        block, odd = _without(block, wrong)
     values = numbers(block[:-1])
-    if values is None:
-        raw = np.frombuffer(block, np.uint8)
-        newlines = np.flatnonzero(raw == 10)
-        strange = np.flatnonzero(np.frombuffer(block.translate(_STRANGE), np.uint8))
-        wrong = np.unique(np.searchsorted(newlines, strange))
-        block, more, _ = _without(block, newlines, wrong, index)
-        odd = sorted(odd + more)
-        values = numbers(block[:-1])
-    if values is None or len(values) != block.count(b"\n") * width:
+    if values is None or len(values) != (lines - len(odd)) * width:
         return None
     return values.reshape(-1, width), odd, block
 
 
-def _ends(raw: npt.NDArray[np.uint8], blanks: Ints, width: int) -> bool:
-    """Whether each `width`-th blank is a newline."""
-    return bool((raw[blanks[width - 1 :: width]] == 10).all())
+def _is_pattern(separators: bytes, width: int) -> bool:
+    """Whether this is what stands between the tokens of lines of `width` tokens, one blank between each two."""
+    return separators == (b" " * (width - 1) + b"\n") * (len(separators) // width)
 
 
-def _squeeze(block: bytes) -> bytes:
+def _odd_lines(separators: bytes, width: int) -> list[int]:
+    """Which lines do not have just `width` - 1 blanks between the characters of numbers."""
+    between = np.frombuffer(separators, np.uint8)
+    ends = np.flatnonzero(between == 10)
+    miscounted = np.flatnonzero(np.diff(ends, prepend=-1) != width)
+    strange = np.flatnonzero((between != 32) & (between != 10))
+    odd: list[int] = np.union1d(miscounted, np.searchsorted(ends, strange)).tolist()
+    return odd
+
+
+def _tidied(block: bytes) -> bytes:
     """One blank between tokens, none at the ends of lines."""
+    block = block.replace(b"\r\n", b"\n").replace(b"\t", b" ")
     while b"  " in block:
         block = block.replace(b"  ", b" ")
     return block.replace(b" \n", b"\n").replace(b"\n ", b"\n").removeprefix(b" ")
 
 
-def _without(
-    block: bytes, newlines: Ints, wrong: Ints, index: Ints | None
-) -> tuple[bytes, list[tuple[int, bytes]], Ints]:
-    """The block without the `wrong` lines, those lines, and which lines are left.
-
-    `newlines` says where each line of the block ends, `index` which line it was at first (None: as they stand).
-    """
-    if index is None:
-        index = np.arange(len(newlines))
+def _without(block: bytes, odd: list[int]) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """The block without these lines, and those lines with their indices."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
     pieces, taken, at = [], [], 0
-    for line in wrong.tolist():
-        start = int(newlines[line - 1]) + 1 if line else 0
-        end = int(newlines[line])
+    for line in odd:
+        start = int(ends[line - 1]) + 1 if line else 0
+        end = int(ends[line])
         pieces.append(block[at:start])
-        taken.append((int(index[line]), block[start:end]))
+        taken.append((line, block[start:end]))
         at = end + 1
     pieces.append(block[at:])
-    return b"".join(pieces), taken, np.delete(index, wrong)
+    return b"".join(pieces), taken
 
 
 def epoch_times(values: Floats, now: int) -> Ints | None:

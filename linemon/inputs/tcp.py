@@ -23,10 +23,11 @@ from linemon.session import Session
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 16  # stays in the processor's cache until it is parsed
+FLUSH_BYTES = 1 << 18  # parsed together at most
 CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one by one, so that the others do not wait
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
-TICK_S = 0.02
+TICK_S = 0.04
 
 
 class Connection:
@@ -73,7 +74,14 @@ class TcpInput:
         swept = time.monotonic()
         idle_check_s = min(10.0, self._config.idle_timeout / 4)
         while True:
-            ready.clear()
+            heard_of, largest = self._round()
+            if time.monotonic() - swept > idle_check_s:
+                swept = time.monotonic()
+                self._close_idle(swept)
+            if heard_of:
+                await asyncio.sleep(TICK_S if 0 < largest < SMALL_READ else 0)
+                continue
+            ready.clear()  # nobody has anything: the next who does is read at once
             loop.add_reader(self._selector, ready.set)
             try:
                 await asyncio.wait_for(ready.wait(), idle_check_s)
@@ -81,11 +89,6 @@ class TcpInput:
                 pass
             finally:
                 loop.remove_reader(self._selector)
-            largest = self._round()
-            if time.monotonic() - swept > idle_check_s:
-                swept = time.monotonic()
-                self._close_idle(swept)
-            await asyncio.sleep(TICK_S if largest < SMALL_READ else 0)
 
     def close(self) -> None:
         """Take what has arrived, then close all connections and the port."""
@@ -95,25 +98,34 @@ class TcpInput:
         self._selector.close()
         self._listener.close()
 
-    def _round(self) -> int:
-        """Read what there is, once per connection, and store it; returns the largest read in bytes."""
-        largest = 0
+    def _round(self) -> tuple[int, int]:
+        """Read what there is, once per connection, and store it.
+
+        Returns how many sockets had something, and the largest read in bytes.
+        """
+        largest = waiting = 0
         now = time.time_ns()
         heard = time.monotonic()
         answering = []
-        for key, _ in self._selector.select(0):
+        events = self._selector.select(0)
+        for key, _ in events:
             connection: Connection | None = key.data
             if connection is None:
                 self._accept(heard)
                 continue
-            largest = max(largest, self._read(connection, now, heard))
+            count = self._read(connection, now, heard)
+            largest = max(largest, count)
+            waiting += count
+            if waiting > FLUSH_BYTES:
+                self._intake.flush(now)
+                waiting = 0
             if connection.session.wants_errors or connection.session.replies:
                 answering.append(connection)
         self._intake.flush(now)
         self._after_round()
         for connection in answering:
             self._reply(connection)
-        return largest
+        return len(events), largest
 
     def _accept(self, heard: float) -> None:
         while True:
