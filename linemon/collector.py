@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +65,7 @@ class Collector:
 
     def status(self) -> dict[str, Any]:
         """The counters, and where the ports are, as they stand in the store for every reader."""
-        intake = self.intake
+        accounts = self.intake.accounts
         return {
             "pid": os.getpid(),
             "started": self._started.isoformat(timespec="seconds"),
@@ -74,17 +73,17 @@ class Collector:
             "taps": [
                 str(Address(tap.listen.host, port.port)) for tap, port in zip(self.config.tap, self.taps, strict=True)
             ],
-            "received": intake.received,
-            "stored": intake.stored,
-            "duplicate": intake.duplicate,
-            "rejected": dict(intake.rejected),
-            "dropped": dict(intake.dropped),
-            "string_fields_left_out": intake.strings,
+            "received": accounts.received,
+            "stored": accounts.stored,
+            "duplicate": accounts.duplicate,
+            "rejected": dict(accounts.rejected),
+            "dropped": dict(accounts.dropped),
+            "string_fields_left_out": accounts.strings,
             "connections": self.tcp.connections,
             "connections_refused": self.tcp.refused,
             "tap_readers": sum(tap.readers for tap in self.taps),
             "tap_rows_lost": sum(tap.lost for tap in self.taps),
-            "bad_lines": [asdict(bad) for bad in intake.bad_lines],
+            "bad_lines": [bad._asdict() for bad in accounts.bad_lines],
         }
 
     async def run(self) -> None:
@@ -127,14 +126,14 @@ class Collector:
 
     def _counters(self) -> tuple[float, ...]:
         """The clock (s), then what is counted since the start: lines by outcome, rows lost at taps, CPU seconds."""
-        intake = self.intake
+        accounts = self.intake.accounts
         return (
             time.monotonic(),
-            intake.received,
-            intake.stored,
-            intake.rejected.total(),
-            intake.duplicate,
-            intake.dropped.total(),
+            accounts.received,
+            accounts.stored,
+            accounts.rejected.total(),
+            accounts.duplicate,
+            accounts.dropped.total(),
             sum(tap.lost for tap in self.taps),
             time.process_time(),
         )

@@ -240,16 +240,22 @@ def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[
         return np.frombuffer(buffer, np.float64).reshape(-1, width), [], block
     if tidy or b"\r" in separators or b"\t" in separators:
         block, tidy = _tidied(block), True
-    may_miss = b"n" in block or b"N" in block
-    separators = block.translate(None, _NUMBER_BYTES + b"naNA" if may_miss else _NUMBER_BYTES)
-    lines = count_lines(block)
+        separators = block.translate(None, _NUMBER_BYTES)
+    may_miss = b"n" in separators or b"N" in separators
+    if may_miss:
+        separators = separators.translate(None, b"naNA")
     odd: list[tuple[int, bytes]] = []
+    lines = separators.count(b"\n")
     if not _is_pattern(separators, width):
         wrong = _odd_lines(separators, width)
         if FEW * len(wrong) > lines:
             return None if tidy else rows(block, width, tidy=True)
         block, odd = _without(block, wrong)
-    values = numbers(block[:-1])
+    if may_miss:
+        values = numbers(block[:-1])
+    else:  # what stands between the numbers is known by now
+        buffer = _bulk(block[:-1], "d")
+        values = None if buffer is None else np.frombuffer(buffer, np.float64)
     if values is None or len(values) != (lines - len(odd)) * width:
         return None
     return values.reshape(-1, width), odd, block
@@ -264,10 +270,12 @@ def _odd_lines(separators: bytes, width: int) -> list[int]:
     """Which lines do not have just `width` - 1 blanks between the characters of numbers."""
     between = np.frombuffer(separators, np.uint8)
     ends = np.flatnonzero(between == 10)
-    miscounted = np.flatnonzero(np.diff(ends, prepend=-1) != width)
-    strange = np.flatnonzero((between != 32) & (between != 10))
-    odd: list[int] = np.union1d(miscounted, np.searchsorted(ends, strange)).tolist()
-    return odd
+    odd = {0} if ends[0] != width - 1 else set()
+    odd.update((np.flatnonzero(ends[1:] - ends[:-1] != width) + 1).tolist())
+    if np.count_nonzero(between == 32) + len(ends) != len(between):
+        strange = np.flatnonzero((between != 32) & (between != 10))
+        odd.update(np.searchsorted(ends, strange).tolist())
+    return sorted(odd)
 
 
 def _tidied(block: bytes) -> bytes:

@@ -182,7 +182,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     """What linemon makes of it; AssertionError where it breaks a promise on the way."""
     store.forget(given.max_sources)
     intake = Intake(store)
-    intake.bad_lines = deque()  # all of them
+    intake.accounts.bad_lines = deque()  # all of them
     live: dict[int, Session] = {}
     every: list[Session] = []
     closed: set[int] = set()
@@ -209,8 +209,10 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
                 del live[event.connection]
         if event.flush:
             intake.flush(NOW)
-        rejected = sum(intake.rejected.values())
-        assert intake.received == intake.stored + rejected + intake.duplicate + sum(intake.dropped.values())
+        rejected = sum(intake.accounts.rejected.values())
+        assert intake.accounts.received == intake.accounts.stored + rejected + intake.accounts.duplicate + sum(
+            intake.accounts.dropped.values()
+        )
     intake.flush(NOW)
     sources = {}
     for name, ring in store.rings.items():
@@ -220,12 +222,12 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
         values[np.isnan(values)] = np.nan
         bits = block[:, 0].tolist(), block[:, 1:].tolist()
         sources[name] = (list(ring.entry.columns), list(ring.entry.units), rows, bits)
-    assert set(intake.rejected) <= set(REASONS), f"unknown reasons in {intake.rejected}"
+    assert set(intake.accounts.rejected) <= set(REASONS), f"unknown reasons in {intake.accounts.rejected}"
     return {
         "accounts": [(one.lines, one.received) for one in every],
         "connections": [(one.lines, one.received, one.stored, one.rejected) for one in every],
-        "collector": (intake.received, intake.stored, sorted(intake.rejected.items())),
-        "bad lines": sorted((bad.peer, bad.number, bad.reason) for bad in intake.bad_lines),
+        "collector": (intake.accounts.received, intake.accounts.stored, sorted(intake.accounts.rejected.items())),
+        "bad lines": sorted((bad.peer, bad.number, bad.reason) for bad in intake.accounts.bad_lines),
         "replies": [_replies(bytes(one.replies)) for one in every],
         "sources": sources,
         "strings": getattr(intake, "strings", None),

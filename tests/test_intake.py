@@ -49,7 +49,9 @@ class Bench:
 
     def check(self) -> None:
         intake = self.intake
-        assert intake.received == intake.stored + intake.duplicate + sum(intake.rejected.values())
+        assert intake.accounts.received == intake.accounts.stored + intake.accounts.duplicate + sum(
+            intake.accounts.rejected.values()
+        )
 
 
 @pytest.fixture
@@ -128,14 +130,14 @@ def test_a_bad_line_costs_itself(bench: Bench, line: str | bytes, reason: str, e
     alone = bad + good if reason != "tokens" else good + bad  # a row of its own width would be right as the first
     for text in (good + bad + b"7 8 9\nm 1\n", good + b"m 1\n" + bad + b"m 2\n7 8 9\n", alone):
         for cuts in ((), tuple(range(len(text)))):
-            before = bench.intake.rejected[reason]
+            before = bench.intake.accounts.rejected[reason]
             stored += 2 + text.count(b"7 8 9") + text.count(b"m 1") + text.count(b"m 2")
             session = bench.say(text, cuts=cuts)
-            assert bench.intake.rejected[reason] == before + 1, (text, cuts)
+            assert bench.intake.accounts.rejected[reason] == before + 1, (text, cuts)
             assert (session.received, session.rejected) == (session.stored + 1, 1)
-            assert bench.intake.stored == stored
-    assert set(bench.intake.rejected) == {reason}
-    assert bench.intake.bad_lines[-1].reason == reason
+            assert bench.intake.accounts.stored == stored
+    assert set(bench.intake.accounts.rejected) == {reason}
+    assert bench.intake.accounts.bad_lines[-1].reason == reason
     bench.check()
 
 
@@ -165,7 +167,7 @@ def test_rows_wait_for_a_right_directive(tmp_path: Path) -> None:
     bench.say("#source " + "n" * 256 + "\n1\n#columns a\n2\n#source ok\n3\n#columns a:b:c d d\n4\n#columns a\n5\n")
     assert bench.values("ok") == [[3.0], [5.0]]
     assert bench.store["ok"].columns == ("a",)
-    assert bench.intake.rejected == {"name": 3}
+    assert bench.intake.accounts.rejected == {"name": 3}
 
 
 def test_token(tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_token(tmp_path: Path) -> None:
     assert bench.values("x") == [[3.0], [4.0]]
     assert bench.values("m") == [[2.0]]
     assert (session.rejected, session.stored) == (3, 3)
-    assert bench.intake.rejected == {"token": 3}
+    assert bench.intake.accounts.rejected == {"token": 3}
 
 
 def test_max_sources(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_max_sources(tmp_path: Path) -> None:
     bench.say("".join(f"m{i} {i}\n" for i in range(10)) + "m0 7\nm1 8\n")
     assert bench.store.sources() == ("m0", "m1")
     assert bench.values("m0") == [[0.0], [7.0]]
-    assert bench.intake.rejected == {"max_sources": 8}
+    assert bench.intake.accounts.rejected == {"max_sources": 8}
     bench.check()
 
 
@@ -194,7 +196,7 @@ def test_other_protocols_end_the_connection(bench: Bench, hello: bytes) -> None:
     for cuts in ((), tuple(range(len(hello)))):
         with pytest.raises(LineError, match="this port takes lines"):
             bench.say(hello, cuts=cuts)
-    assert (bench.intake.received, bench.intake.rejected) == (2, {"protocol": 2})
+    assert (bench.intake.accounts.received, bench.intake.accounts.rejected) == (2, {"protocol": 2})
     bench.say("GET 5\n")
     assert bench.values("GET") == [[5.0]]
 
@@ -212,11 +214,11 @@ def test_a_source_that_grows_while_blocks_wait(bench: Bench) -> None:
     bench.say("#source y\n1\n", unnamed)
     bench.say("#source y\n#columns c1 more\n1 2\n")
     bench.say("3\n", unnamed)
-    assert bench.intake.rejected == {"columns": 1}
+    assert bench.intake.accounts.rejected == {"columns": 1}
     bench.say("m 1\n")
     bench.say("#source m\n#columns value more\n1 2\n")
     bench.say("m 3\n")
-    assert bench.intake.rejected == {"columns": 2}
+    assert bench.intake.accounts.rejected == {"columns": 2}
     bench.check()
 
 
@@ -260,7 +262,7 @@ def test_cuts_change_nothing(
     one = whole.say(text)
     two = cut.say(text, cuts=tuple(cuts))
     assert one.replies == two.replies
-    assert whole.intake.rejected == cut.intake.rejected
+    assert whole.intake.accounts.rejected == cut.intake.accounts.rejected
     assert whole.store.sources() == cut.store.sources()
     for source in whole.store.sources():
         assert repr(whole.values(source)) == repr(cut.values(source))

@@ -232,7 +232,7 @@ def test_connections_at_the_same_time(store: EmptyStore, seed: int) -> None:
     for i, (collector, data) in enumerate(zip(alone, sent, strict=True)):
         one = collector.whole(f"10.0.0.{i}", data)
         assert (one.lines, one.received, one.stored) == (sessions[i].lines, sessions[i].received, sessions[i].stored)
-    assert intake.rejected == sum((collector.rejected for collector in alone), Counter())
+    assert intake.accounts.rejected == sum((collector.rejected for collector in alone), Counter())
     assert set(store.rings) == {name for collector in alone for name in collector.sources}
     for name, ring in store.rings.items():
         _, block = ring.arena.read(ring.entry.slot, 0)

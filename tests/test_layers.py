@@ -16,6 +16,7 @@ LAYERS = [
     {"linemon.store", "linemon.influx"},
     {"linemon.config", "linemon.writer", "linemon.when"},
     {"linemon", "linemon.session"},
+    {"linemon.accounts", "linemon.named"},
     {"linemon.intake"},
     {"linemon.inputs.tcp"},
     {"linemon.outputs.tap", "linemon.outputs.export"},
@@ -62,7 +63,7 @@ def test_imports_point_down(path: Path) -> None:
 
 def test_what_the_core_must_not_know() -> None:
     """The grammar and the connection's state have no socket, no loop, no clock; only the page knows Bokeh."""
-    for name in ("wire", "session", "intake", "ring", "errors"):
+    for name in ("wire", "influx", "session", "accounts", "named", "intake", "ring", "errors"):
         assert not imported(ROOT / "linemon" / f"{name}.py") & NO_IO, name
     for path in FILES:
         if path.name != "dashboard.py":

@@ -16,9 +16,10 @@ import socket
 import time
 from collections.abc import Callable
 
+from linemon.accounts import LOG_EVERY_NS
 from linemon.config import TcpConfig
 from linemon.errors import LineError
-from linemon.intake import LOG_EVERY_NS, Intake
+from linemon.intake import Intake
 from linemon.session import Session
 
 log = logging.getLogger(__name__)
