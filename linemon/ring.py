@@ -94,7 +94,10 @@ class Arena:
         self.slots = max(0, os.fstat(self._fd).st_size - HEADER_BYTES) // self.slot_bytes
         size = HEADER_BYTES + self.slots * self.slot_bytes
         access = mmap.ACCESS_WRITE if self._writable else mmap.ACCESS_READ
-        mapped = np.frombuffer(mmap.mmap(self._fd, size, access=access), np.int64, offset=HEADER_BYTES)
+        pages = mmap.mmap(self._fd, size, access=access)
+        if self._writable and hasattr(mmap, "MADV_RANDOM"):
+            pages.madvise(mmap.MADV_RANDOM)  # on a disk the kernel would read ahead into rings that have no rows yet
+        mapped = np.frombuffer(pages, np.int64, offset=HEADER_BYTES)
         slots = mapped.reshape(self.slots, -1) if self.slots else mapped.reshape(0, self.slot_bytes // 8)
         self.cells: Cells = slots[:, :SLOT_CELLS]
         self.rows: Cells = slots[:, SLOT_CELLS:].reshape(self.slots, self.points, 1 + self.width)
