@@ -238,9 +238,15 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
+def printable(cell: object) -> str:
+    """The cell's text with what is not printable escaped; `-` for None."""
+    text = "-" if cell is None else str(cell)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
 def table(header: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> None:
-    """Columns of text as wide as they need to be."""
-    cells = [header, *([("-" if cell is None else str(cell)) for cell in row] for row in rows)]
+    """Columns of text as wide as they need to be; what a sender wrote cannot steer the terminal."""
+    cells = [header, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -281,6 +281,15 @@ def test_sources(collector: Running) -> None:
     assert "expected 3 tokens, the line has 1" in collector.run("sources", "--errors").stdout
 
 
+def test_what_a_sender_wrote_cannot_steer_the_terminal(collector: Running) -> None:
+    """Escape sequences in bad lines are shown, not sent."""
+    collector.say("1 \x1b[2J\x00\n")
+    eventually(lambda: collector.status()["bad_lines"], "the bad line in the status")
+    out = collector.run("sources", "--errors").stdout
+    assert "1 \\x1b[2J\\x00" in out
+    assert "\x1b" not in out
+
+
 def test_export_formats(collector: Running) -> None:
     """CSV, JSON lines and Parquet hold the same rows, in time order, from --since up to --until."""
     collector.say(

@@ -30,9 +30,8 @@ class Neighbour:
 
     def check(self) -> None:
         """All rows are there, and they are what was sent."""
-        source = eventually(
-            lambda: "neighbour" in self._running.store and self._running.store["neighbour"], "the neighbour's source"
-        )
+        eventually(lambda: "neighbour" in self._running.store, "the neighbour's source")
+        source = self._running.store["neighbour"]
         eventually(lambda: source.rows == self.sent, "the neighbour's rows")
         assert source.since(0).values.tolist() == [[float(i), float(i)] for i in range(self.sent)]
         self._sock.close()
