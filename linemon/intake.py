@@ -118,7 +118,9 @@ class Intake:
         """Store blocks of rows of this shape; False, and nothing done, if they hold more than rows and bad lines."""
         arena, width, time_at = shape
         assert arena is not None
-        if any(session.ring is None or session.ring.arena is not arena or not session.fits() for session, _ in blocks):
+        if any(
+            session.ring is None or session.ring.arena is not arena or session.ring.is_gone for session, _ in blocks
+        ):
             return False  # a source got more columns, or was forgotten, while the blocks waited
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
         tokens = width + (time_at is not None)

@@ -53,6 +53,7 @@ class Session:
         self._tail = bytearray()  # the start of a line that is still arriving
         self._skipping = False  # inside an over-long line, until its newline
         self._opened = False  # the first line is over
+        self._is_clear = False  # it is, and nothing is left of the last read
 
     # -- bytes to lines
 
@@ -61,6 +62,9 @@ class Session:
 
         ForeignProtocol where the first line shows that the peer speaks HTTP or TLS.
         """
+        if self._is_clear and data.endswith(b"\n") and len(data) <= self.max_line:
+            return [data]  # most reads of most senders
+        self._is_clear = False
         start = 0
         if self._skipping:
             start = data.find(b"\n") + 1
@@ -82,6 +86,7 @@ class Session:
             self._tail.clear()
             self._skipping = self._opened = True
             parts.append(self._too_long())
+        self._is_clear = self._opened and not self._skipping and not self._tail
         return parts
 
     def end(self) -> bytes:

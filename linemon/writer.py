@@ -26,7 +26,7 @@ class Ring:
 
     @property
     def width(self) -> int:
-        return len(self.entry.columns)
+        return self.arena.width
 
 
 class StoreWriter:

@@ -52,7 +52,7 @@ class TcpInput:
         self._after_round = after_round
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
-        self._buffer = bytearray(READ_BYTES)
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._refused = 0  # connections beyond max_connections
         self._refused_logged = -LOG_EVERY_NS
         self._listener = listen(config.listen.host, config.listen.port)
@@ -167,7 +167,7 @@ class TcpInput:
         connection.heard = heard
         try:
             if count:
-                self._intake.take(connection.session, bytes(memoryview(self._buffer)[:count]), now)
+                self._intake.take(connection.session, self._buffer[:count].tobytes(), now)
                 return count
             self._intake.end(connection.session, now)
         except LineError:  # not lines at all
