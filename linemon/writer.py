@@ -70,6 +70,12 @@ class StoreWriter:
         Named columns fit where they are the source's first columns in order, or all of them and more; unnamed ones
         where there are as many as the source has. LineError: `columns`, `max_sources` or `store_full`.
         """
+        try:
+            return self._bind(name, columns, units)
+        except OSError as error:  # no space, no file descriptor
+            raise LineError("store_full", f"cannot make a ring in {self.folder}: {error.strerror}") from error
+
+    def _bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
         if len(columns) > self.max_columns:
             raise LineError("columns", f"source {name!r} would have more than max_columns = {self.max_columns}")
         ring = self.rings.get(name)

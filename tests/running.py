@@ -33,7 +33,7 @@ def command(*arguments: str) -> list[str]:
 class Running:
     """A collector process and its store."""
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", open_files: int = 0) -> None:
         self.folder = folder
         self.config = folder / "linemon.toml"
         self.store_path = folder / "store"
@@ -44,7 +44,8 @@ class Running:
                 + ("" if "[[tap]]" in settings else '\n[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\n')
             )
         self.log = open(folder / "log", "a+b")  # noqa: SIM115
-        self.process = subprocess.Popen(command("collect", "--config", str(self.config)), stderr=self.log)
+        limit = [] if not open_files else ["prlimit", f"--nofile={open_files}:{open_files}"]
+        self.process = subprocess.Popen([*limit, *command("collect", "--config", str(self.config))], stderr=self.log)
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")
 

@@ -9,8 +9,8 @@ rounds follow at once. No queue: what is not read yet waits in the kernel, and T
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
+import resource
 import selectors
 import socket
 import time
@@ -29,6 +29,7 @@ FLUSH_BYTES = 1 << 18  # parsed together at most
 CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one by one, so that the others do not wait
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
 TICK_S = 0.04
+SPARE_FILES = 500  # open files that are not for connections: rings of up to so many widths, taps
 
 
 class Connection:
@@ -50,10 +51,12 @@ class TcpInput:
         self._config = config
         self._intake = intake
         self._after_round = after_round
+        files = allow_files(config.max_connections + SPARE_FILES)
+        self._limit = min(config.max_connections, max(files - SPARE_FILES, files // 2))
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._refused = 0  # connections beyond max_connections
+        self._refused = 0  # connections beyond the limit
         self._refused_logged = -LOG_EVERY_NS
         self._listener = listen(config.listen.host, config.listen.port)
         self.port = int(self._listener.getsockname()[1])  # where the setting says 0, the one we got
@@ -134,13 +137,11 @@ class TcpInput:
                 sock, address = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._refuse("no file descriptors left")
+            except OSError:  # gone before we came
                 return
-            if len(self._connections) >= self._config.max_connections:
+            if len(self._connections) >= self._limit:
                 sock.close()
-                self._refuse(f"max_connections = {self._config.max_connections}")
+                self._refuse()
                 continue
             sock.setblocking(False)
             peer = str(address[0]).removeprefix("::ffff:")
@@ -149,11 +150,11 @@ class TcpInput:
             self._connections.add(connection)
             self._selector.register(sock, selectors.EVENT_READ, connection)
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self) -> None:
         self._refused += 1
         if time.monotonic_ns() - self._refused_logged >= LOG_EVERY_NS:
             self._refused_logged = time.monotonic_ns()
-            log.warning("%d connection(s) refused so far: %s", self._refused, why)
+            log.warning("%d connection(s) refused so far: there are %d already", self._refused, self._limit)
 
     def _read(self, connection: Connection, now: int, heard: float) -> int:
         """Read once; returns how many bytes came."""
@@ -202,6 +203,17 @@ class TcpInput:
             self._connections.discard(connection)
             self._selector.unregister(connection.sock)
             connection.sock.close()
+
+
+def allow_files(count: int) -> int:
+    """Let this process have so many open files, as far as the system allows; returns how many it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < count:
+        log.warning("this system allows %d open files: not as many connections as max_connections", allowed)
+    return allowed
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -124,6 +124,19 @@ def test_connections_that_say_nothing_or_vanish(running: Running) -> None:
     assert len((running.folder / "log").read_text().splitlines()) == 2  # the two ports
 
 
+def test_few_file_descriptors(start_collector: Callable[..., Running]) -> None:
+    """Where the system allows fewer files than max_connections, connections are refused before rings and taps are."""
+    running = start_collector(open_files=550)
+    socks = [running.connect() for _ in range(80)]
+    eventually(lambda: running.status()["connections_refused"] == 30, "those beyond 50 refused")
+    socks[0].sendall(b"m 1\n#source wide\n1 2 3\n")
+    eventually(lambda: {"m", "wide"} <= set(running.store), "new sources all the same")
+    for sock in socks:
+        sock.close()
+    eventually(lambda: running.status()["connections"] == 0, "room again")
+    assert running.say("m 1\n#stats\n").startswith("#stats received=1 stored=1")
+
+
 def test_a_flood_of_rubbish_delays_nobody_for_long(running: Running) -> None:
     """While one peer sends nothing but bad lines as fast as it can, another's rows keep coming, and all is counted."""
     neighbour = Neighbour(running)
