@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from linemon.config import TapConfig
-from linemon.errors import UnknownSource
+from linemon.errors import StoreError
 from linemon.inputs.tcp import listen
 from linemon.store import Rows, Store
 
@@ -77,7 +77,7 @@ class Tap:
         try:
             source = self._store[self._source]
             rows = source.since(self._cursor) if self._cursor is not None else source.last(1)
-        except UnknownSource:
+        except (StoreError, OSError):  # not there yet, or being made anew
             return
         self._cursor = rows.cursor
         if not len(rows):
@@ -108,7 +108,7 @@ class Tap:
                 reader = Reader(sock)
                 self._readers.append(reader)
                 self._loop.add_reader(sock, self._listen, reader)
-                with contextlib.suppress(UnknownSource):
+                with contextlib.suppress(StoreError):
                     newest = self._store[self._source].last(1)
                     self._cursor = newest.cursor
                     reader.waiting.extend(raw_lines(newest, self._columns))
