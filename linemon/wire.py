@@ -25,8 +25,8 @@ Ints = npt.NDArray[np.int64]
 
 NUMBER: Final = re.compile(rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 INTEGER: Final = re.compile(rb"[+-]?\d+")
-# ISO 8601: a date alone, or date and time in extended or basic form with a fraction of the second and a zone. Not 24:00,
-# which some versions of Python take.
+# ISO 8601: a date alone, or date and time in extended or basic form with a fraction of the second and a zone. Not
+# 24:00, which some versions of Python take.
 ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"|(\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?|\d{8}T(?!24)\d{4}(?:\d\d(?:[.,](\d+))?)?)"
