@@ -35,7 +35,7 @@ def main(config: Config) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
     server.start()
-    shown = Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host), server.port or 0)  # noqa: S104
+    shown = Address(listen.host, server.port or 0).from_here
     print(f"linemon: the page is at http://{shown}/", file=sys.stderr, flush=True)
     server.io_loop.start()
     server.stop()
