@@ -35,6 +35,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self.received = self.stored = self.duplicate = 0
+        self.lost = 0  # lines that a numbering sender never sent, apart from all the others
         self.rejected: Counter[str] = Counter()  # by reason, see `linemon.errors.REASONS`
         self.dropped: Counter[str] = Counter()
         self.strings = 0  # fields of Influx lines that are texts: left out
@@ -47,6 +48,13 @@ class Accounts:
         session.stored += count
         self.received += count
         self.stored += count
+
+    def duplicated(self, session: Session) -> None:
+        """Count a numbered line that is held already."""
+        session.received += 1
+        session.duplicate += 1
+        self.received += 1
+        self.duplicate += 1
 
     def reject(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
         """Count a line that was not taken, log it at a bounded rate, answer it where the peer asked for that."""

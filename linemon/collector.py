@@ -8,6 +8,7 @@ One process, one thread, one event loop. It is the only writer of the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -54,7 +55,7 @@ class Collector:
         """Open the store and the ports; StoreError or OSError says which one cannot be had."""
         self.config = config
         store = config.store
-        self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns)
+        self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns, store.mode)
         self.intake = Intake(self.store)
         reader = Store(config.store.folder)
         self.tcp = TcpInput(config.tcp, self.intake, self._rows_came)
@@ -76,6 +77,7 @@ class Collector:
             "received": accounts.received,
             "stored": accounts.stored,
             "duplicate": accounts.duplicate,
+            "lost": accounts.lost,
             "rejected": dict(accounts.rejected),
             "dropped": dict(accounts.dropped),
             "string_fields_left_out": accounts.strings,
@@ -152,19 +154,18 @@ class Collector:
         row = np.full((1, 1 + ring.width), np.nan)
         row[0, 1 : 1 + len(values)] = values
         row.view(np.int64)[0, 0] = time.time_ns()
-        ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+        with contextlib.suppress(LineError):  # no room: the log says so
+            ring.arena.append_to(ring.entry.slot, row.view(np.int64))
 
     def _write_status(self) -> None:
         status = self.status()
         if status == self._written:
             return
         self._written = status
-        draft = self.store.folder / (STATUS + ".new")
         try:
-            draft.write_text(json.dumps(status))
-            draft.rename(self.store.folder / STATUS)
+            os.close(self.store.replace_file(STATUS, json.dumps(status).encode()))
         except OSError as error:
-            log.error("cannot write %s: %s", draft, error.strerror)
+            log.error("cannot write %s: %s", self.store.folder / STATUS, error.strerror)
 
 
 def rss_bytes() -> float:

@@ -17,6 +17,7 @@ from linemon.errors import ConfigError
 from linemon.store import default_folder
 
 FILE = "linemon.toml"
+MODES = {"owner": 0o700, "group": 0o750, "everyone": 0o755}  # of the store's folder, by who may read
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,17 @@ class StoreConfig:
     max_sources: int = 10000
     max_columns: int = 1000
     forget_after: float = 604800.0
+    sync: float = 30.0
+    readable_by: str = "owner"
+
+    def __post_init__(self) -> None:
+        if self.readable_by not in MODES:
+            raise ConfigError(f"[store] readable_by = {self.readable_by!r}: expected one of: {', '.join(MODES)}")
+
+    @property
+    def mode(self) -> int:
+        """What the store's folder lets whom do; its files the same, but for being run."""
+        return MODES[self.readable_by]
 
     @property
     def folder(self) -> Path:

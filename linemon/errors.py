@@ -5,6 +5,7 @@ LinemonError
 ├── ConfigError      linemon.toml is wrong (also a ValueError)
 ├── LineError        one line of a sender is wrong; carries the reason it is counted under (also a ValueError)
 └── StoreError       the store cannot be used
+    ├── OtherVersion     it has another version's format
     └── UnknownSource    no source of that name (also a KeyError)
 """
 
@@ -38,6 +39,10 @@ class StoreError(LinemonError):
     """The store cannot be opened or holds something that linemon did not write."""
 
 
+class OtherVersion(StoreError):
+    """Another version of linemon wrote it: it is whole, but not for us."""
+
+
 class UnknownSource(StoreError, KeyError):
     """The store has no source of that name."""
 
@@ -57,6 +62,7 @@ REASONS = {
     "length": "longer than max_line",
     "token": "this port asks for a #token first",
     "max_sources": "one source more than max_sources",
+    "sequence": "on a connection that numbers its lines: no row of its source, or after a #seq that was refused",
     "store_full": "no room left in the store's folder",
     "protocol": "the peer speaks HTTP or TLS, not lines",
 }

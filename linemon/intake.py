@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
 from linemon import influx, wire
 from linemon.accounts import Accounts
+from linemon.arena import ArenaWriter
 from linemon.errors import LineError
 from linemon.named import NamedLines
-from linemon.ring import REJECTED, Arena
+from linemon.ring import Cells, Slots
+from linemon.sequence import Sequence, Sequences
 from linemon.session import Session
 from linemon.writer import Ring, StoreWriter
 
@@ -24,9 +27,20 @@ PEEL_LINES = 8  # at the start of a connection: directives and the first row, be
 
 # What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
 # the time stands. NAMED stands for metrics and points, NO_SHAPE for lines to be looked at one by one.
-Shape = tuple[Arena | None, int, int | None]
+Shape = tuple[ArenaWriter | None, int, int | None]
 NAMED: Shape = (None, 1, None)
 NO_SHAPE: Shape = (None, 0, None)
+
+
+class Row(NamedTuple):
+    """A row that was taken by itself, until it is stored: whose line it was, which one, and where it goes."""
+
+    session: Session
+    line: bytes
+    number: int
+    ring: Ring
+    time: int
+    values: list[float]
 
 
 class Intake:
@@ -37,7 +51,9 @@ class Intake:
         self.accounts = Accounts()
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
-        self._rows: dict[Arena, list[tuple[Session, int, int, list[float]]]] = {}  # taken one by one, not stored yet
+        self._rows: dict[ArenaWriter, list[Row]] = {}  # taken one by one, not stored yet
+        self._sequences = Sequences(store.rings)
+        self._advanced: set[Sequence] = set()  # numbers that rings do not know yet
         self._named = NamedLines(store, before_move=self._store_rows)
 
     def take(self, session: Session, data: bytes, now: int) -> None:
@@ -52,12 +68,16 @@ class Intake:
             if isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
                 session.lines += 1
-                self._reject(session, part, b"", now)
+                if not self._is_duplicate(session):
+                    self._reject(session, part, b"", now)
+                self._store_rows()
             else:
                 self._take_block(session, part, now)
 
     def end(self, session: Session, now: int) -> None:
         """The peer closed cleanly: a last line without its newline counts."""
+        if session in self._waits:
+            self.flush(now)  # a #seq may be among what waits
         if last := session.end():
             self._take_block(session, last, now)
 
@@ -101,7 +121,7 @@ class Intake:
         if first and session.authorized and not session.refused:
             if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
                 return session.ring.arena, session.width, session.time_at
-            if first.isalpha():
+            if first.isalpha() and session.sequence is None:
                 return NAMED
         return NO_SHAPE
 
@@ -122,6 +142,8 @@ class Intake:
             session.ring is None or session.ring.arena is not arena or session.ring.is_gone for session, _ in blocks
         ):
             return False  # a source got more columns, or was forgotten, while the blocks waited
+        if any(session.sequence is not None for session, _ in blocks) and not self._are_next(blocks):
+            return False
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
         tokens = width + (time_at is not None)
         for tidy in (False, True):  # superfluous blanks are rare, and to look for them costs as much as to parse
@@ -154,13 +176,8 @@ class Intake:
         counts = lines.copy()
         for which, *_ in bad:
             counts[which] -= 1
-        if len(values) >= FEW_ROWS * len(blocks):  # long blocks: one by one is quicker than to sort them out
-            at = 0
-            for (session, _), count in zip(blocks, counts, strict=True):
-                arena.append_to(session.slot, cells[at : at + count].view(np.int64))
-                at += count
-        else:
-            arena.append(np.repeat([session.slot for session, _ in blocks], counts), cells.view(np.int64))
+        if not self._append(arena, [session for session, _ in blocks], counts, lines, cells.view(np.int64)):
+            return False
         for (session, _), count in zip(blocks, counts, strict=True):
             session.needs_care = 16 * len(bad) > len(values)
             self.accounts.store(session, count)
@@ -168,6 +185,52 @@ class Intake:
             self._reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
+        return True
+
+    @staticmethod
+    def _are_next(blocks: list[tuple[Session, bytes]]) -> bool:
+        """Whether all numbered blocks begin with the line that their ring awaits, and no sender has two connections."""
+        at: dict[Sequence, Session] = {}
+        for session, _ in blocks:
+            sequence = session.sequence
+            if sequence is not None and (
+                at.setdefault(sequence, session) is not session
+                or session.number != sequence.next
+                or sequence.ring is not session.ring
+            ):
+                return False
+        return True
+
+    def _append(
+        self, arena: ArenaWriter, sessions: list[Session], counts: list[int], lines: list[int], cells: Cells
+    ) -> bool:
+        """Append `counts[i]` rows of each session, and acknowledge its `lines[i]` lines if it numbers them.
+
+        False, and nothing done, if there is no room.
+        """
+        slots = [session.slot for session in sessions]
+        acked: list[tuple[int, int] | None] = [None] * len(sessions)  # place and number
+        reached: dict[Sequence, tuple[Session, int]] = {}
+        for i, session in enumerate(sessions):
+            if session.sequence is not None:
+                number = reached.get(session.sequence, (session, session.number))[1] + lines[i]
+                reached[session.sequence] = session, number
+                acked[i] = session.sequence.place, number
+        try:
+            if len(cells) >= FEW_ROWS * len(sessions):  # long blocks: one by one is quicker than to sort them out
+                for slot, count in zip(slots, counts, strict=True):
+                    arena.make_room(slot, count if len(slots) == 1 else len(cells))
+                at = 0
+                for slot, count, ack in zip(slots, counts, acked, strict=True):
+                    arena.append_to(slot, cells[at : at + count], ack)
+                    at += count
+            else:
+                acks = [(slot, *ack) for slot, ack in zip(slots, acked, strict=True) if ack] if reached else []
+                arena.append(np.repeat(slots, counts), cells, acks)
+        except LineError:
+            return False
+        for sequence, (session, number) in reached.items():
+            sequence.next = session.number = number
         return True
 
     def _all_bad(
@@ -224,7 +287,9 @@ class Intake:
                 if line.startswith(b"#"):
                     self._store_rows()  # what the directive says holds from the next row on
                     session.said(line)
-                elif line:
+                    if session.announced is not None:
+                        self._begin(session)
+                elif line and not self._is_duplicate(session):
                     self._take_line(session, line, now)
             except LineError as error:
                 if line.startswith(b"#"):
@@ -233,12 +298,40 @@ class Intake:
                     self._reject(session, error, line, now)
         self._store_rows()
 
+    def _begin(self, session: Session) -> None:
+        """Start or go on with the sequence that #seq announced."""
+        assert session.announced
+        assert session.source is not None
+        number, sender = session.announced
+        session.announced = None
+        sequence = self._sequences.find(session.source, sender, number)
+        if number > sequence.next:
+            self.accounts.lost += number - sequence.next
+            sequence.next = number
+            self._advanced.add(sequence)
+        session.begin(sequence, number)
+
+    def _is_duplicate(self, session: Session) -> bool:
+        """Give a data line its number, and count it if it is a line that is held already."""
+        sequence = session.sequence
+        if sequence is None:
+            return False
+        session.number += 1
+        if session.number <= sequence.next:
+            self.accounts.duplicated(session)
+            return True
+        sequence.next = session.number
+        self._advanced.add(sequence)
+        return False
+
     def _take_line(self, session: Session, line: bytes, now: int) -> None:
         """Take one row or metric line; LineError if it cannot be taken."""
         if not session.authorized:
             raise LineError("token", "this port asks for a #token first")
         wire.text(line)
         tokens = wire.tokens(line)
+        if session.sequence is not None and wire.is_metric_name(tokens[0]):
+            raise LineError("sequence", "a connection that numbers its lines sends rows of its source only")
         if wire.is_metric_name(tokens[0]) and influx.IS_INFLUX.match(line):
             point = influx.point(line)
             time = None if point.time is None else wire.time_ns(point.time)
@@ -255,8 +348,8 @@ class Intake:
             ring = self._named.metric_ring(tokens[0])
         else:
             time, values, ring = self._row(session, tokens)
-        padding = [float("nan")] * (ring.width - len(values))
-        row = session, ring.entry.slot, now if time is None else time, values + padding
+        values += [float("nan")] * (ring.width - len(values))
+        row = Row(session, line, session.lines, ring, now if time is None else time, values)
         self._rows.setdefault(ring.arena, []).append(row)
 
     def _row(self, session: Session, tokens: list[bytes]) -> tuple[int | None, list[float], Ring]:
@@ -275,19 +368,38 @@ class Intake:
             self._store_rows()  # a source that gets more columns moves
             session.bind(self.store, len(values))
         assert session.ring is not None
+        if session.sequence is not None:
+            self._sequences.keep(session.sequence, session.ring)
         return time, values, session.ring
 
     def _store_rows(self) -> None:
-        """Append what was taken one by one."""
+        """Append what was taken one by one, and make known to what number all lines of their senders are held."""
         rows, self._rows = self._rows, {}
-        for arena, taken in rows.items():
-            sessions, slots, times, values = zip(*taken, strict=True)
-            cells = np.empty((len(taken), 1 + arena.width))
-            cells[:, 1:] = values
-            cells.view(np.int64)[:, 0] = times
-            arena.append(np.array(slots), cells.view(np.int64))
-            for session in sessions:
-                self.accounts.store(session, 1)
+        acks: dict[ArenaWriter, list[tuple[int, int, int]]] = {arena: [] for arena in rows}
+        for sequence in self._advanced:
+            if sequence.ring is not None and not sequence.ring.is_gone:
+                ack = sequence.ring.entry.slot, sequence.place, sequence.next
+                acks.setdefault(sequence.ring.arena, []).append(ack)
+        self._advanced.clear()
+        for arena, numbers in acks.items():
+            taken = rows.get(arena, [])
+            try:
+                arena.append(*_block(arena, taken), numbers)
+            except LineError:  # no room for one of them: who has room goes on
+                arena.append(*_block(arena, []), numbers)
+                for row in taken:
+                    self._store_row(row)
+            else:
+                for row in taken:
+                    self.accounts.store(row.session, 1)
+
+    def _store_row(self, row: Row) -> None:
+        try:
+            row.ring.arena.append(*_block(row.ring.arena, [row]))
+        except LineError as error:
+            self._reject(row.session, error, row.line, row.time, row.number)
+        else:
+            self.accounts.store(row.session, 1)
 
     def _reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
         """Count a line that was not taken; `number` is its own in the connection, if that is not the last one."""
@@ -296,5 +408,14 @@ class Intake:
         else:
             source = session.ring.entry.source if session.ring else session.source or ""
         if ring := self.store.rings.get(source):
-            ring.arena.cells[ring.entry.slot, REJECTED] += 1
+            ring.arena.count_rejected(ring.entry.slot)
         self.accounts.reject(session, source, error, line, now, number or session.lines)
+
+
+def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:
+    """The slots of the rows, and the rows as cells."""
+    cells = np.empty((len(rows), 1 + arena.width))
+    for i, row in enumerate(rows):
+        cells[i, 1:] = row.values
+    cells.view(np.int64)[:, 0] = [row.time for row in rows]
+    return np.array([row.ring.entry.slot for row in rows], np.intp), cells.view(np.int64)

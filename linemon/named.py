@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from linemon import influx, wire
+from linemon.arena import ArenaWriter
 from linemon.errors import LineError
-from linemon.ring import Arena
 from linemon.wire import Floats, Ints
 from linemon.writer import Ring, StoreWriter
 
@@ -37,7 +37,7 @@ class NamedLines:
         self._store = store
         self._before_move = before_move
         self._metrics: dict[bytes, int] = {}  # slots of metrics in their one arena
-        self._metric_arena: Arena | None = None
+        self._metric_arena: ArenaWriter | None = None
         self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
         self._moves = 0  # of the store, when these were true
 

@@ -8,11 +8,14 @@ from typing import Final
 
 from linemon import wire
 from linemon.errors import LineError
+from linemon.ring import NAME_BYTES
+from linemon.sequence import Sequence
 from linemon.writer import Ring, StoreWriter
 
 HTTP: Final = re.compile(rb"[A-Z]{3,10} \S+ HTTP/\d")
 DIRECTIVE: Final = re.compile(rb"(#[^ \t]*)[ \t]*(.*)", re.DOTALL)
 MAX_REPLIES: Final = 1 << 16  # bytes
+SEQ: Final = re.compile(rb"(\d{1,18})(?:[ \t]+([^ \t]+))?")
 TLS_HELLO: Final = b"\x16\x03"  # handshake record, any version (RFC 8446, 5.1)
 
 
@@ -38,7 +41,7 @@ class Session:
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
         self.needs_care = False  # its last lines had to be looked at one by one
-        self.replies = bytearray()  # to be sent to the peer
+        self.replies = bytearray()  # to be sent to the peer, see `to_send`
         self.received = self.stored = self.rejected = self.duplicate = self.dropped = 0
 
         self.source: str | None = None
@@ -46,9 +49,13 @@ class Session:
         self.units: tuple[str, ...] = ()
         self.width = 0  # numbers a row, without the time; 0 while nothing has said it
         self.time_at: int | None = None  # where the time stands in a row
-        self.refused: dict[bytes, LineError] = {}  # the last #source and #columns, if they were wrong
+        self.refused: dict[bytes, LineError] = {}  # the last #source, #columns, #seq, if they were wrong
         self.columns_used = False  # a row came since they were said
         self.ring: Ring | None = None  # where rows go, once a row has shown it
+        self.announced: tuple[int, str] | None = None  # what #seq said: the number of the next line, and the sender
+        self.sequence: Sequence | None = None  # of which this connection sends lines,
+        self.number = 0  # the next one with this number
+        self._said_acked = -1
 
         self._tail = bytearray()  # the start of a line that is still arriving
         self._skipping = False  # inside an over-long line, until its newline
@@ -90,9 +97,12 @@ class Session:
         return parts
 
     def end(self) -> bytes:
-        """The last line, if the stream ended cleanly without its newline; it counts like the others."""
+        """The last line, if the stream ended cleanly without its newline; it counts like the others.
+
+        Not on a connection that numbers its lines: there the sender says itself which one was not finished.
+        """
         last, self._tail = bytes(self._tail), bytearray()
-        return last + b"\n" if last else b""
+        return last + b"\n" if last and self.sequence is None else b""
 
     def _recognize(self, first: bytes | bytearray) -> None:
         if not self._opened:
@@ -129,6 +139,17 @@ class Session:
         if len(self.replies) < MAX_REPLIES:
             self.replies += line.encode() + b"\n"
 
+    def to_send(self) -> bytearray:
+        """Answers for the peer; who sends them deletes what was sent.
+
+        The newest acknowledgement is enough: it is added when all before it has gone, so that a peer that does not
+        read its answers costs nothing.
+        """
+        if self.sequence is not None and not self.replies and self.sequence.next != self._said_acked:
+            self._said_acked = self.sequence.next
+            self.reply(f"#ack {self._said_acked}")
+        return self.replies
+
     # -- where rows go
 
     @property
@@ -163,11 +184,10 @@ class Session:
         match = DIRECTIVE.match(line)
         assert match
         word, rest = match.groups()
-        if word in (b"#source", b"#columns"):
-            self.ring = None
+        if said := {b"#source": self._set_source, b"#columns": self._set_columns, b"#seq": self._announce}.get(word):
             self.refused.pop(word, None)
             try:
-                (self._set_source if word == b"#source" else self._set_columns)(rest)
+                said(rest)
             except LineError as error:
                 self.refused[word] = error
                 raise
@@ -186,13 +206,34 @@ class Session:
     def _set_source(self, name: bytes) -> None:
         if self.columns_used or self.columns is None:
             self.columns, self.units, self.time_at, self.width = None, (), None, 0
-        self.source, self.columns_used = None, False
+        self.source, self.columns_used, self.ring, self.sequence = None, False, None, None
+        self.refused.pop(b"#seq", None)
         self.source = wire.source_name(wire.text(name))
 
     def _set_columns(self, rest: bytes) -> None:
         self.columns, self.units, self.time_at, self.width, self.columns_used = None, (), None, 0, False
+        self.ring = None
         names, units = wire.columns([wire.text(token) for token in wire.tokens(rest)])
         if "time" in names:
             at = self.time_at = names.index("time")
             names, units = names[:at] + names[at + 1 :], units[:at] + units[at + 1 :]
         self.columns, self.units, self.width = names, units, len(names)
+
+    def _announce(self, rest: bytes) -> None:
+        self.sequence = self.announced = None
+        if not self.authorized:
+            raise LineError("token", "this port asks for a #token first")
+        if self.source is None:
+            raise LineError("sequence", "#seq numbers the lines of a source: say #source first")
+        match = SEQ.fullmatch(rest)
+        sender = wire.text(match[2] or b"") if match else ""
+        if not match or len(sender.encode()) > NAME_BYTES or not (sender.isprintable()):
+            raise LineError(
+                "sequence",
+                f"{wire.show(rest)}: expected #seq N SENDER, a number and up to {NAME_BYTES} bytes without blanks",
+            )
+        self.announced = int(match[1]), sender
+
+    def begin(self, sequence: Sequence, number: int) -> None:
+        """Lines from now on are those of `sequence` from `number` on; the peer is told which one is awaited."""
+        self.sequence, self.number, self._said_acked = sequence, number, -1

@@ -1,16 +1,16 @@
-"""Names to rings: what readers open, and the catalog that the writer keeps for them.
+"""Names to rings, for whoever reads: `Store`, its sources, and the rows and windows that they give.
 
-A store is a folder: ring files (`linemon.ring`), `catalog.jsonl` with one JSON object a line, the newest of a source
-counts, and `status.json`, the collector's counters. Readers only read; a source that grows, moves or appears is found
-through the catalog.
+A store is a folder that the collector writes (docs/STORE.md). Readers only read, and cost the collector nothing.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,19 +19,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from linemon import window
+from linemon.catalog import Catalog, Entry
 from linemon.errors import StoreError, UnknownSource
-from linemon.ring import DISORDER, HEAD, ID, REJECTED, Arena, Cells
+from linemon.ring import APPENDS, ID, REJECTED, Arena, Cells
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
 Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 TimeLike = str | datetime | np.datetime64
 
-CATALOG = "catalog.jsonl"
 STATUS = "status.json"
 ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
+LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
+NAMED = 20  # names in a message
 
 
 def default_folder() -> Path:
@@ -49,70 +53,12 @@ def as_ns(time: TimeLike) -> int:
     return int(time.astype("datetime64[ns]").astype(np.int64))
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One source in the catalog: its columns and the ring that holds its rows."""
-
-    source: str
-    id: int
-    file: str
-    slot: int
-    columns: tuple[str, ...]
-    units: tuple[str, ...]
-
-    def line(self) -> bytes:
-        return json.dumps(self.__dict__, ensure_ascii=False).encode() + b"\n"
-
-    def farewell(self) -> bytes:
-        """The line that says that the source is no more."""
-        return json.dumps({"source": self.source, "removed": self.id}, ensure_ascii=False).encode() + b"\n"
-
-
-class Catalog:
-    """The newest entry of each source, by name, as far as the file has been read."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / CATALOG
-        self.entries: dict[str, Entry] = {}
-        self.lines = 0
-        self._inode, self._offset = -1, 0
-
-    def refresh(self) -> None:
-        """Read what the writer has added; a line without its newline is not there yet."""
-        try:
-            stat = os.stat(self.path)
-        except FileNotFoundError:
-            self.entries, self._inode = {}, -1
-            return
-        if stat.st_ino == self._inode and stat.st_size == self._offset:
-            return
-        if stat.st_ino != self._inode or stat.st_size < self._offset:
-            self.entries, self.lines, self._offset = {}, 0, 0
-            self._inode = stat.st_ino
-        with open(self.path, "rb") as file:
-            file.seek(self._offset)
-            *lines, _unfinished = file.read().split(b"\n")
-        for line in lines:
-            try:
-                fields = json.loads(line)
-                if "removed" in fields:
-                    self.entries.pop(fields["source"], None)
-                    self._offset += len(line) + 1
-                    continue
-                fields["columns"], fields["units"] = tuple(fields["columns"]), tuple(fields["units"])
-                entry = Entry(**fields)
-            except (ValueError, KeyError, TypeError) as error:
-                raise StoreError(f"{self.path} is damaged: {error}; stop the collector and move it aside") from error
-            self.entries[entry.source] = entry
-            self._offset += len(line) + 1
-        self.lines += len(lines)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
     """Rows of one source: `time` datetime64[ns] UTC (n,), `values` float64 (n, k), missing = nan.
 
-    `cursor` is for `Source.since`; `missed` counts rows that were overwritten before they could be read.
+    `cursor` is for `Source.since`; `missed` counts rows that were overwritten before they could be read. The arrays
+    are views of one copy: rows must leave the ring, which goes on. Nothing after that copies.
     """
 
     source: str
@@ -126,8 +72,22 @@ class Rows:
     def __len__(self) -> int:
         return len(self.time)
 
+    def __getitem__(self, column: str) -> Floats:
+        """The values (n,) of one column; KeyError names those there are."""
+        if column not in self.columns:
+            raise KeyError(f"{self.source!r} has no column {column!r}{_known(column, self.columns)}")
+        return self.values[:, self.columns.index(column)]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.columns)
+
+    def __repr__(self) -> str:
+        span = f" from {self.time[0]} to {self.time[-1]}" if len(self) else ""
+        missed = f", {self.missed} missed" if self.missed else ""
+        return f"<{len(self)} rows of {self.source!r}{span}: {_some(self.columns)}{missed}>"
+
     def to_dict(self) -> dict[str, Any]:
-        """The time and each column as an array under its name."""
+        """The time and each column as an array under its name, as views."""
         return {"time": self.time} | {name: self.values[:, i] for i, name in enumerate(self.columns)}
 
     def to_pandas(self) -> pd.DataFrame:
@@ -137,8 +97,14 @@ class Rows:
         index = pd.DatetimeIndex(self.time, name="time").tz_localize("UTC")
         return pd.DataFrame(self.values, index=index, columns=list(self.columns))
 
+    def to_polars(self) -> pl.DataFrame:
+        """A DataFrame with the UTC time as its first column; needs polars."""
+        import polars as pl  # an optional extra, too
 
-@dataclass(frozen=True)
+        return pl.DataFrame(self.to_dict()).with_columns(pl.col("time").dt.replace_time_zone("UTC"))
+
+
+@dataclass(frozen=True, repr=False)
 class Window:
     """Buckets of equal length: `time` their starts (n,), and `min`, `max`, `mean`, `count`, each (n, k).
 
@@ -152,6 +118,12 @@ class Window:
     max: Floats
     mean: Floats
     count: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} buckets from {self.time[0]} to {self.time[-1]}: {_some(self.columns)}>"
 
 
 class Source:
@@ -178,12 +150,14 @@ class Source:
     @property
     def rows(self) -> int:
         """How many rows were ever appended."""
-        return self._cell(HEAD)
+        _, arena, slot = self._store._ring(self.name)
+        return arena.head(slot)
 
     @property
     def rejected(self) -> int:
         """How many lines of this source were rejected."""
-        return self._cell(REJECTED)
+        _, arena, slot = self._store._ring(self.name)
+        return int(arena.cells[slot, REJECTED])
 
     @property
     def newest(self) -> np.datetime64 | None:
@@ -194,8 +168,8 @@ class Source:
     def last(self, n: int) -> Rows:
         """The newest `n` rows, in time order."""
         for entry, arena, slot in self._attempts():
-            head = int(arena.cells[slot, HEAD])
-            first, block = arena.read(slot, head - max(n, 0) if self._in_order(arena, slot) else 0)
+            head = arena.head(slot)
+            first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
             if self._whole(entry, arena, slot):
                 return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
         raise AssertionError  # the attempts end with an error of their own
@@ -203,7 +177,7 @@ class Source:
     def since(self, cursor: int) -> Rows:
         """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival."""
         for entry, arena, slot in self._attempts():
-            if cursor > int(arena.cells[slot, HEAD]):
+            if cursor > arena.head(slot):
                 cursor = 0  # a cursor of an earlier source of this name
             first, block = arena.read(slot, cursor)
             if self._whole(entry, arena, slot):
@@ -212,40 +186,22 @@ class Source:
 
     def between(self, start: TimeLike | None = None, end: TimeLike | None = None) -> Rows:
         """The rows of [start, end) in time order; None leaves a side open."""
-        for entry, arena, slot in self._attempts():
-            block, cursor = self._range(arena, slot, start, end)
-            if self._whole(entry, arena, slot):
-                return _rows(entry, block, cursor)
-        raise AssertionError  # the attempts end with an error of their own
+        return _rows(*self._between(None if start is None else as_ns(start), None if end is None else as_ns(end)))
 
     def window(self, start: TimeLike, end: TimeLike, points: int = 1200) -> Window:
         """[start, end) cut into `points` buckets of equal length (fewer only where they would be below 1 ns)."""
-        begin, stop = as_ns(start), as_ns(end)
-        if points < 1 or stop <= begin:
-            raise ValueError(f"a window needs points >= 1 and start < end, not {points} points, {start} to {end}")
-        rows = self.between(np.datetime64(begin, "ns"), np.datetime64(stop, "ns"))
-        length = -(-(stop - begin) // points)
-        edges = begin + length * np.arange(-(-(stop - begin) // length))
-        starts = np.searchsorted(rows.time.view(np.int64), edges)
-        filled = np.flatnonzero(np.diff(starts, append=len(rows)))
-        shape = len(edges), len(rows.columns)
-        low, high, mean = (np.full(shape, np.nan) for _ in range(3))
-        count = np.zeros(shape, np.int64)
-        if len(filled):
-            at, there = starts[filled], ~np.isnan(rows.values)
-            low[filled] = np.fmin.reduceat(rows.values, at, axis=0)
-            high[filled] = np.fmax.reduceat(rows.values, at, axis=0)
-            count[filled] = np.add.reduceat(there, at, axis=0, dtype=np.int64)
-            total = np.add.reduceat(np.where(there, rows.values, 0.0), at, axis=0)
-            mean[filled] = np.divide(total, count[filled], out=np.full_like(total, np.nan), where=count[filled] > 0)
-        return Window(rows.columns, rows.units, edges.view("datetime64[ns]"), low, high, mean, count)
+        return self._store.window([self.name], start, end, points)[self.name]
 
     def __repr__(self) -> str:
-        return f"<source {self.name!r}: {len(self.columns)} columns, {self.rows} rows>"
+        return f"<source {self.name!r}: {self.rows} rows of {_some(self.columns)}>"
 
-    def _cell(self, cell: int) -> int:
-        _, arena, slot = self._store._ring(self.name)
-        return int(arena.cells[slot, cell])
+    def _between(self, begin: int | None, stop: int | None) -> tuple[Entry, Cells, int]:
+        """The source, its cells of [begin, stop) ns in time order, and the cursor after them."""
+        for entry, arena, slot in self._attempts():
+            block, cursor = _range(arena, slot, begin, stop)
+            if self._whole(entry, arena, slot):
+                return entry, block, cursor
+        raise AssertionError  # the attempts end with an error of their own
 
     def _attempts(self) -> Iterator[tuple[Entry, Arena, int]]:
         """The ring of this source, and again when the source moved while it was read."""
@@ -257,50 +213,6 @@ class Source:
     def _whole(entry: Entry, arena: Arena, slot: int) -> bool:
         return int(arena.cells[slot, ID]) == entry.id
 
-    @staticmethod
-    def _in_order(arena: Arena, slot: int) -> bool:
-        """Whether the rows held came in time order."""
-        head, disorder = int(arena.cells[slot, HEAD]), int(arena.cells[slot, DISORDER])
-        return disorder == 0 or disorder <= head - arena.points
-
-    def _range(self, arena: Arena, slot: int, start: TimeLike | None, end: TimeLike | None) -> tuple[Cells, int]:
-        """The cells of [start, end) in time order, and the cursor after them."""
-        begin = None if start is None else as_ns(start)
-        stop = None if end is None else as_ns(end)
-        if self._in_order(arena, slot):  # the times tell which rows to copy
-            first, times = arena.times(slot)
-            head = first + len(times)
-            from_row = first if begin is None else first + int(np.searchsorted(times, begin))
-            to_row = head if stop is None else first + int(np.searchsorted(times, stop))
-            return arena.read(slot, from_row, to_row)[1], head
-        first, block = arena.read(slot, 0)
-        head = first + len(block)
-        block = _in_time_order(block)
-        from_row = 0 if begin is None else int(np.searchsorted(block[:, 0], begin))
-        to_row = len(block) if stop is None else int(np.searchsorted(block[:, 0], stop))
-        return block[from_row:to_row], head
-
-
-def _in_time_order(block: Cells) -> Cells:
-    times = block[:, 0]
-    if (times[1:] >= times[:-1]).all():
-        return block
-    return block[np.argsort(times, kind="stable")]
-
-
-def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0) -> Rows:
-    width = len(entry.columns)
-    time = block[:, 0].view("datetime64[ns]")
-    return Rows(
-        entry.source,
-        entry.columns,
-        entry.units,
-        time,
-        block[:, 1 : 1 + width].view(np.float64),
-        cursor,
-        missed,
-    )
-
 
 class Store:
     """All rings of one folder, read-only. It may be opened before the collector has written anything."""
@@ -309,6 +221,7 @@ class Store:
         self.path = Path(path)
         self._catalog = Catalog(self.path)
         self._arenas: dict[str, Arena] = {}
+        self._seen: object = None  # the state that `wait` has told of
 
     def sources(self) -> tuple[str, ...]:
         """The names of all sources, in the order in which they came."""
@@ -328,8 +241,12 @@ class Store:
     def __len__(self) -> int:
         return len(self.sources())
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.sources())
+
     def __repr__(self) -> str:
-        return f"<linemon store at {self.path}: {len(self)} sources>"
+        names = self.sources()
+        return f"<linemon store at {self.path}: {len(names)} sources{': ' if names else ''}{_some(names)}>"
 
     def status(self) -> dict[str, Any]:
         """The collector's counters as it last wrote them; empty before its first."""
@@ -339,24 +256,75 @@ class Store:
             return {}
         return status
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until rows or sources have come since the last call that returned true; the first returns at once.
+
+        False after `timeout` seconds without any (None: wait for ever). It looks at a number per ring file every
+        20 ms, and reads nothing else.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (state := self._state()) == self._seen:
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_S)
+        self._seen = state
+        return True
+
+    def window(self, sources: Iterable[str], start: TimeLike, end: TimeLike, points: int = 1200) -> dict[str, Window]:
+        """[start, end) of each source cut into the same `points` buckets, fewer only where they would be below 1 ns.
+
+        Rows are reduced where they lie in the rings, without a copy of them all, many rings at once.
+        """
+        begin, stop = as_ns(start), as_ns(end)
+        if points < 1 or stop <= begin:
+            raise ValueError(f"a window needs points >= 1 and start < end, not {points} points, {start} to {end}")
+        length = -(-(stop - begin) // points)
+        starts = begin + length * np.arange(-(-(stop - begin) // length))
+        edges = np.append(starts, stop)
+        rings: dict[Arena, list[tuple[Entry, int]]] = {}
+        for name in sources:
+            entry, arena, slot = self._ring(name)
+            rings.setdefault(arena, []).append((entry, slot))
+        found: dict[str, Window] = {}
+        for arena, members in rings.items():
+            buckets, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
+            for i, (entry, slot) in enumerate(members):
+                if holds[i] and Source._whole(entry, arena, slot):
+                    found[entry.source] = _window(entry, starts, buckets, i)
+                else:
+                    moved, block, _ = Source(self, entry.source)._between(begin, stop)
+                    found[entry.source] = _window(moved, starts, window.of_block(block, edges), 0)
+        return found
+
+    def _state(self) -> object:
+        self._catalog.refresh()
+        arenas = [self._arena(file) for file in {entry.file for entry in self._catalog.entries.values()}]
+        return self._catalog.state, [int(arena.header[APPENDS]) for arena in arenas if arena]
+
     def _entry(self, name: str) -> Entry:
         self._catalog.refresh()
         entry = self._catalog.entries.get(name)
         if entry is None:
-            known = ", ".join(sorted(self._catalog.entries)[:20]) or "none yet"
-            raise UnknownSource(f"no source {name!r} in {self.path}; there are: {known}")
+            raise UnknownSource(f"no source {name!r} in {self.path}{_known(name, self._catalog.entries)}")
         return entry
+
+    def _arena(self, file: str) -> Arena | None:
+        """The mapped file; None if there is none of that name."""
+        arena = self._arenas.get(file)
+        if arena is None:
+            try:
+                arena = self._arenas[file] = Arena(self.path / file)
+            except FileNotFoundError:
+                return None
+        return arena
 
     def _ring(self, name: str) -> tuple[Entry, Arena, int]:
         """Where the rows of `name` are now."""
         for _ in range(ATTEMPTS):
             entry = self._entry(name)
-            arena = self._arenas.get(entry.file)
+            arena = self._arena(entry.file)
             if arena is None:
-                try:
-                    arena = self._arenas[entry.file] = Arena(self.path / entry.file)
-                except FileNotFoundError:
-                    continue  # the source moved between the two reads
+                continue  # the source moved between the two reads
             if entry.slot >= arena.slots:
                 arena.remap()
             if entry.slot >= arena.slots:
@@ -367,3 +335,47 @@ class Store:
             if arena.is_gone():
                 del self._arenas[entry.file]
         raise StoreError(f"{self.path} is damaged: its catalog and its ring files disagree about {name!r}")
+
+
+def _range(arena: Arena, slot: int, begin: int | None, stop: int | None) -> tuple[Cells, int]:
+    """The cells of [begin, stop) ns in time order, and the cursor after them."""
+    oldest, head = arena.held(slot)
+    if arena.is_in_order(slot, head):  # the times tell which rows to copy
+        first, last = oldest, head
+        if begin is not None:
+            first = arena.first_not_before(slot, begin, oldest, head)
+        if stop is not None:
+            last = arena.first_not_before(slot, stop, oldest, head)
+        return arena.read(slot, first, max(first, last))[1], head
+    block = _in_time_order(arena.read(slot, oldest, head)[1])
+    from_row = 0 if begin is None else int(np.searchsorted(block[:, 0], begin))
+    to_row = len(block) if stop is None else int(np.searchsorted(block[:, 0], stop))
+    return block[from_row:to_row], head
+
+
+def _in_time_order(block: Cells) -> Cells:
+    times = block[:, 0]
+    if (times[1:] >= times[:-1]).all():
+        return block
+    return block[np.argsort(times, kind="stable")]
+
+
+def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0) -> Rows:
+    time, values = block[:, 0].view("datetime64[ns]"), block[:, 1:].view(np.float64)
+    return Rows(entry.source, entry.columns, entry.units, time, values, cursor, missed)
+
+
+def _window(entry: Entry, starts: Cells, buckets: window.Buckets, ring: int) -> Window:
+    parts = (each[ring] for each in (buckets.min, buckets.max, buckets.mean, buckets.count))
+    return Window(entry.columns, entry.units, starts.view("datetime64[ns]"), *parts)
+
+
+def _some(names: Iterable[str]) -> str:
+    names = tuple(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _known(wanted: str, names: Iterable[str]) -> str:
+    """What a message about an unknown name says of those that exist, the nearest one first of all."""
+    near = difflib.get_close_matches(wanted, names, 1)
+    return (f"; did you mean {near[0]!r}?" if near else ";") + f" there are: {_some(sorted(names)) or 'none yet'}"

@@ -1,17 +1,23 @@
-"""The one writer of a store: gives sources their rings, lets them grow, appends."""
+"""The one writer of a store: gives sources their rings, lets them grow, keeps the catalog."""
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from linemon.errors import LineError, StoreError
-from linemon.ring import HEAD, HEADER_BYTES, ID, Arena
-from linemon.store import Catalog, Entry
+from linemon.arena import ArenaWriter
+from linemon.catalog import CATALOG, OLD_CATALOG, Catalog, Entry, first_line
+from linemon.errors import LineError, OtherVersion, StoreError
+from linemon.ring import PAGE_BYTES
+from linemon.upgrade import old_sources
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +27,7 @@ class Ring:
     """Where the rows of one source go. It changes in place when the source gets more columns."""
 
     entry: Entry
-    arena: Arena
+    arena: ArenaWriter
     is_gone: bool = False  # the source was forgotten: whoever holds this must bind again
 
     @property
@@ -32,37 +38,62 @@ class Ring:
 class StoreWriter:
     """Opens a store for writing, as the only process that does; what it held before is still there.
 
-    `points` rows are kept per source, at most `max_sources` sources of at most `max_columns` columns.
+    `points` rows are kept per source, at most `max_sources` sources of at most `max_columns` columns. `mode` has the
+    permissions of the folder, and without execution of its files. StoreError says why the store cannot be had.
     """
 
-    def __init__(self, folder: Path, points: int, max_sources: int, max_columns: int = 1000) -> None:
+    def __init__(self, folder: Path, points: int, max_sources: int, max_columns: int = 1000, mode: int = 0o700) -> None:
         self.folder = folder
         self.points = points
         self.max_sources = max_sources
         self.max_columns = max_columns
-        own_folder(folder)
-        self._lock = lock(folder)
+        self._file_mode = mode & 0o666
+        own_folder(folder, mode)
+        self._lock = lock(folder, self._file_mode)
         self._catalog = Catalog(folder)
-        self._catalog.refresh()
-        self._file = self._rewrite_catalog()  # without the half line that a crash may have left
-        self._arenas: dict[str, Arena] = {}
+        self._fd = -1  # of the catalog
+        self._catalog_bytes = 0
+        self._arenas: dict[str, ArenaWriter] = {}
         self._free: dict[str, list[int]] = {}
-        self._last_id = max((entry.id for entry in self._catalog.entries.values()), default=0)
+        self._last_id = 0
         self.rings: dict[str, Ring] = {}
         self.moves = 0  # how often a source got another ring, or lost its own
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
-        for entry in list(self._catalog.entries.values()):
-            self._take_up(entry)
-        self._collect_free()
-        self._file.close()
-        self._file = self._rewrite_catalog()  # without what was lost or moved
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def close(self) -> None:
         """Let another collector have the store; the rows stay."""
+        for ring in self.rings.values():
+            ring.arena.seal(ring.entry.slot)
+        self.sync()
         self.rings.clear()
         self._arenas.clear()
-        self._file.close()
+        self._catalog.close()
+        os.close(self._fd)
         os.close(self._lock)
+
+    def sync(self) -> None:
+        """Have the system write out what has changed. It may take seconds, and may be called in a thread of its own."""
+        os.fsync(self._fd)
+        for arena in list(self._arenas.values()):
+            arena.sync()
+
+    def replace_file(self, name: str, data: bytes) -> int:
+        """Put a file in place of the one of this name, in one step; its open file descriptor is the caller's."""
+        draft = self.folder / f"{name}.new"
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, self._file_mode)
+        try:
+            os.fchmod(fd, self._file_mode)
+            _write_all(fd, data)
+            draft.rename(self.folder / name)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
         """The ring for rows of these columns, made or widened as needed; `units` is None for unnamed columns.
@@ -100,26 +131,32 @@ class StoreWriter:
             self._move(ring, have.columns + columns[shared:], new_units)
         elif new_units != have.units:
             log.warning("source %r: units changed from %s to %s", name, have.units, new_units)
-            ring.entry = Entry(name, have.id, have.file, have.slot, have.columns, new_units)
-            self._record(ring.entry)
+            entry = Entry(name, have.id, have.file, have.slot, have.columns, new_units)
+            self._record(entry)
+            ring.entry = entry
         return ring
 
     def forget_silent(self, now_s: float, after_s: float) -> None:
         """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method."""
         seen, self._seen = self._seen, {}
         for name, ring in list(self.rings.items()):
-            head = int(ring.arena.cells[ring.entry.slot, HEAD])
+            head = ring.arena.head(ring.entry.slot)
             had, since_s = seen.get(name, (head, now_s))
             self._seen[name] = (head, since_s if head == had else now_s)
             if head == had and now_s - since_s >= after_s:
-                log.info("source %r is forgotten: no row for %g s", name, after_s)
-                self._forget(self.rings.pop(name))
+                try:
+                    self._forget(ring)
+                except OSError as error:
+                    log.error("source %r cannot be forgotten: %s", name, error.strerror)
+                else:
+                    log.info("source %r is forgotten: no row for %g s", name, after_s)
 
     def _forget(self, ring: Ring) -> None:
-        entry, ring.is_gone = ring.entry, True
-        self.moves += 1
-        del self._catalog.entries[entry.source]
+        entry = ring.entry
         self._write(entry.farewell())
+        del self._catalog.entries[entry.source], self.rings[entry.source]
+        ring.is_gone = True
+        self.moves += 1
         self._release(entry, ring.arena)
 
     def _new(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
@@ -128,23 +165,21 @@ class StoreWriter:
             raise LineError("max_sources", f"source {name!r} would be one more than max_sources = {self.max_sources}")
         if count + 1 == int(0.85 * self.max_sources):
             log.warning("%d of max_sources = %d sources in use", count + 1, self.max_sources)
-        ring = self.rings[name] = self._place(name, columns, units)
-        self._publish(ring)
+        ring = self.rings[name] = self._publish(self._place(name, columns, units))
         return ring
 
     def _move(self, ring: Ring, columns: tuple[str, ...], units: tuple[str, ...]) -> None:
         """Give the source a ring for these columns, with all its rows; the old ring's place is free again."""
-        old, old_arena = ring.entry, ring.arena
+        old, arena = ring.entry, ring.arena
         new = self._place(old.source, columns, units)
-        new.arena.adopt(new.entry.slot, old_arena, old.slot)
-        self._publish(new)
+        self._publish(new, lambda slot: new.arena.adopt_ring(slot, arena, old.slot))
         ring.entry, ring.arena = new.entry, new.arena
         self.moves += 1
-        self._release(old, old_arena)
+        self._release(old, arena)
 
-    def _release(self, entry: Entry, arena: Arena) -> None:
+    def _release(self, entry: Entry, arena: ArenaWriter) -> None:
         """Give a ring's place back, after the catalog has said so: readers who miss the id look there."""
-        arena.cells[entry.slot, ID] = 0
+        arena.release(entry.slot)
         free = self._free[entry.file]
         free.append(entry.slot)
         if len(free) == arena.slots:
@@ -152,12 +187,14 @@ class StoreWriter:
             del self._arenas[entry.file], self._free[entry.file]
 
     def _place(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
-        """An empty ring that no reader knows of yet."""
-        file = f"{len(columns)}x{self.points}.ring"
+        """A ring that no reader knows of yet; its slot is not taken."""
+        file = f"{len(columns)}x{self.points}.v2.ring"
         arena = self._arenas.get(file)
         if arena is None:
-            self._room_for(HEADER_BYTES)
-            arena = self._arenas[file] = Arena.create(self.folder / file, len(columns), self.points)
+            self._room_for(PAGE_BYTES)
+            arena = self._arenas[file] = ArenaWriter.create(
+                self.folder / file, len(columns), self.points, self._file_mode
+            )
             self._free[file] = []
         free = self._free[file]
         if not free:
@@ -165,26 +202,46 @@ class StoreWriter:
             had = arena.slots
             arena.grow()
             free.extend(reversed(range(had, arena.slots)))
-        slot = free.pop()
-        arena.cells[slot] = 0
-        self._last_id += 1
-        return Ring(Entry(name, self._last_id, file, slot, columns, units), arena)
+        # No id comes back, also not one of an earlier run that this one never saw.
+        self._last_id = max(self._last_id + 1, time.time_ns())
+        return Ring(Entry(name, self._last_id, file, free.pop(), columns, units), arena)
 
-    def _publish(self, ring: Ring) -> None:
-        ring.arena.cells[ring.entry.slot, ID] = ring.entry.id
-        self._record(ring.entry)
+    def _publish(self, ring: Ring, fill: Callable[[int], None] = lambda slot: None) -> Ring:
+        """Take the ring's slot, have it filled, and tell readers of it. If any of this fails, there is no such ring."""
+        try:
+            ring.arena.take(ring.entry.slot, ring.entry.id)
+            fill(ring.entry.slot)
+            self._record(ring.entry)
+        except BaseException:
+            self._release(ring.entry, ring.arena)
+            raise
+        return ring
 
     def _record(self, entry: Entry) -> None:
-        self._catalog.entries[entry.source] = entry
-        self._write(entry.line())
+        entries, before = self._catalog.entries, self._catalog.entries.get(entry.source)
+        entries[entry.source] = entry
+        try:
+            self._write(entry.line())
+        except OSError:
+            if before:
+                entries[entry.source] = before
+            else:
+                del entries[entry.source]
+            raise
 
     def _write(self, line: bytes) -> None:
+        """Add a line to the catalog, whole or not at all."""
+        try:
+            _write_all(self._fd, line)
+        except OSError:
+            os.ftruncate(self._fd, self._catalog_bytes)
+            os.lseek(self._fd, self._catalog_bytes, os.SEEK_SET)
+            raise
+        self._catalog_bytes += len(line)
         self._catalog.lines += 1
-        self._file.write(line)
-        self._file.flush()
         if self._catalog.lines > 1000 + 2 * len(self._catalog.entries):
-            self._file.close()
-            self._file = self._rewrite_catalog()
+            with suppress(OSError):  # it is right as it is, only long
+                self._rewrite_catalog()
 
     def _room_for(self, growth: int) -> None:
         """Refuse to grow beyond what the folder's file system could hold with every ring full.
@@ -198,34 +255,71 @@ class StoreWriter:
 
     # -- opening what is there
 
-    def _rewrite_catalog(self) -> BinaryIO:
+    def _open(self) -> None:
+        if self._catalog.path.exists():
+            self._catalog.refresh()
+        if self._catalog.damaged:
+            log.error("%s has %d damaged lines: kept as %s.bad", self._catalog.path, self._catalog.damaged, CATALOG)
+            shutil.copyfile(self._catalog.path, self._catalog.path.with_suffix(".bad"))
+        self._last_id = max((entry.id for entry in self._catalog.entries.values()), default=0)
+        self._rewrite_catalog()
+        try:
+            for entry in list(self._catalog.entries.values()):
+                self._take_up(entry)
+            self._upgrade()
+        except LineError as error:
+            raise StoreError(
+                f"the rows of {self.folder} cannot be moved to rings of [store] points: {error}"
+            ) from error
+        self._collect_free()
+        self._rewrite_catalog()  # without what was lost or moved
+
+    def _rewrite_catalog(self) -> None:
         """Replace the catalog by one that holds only what counts; readers notice the new file."""
-        draft = self._catalog.path.with_suffix(".new")
-        file = open(draft, "wb", opener=_owner_only)  # noqa: SIM115  it stays open
-        file.writelines(entry.line() for entry in self._catalog.entries.values())
-        file.flush()
-        draft.rename(self._catalog.path)
-        self._catalog.lines = len(self._catalog.entries)
-        return file
+        data = b"".join([first_line(), *(entry.line() for entry in self._catalog.entries.values())])
+        fd = self.replace_file(CATALOG, data)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._catalog_bytes = fd, len(data)
+        self._catalog.lines = 1 + len(self._catalog.entries)
 
     def _take_up(self, entry: Entry) -> None:
         """Go on with a ring of an earlier run; one of another length is moved to one of ours."""
         path = self.folder / entry.file
         try:
-            arena = self._arenas.get(entry.file) or Arena(path, writable=True)
-            if entry.slot >= arena.slots or int(arena.cells[entry.slot, ID]) != entry.id:
-                raise StoreError(f"{path} does not hold the ring of {entry.source!r}")
+            arena = self._arenas.get(entry.file) or ArenaWriter(path)
+            damage = arena.damage(entry.slot, entry.id)
+        except OtherVersion:
+            raise
         except (StoreError, OSError) as error:
-            log.error("source %r is lost: %s", entry.source, error)
-            if path.exists() and entry.file not in self._arenas:
+            damage = str(error)
+            if path.exists():
                 path.rename(path.with_suffix(".bad"))
+        else:
+            path.chmod(self._file_mode)
+            self._arenas[entry.file] = arena
+            self._free.setdefault(entry.file, [])
+        if damage:
+            log.error("source %r is lost: %s", entry.source, damage)
             del self._catalog.entries[entry.source]
             return
-        self._arenas[entry.file] = arena
-        self._free.setdefault(entry.file, [])
+        arena.take_up(entry.slot)
         ring = self.rings[entry.source] = Ring(entry, arena)
         if arena.points != self.points:
             self._move(ring, entry.columns, entry.units)
+
+    def _upgrade(self) -> None:
+        """Take over the sources of a store of version 1."""
+        if not (self.folder / OLD_CATALOG).exists():
+            return
+        for old in old_sources(self.folder):
+            if isinstance(old, str):
+                log.error("source %r of version 1 is lost: its ring cannot be read", old)
+            elif old.name not in self.rings:
+                ring = self._place(old.name, old.columns, old.units)
+                adopt = functools.partial(ring.arena.adopt, head=old.head, block=old.block, rejected=old.rejected)
+                self.rings[old.name] = self._publish(ring, adopt)
+        (self.folder / OLD_CATALOG).unlink()
 
     def _collect_free(self) -> None:
         """Find the slots that nobody owns, and remove files of which nothing is used."""
@@ -234,27 +328,30 @@ class StoreWriter:
             used[ring.entry.file].add(ring.entry.slot)
         for file, arena in list(self._arenas.items()):
             self._free[file] = sorted(set(range(arena.slots)) - used[file], reverse=True)
-            arena.cells[self._free[file], ID] = 0
         for path in self.folder.glob("*.ring"):
             if not used.get(path.name):
                 self._arenas.pop(path.name, None)
-                path.unlink()
+                if self._catalog.damaged:  # it may hold what the damaged lines told of
+                    path.rename(path.with_suffix(".bad"))
+                else:
+                    path.unlink()
 
 
-def own_folder(folder: Path) -> None:
+def own_folder(folder: Path, mode: int) -> None:
     """Make sure that the folder exists and that nobody else could have put things into it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
+        stat = folder.stat()
+        if stat.st_uid != os.getuid():
+            raise StoreError(f"{folder} belongs to another user: set [store] path to a folder of yours")
+        folder.chmod(stat.st_mode | mode)
     except OSError as error:
         raise StoreError(f"cannot use {folder} as the store: {error.strerror}") from error
-    if owner != os.getuid():
-        raise StoreError(f"{folder} belongs to another user: set [store] path to a folder of yours")
 
 
-def lock(folder: Path) -> int:
+def lock(folder: Path, mode: int) -> int:
     """Be the only writer: a lock that the system gives back when the process ends, however it ends."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -268,5 +365,6 @@ def lock(folder: Path) -> int:
     return fd
 
 
-def _owner_only(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -42,11 +42,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from linemon import wire
+from linemon.catalog import Entry
 from linemon.errors import REASONS
 from linemon.intake import Intake
-from linemon.ring import HEAD
 from linemon.session import MAX_REPLIES, ForeignProtocol, Session
-from linemon.store import Entry
 from linemon.writer import StoreWriter
 from tests import reference
 
@@ -160,8 +159,15 @@ def by_reference(given: Input) -> Outcome:
             closed.add(event.connection)
     return {
         "accounts": [(one.lines, one.received) for one in every],
-        "connections": [(one.lines, one.received, one.stored, one.rejected) for one in every],
-        "collector": (collector.received, collector.stored, sorted(collector.rejected.items())),
+        "connections": [(one.lines, one.received, one.stored, one.rejected, one.duplicate) for one in every],
+        "collector": (
+            collector.received,
+            collector.stored,
+            collector.duplicate,
+            collector.lost,
+            sorted(collector.rejected.items()),
+        ),
+        "acked": [one.acked for one in every],
         "bad lines": sorted((one.peer, number, why) for one in every for number, why in one.bad),
         "replies": [one.replies for one in every],
         "sources": {
@@ -186,6 +192,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     live: dict[int, Session] = {}
     every: list[Session] = []
     closed: set[int] = set()
+    acked: dict[Session, int] = {}
     for event in [*given.events, *(Event(i, end="clean", flush=True) for i in range(len(PEERS)))]:
         if event.connection in closed:
             closed -= {event.connection} if event.end else set()
@@ -209,6 +216,9 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
                 del live[event.connection]
         if event.flush:
             intake.flush(NOW)
+        if (event.end or event.connection in closed) and session.sequence:
+            acked[session] = session.sequence.next
+            session.sequence = None  # as when the connection is gone
         rejected = sum(intake.accounts.rejected.values())
         assert intake.accounts.received == intake.accounts.stored + rejected + intake.accounts.duplicate + sum(
             intake.accounts.dropped.values()
@@ -216,7 +226,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     intake.flush(NOW)
     sources = {}
     for name, ring in store.rings.items():
-        rows = int(ring.arena.cells[ring.entry.slot, HEAD])
+        rows = ring.arena.head(ring.entry.slot)
         _, block = ring.arena.read(ring.entry.slot, 0)
         values = block[:, 1:].view(np.float64)
         values[np.isnan(values)] = np.nan
@@ -225,8 +235,15 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     assert set(intake.accounts.rejected) <= set(REASONS), f"unknown reasons in {intake.accounts.rejected}"
     return {
         "accounts": [(one.lines, one.received) for one in every],
-        "connections": [(one.lines, one.received, one.stored, one.rejected) for one in every],
-        "collector": (intake.accounts.received, intake.accounts.stored, sorted(intake.accounts.rejected.items())),
+        "connections": [(one.lines, one.received, one.stored, one.rejected, one.duplicate) for one in every],
+        "collector": (
+            intake.accounts.received,
+            intake.accounts.stored,
+            intake.accounts.duplicate,
+            intake.accounts.lost,
+            sorted(intake.accounts.rejected.items()),
+        ),
+        "acked": [acked.get(one) for one in every],
         "bad lines": sorted((bad.peer, bad.number, bad.reason) for bad in intake.accounts.bad_lines),
         "replies": [_replies(bytes(one.replies)) for one in every],
         "sources": sources,
@@ -309,7 +326,8 @@ WORDS = [
     b"x" * 41, b"x" * 101,
     b"#source ", b"#source s", b"#source t", b"#columns ", b"#columns a b", b"#columns a b time", b"#columns a:V",
     b"#columns value", b"#columns c1 c2", b"#token s", b"#token x", b"#errors on", b"#errors off", b"#stats", b"#",
-    b"# x",    b"#seq 1 x", b"GET / HTTP/1.1", b"\x16\x03\x01",
+    b"# x",    b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
+    b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"GET / HTTP/1.1", b"\x16\x03\x01",
     b"m,host=h f=1", b"m,b=2,a=1 f=1,g=2i", b"m f=1", b"m g=t", b'm s="x y"', b'm s="a\\"b,c=d",f=1u', b"m\\ n f=1",
     b"m,a\\=b=c\\,d f\\ g=1", b"f=1", b"g=-5i", b"h=9223372036854775808i", b"u=18446744073709551615u", b"t=True",
     b"e=1e5", b',k=v', b'="', b'"', b"\\", b"\\\\", b"\\,", b"\\ ", b"\\=", b"=", b",", b"i", b"u", b"TRUE", b"false",

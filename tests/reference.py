@@ -397,9 +397,27 @@ class Collector:
         self.stored = 0
         self.rejected: Counter[str] = Counter()
         self.strings = 0  # Influx's string fields that were left out
+        self.duplicate = 0
+        self.lost = 0  # lines that numbering senders left out
+        self.kept: dict[tuple[str, str], int] = {}  # the next number of each source and sender that has rows,
+        self.awaited: dict[tuple[str, str], int] = {}  # and of those that an open connection is at
+        self.open: list[Connection] = []
 
     def connect(self, peer: str) -> Connection:
-        return Connection(self, peer)
+        connection = Connection(self, peer)
+        self.open.append(connection)
+        return connection
+
+    def advance(self, key: tuple[str, str], number: int) -> None:
+        """What becomes of the lines below `number` is known."""
+        self.awaited[key] = number
+        if key in self.kept:
+            self.kept[key] = number
+
+    def forget_unused(self) -> None:
+        """A number that no ring keeps lasts as long as somebody is at it."""
+        used = {connection.key for connection in self.open}
+        self.awaited = {key: number for key, number in self.awaited.items() if key in used}
 
     def whole(self, peer: str, data: bytes, clean_end: bool = True) -> Connection:
         """A connection from its first to its last byte."""
@@ -428,11 +446,16 @@ class Connection:
         self.collector = collector
         self.peer = peer
         self.unfinished = b""
+        self.is_too_long = False  # the unfinished line, which is counted already
         self.closed = False  # by the collector
         self.lines = 0
         self.received = 0
         self.stored = 0
         self.rejected = 0
+        self.duplicate = 0
+        self.key: tuple[str, str] | None = None  # the source and the sender whose lines are numbered,
+        self.number = 0  # the next one with this,
+        self.acked: int | None = None  # and at the end of the connection the first one that was not acknowledged
         self.bad: list[tuple[int, str]] = []  # (line, reason) of each rejected line
         self.replies: list[tuple[str, int] | str] = []  # ("#error", line), or all of a #stats answer
 
@@ -455,23 +478,35 @@ class Connection:
         if self.lines == 0 and opens_otherwise(self.unfinished[: self.collector.max_line].split(b"\n")[0]):
             self.lines = 1
             self.reject("protocol")
-            self.closed = True
+            self.close()
         while b"\n" in self.unfinished and not self.closed:
             line, self.unfinished = self.unfinished.split(b"\n", 1)
-            self.line(line)
+            if not self.is_too_long:
+                self.line(line)
+            self.is_too_long = False
+        unfinished = self.unfinished[:-1] if self.unfinished[-1:] == b"\r" else self.unfinished
+        if len(unfinished) > self.collector.max_line and not self.is_too_long and not self.closed:
+            self.line(self.unfinished)  # rejected as soon as that is known
+            self.is_too_long = True
 
     def reset(self) -> None:
-        """The connection broke: an unfinished line does not count, unless it is too long already."""
-        unfinished = self.unfinished[:-1] if self.unfinished[-1:] == b"\r" else self.unfinished
-        if len(unfinished) > self.collector.max_line and not self.closed:
-            self.line(self.unfinished)
-        self.unfinished = b""
+        """The connection broke: an unfinished line does not count."""
+        self.close()
 
     def end(self) -> None:
-        """The peer closed: a last line without its newline counts."""
-        if self.unfinished != b"" and not self.closed:
+        """The peer closed: a last line without its newline counts, but where lines are numbered."""
+        if self.unfinished != b"" and not self.is_too_long and not self.closed and self.key is None:
             self.line(self.unfinished)
+        self.close()
+
+    def close(self) -> None:
         self.unfinished = b""
+        self.closed = True
+        if self.key is not None:
+            self.acked = self.collector.awaited[self.key]
+        if self in self.collector.open:
+            self.collector.open.remove(self)
+        self.collector.forget_unused()
 
     def line(self, line: bytes) -> None:
         """One line without its newline."""
@@ -479,7 +514,8 @@ class Connection:
         if line[-1:] == b"\r":
             line = line[:-1]
         if len(line) > self.collector.max_line:
-            self.reject("length")
+            if not self.is_held():
+                self.reject("length")
             return
         line = without_blanks(line)
         if line == b"":
@@ -490,6 +526,8 @@ class Connection:
             except Rejected:
                 self.answer_error()
             return
+        if self.is_held():
+            return
         try:
             self.data_line(line)
         except Rejected as why:
@@ -499,6 +537,20 @@ class Connection:
             self.stored += 1
             self.collector.received += 1
             self.collector.stored += 1
+
+    def is_held(self) -> bool:
+        """Take the line's number, where lines have numbers; whether that line came before."""
+        if self.key is None:
+            return False
+        self.number += 1
+        if self.number > self.collector.awaited[self.key]:
+            self.collector.advance(self.key, self.number)
+            return False
+        self.received += 1
+        self.duplicate += 1
+        self.collector.received += 1
+        self.collector.duplicate += 1
+        return True
 
     def reject(self, reason: str) -> None:
         self.received += 1
@@ -519,6 +571,8 @@ class Connection:
             raise Rejected("token")
         text = utf8(line)
         tokens = tokens_of(text)
+        if self.key is not None and is_name(tokens[0]):
+            raise Rejected("sequence")
         if is_influx(text):
             self.influx(influx(text))
         elif is_name(tokens[0]):
@@ -560,6 +614,8 @@ class Connection:
         source = self.fitting(name, len(values))
         self.width = len(values)
         self.said_anew = False
+        if self.key is not None:
+            self.collector.kept[self.key] = self.collector.awaited[self.key]
         self.collector.store(source, at, values)
 
     def fitting(self, name: str, width: int) -> Source:
@@ -594,6 +650,8 @@ class Connection:
             self.carefully("#source", rest)
         elif word == b"#columns":
             self.carefully("#columns", rest)
+        elif word == b"#seq":
+            self.carefully("#seq", rest)
         elif word == b"#token":
             if rest == self.collector.token.encode():
                 self.authorized = True
@@ -603,18 +661,18 @@ class Connection:
             self.wants_errors = rest == b"on"
         elif line == b"#stats":
             self.replies.append(
-                f"#stats received={self.received} stored={self.stored} rejected={self.rejected} duplicate=0 dropped=0"
+                f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
+                f"duplicate={self.duplicate} dropped=0"
             )
 
     def carefully(self, word: str, rest: bytes) -> None:
         """Do what is said; if that cannot be, rows wait until it is said rightly."""
         self.refused = [(which, reason) for which, reason in self.refused if which != word]
-        self.said_anew = True
+        if word == "#source":
+            self.refused = [(which, reason) for which, reason in self.refused if which != "#seq"]
+        self.said_anew = self.said_anew or word != "#seq"
         try:
-            if word == "#source":
-                self.say_source(rest)
-            else:
-                self.say_columns(rest)
+            {"#source": self.say_source, "#columns": self.say_columns, "#seq": self.say_seq}[word](rest)
         except Rejected as why:
             self.refused.append((word, why.reason))
             raise
@@ -623,8 +681,29 @@ class Connection:
         if self.rows_came:
             self.forget_columns()
         self.rows_came = False
-        self.source_name = None
+        self.source_name = self.key = None
+        self.collector.forget_unused()
         self.source_name = source_name(utf8(rest))
+
+    def say_seq(self, rest: bytes) -> None:
+        self.key = None
+        self.collector.forget_unused()
+        if not self.authorized:
+            raise Rejected("token")
+        if self.source_name is None:
+            raise Rejected("sequence")
+        parts = [part for part in rest.replace(b"\t", b" ").split(b" ") if part]
+        if len(parts) not in (1, 2) or len(parts[0]) > 18 or not all(48 <= byte <= 57 for byte in parts[0]):
+            raise Rejected("sequence")
+        number, sender = parts[0], utf8(parts[1]) if len(parts) == 2 else ""
+        if len(sender.encode()) > 64 or not sender.isprintable():
+            raise Rejected("sequence")
+        key = self.source_name, sender
+        awaited = self.collector.awaited.get(key, self.collector.kept.get(key, int(number)))
+        self.collector.lost += max(0, int(number) - awaited)
+        self.key, self.number = key, int(number)
+        self.collector.awaited[key] = awaited
+        self.collector.advance(key, max(awaited, int(number)))
 
     def say_columns(self, rest: bytes) -> None:
         self.forget_columns()

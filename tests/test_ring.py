@@ -155,7 +155,7 @@ def test_a_source_that_grows_leaves_no_files_behind(writer: StoreWriter, store: 
         assert store["x"].last(1).values.tolist() == [[float(width)] * width]
     with pytest.raises(LineError, match="max_columns = 50"):
         writer.bind("x", names, ("",) * 51)
-    assert [path.name for path in writer.folder.glob("*.ring")] == ["50x100.ring"]
+    assert [path.name for path in writer.folder.glob("*.ring")] == ["50x100.v2.ring"]
 
 
 def test_a_forgotten_source_is_nobody_elses(writer: StoreWriter, store: Store) -> None:
@@ -195,7 +195,7 @@ def test_a_store_is_taken_up_again(tmp_path: Path) -> None:
     store = linemon.open(tmp_path)
     x, cursor = store["x"], store["x"].since(0).cursor
     first.close()
-    with open(tmp_path / "catalog.jsonl", "ab") as file:
+    with open(tmp_path / "catalog", "ab") as file:
         file.write(b'{"source": "half')
     for points, held in ((10, 8), (4, 4), (6, 4)):
         again = StoreWriter(tmp_path, points, max_sources=5)
@@ -207,7 +207,7 @@ def test_a_store_is_taken_up_again(tmp_path: Path) -> None:
     append(last.rings["x"], [8, 9, 10], [8.0, 9.0, 10.0])
     assert x.since(cursor).values[:, 0].tolist() == [8.0, 9.0, 10.0]
     assert x.last(99).values[:, 0].tolist() == [5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
-    assert [path.name for path in tmp_path.glob("*.ring")] == ["1x6.ring"]
+    assert [path.name for path in tmp_path.glob("*.ring")] == ["1x6.v2.ring"]
 
 
 def test_one_writer_only(writer: StoreWriter) -> None:
@@ -224,12 +224,12 @@ def test_a_damaged_file_costs_its_own_sources(tmp_path: Path) -> None:
     append(writer.bind("x", ("a",), None), [1], [1.0])
     append(writer.bind("y", ("a", "b"), None), [1], [2.0], [3.0])
     writer.close()
-    (tmp_path / "1x10.ring").write_bytes(b"nonsense" * 1000)
+    (tmp_path / "1x10.v2.ring").write_bytes(b"nonsense" * 1000)
     again = StoreWriter(tmp_path, 10, 5)
     store = linemon.open(tmp_path)
     assert store.sources() == ("y",)
     assert store["y"].last(1).values.tolist() == [[2.0, 3.0]]
-    assert (tmp_path / "1x10.bad").exists()
+    assert (tmp_path / "1x10.v2.bad").exists()
     append(again.bind("x", ("a",), None), [2], [4.0])
     assert store["x"].rows == 1
 
@@ -267,8 +267,8 @@ def test_the_store_belongs_to_its_user(writer: StoreWriter) -> None:
     assert writer.folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in writer.folder.iterdir()} == {
         "lock": "0o600",
-        "catalog.jsonl": "0o600",
-        "1x100.ring": "0o600",
+        "catalog": "0o600",
+        "1x100.v2.ring": "0o600",
     }
 
 

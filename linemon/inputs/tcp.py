@@ -123,7 +123,8 @@ class TcpInput:
             if waiting > FLUSH_BYTES:
                 self._intake.flush(now)
                 waiting = 0
-            if connection.session.wants_errors or connection.session.replies:
+            session = connection.session
+            if session.wants_errors or session.replies or session.sequence:
                 answering.append(connection)
         self._intake.flush(now)
         self._after_round()
@@ -181,15 +182,13 @@ class TcpInput:
     def _reply(self, connection: Connection) -> None:
         """Send what the peer asked for; what it does not read is bounded."""
         session = connection.session
-        if session.replies and connection in self._connections:
+        while connection in self._connections and (answers := session.to_send()):
             try:
-                sent = connection.sock.send(session.replies)
+                del answers[: connection.sock.send(answers)]
             except BlockingIOError:
-                sent = 0
+                return
             except OSError:
                 self._close(connection)
-                return
-            del session.replies[:sent]
 
     def _close_idle(self, now: float) -> None:
         for connection in list(self._connections):
