@@ -23,11 +23,12 @@ import psutil
 from bench.cases import CASES, Case, Traffic, rows
 from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
 from bench.senders import Sender, allow_files
+from bench.store import figures
 from linemon import wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE = "parse"
+PARSE, STORE = "parse", "store"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 TIMEOUT_S = 60.0
 
@@ -167,7 +168,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE]
+    names = [case.name for case in CASES] + [PARSE, STORE]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -195,6 +196,16 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'linemon.wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['linemon.wire.rows']:20,.0f} {line['float()']:20,.0f}")
+    if STORE in chosen:
+        report[STORE] = [figure._asdict() for figure in figures()]
+        print("\nthe store, CPU time of one process, medians")
+        for line in report[STORE]:
+            budget = (
+                f"  {line['budget']:g} {'ok' if line['measured'] <= line['budget'] else 'OVER'}"
+                if line["budget"]
+                else ""
+            )
+            print(f"{line['title']:55} {line['measured']:8.2f} {line['unit']}{budget}")
     asked.json.write_text(json.dumps(report, indent=1))
     print("\nHow we know that all was stored:")
     for receiver in RECEIVERS:

@@ -54,6 +54,7 @@ class ArenaWriter(Arena):
         """Map an existing file; StoreError says what is wrong with it."""
         self._room = np.zeros(0, np.int64)  # rows of each slot for which there is room in the file system
         super().__init__(path)
+        self._tell()  # of what an earlier writer published before it was killed
 
     @classmethod
     def create(cls, path: Path, width: int, points: int, mode: int = 0o600) -> ArenaWriter:
@@ -190,8 +191,8 @@ class ArenaWriter(Arena):
         rank = np.arange(len(slots)) - np.repeat(starts, counts)
         numbers = np.repeat(heads, counts) + rank
         block = block[order]
-        self._note_order(owners, starts, counts, numbers, block[:, 0])
         self.cells[owners, RESERVED] = np.maximum(self.cells[owners, RESERVED], heads + counts)
+        self._note_order(owners, starts, counts, numbers, block[:, 0])
         fence()
         newest = rank >= np.repeat(counts, counts) - self.points
         if not newest.all():  # more rows than the ring holds: the first of them would be overwritten at once
@@ -205,7 +206,7 @@ class ArenaWriter(Arena):
         self.cells[owners, COMMIT] = commits
         if len(acked):  # also of rings that get no rows
             self.cells[acked[~np.isin(acked, owners)], COMMIT] ^= 1
-        self.header[APPENDS] += 1
+        self._tell()
 
     def _stage(self, acks: Sequence[tuple[int, int, int]]) -> Slots:
         """Put acknowledged numbers into the halves that do not count yet; returns the slots."""
@@ -226,8 +227,8 @@ class ArenaWriter(Arena):
         cells, ring, count = self.cells[slot], self.rows[slot], len(block)
         head, half = divmod(int(cells[COMMIT]), 2)
         if count:
-            self._note_order_of(slot, head, block[:, 0])
             cells[RESERVED] = max(int(cells[RESERVED]), head + count)
+            self._note_order_of(slot, head, block[:, 0])
             fence()
             newest = block[-self.points :]
             at = (head + count - len(newest)) % self.points
@@ -240,6 +241,11 @@ class ArenaWriter(Arena):
             half = 1 - half
         fence()
         cells[COMMIT] = 2 * (head + count) + half
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have readers that wait look at the rings of this file."""
+        fence()
         self.header[APPENDS] += 1
 
     def _note_order_of(self, slot: int, head: int, times: Cells) -> None:

@@ -62,6 +62,7 @@ class Collector:
         self.taps = [Tap(tap, tap.source or config.agent.source, reader) for tap in config.tap]
         self._started = datetime.now(UTC)
         self._written: dict[str, Any] = {}
+        self._status_fails = False
         self._counted = self._counters()
 
     def status(self) -> dict[str, Any]:
@@ -100,7 +101,8 @@ class Collector:
             log.info("tap on %s", address)
         serving = asyncio.create_task(self.tcp.run())
         serving.add_done_callback(lambda _: stop.set())
-        looked = time.monotonic()
+        looked = synced = time.monotonic()
+        syncing: asyncio.Task[None] | None = None
         try:
             while not stop.is_set():
                 try:
@@ -108,6 +110,9 @@ class Collector:
                 except TimeoutError:
                     self._write_status()
                     self._count_ourselves()
+                    if time.monotonic() - synced > self.config.store.sync and (syncing is None or syncing.done()):
+                        synced = time.monotonic()
+                        syncing = asyncio.create_task(asyncio.to_thread(self._sync))  # a slow disk takes its time
                     if time.monotonic() - looked > min(FORGET_S, self.config.store.forget_after / 2):
                         looked = time.monotonic()
                         self.store.forget_silent(looked, self.config.store.forget_after)
@@ -115,12 +120,18 @@ class Collector:
                 serving.result()  # raises what ended it
         finally:
             serving.cancel()
-            await asyncio.wait([serving])
+            await asyncio.wait([serving, syncing] if syncing else [serving])
             self.tcp.close()
             for tap in self.taps:
                 tap.close()
             self._write_status()
             self.store.close()
+
+    def _sync(self) -> None:
+        try:
+            self.store.sync()
+        except OSError as error:
+            log.error("cannot write out %s: %s", self.config.store.folder, error.strerror)
 
     def _rows_came(self) -> None:
         for tap in self.taps:
@@ -164,8 +175,11 @@ class Collector:
         self._written = status
         try:
             os.close(self.store.replace_file(STATUS, json.dumps(status).encode()))
+            self._status_fails = False
         except OSError as error:
-            log.error("cannot write %s: %s", self.store.folder / STATUS, error.strerror)
+            if not self._status_fails:
+                log.error("cannot write %s: %s", self.store.folder / STATUS, error.strerror)
+            self._status_fails = True
 
 
 def rss_bytes() -> float:

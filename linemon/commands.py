@@ -20,7 +20,6 @@ from linemon.outputs.tap import raw_lines
 from linemon.store import Rows, Source, Store
 from linemon.when import when
 
-POLL_S = 0.1
 RATE_ROWS = 100  # rows that the rate is told from
 RATE_SPAN_NS = 60 * 10**9
 
@@ -99,7 +98,7 @@ def tail(config: Config, store: Store, name: str | None, columns: tuple[str, ...
         sys.stdout.writelines(lines)
         sys.stdout.flush()
         while not len(rows := source.since(rows.cursor)):
-            time.sleep(POLL_S)
+            store.wait()
 
 
 def send(config: Config, store: Store, source: str, assignments: list[str]) -> int:

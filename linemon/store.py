@@ -22,7 +22,7 @@ import numpy.typing as npt
 from linemon import window
 from linemon.catalog import Catalog, Entry
 from linemon.errors import StoreError, UnknownSource
-from linemon.ring import APPENDS, ID, REJECTED, Arena, Cells
+from linemon.ring import APPENDS, ID, REJECTED, Arena, Cells, fence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,7 @@ TimeLike = str | datetime | np.datetime64
 
 STATUS = "status.json"
 ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
+AGAIN_S = 0.001
 LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
 NAMED = 20  # names in a message
 
@@ -168,7 +169,7 @@ class Source:
     def last(self, n: int) -> Rows:
         """The newest `n` rows, in time order."""
         for entry, arena, slot in self._attempts():
-            head = arena.head(slot)
+            _, head = arena.held(slot)
             first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
             if self._whole(entry, arena, slot):
                 return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
@@ -211,6 +212,8 @@ class Source:
 
     @staticmethod
     def _whole(entry: Entry, arena: Arena, slot: int) -> bool:
+        """After a copy and the look at `reserved`: whether the slot still was this source's."""
+        fence()
         return int(arena.cells[slot, ID]) == entry.id
 
 
@@ -225,7 +228,7 @@ class Store:
 
     def sources(self) -> tuple[str, ...]:
         """The names of all sources, in the order in which they came."""
-        self._catalog.refresh()
+        self._refresh()
         return tuple(self._catalog.entries)
 
     def __getitem__(self, name: str) -> Source:
@@ -268,6 +271,7 @@ class Store:
                 return False
             time.sleep(LOOK_S)
         self._seen = state
+        fence()
         return True
 
     def window(self, sources: Iterable[str], start: TimeLike, end: TimeLike, points: int = 1200) -> dict[str, Window]:
@@ -297,12 +301,19 @@ class Store:
         return found
 
     def _state(self) -> object:
-        self._catalog.refresh()
+        self._refresh()
         arenas = [self._arena(file) for file in {entry.file for entry in self._catalog.entries.values()}]
         return self._catalog.state, [int(arena.header[APPENDS]) for arena in arenas if arena]
 
-    def _entry(self, name: str) -> Entry:
+    def _refresh(self) -> None:
+        """Read what is new in the catalog; after that no mapping is kept of a file that was removed or replaced."""
+        before = self._catalog.state
         self._catalog.refresh()
+        if self._catalog.state != before:
+            self._arenas = {file: arena for file, arena in self._arenas.items() if not arena.is_gone()}
+
+    def _entry(self, name: str) -> Entry:
+        self._refresh()
         entry = self._catalog.entries.get(name)
         if entry is None:
             raise UnknownSource(f"no source {name!r} in {self.path}{_known(name, self._catalog.entries)}")
@@ -320,7 +331,9 @@ class Store:
 
     def _ring(self, name: str) -> tuple[Entry, Arena, int]:
         """Where the rows of `name` are now."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(AGAIN_S)  # the writer is between two steps
             entry = self._entry(name)
             arena = self._arena(entry.file)
             if arena is None:
@@ -330,6 +343,7 @@ class Store:
             if entry.slot >= arena.slots:
                 raise StoreError(f"{arena.path} is damaged: it ends before the ring of {name!r}")
             if int(arena.cells[entry.slot, ID]) == entry.id:
+                fence()
                 return entry, arena, entry.slot
             # The source moved on: the catalog says where to, unless the whole file was replaced.
             if arena.is_gone():

@@ -59,11 +59,16 @@ def of_block(block: Cells, edges: Cells) -> Buckets:
 def _lower_bounds(arena: Arena, slots: Slots, edges: Cells, oldest: Cells, heads: Cells) -> Cells:
     """The number of the first row of each ring that is not before each edge: (rings, edges)."""
     low, high = (np.repeat(each, len(edges)).reshape(len(slots), len(edges)) for each in (oldest, heads))
+    some = np.flatnonzero(heads > oldest)  # no page is touched in which there are no rows: it would come into being
+    low, high, newest = low[some], high[some], heads[some, None] - 1
     for _ in range(int((heads - oldest).max(initial=0)).bit_length()):
         middle = (low + high) >> 1
-        is_before = (middle < high) & (arena.rows[slots[:, None], middle % arena.points, 0] < edges)
+        times = arena.rows[slots[some, None], np.minimum(middle, newest) % arena.points, 0]
+        is_before = (middle < high) & (times < edges)
         low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
-    return np.maximum.accumulate(low, axis=1)  # also of times that are not in order
+    bounds = np.repeat(heads, len(edges)).reshape(len(slots), len(edges))
+    bounds[some] = np.maximum.accumulate(low, axis=1)  # also of times that are not in order
+    return bounds
 
 
 def _reduce(rows: Cells, slots: Slots, starts: Cells, buckets: Buckets) -> None:
@@ -73,27 +78,27 @@ def _reduce(rows: Cells, slots: Slots, starts: Cells, buckets: Buckets) -> None:
     """
     points, cells = rows.shape[1:]
     counts = np.diff(starts, axis=1).ravel()
-    firsts, owners = starts[:, :-1].ravel(), np.repeat(slots, starts.shape[1] - 1)
-    low, high, mean, count = (
-        each.reshape(-1, cells - 1) for each in (buckets.min, buckets.max, buckets.mean, buckets.count)
-    )
+    firsts, owners = starts[:, :-1].ravel() % points, np.repeat(slots, starts.shape[1] - 1)
+    parts = buckets.min, buckets.max, buckets.mean, buckets.count
+    low, high, mean, count = (each.reshape(-1, cells - 1) for each in parts)
     for size in np.unique(counts[counts > 0]).tolist():
         same = np.flatnonzero(counts == size)
-        offsets = np.arange(size)
+        offsets = np.arange(size)[:, None]
         step = max(1, CHUNK_CELLS // (size * cells))
         for at in range(0, len(same), step):
             which = same[at : at + step]
-            block = rows[owners[which, None], (firsts[which, None] + offsets) % points]
-            values = block.view(np.float64)[:, :, 1:]
-            low[which] = np.fmin.reduce(values, axis=1)
-            high[which] = np.fmax.reduce(values, axis=1)
-            total = np.add.reduce(values, axis=1)
+            places = firsts[which] + offsets
+            places -= points * (places >= points)
+            values = rows[owners[which], places].view(np.float64)[:, :, 1:]  # (size, buckets, width)
+            low[which] = np.fmin.reduce(values, axis=0)
+            high[which] = np.fmax.reduce(values, axis=0)
+            total = np.add.reduce(values, axis=0)
             there = np.full(total.shape, size)
             holed = np.flatnonzero(np.isnan(total).any(axis=0))
             if len(holed):  # columns with missing values
                 some = values[:, :, holed]
-                there[:, holed] = np.count_nonzero(some == some, axis=1)
-                total[:, holed] = np.nansum(some, axis=1)
+                there[:, holed] = np.count_nonzero(some == some, axis=0)
+                total[:, holed] = np.nansum(some, axis=0)
             count[which] = there
             with np.errstate(invalid="ignore"):  # nothing of nothing
                 mean[which] = total / there

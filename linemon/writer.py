@@ -210,6 +210,10 @@ class StoreWriter:
         """Take the ring's slot, have it filled, and tell readers of it. If any of this fails, there is no such ring."""
         try:
             ring.arena.take(ring.entry.slot, ring.entry.id)
+        except LineError:  # no room: the slot is not to be touched
+            self._free[ring.entry.file].append(ring.entry.slot)
+            raise
+        try:
             fill(ring.entry.slot)
             self._record(ring.entry)
         except BaseException:

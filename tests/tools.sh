@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes sure that the programs the tests drive are here: Chromium and netcat.
+# Makes sure that the programs the tests drive are here: Chromium, netcat, a C compiler.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
 command -v nc >/dev/null || missing="$missing netcat-openbsd"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 sudo=
 if [ "$(id -u)" != 0 ]; then

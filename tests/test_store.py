@@ -1,0 +1,649 @@
+"""The store's promises: what crashes, damage, other versions and a full disk cost, and that nothing is shown wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import linemon
+from linemon import arena as arena_module
+from linemon import writer as writer_module
+from linemon.arena import ArenaWriter
+from linemon.errors import OtherVersion, StoreError, UnknownSource
+from linemon.ring import COMMIT, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
+from linemon.store import Store
+from linemon.writer import Ring, StoreWriter
+from tests.hunt import hunt
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SECOND = 10**9
+
+
+def cells(width: int, first: int, count: int) -> Cells:
+    """Rows whose times and values are their numbers."""
+    block = np.repeat(np.arange(first, first + count, dtype=float)[:, None], 1 + width, axis=1)
+    block.view(np.int64)[:, 0] = np.arange(first, first + count)
+    return block.view(np.int64)
+
+
+def numbers(store: Store, name: str) -> list[float]:
+    values: list[float] = store[name].since(0).values[:, 0].tolist()
+    return values
+
+
+def abandon(writer: StoreWriter) -> None:
+    """What a SIGKILL leaves: nothing is sealed, the lock is free."""
+    os.close(writer._lock)
+    os.close(writer._fd)
+
+
+# -- any sequence of what can happen, against a plain list of rows
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Appends of blocks of any size, new columns, removals, crashes and reopenings in any order."""
+
+    folder: Path
+
+    @initialize(points=st.integers(1, 9))
+    def open(self, points: int) -> None:
+        shm = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+        self.points = points
+        self.writer = StoreWriter(self.folder, points, 10)
+        self.store = linemon.open(self.folder)
+        self.model: dict[str, list[tuple[int, list[float]]]] = {}
+        self.gone: dict[str, int] = {}  # rows of a source that were dropped by a smaller ring
+        self.columns: dict[str, int] = {}
+        self.acked: dict[str, int] = {}
+        self.value = 0.0
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ring(self, name: str, width: int) -> Ring:
+        names = tuple(f"c{i}" for i in range(width))
+        return self.writer.bind(name, names, ("",) * width)
+
+    def take(self, name: str, width: int, times: list[int]) -> list[list[float]]:
+        rows = []
+        for at in times:
+            self.value += 1
+            rows.append([self.value + i / 8 for i in range(width)])
+            self.model.setdefault(name, []).append((at, rows[-1]))
+        return rows
+
+    @rule(name=st.sampled_from("abc"), width=st.integers(1, 3), times=st.lists(st.integers(0, 30), max_size=20))
+    def append_to(self, name: str, width: int, times: list[int]) -> None:
+        width = max(width, self.columns.get(name, 0))
+        ring = self.ring(name, width)
+        self.columns[name] = width
+        self.model.setdefault(name, [])
+        self.acked[name] = self.acked.get(name, 0) + len(times)
+        place = ring.arena.senders(ring.entry.slot).get("s")
+        if place is None:
+            place = 0
+            ring.arena.register(ring.entry.slot, 0, "s", 0)
+        rows = self.take(name, width, times)
+        block = np.array([[0.0, *row] for row in rows]).reshape(len(rows), 1 + width)
+        block.view(np.int64)[:, 0] = times
+        ring.arena.append_to(ring.entry.slot, block.view(np.int64), (place, self.acked[name]))
+
+    @rule(blocks=st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 30)), max_size=25))
+    def append_to_many(self, blocks: list[tuple[str, int]]) -> None:
+        if not blocks:
+            return
+        rings = {name: self.ring(name, 2) for name, _ in blocks}
+        for name in rings:
+            self.columns[name] = 2
+        rows = [self.take(name, 2, [at])[0] for name, at in blocks]
+        block = np.array([[0.0, *row] for row in rows])
+        block.view(np.int64)[:, 0] = [at for _, at in blocks]
+        slots = np.array([rings[name].entry.slot for name, _ in blocks])
+        next(iter(rings.values())).arena.append(slots, block.view(np.int64))
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        self.writer._forget(self.writer.rings[name])
+        for known in (self.model, self.columns, self.acked, self.gone):
+            known.pop(name, None)
+
+    @rule(is_crash=st.booleans(), points=st.integers(1, 9))
+    def reopen(self, is_crash: bool, points: int) -> None:
+        abandon(self.writer) if is_crash else self.writer.close()
+        self.points, before = points, self.points
+        if points != before:
+            for name, rows in self.model.items():
+                self.gone[name] = max(self.gone.get(name, 0), len(rows) - min(points, before))
+        self.writer = StoreWriter(self.folder, points, 10)
+
+    @invariant()
+    def answers_are_the_lists(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        assert sorted(self.store.sources()) == sorted(self.model)
+        for name, rows in self.model.items():
+            source = self.store[name]
+            held = rows[max(0, len(rows) - self.points, self.gone.get(name, 0)) :]
+            got = source.since(0)
+            width = self.columns[name]
+            expected = [row + [np.nan] * (width - len(row)) for _, row in held]
+            assert source.rows == len(rows)
+            assert got.missed == len(rows) - len(held)
+            assert got.time.view(np.int64).tolist() == [at for at, _ in held]
+            assert np.array_equal(got.values, np.array(expected).reshape(-1, width), equal_nan=True)
+            last = source.last(3)
+            in_time = sorted(zip([at for at, _ in held], expected, strict=True), key=lambda row: row[0])[-3:]
+            assert last.time.view(np.int64).tolist() == [at for at, _ in in_time]
+            ring = self.writer.rings[name]
+            places = ring.arena.senders(ring.entry.slot)
+            assert [ring.arena.acked(ring.entry.slot, place) for place in places.values()] == (
+                [self.acked[name]] if name in self.acked else []
+            )
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+# -- killed at any line
+
+
+def steps(writer: StoreWriter) -> list[Callable[[], object]]:
+    """What a writer does in its life; each step leaves one state that a reader may see."""
+    two = ("a", "b")
+
+    def append(name: str, columns: tuple[str, ...], first: int, count: int, ack: int) -> None:
+        ring = writer.bind(name, columns, ("",) * len(columns))
+        slot = ring.entry.slot
+        if "s" not in ring.arena.senders(slot):
+            ring.arena.register(slot, 0, "s", first)
+        if count % 2:
+            ring.arena.append_to(slot, cells(len(columns), first, count), (0, ack))
+        else:
+            ring.arena.append(np.full(count, slot), cells(len(columns), first, count), [(slot, 0, ack)])
+
+    def late(count: int) -> None:
+        """A row that is earlier than the one before it."""
+        ring = writer.rings["web"]
+        block = cells(3, 33, count)
+        block[-1, 0] = 0
+        ring.arena.append(np.full(count, ring.entry.slot), block, [(ring.entry.slot, 0, 33 + count)])
+
+    return [
+        lambda: append("web", two, 0, 3, 3),
+        lambda: append("web", two, 3, 4, 7),
+        lambda: append("room", ("value",), 0, 1, 1),
+        lambda: append("web", (*two, "c"), 7, 1, 8),
+        lambda: append("web", (*two, "c"), 8, 20, 28),
+        lambda: append("web", (*two, "c"), 28, 5, 33),
+        lambda: writer._forget(writer.rings["room"]),
+        lambda: late(2),
+        writer.close,
+    ]
+
+
+STATES: list[dict[str, tuple[list[float], int]]] = [
+    {},
+    {"web": ([0, 1, 2], 3)},
+    {"web": ([0, 1, 2, 3, 4, 5, 6], 7)},
+    {"web": ([0, 1, 2, 3, 4, 5, 6], 7), "room": ([0], 1)},
+    {"web": ([0, 1, 2, 3, 4, 5, 6, 7], 8), "room": ([0], 1)},
+    {"web": ([float(i) for i in range(20, 28)], 28), "room": ([0], 1)},
+    {"web": ([float(i) for i in range(25, 33)], 33), "room": ([0], 1)},
+    {"web": ([float(i) for i in range(25, 33)], 33)},
+    {"web": ([float(i) for i in range(27, 35)], 35)},
+    {"web": ([float(i) for i in range(27, 35)], 35)},
+]
+
+
+def run_until_killed(folder: Path, lines: int) -> int:
+    """In a child do all steps, but die by SIGKILL when `lines` lines of the writer's code were met; the steps done."""
+    done, write_done = os.pipe()
+    child = os.fork()
+    if not child:
+        files = {arena_module.__file__, writer_module.__file__}
+        left, met, step_number = lines, set(), 0
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            nonlocal left
+            line = frame.f_code.co_filename, frame.f_lineno, step_number
+            if frame.f_code.co_filename not in files:
+                return None
+            if event == "line" and line not in met:  # in each step at each line once
+                met.add(line)
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+
+        sys.settrace(trace)
+        for step_number, step in enumerate(steps(StoreWriter(folder, 8, 10))):  # noqa: B007  the tracer reads it
+            step()
+            os.write(write_done, b".")
+        os._exit(0)
+    os.close(write_done)
+    os.waitpid(child, 0)
+    with open(done, "rb") as pipe:
+        return len(pipe.read())
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in which a sync costs nothing."""
+    shm = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
+    """Whatever line a SIGKILL comes at, the store opens with the state before the step or the one after it."""
+    for lines in range(1, 5000):
+        folder = memory / str(lines)
+        done = run_until_killed(folder, lines)
+        writer = StoreWriter(folder, 8, 10)
+        store = linemon.open(folder)
+        found = {}
+        for name in store.sources():
+            ring = writer.rings[name]
+            held, places = numbers(store, name), ring.arena.senders(ring.entry.slot)
+            assert list(places) in (["s"], [])
+            if held:
+                found[name] = held, ring.arena.acked(ring.entry.slot, places["s"])
+        after = min(done + 1, len(STATES) - 1)
+        overwritten = {name: held for name, (held, _) in STATES[done].items()}
+        for name, (held, acked) in found.items():
+            if name in overwritten and held != overwritten[name] and held == overwritten[name][-len(held) :]:
+                # The batch that was being written had announced that it would overwrite the oldest rows.
+                found[name] = overwritten[name], acked
+        states = [STATES[done], STATES[after]]
+        if done < len(STATES) - 1 and found not in states:
+            whole = {name: each for name, each in STATES[done].items() if name in found}
+            assert found == whole, f"killed at line {lines}, after {done} steps"
+            assert all(store[name].rows == STATES[done][name][1] for name in STATES[done])
+        writer.close()
+        shutil.rmtree(folder)
+        if done == len(STATES) - 1:
+            return
+    raise AssertionError("the steps never end")
+
+
+def test_the_hunt_finds_nothing_for_a_minute() -> None:
+    """Four readers, a ring that wraps thousands of times a second, a writer that is killed every few hundred ms."""
+    found = hunt(60.0)
+    assert not found.wrong, found.wrong[0]
+    assert found.kills > 20
+    assert all(each.rows > 100 for each in found.findings)
+
+
+def test_the_hunt_finds_a_writer_that_publishes_before_it_writes() -> None:
+    """A hunt that could not find anything would prove nothing."""
+    assert hunt(60.0, is_broken=True).wrong
+
+
+def test_a_reader_that_sleeps(tmp_path: Path) -> None:
+    """What was overwritten meanwhile is counted; what is left is right."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 4))
+    source = linemon.open(tmp_path)["x"]
+    cursor = source.since(0).cursor
+    ring.arena.append_to(ring.entry.slot, cells(1, 4, 1000))
+    rows = source.since(cursor)
+    assert (rows.missed, rows.values[:, 0].tolist()) == (990, [float(i) for i in range(994, 1004)])
+    assert source.since(rows.cursor).missed == 0
+
+
+# -- damage and other versions
+
+
+def _fixture(tmp_path: Path, version: int) -> Path:
+    folder = tmp_path / "store"
+    shutil.copytree(FIXTURES / f"store-{version}", folder)
+    return folder
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_stores_of_every_version(tmp_path: Path, version: int) -> None:
+    """A store of each version that ever was is taken up with its rows, columns, units and counters."""
+    folder = _fixture(tmp_path, version)
+    if version == 1:
+        with pytest.raises(StoreError, match="older linemon: start the collector"):
+            linemon.open(folder).sources()
+    writer = StoreWriter(folder, 8, 10)
+    store = linemon.open(folder)
+    assert sorted(store.sources()) == ["late", "room1.temperature", "web1"]
+    room = store["room1.temperature"]
+    assert (room.units, room.rows) == (("°C",), 13)
+    assert room.since(0).values[:, 0].tolist() == [20 + i / 4 for i in range(6, 14)]
+    assert room.since(0).time.view(np.int64).tolist() == [i * SECOND for i in range(6, 14)]
+    web1 = store["web1"]
+    assert (web1.columns, web1.units, web1.rejected) == (("cpu", "mem"), ("%", "%"), 2)
+    assert np.isnan(web1.last(4)["mem"][0])
+    assert web1.last(1).values.tolist() == [[6.0, 41.5]]
+    assert store["late"].last(9).values[:, 0].tolist() == [3.0, 4.0, 5.0, 6.0]
+    assert [path.name for path in folder.glob("*1x8*")] == ["1x8.v2.ring"]
+    ring = writer.rings["web1"]
+    assert ring.arena.senders(ring.entry.slot) == ({"spool-1": 0} if version == 2 else {})
+    writer.close()
+
+
+def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
+    """Neither a reader nor a collector touches it; the error says what to do."""
+    folder = _fixture(tmp_path, 2)
+    writer = StoreWriter(folder, 8, 10)
+    writer.close()
+    lines = (folder / "catalog").read_bytes().split(b"\n")
+    text = b'{"version": 3}'
+    lines[0] = b"%08x %s" % (zlib.crc32(text), text)
+    (folder / "catalog").write_bytes(b"\n".join(lines))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for opening in (lambda: linemon.open(folder).sources(), lambda: StoreWriter(folder, 8, 10)):
+        with pytest.raises(OtherVersion, match=r"has version 3 of the store, this linemon reads version 2"):
+            opening()
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name: data for name, data in after.items() if name != "lock"} == {
+        name: data for name, data in before.items() if name != "lock"
+    }
+
+
+def _flips(data: bytes, places: Iterable[int]) -> list[bytes]:
+    return [data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :] for at in places for flip in (1, 255)]
+
+
+def test_every_byte_of_a_files_header_flipped(memory: Path) -> None:
+    """It is refused with a sentence and moved aside, or harmless; the other file's sources are there either way."""
+    folder = memory / "store"
+    whole = (FIXTURES / "store-2" / "2x8.v2.ring").read_bytes()
+    for data in _flips(whole, [*range(72), *range(72, PAGE_BYTES, 101)]):  # what stands there, and some of the zeros
+        shutil.rmtree(folder, ignore_errors=True)
+        _fixture(memory, 2)
+        (folder / "2x8.v2.ring").write_bytes(data)
+        try:
+            Arena(folder / "2x8.v2.ring")
+            is_refused = False
+        except StoreError:
+            is_refused = True
+        writer = StoreWriter(folder, 8, 10)
+        store = linemon.open(folder)
+        assert numbers(store, "late") == [5.0, 3.0, 4.0, 6.0]
+        assert ("web1" in store) != is_refused
+        assert (folder / "2x8.v2.bad").exists() == is_refused
+        if not is_refused:
+            assert numbers(store, "web1") == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        writer.close()
+
+
+@pytest.mark.parametrize("is_sealed", [True, False], ids=["closed", "killed"])
+def test_every_byte_of_a_rings_head_flipped(memory: Path, is_sealed: bool) -> None:
+    """After a clean end the source is refused; after a kill it is refused or shows some of its rows, and no others."""
+    folder = memory / "store"
+    shutil.copytree(FIXTURES / "store-2", folder)
+    writer = StoreWriter(folder, 8, 10)
+    writer.close() if is_sealed else abandon(writer)
+    ring_file = folder / "2x8.v2.ring"
+    whole = ring_file.read_bytes()
+    kept = memory / "kept"
+    shutil.copytree(folder, kept)
+    rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    for data in _flips(whole, range(PAGE_BYTES, PAGE_BYTES + 8 * HEAD_CELLS, 1 if is_sealed else 3)):
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        ring_file.write_bytes(data)
+        writer = StoreWriter(folder, 8, 10)
+        store = linemon.open(folder)
+        assert numbers(store, "late") == [5.0, 3.0, 4.0, 6.0]
+        if "web1" in store:
+            assert not is_sealed
+            shown = numbers(store, "web1")
+            assert shown in [rows[i:j] for i in range(7) for j in range(i, 7)], shown
+        abandon(writer)
+
+
+@pytest.mark.parametrize("length", [0, 100, PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 100])
+def test_a_truncated_file(tmp_path: Path, length: int) -> None:
+    """It costs its own sources, with a sentence, and is kept aside unless nothing was left of it."""
+    folder = _fixture(tmp_path, 2)
+    os.truncate(folder / "2x8.v2.ring", length)
+    writer = StoreWriter(folder, 8, 10)
+    store = linemon.open(folder)
+    assert sorted(store.sources()) == ["late", "room1.temperature"]
+    writer.bind("web1", ("cpu", "mem"), None)
+    assert store["web1"].rows == 0
+    writer.close()
+
+
+def test_a_damaged_catalog_line_costs_its_source(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are there; the catalog as it was is kept, and so are files that nobody claims now."""
+    folder = _fixture(tmp_path, 2)
+    data = (folder / "catalog").read_bytes()
+    for at in range(0, len(data), 7):
+        shutil.rmtree(folder)
+        shutil.copytree(FIXTURES / "store-2", folder)
+        (folder / "catalog").write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        writer = StoreWriter(folder, 8, 10)
+        store = linemon.open(folder)
+        lines = data[:at].count(b"\n")
+        expected = {1: "room1.temperature", 2: "web1", 3: "late"}
+        lost = {expected.get(lines, "")} | ({expected.get(lines + 1, "")} if data[at : at + 1] == b"\n" else set())
+        assert set(store.sources()) == set(expected.values()) - lost
+        assert (folder / "catalog.bad").exists()
+        writer.close()
+    assert "damaged lines: kept as" in caplog.text
+
+
+def test_a_file_that_shrinks_under_a_reader_is_a_sentence(tmp_path: Path) -> None:
+    """A reader that attaches to a damaged store says what is damaged."""
+    folder = _fixture(tmp_path, 2)
+    (folder / "2x8.v2.ring").write_bytes(b"linemon\n" + bytes(5000))
+    store = linemon.open(folder)
+    with pytest.raises(StoreError, match="damaged"):
+        store["web1"].last(1)
+    assert store["late"].rows == 4
+
+
+# -- who may read, space, names
+
+
+@pytest.mark.parametrize(("mode", "folder_mode", "file_mode"), [(0o700, 0o700, 0o600), (0o750, 0o750, 0o640)])
+def test_files_are_readable_by_those_who_may(tmp_path: Path, mode: int, folder_mode: int, file_mode: int) -> None:
+    """By the owner only, unless set otherwise; also the files of an earlier run with another setting."""
+    folder = tmp_path / "store"
+    for setting in (0o700, mode):
+        writer = StoreWriter(folder, 8, 10, mode=setting)
+        writer.bind("x", ("a",), None)
+        os.close(writer.replace_file("status.json", b"{}"))
+        writer.close()
+    assert folder.stat().st_mode & 0o777 == folder_mode
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.name != "lock"} == {file_mode}
+
+
+def test_a_source_that_dies_gives_its_memory_back(memory: Path) -> None:
+    """Its pages, and a file in which nobody is left."""
+    writer = StoreWriter(memory, 3600, 100)
+    rings = [writer.bind(f"s{i}", ("value",), None) for i in range(20)]
+    for ring in rings:
+        ring.arena.append_to(ring.entry.slot, cells(1, 0, 3600))
+    file = memory / "1x3600.v2.ring"
+    full = file.stat().st_blocks
+    for ring in rings[:19]:
+        writer._forget(ring)
+    assert file.stat().st_blocks < full / 10
+    assert numbers(linemon.open(memory), "s19") == [float(i) for i in range(3600)]
+    writer._forget(rings[19])
+    assert not file.exists()
+
+
+def in_a_small_disk(size: str, script: str) -> dict[str, Any]:
+    """Run Python with a tmpfs of that size at `disk`; what it prints as JSON."""
+    user = [] if os.getuid() == 0 else ["--map-root-user"]
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
+    disk = tempfile.mkdtemp()
+    command = ["unshare", "--mount", *user, "sh", "-c", mount, disk]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a small file system")
+    script = f"from pathlib import Path\ndisk = Path({disk!r})\n" + textwrap.dedent(script)
+    ran = subprocess.run([*command, sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def test_a_disk_that_fills_up(tmp_path: Path) -> None:
+    """Rows that need new pages are rejected and counted; rings that have theirs go on; with room again, all do."""
+    found = in_a_small_disk(
+        "3m",
+        """
+        import json, socket, sys
+        from tests.running import Running
+        running = Running(disk, 'points = 600\\n')
+        try:
+            # One ring that has all its pages, one that is new.
+            running.say("".join(f"full {i}\\n" for i in range(700)) + "#stats\\n")
+            running.say("new 1\\n#stats\\n")
+            left = disk / "left"
+            with open(left, "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(4096))
+                except OSError:
+                    pass
+            lines = "".join(f"new {i}\\nfull {i}\\n" for i in range(500))
+            answer = running.say(lines + "#errors on\\nnew 5\\nlater 1\\n#stats\\n")
+            full, new = running.store["full"].rows, running.store["new"].rows
+            left.unlink()
+            again = running.say("new 7\\n#stats\\n")
+            print(json.dumps({"full": full, "new": new, "answer": answer, "again": again,
+                              "newest": running.store["new"].last(1).values[0, 0],
+                              "log": (disk / "log").read_text()}))
+        finally:
+            running.stop()
+        """,
+    )
+    assert found["full"] == 1200
+    assert 1 <= found["new"] < 501
+    stats = dict(part.split("=") for part in found["answer"].splitlines()[-1].split()[1:])
+    assert int(stats["received"]) == int(stats["stored"]) + int(stats["rejected"])
+    assert int(stats["rejected"]) == 1002 - 500 - (found["new"] - 1)
+    assert "no room for more rows" in found["answer"]
+    assert found["newest"] == 7.0
+    assert found["log"].count("store_full") <= 2
+
+
+def test_names_and_texts(tmp_path: Path) -> None:
+    """What a person at a notebook sees: names completed, texts short, the nearest name for an unknown one."""
+    writer = StoreWriter(tmp_path, 10, 50)
+    for i in range(30):
+        ring = writer.bind(f"web{i}", ("cpu", "mem"), None)
+    ring.arena.append_to(ring.entry.slot, cells(2, 0, 3))
+    store = linemon.open(tmp_path)
+    assert store._ipython_key_completions_() == [f"web{i}" for i in range(30)]
+    assert repr(store).startswith(f"<linemon store at {tmp_path}: 30 sources: web0, web1, ")
+    assert repr(store["web29"]) == "<source 'web29': 3 rows of cpu, mem>"
+    rows = store["web29"].last(2)
+    assert repr(rows).startswith("<2 rows of 'web29' from 1970-01-01T00:00:00.000000001 to 1970")
+    assert rows["mem"].tolist() == [1.0, 2.0]
+    with pytest.raises(KeyError, match="'web29' has no column 'cpux'; did you mean 'cpu'"):
+        rows["cpux"]
+    with pytest.raises(
+        UnknownSource, match=r"no source 'wbe7' .*did you mean 'web7'.* there are: web0, .* and 10 more"
+    ):
+        store["wbe7"]
+    window = store["web29"].window("1970-01-01", "1970-01-02", 24)
+    assert repr(window) == "<24 buckets from 1970-01-01T00:00:00.000000000 to 1970-01-01T23:00:00.000000000: cpu, mem>"
+
+
+def test_frames_of_polars(tmp_path: Path) -> None:
+    """The time is a UTC column; missing values stay nan."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    ring = writer.bind("x", ("a", "b"), None)
+    ring.arena.append_to(ring.entry.slot, cells(2, 1, 2))
+    frame = linemon.open(tmp_path)["x"].last(2).to_polars()
+    assert frame.columns == ["time", "a", "b"]
+    assert str(frame.schema["time"]) == "Datetime(time_unit='ns', time_zone='UTC')"
+    assert frame["b"].to_list() == [1.0, 2.0]
+
+
+def test_wait(tmp_path: Path) -> None:
+    """It returns when rows or sources came, once for each change, and without any after the timeout."""
+    store = linemon.open(tmp_path)
+    store.wait(0)
+    assert not store.wait(0.05)
+    writer = StoreWriter(tmp_path, 10, 5)
+    ring = writer.bind("x", ("a",), None)
+    assert store.wait(5)
+    assert not store.wait(0)
+    child = os.fork()
+    if not child:
+        time.sleep(0.1)
+        ring.arena.append_to(ring.entry.slot, cells(1, 0, 1))
+        os._exit(0)
+    assert store.wait(10)
+    assert store["x"].rows == 1
+    os.waitpid(child, 0)
+    began = time.process_time()
+    assert not store.wait(1.0)
+    assert time.process_time() - began < 0.2
+
+
+def test_windows_of_many_sources(tmp_path: Path) -> None:
+    """The same as one by one: rings of one file and of others, out of order, empty, and one that is overwritten."""
+    writer = StoreWriter(tmp_path, 50, 50)
+    rng = np.random.default_rng(3)
+    for i in range(12):
+        ring = writer.bind(f"s{i}", ("a", "b")[: 1 + i % 2], None)
+        count = i * 11
+        block = rng.random((count, ring.width + 1))
+        block.view(np.int64)[:, 0] = np.sort(rng.integers(0, 1000, count)) if i % 3 else rng.integers(0, 1000, count)
+        block[rng.random(block.shape) < 0.2] = np.nan
+        block.view(np.int64)[:, 0] = np.clip(block.view(np.int64)[:, 0], 0, 1000)
+        if count:
+            ring.arena.append_to(ring.entry.slot, block.view(np.int64))
+    store = linemon.open(tmp_path)
+    start, end = np.datetime64(100, "ns"), np.datetime64(900, "ns")
+    many = store.window(store.sources(), start, end, 13)
+    for name in store.sources():
+        one, rows = store[name].window(start, end, 13), store[name].between(start, end)
+        for got in (one, many[name]):
+            assert np.nansum(got.count) == np.count_nonzero(~np.isnan(rows.values))
+            for part in ("min", "max", "mean", "count"):
+                assert np.array_equal(getattr(got, part), getattr(many[name], part), equal_nan=True)
+            if len(rows):
+                assert np.array_equal(np.nanmin(got.min, axis=0), np.nanmin(rows.values, axis=0))
+
+
+def test_a_ring_that_is_not_what_it_says(tmp_path: Path) -> None:
+    """A killed writer's head above what it had reserved cannot be: the source is lost, with a sentence."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 5))
+    ring.arena.cells[ring.entry.slot, COMMIT] = 2 * 100
+    assert ring.arena.cells[ring.entry.slot, RESERVED] == 5
+    abandon(writer)
+    assert linemon.open(tmp_path)["x"].name == "x"
+    again = StoreWriter(tmp_path, 10, 5)
+    assert linemon.open(tmp_path).sources() == ()
+    again.close()
+    assert isinstance(ring.arena, ArenaWriter)
