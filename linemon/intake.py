@@ -70,6 +70,7 @@ class Intake:
                 session.lines += 1
                 if not self._is_duplicate(session):
                     self._reject(session, part, b"", now)
+                    self._advance(session)
                 self._store_rows()
             else:
                 self._take_block(session, part, now)
@@ -230,7 +231,7 @@ class Intake:
         except LineError:
             return False
         for sequence, (session, number) in reached.items():
-            sequence.next = session.number = number
+            sequence.next = sequence.settled = session.number = number
         return True
 
     def _all_bad(
@@ -281,6 +282,8 @@ class Intake:
     def _take_lines(self, session: Session, block: bytes, now: int) -> None:
         session.needs_care = True
         for raw in block.split(b"\n")[:-1]:
+            if session.is_over:
+                return
             session.lines += 1
             line = raw.removesuffix(b"\r").strip(b" \t")
             try:
@@ -291,11 +294,13 @@ class Intake:
                         self._begin(session)
                 elif line and not self._is_duplicate(session):
                     self._take_line(session, line, now)
+                    self._advance(session)
             except LineError as error:
                 if line.startswith(b"#"):
                     self.accounts.answer(session, error, session.lines)
                 else:
                     self._reject(session, error, line, now)
+                    self._advance(session)
         self._store_rows()
 
     def _begin(self, session: Session) -> None:
@@ -307,22 +312,25 @@ class Intake:
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:
             self.accounts.lost += number - sequence.next
-            sequence.next = number
+            sequence.next = sequence.settled = number
             self._advanced.add(sequence)
         session.begin(sequence, number)
 
     def _is_duplicate(self, session: Session) -> bool:
         """Give a data line its number, and count it if it is a line that is held already."""
-        sequence = session.sequence
-        if sequence is None:
+        if session.sequence is None:
             return False
         session.number += 1
-        if session.number <= sequence.next:
-            self.accounts.duplicated(session)
-            return True
-        sequence.next = session.number
-        self._advanced.add(sequence)
-        return False
+        if session.number > session.sequence.next:
+            return False
+        self.accounts.duplicated(session)
+        return True
+
+    def _advance(self, session: Session) -> None:
+        """The line that had its number last was taken, or rejected."""
+        if session.sequence is not None:
+            session.sequence.next = session.number
+            self._advanced.add(session.sequence)
 
     def _take_line(self, session: Session, line: bytes, now: int) -> None:
         """Take one row or metric line; LineError if it cannot be taken."""
@@ -375,31 +383,47 @@ class Intake:
     def _store_rows(self) -> None:
         """Append what was taken one by one, and make known to what number all lines of their senders are held."""
         rows, self._rows = self._rows, {}
-        acks: dict[ArenaWriter, list[tuple[int, int, int]]] = {arena: [] for arena in rows}
-        for sequence in self._advanced:
-            if sequence.ring is not None and not sequence.ring.is_gone:
-                ack = sequence.ring.entry.slot, sequence.place, sequence.next
-                acks.setdefault(sequence.ring.arena, []).append(ack)
-        self._advanced.clear()
-        for arena, numbers in acks.items():
-            taken = rows.get(arena, [])
-            try:
-                arena.append(*_block(arena, taken), numbers)
-            except LineError:  # no room for one of them: who has room goes on
-                arena.append(*_block(arena, []), numbers)
-                for row in taken:
-                    self._store_row(row)
+        advanced, self._advanced = self._advanced, set()
+        acks: dict[ArenaWriter, list[Sequence]] = {arena: [] for arena in rows}
+        for sequence in advanced:
+            if sequence.ring is None or sequence.ring.is_gone:
+                sequence.settled = sequence.next
             else:
-                for row in taken:
-                    self.accounts.store(row.session, 1)
+                acks.setdefault(sequence.ring.arena, []).append(sequence)
+        for arena, sequences in acks.items():
+            taken = rows.get(arena, [])
+            if self._store_together(arena, taken, sequences):
+                continue
+            # No room for one of them: who has room goes on. Rows of one sender go together, or not at all.
+            groups: dict[Sequence | Row, list[Row]] = {sequence: [] for sequence in sequences}
+            for row in taken:
+                groups.setdefault(row.session.sequence or row, []).append(row)
+            for key, group in groups.items():
+                if self._store_together(arena, group, [key] if isinstance(key, Sequence) else []):
+                    continue
+                if isinstance(key, Sequence):
+                    key.next = key.settled
+                    for row in group:
+                        row.session.is_over = True
+                else:
+                    error = LineError("store_full", f"{arena.path.parent} has no room for more rows")
+                    self._reject(key.session, error, key.line, key.time, key.number)
 
-    def _store_row(self, row: Row) -> None:
+    def _store_together(self, arena: ArenaWriter, rows: list[Row], sequences: list[Sequence]) -> bool:
+        """Append rows to rings of one arena, and settle the lines of these senders.
+
+        False, and nothing done, if there is no room.
+        """
+        acks = [(each.ring.entry.slot, each.place, each.next) for each in sequences if each.ring]
         try:
-            row.ring.arena.append(*_block(row.ring.arena, [row]))
-        except LineError as error:
-            self._reject(row.session, error, row.line, row.time, row.number)
-        else:
+            arena.append(*_block(arena, rows), acks)
+        except LineError:
+            return False
+        for sequence in sequences:
+            sequence.settled = sequence.next
+        for row in rows:
             self.accounts.store(row.session, 1)
+        return True
 
     def _reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
         """Count a line that was not taken; `number` is its own in the connection, if that is not the last one."""

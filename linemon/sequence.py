@@ -15,13 +15,16 @@ from linemon.writer import Ring
 
 
 class Sequence:
-    """The lines that one sender numbers to one source: what becomes of those below `next` is known."""
+    """The lines that one sender numbers to one source.
 
-    __slots__ = ("__weakref__", "next", "place", "ring", "sender", "source")
+    Those below `next` were taken; of those below `settled` what became is in the ring, or they were rejected or lost.
+    """
+
+    __slots__ = ("__weakref__", "next", "place", "ring", "sender", "settled", "source")
 
     def __init__(self, source: str, sender: str, number: int) -> None:
         self.source, self.sender = source, sender
-        self.next = number
+        self.next = self.settled = number
         self.ring: Ring | None = None  # which keeps the number,
         self.place = 0  # and where
 
@@ -40,7 +43,7 @@ class Sequences:
             sequence = self._known[source, sender] = Sequence(source, sender, number)
             ring = self._rings.get(source)
             if ring and sender in (places := ring.arena.senders(ring.entry.slot)):
-                sequence.next = ring.arena.acked(ring.entry.slot, places[sender])
+                sequence.next = sequence.settled = ring.arena.acked(ring.entry.slot, places[sender])
                 self.keep(sequence, ring)
         return sequence
 
@@ -56,7 +59,7 @@ class Sequences:
             if not free:
                 raise LineError("sequence", f"source {sequence.source!r} has {SENDERS} numbering senders already")
             place = free[0]
-            ring.arena.register(ring.entry.slot, place, sequence.sender, sequence.next)
+            ring.arena.register(ring.entry.slot, place, sequence.sender, sequence.settled)
         else:
             ring.arena.register_again(ring.entry.slot, place)
         sequence.ring, sequence.place = ring, place

@@ -56,6 +56,7 @@ class Session:
         self.sequence: Sequence | None = None  # of which this connection sends lines,
         self.number = 0  # the next one with this number
         self._said_acked = -1
+        self.is_over = False  # a numbered line has no room: what is not acknowledged comes again on another connection
 
         self._tail = bytearray()  # the start of a line that is still arriving
         self._skipping = False  # inside an over-long line, until its newline
@@ -145,8 +146,8 @@ class Session:
         The newest acknowledgement is enough: it is added when all before it has gone, so that a peer that does not
         read its answers costs nothing.
         """
-        if self.sequence is not None and not self.replies and self.sequence.next != self._said_acked:
-            self._said_acked = self.sequence.next
+        if self.sequence is not None and not self.replies and self.sequence.settled != self._said_acked:
+            self._said_acked = self.sequence.settled
             self.reply(f"#ack {self._said_acked}")
         return self.replies
 

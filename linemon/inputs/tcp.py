@@ -182,6 +182,8 @@ class TcpInput:
     def _reply(self, connection: Connection) -> None:
         """Send what the peer asked for; what it does not read is bounded."""
         session = connection.session
+        if session.is_over:
+            self._close(connection)
         while connection in self._connections and (answers := session.to_send()):
             try:
                 del answers[: connection.sock.send(answers)]

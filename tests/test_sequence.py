@@ -1,0 +1,354 @@
+"""Numbered lines: every row exactly once and in order, whatever is cut, sent again or killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linemon import arena as arena_module
+from linemon.errors import LineError
+from linemon.intake import Intake
+from linemon.ring import SENDERS
+from linemon.ring import fence as real_fence
+from linemon.session import Session
+from linemon.store import Store
+from linemon.writer import StoreWriter
+
+NOW = 1_700_000_000 * 10**9
+PEER = "10.0.0.7"
+
+
+class Killed(BaseException):
+    """The collector's process is no more."""
+
+
+class Collector:
+    """A collector without sockets that can be killed between any two of the steps in which it writes."""
+
+    def __init__(self, folder: Path, points: int = 1000) -> None:
+        self.folder, self.points = folder, points
+        self.start()
+
+    def start(self) -> None:
+        self.store = StoreWriter(self.folder, self.points, 20)
+        self.intake = Intake(self.store)
+        self.sessions: list[Session] = []
+
+    def kill(self) -> None:
+        """What is left is what the files hold."""
+        os.close(self.store._lock)
+        os.close(self.store._fd)
+        self.sessions.clear()
+        self.start()
+
+    def connect(self) -> Session:
+        self.sessions.append(Session(PEER, 65536))
+        return self.sessions[-1]
+
+    def hear(self, session: Session, data: bytes) -> str:
+        """One round: take, flush, answer."""
+        self.intake.take(session, data, NOW)
+        self.intake.flush(NOW)
+        return self.answers(session)
+
+    @staticmethod
+    def answers(session: Session) -> str:
+        answer = ""
+        while data := session.to_send():
+            answer += data.decode()
+            del data[:]
+        return answer
+
+    def numbers(self, source: str = "s") -> list[float]:
+        store = Store(self.folder)
+        values: list[float] = store[source].since(0).values[:, 0].tolist() if source in store else []
+        return values
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Collector:
+    return Collector(tmp_path)
+
+
+class Sender:
+    """The other side, as DESIGN has it: it keeps what is not acknowledged, and sends from there on after each break."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kept: list[int] = []  # numbers of lines not acknowledged
+        self.made = 0
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        self.session: Session | None = None
+        self.unsent = b""
+        self.heard = ""
+
+    def make(self, count: int) -> None:
+        self.kept += range(self.made, self.made + count)
+        self.made += count
+
+    def connect(self, session: Session) -> None:
+        self.session, self.heard = session, ""
+        first = self.kept[0] if self.kept else self.made
+        self.unsent = f"#source s\n#columns n sender\n#seq {first} {self.name}\n".encode()
+        self.next = first
+
+    def fill(self) -> None:
+        """Put lines not yet sent on the wire."""
+        for number in self.kept:
+            if number >= self.next:
+                self.unsent += f"{number} {self.name[1:]}\n".encode()
+                self.next = number + 1
+
+    def hear(self, answers: str) -> None:
+        """Answers may come cut anywhere."""
+        *lines, self.heard = (self.heard + answers).split("\n")
+        for line in lines:
+            word, _, number = line.partition(" ")
+            if word == "#ack":
+                self.kept = [each for each in self.kept if each >= int(number)]
+                if int(number) > self.next:
+                    self.unsent += f"#seq {number} {self.name}\n".encode()
+                    self.next = int(number)
+
+
+def play(folder: Path, rng: random.Random, steps: int) -> tuple[Collector, list[Sender]]:
+    """Two senders to one source; anything happens to them and to the collector, then all goes well for a while."""
+    collector = Collector(folder, 5000)
+    senders = [Sender("a1"), Sender("b2")]
+
+    def move(sender: Sender, goes_well: bool) -> None:
+        if sender.session is None or sender.session not in collector.sessions:
+            sender.disconnect()
+            sender.connect(collector.connect())
+        sender.fill()
+        size = len(sender.unsent) if goes_well else rng.randrange(len(sender.unsent) + 1)
+        data, sender.unsent = sender.unsent[:size], sender.unsent[size:]
+        fences = rng.randrange(1, 12) if not goes_well and rng.random() < 0.3 else 0
+
+        def fence() -> None:
+            nonlocal fences
+            fences -= 1
+            if fences == 0:
+                raise Killed
+
+        arena_module.fence = fence  # type: ignore[attr-defined]
+        assert sender.session is not None
+        try:
+            answers = collector.hear(sender.session, data)
+        except Killed:
+            collector.kill()
+            return
+        finally:
+            arena_module.fence = real_fence  # type: ignore[attr-defined]
+        if not goes_well and rng.random() < 0.2:
+            answers = answers[: rng.randrange(len(answers) + 1)]
+            sender.hear(answers)
+            sender.disconnect()  # the cable was pulled in the middle of an answer
+        else:
+            sender.hear(answers)
+
+    for _ in range(steps):
+        sender = rng.choice(senders)
+        what = rng.random()
+        if what < 0.5:
+            sender.make(rng.choice((1, 1, 2, 5, 70)))
+        if what < 0.8:
+            move(sender, goes_well=False)
+        elif what < 0.88 and sender.session:
+            if rng.random() < 0.5:
+                collector.intake.end(sender.session, NOW)  # a clean end in the middle of a line
+            sender.disconnect()
+        elif what < 0.93:
+            collector.kill()
+        elif what < 0.97:  # the sender is killed: what it kept was on its disk
+            kept, made = sender.kept, sender.made
+            sender.__init__(sender.name)  # type: ignore[misc]
+            sender.kept, sender.made = kept, made
+    for _ in range(4):
+        for sender in senders:
+            move(sender, goes_well=True)
+    return collector, senders
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_any_interleaving_ends_with_every_row_once_and_in_order(seed: int, steps: int) -> None:
+    """Partial writes, cuts, resends, kills of either side between any steps: nothing lost or doubled."""
+    shm = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+    try:
+        collector, senders = play(folder, random.Random(seed), steps)
+        store = Store(folder)
+        rows: list[list[float]] = store["s"].since(0).values.tolist() if "s" in store else []
+        for sender in senders:
+            mine = [int(number) for number, whose in rows if str(int(whose)) == sender.name[1:]]
+            assert mine == list(range(sender.made))[-len(mine) :] if mine else sender.made == 0
+            assert len(mine) == sender.made
+            assert sender.kept == []
+        assert collector.intake.accounts.lost == 0
+        assert collector.intake.accounts.rejected.total() == 0
+    finally:
+        shutil.rmtree(folder)
+
+
+# -- one rule after the other
+
+
+def test_the_dialogue(collector: Collector) -> None:
+    """The first answer comes at once, the others after each batch; duplicates are dropped, gaps counted."""
+    session = collector.connect()
+    assert collector.hear(session, b"#source s\n#seq 7 x\n") == "#ack 7\n"
+    assert collector.hear(session, b"7\n8\n9\n") == "#ack 10\n"
+    assert collector.hear(session, b"# a comment takes no number\n\n10\n") == "#ack 11\n"
+    again = collector.connect()
+    assert collector.hear(again, b"#source s\n#seq 9 x\n") == "#ack 11\n"
+    assert collector.hear(again, b"9\n10\n11\n") == "#ack 12\n"
+    assert (again.received, again.duplicate, again.stored) == (3, 2, 1)
+    assert collector.hear(again, b"#seq 20 x\n20\n") == "#ack 21\n"
+    assert collector.intake.accounts.lost == 8
+    assert collector.numbers() == [7, 8, 9, 10, 11, 20]
+    assert "duplicate=2" in collector.hear(again, b"#stats\n")
+
+
+def test_a_rejected_line_takes_a_number(collector: Collector) -> None:
+    """Also an over-long one, one of another kind, and one that comes before there is a ring."""
+    session = collector.connect()
+    assert collector.hear(session, b"#source s\n#columns a\n#seq 0 x\nnonsense 1\n") == "#ack 1\n"
+    assert collector.hear(session, b"1\n2 2\n" + b"3" * 70000 + b"\nm,t=1 f=2\n4\n") == "#ack 6\n"
+    assert dict(collector.intake.accounts.rejected) == {"sequence": 2, "tokens": 1, "length": 1}
+    collector.kill()
+    assert collector.hear(collector.connect(), b"#source s\n#seq 3 x\n") == "#ack 6\n"
+    assert collector.numbers() == [1, 4]
+
+
+def test_numbers_belong_to_a_source_and_a_sender(collector: Collector) -> None:
+    """Another sender, another source, and no name are sequences of their own."""
+    one, two, three = (collector.connect() for _ in range(3))
+    assert collector.hear(one, b"#source s\n#seq 5 x\n5\n") == "#ack 6\n"
+    assert collector.hear(two, b"#source s\n#seq 100 y\n100\n") == "#ack 101\n"
+    assert collector.hear(three, b"#source t\n#seq 1\n1\n") == "#ack 2\n"
+    assert collector.hear(one, b"#source t\n#seq 0\n") == "#ack 2\n"
+    assert collector.hear(one, b"2\n") == "#ack 2\n" * 0
+    assert collector.intake.accounts.duplicate == 1
+    collector.kill()
+    for lines, answer in ((b"#source s\n#seq 0 x\n", 6), (b"#source s\n#seq 0 y\n", 101), (b"#source t\n#seq 0\n", 2)):
+        assert collector.hear(collector.connect(), lines) == f"#ack {answer}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"#seq 1 x\n", "say #source first"),
+        (b"#source s\n#seq\n", "expected #seq N SENDER"),
+        (b"#source s\n#seq -1 x\n", "expected #seq N SENDER"),
+        (b"#source s\n#seq 1 x y\n", "expected #seq N SENDER"),
+        (b"#source s\n#seq 1.5 x\n", "expected #seq N SENDER"),
+        (b"#source s\n#seq 1 " + b"x" * 65 + b"\n", "expected #seq N SENDER"),
+    ],
+)
+def test_a_wrong_seq_is_answered_and_rows_wait(collector: Collector, said: bytes, reason: str) -> None:
+    """Rows after it are rejected until a right one: a sender that numbers must not be stored without numbers."""
+    session = collector.connect()
+    answers = collector.hear(session, b"#errors on\n" + said + b"1\n")
+    assert answers.count("#error") == 2
+    assert reason in answers
+    assert collector.hear(session, b"#source s\n#seq 1 x\n1\n").endswith("#ack 2\n")
+    assert session.stored == 1
+
+
+def test_a_token_comes_first(tmp_path: Path) -> None:
+    """Who may not write cannot acknowledge away what others have."""
+    collector = Collector(tmp_path)
+    stranger = Session(PEER, 65536, "secret")
+    assert collector.hear(stranger, b"#errors on\n#source s\n#seq 9 x\n9\n").count("token") == 2
+    assert collector.hear(stranger, b"#token secret\n#seq 3 x\n3\n") == "#ack 4\n"
+
+
+def test_the_ninth_sender(collector: Collector) -> None:
+    """Eight may number rows of one source at once; of those that are gone the oldest gives way."""
+    sessions = [collector.connect() for _ in range(SENDERS)]
+    for i, session in enumerate(sessions):
+        collector.hear(session, b"#source s\n#seq 1 sender%d\n1\n" % i)
+    ninth = collector.connect()
+    answers = collector.hear(ninth, b"#errors on\n#source s\n#seq 1 ninth\n1\n")
+    assert f"has {SENDERS} numbering senders already" in answers
+    for gone in (2, 1):
+        collector.sessions.remove(sessions[gone])
+        del sessions[gone]
+    del session
+    assert collector.hear(ninth, b"2\n").endswith("#ack 3\n")
+    assert ninth.stored == 1
+    again = collector.connect()
+    assert collector.hear(again, b"#source s\n#seq 1 sender2\n") == "#ack 2\n"
+    assert collector.hear(collector.connect(), b"#source s\n#seq 1 sender1\n") == "#ack 1\n"
+
+
+def test_a_source_that_gets_columns_keeps_its_numbers(collector: Collector) -> None:
+    """Its ring moves, with the numbers of all its senders."""
+    one, two = collector.connect(), collector.connect()
+    collector.hear(one, b"#source s\n#columns a\n#seq 1 x\n1\n2\n")
+    collector.hear(two, b"#source s\n#columns a b\n#seq 1 y\n1 1\n")
+    assert collector.hear(one, b"3\n") == "#ack 4\n"
+    collector.kill()
+    assert collector.hear(collector.connect(), b"#source s\n#seq 1 x\n") == "#ack 4\n"
+    assert collector.hear(collector.connect(), b"#source s\n#seq 1 y\n") == "#ack 2\n"
+
+
+def test_one_sender_on_two_connections(collector: Collector) -> None:
+    """The old connection of a half-open link still has bytes on the way: each line counts once."""
+    old, new = collector.connect(), collector.connect()
+    collector.hear(old, b"#source s\n#seq 1 x\n1\n")
+    collector.hear(new, b"#source s\n#seq 2 x\n")
+    collector.intake.take(new, b"2\n3\n", NOW)
+    collector.intake.take(old, b"2\n3\n4\n", NOW)
+    collector.intake.flush(NOW)
+    assert collector.numbers() == [1, 2, 3, 4]
+    assert (old.duplicate, new.duplicate) in ((2, 0), (0, 2))
+
+
+def test_a_sender_that_never_reads_its_answers(collector: Collector) -> None:
+    """What waits for it is one acknowledgement, the newest once it reads again."""
+    session = collector.connect()
+    collector.hear(session, b"#source s\n#seq 1 x\n")
+    for i in range(1, 2000):
+        collector.intake.take(session, b"%d\n" % i, NOW)
+        collector.intake.flush(NOW)
+        assert len(session.to_send()) < 20
+    assert collector.answers(session) == "#ack 2\n#ack 2000\n"
+
+
+def test_without_room_the_sender_keeps_its_lines(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for which the disk has no room is not acknowledged: the connection ends, and the sender sends it again."""
+    session = collector.connect()
+    collector.hear(session, b"#source s\n#seq 1 x\n1\n2\n")
+    is_full = True
+
+    def make_room(self: arena_module.ArenaWriter, slot: int, count: int) -> None:
+        if is_full and count:
+            raise LineError("store_full", "no room")
+
+    monkeypatch.setattr(arena_module.ArenaWriter, "make_room", make_room)
+    monkeypatch.setattr(
+        arena_module.ArenaWriter, "append", lambda self, slots, block, acks=(): make_room(self, 0, len(block))
+    )
+    collector.hear(session, b"3\n4\n")
+    assert session.is_over
+    monkeypatch.undo()
+    assert collector.hear(collector.connect(), b"#source s\n#seq 3 x\n3\n4\n") == "#ack 5\n"
+    assert collector.numbers() == [1, 2, 3, 4]
+
+
+@pytest.fixture(autouse=True)
+def _fence() -> Iterator[None]:
+    yield
+    assert arena_module.fence is real_fence  # type: ignore[attr-defined]
