@@ -59,8 +59,11 @@ def _row(values: Sequence[float]) -> str:
     return " ".join(map(repr, values)) + "\n"
 
 
-def rows(lines: int, width: int, connections: int, bad: str = "") -> Traffic:
-    """Rows without names or times; each connection has a source of its own. `bad`: every 1,000th line is this."""
+def rows(lines: int, width: int, connections: int, bad: str = "", said: str = "") -> Traffic:
+    """Rows without names or times; each connection has a source of its own.
+
+    `bad`: every 1,000th line is this. `said`: what each connection says after its source.
+    """
     traffic = Traffic()
     per_part = PART_BYTES // (5 * width) // 1000 * 1000 if bad else PART_BYTES // (5 * width)
     parts = max(1, lines // connections // per_part)
@@ -71,7 +74,7 @@ def rows(lines: int, width: int, connections: int, bad: str = "") -> Traffic:
             for at in range(500, per_part, 1000):
                 text[at] = bad
             values = [row for at, row in enumerate(values) if at % 1000 != 500]
-        traffic.streams.append(Stream(f"#source bench{i}\n".encode(), ["".join(text).encode()] * parts))
+        traffic.streams.append(Stream(f"#source bench{i}\n{said}".encode(), ["".join(text).encode()] * parts))
         traffic.lines += per_part * parts
         traffic.rows[f"bench{i}"] = len(values) * parts
         traffic.newest[f"bench{i}"] = values
@@ -152,10 +155,16 @@ def _paced_case(connections: int, per_s: int, budget: float, floor: float | None
     )  # fmt: skip
 
 
+NUMBERED = Case(
+    "numbered", "rows of 6, 8 connections, numbered", ROWS, 4_000_000,
+    partial(rows, width=6, connections=8, said="#seq 0 bench\n"), 8, budget=1.15, against="rows6-8",
+)  # fmt: skip
+
 CASES = [
     _rows_case(6, 1, 0.25, 0.055),
     _rows_case(6, 8, 0.25, 0.055),
     _rows_case(6, 64),
+    NUMBERED,
     _rows_case(60, 1),
     _rows_case(60, 8),
     _rows_case(60, 64),

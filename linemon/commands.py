@@ -22,6 +22,7 @@ from linemon.when import when
 
 RATE_ROWS = 100  # rows that the rate is told from
 RATE_SPAN_NS = 60 * 10**9
+SILENT_NS, SILENT_STEPS = 10 * 10**9, 5
 
 
 def sources(store: Store, *, as_json: bool, errors: bool) -> int:
@@ -51,7 +52,7 @@ def sources(store: Store, *, as_json: bool, errors: bool) -> int:
                     len(each["columns"]),
                     each["rows"],
                     "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
-                    "-" if each["age_s"] is None else span(each["age_s"]),
+                    newest(each),
                     each["rejected"],
                 )
                 for each in listed
@@ -60,11 +61,23 @@ def sources(store: Store, *, as_json: bool, errors: bool) -> int:
     return 0
 
 
+def newest(described: dict[str, Any]) -> str:
+    """How old the newest row is, or since when there should have been one."""
+    if described["silent_since"]:
+        return f"silent since {described['silent_since']}"
+    return "-" if described["age_s"] is None else span(described["age_s"])
+
+
 def describe(source: Source, now: int) -> dict[str, Any]:
-    """One source as `linemon sources --json` shows it; `now` in ns."""
+    """One source as `linemon sources --json` shows it; `now` in ns.
+
+    It is silent when its newest row is older than five usual steps between its rows, and than ten seconds.
+    """
     newest = source.last(RATE_ROWS).time.view(np.int64)
     recent = newest[newest > now - RATE_SPAN_NS]
     elapsed = int(recent[-1] - recent[0]) if len(recent) > 1 else 0
+    usual = float(np.median(np.diff(newest))) if len(newest) > 1 else 0.0
+    is_silent = len(newest) > 1 and now - newest[-1] > max(SILENT_NS, SILENT_STEPS * usual)
     return {
         "source": source.name,
         "columns": source.columns,
@@ -74,6 +87,7 @@ def describe(source: Source, now: int) -> dict[str, Any]:
         "rejected": source.rejected,
         "rate_per_s": (len(recent) - 1) / elapsed * 1e9 if elapsed else None,
         "age_s": max(0.0, (now - int(newest[-1])) / 1e9) if len(newest) else None,
+        "silent_since": iso_ns(int(newest[-1])) if is_silent else None,
     }
 
 

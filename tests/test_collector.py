@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -390,3 +391,33 @@ def test_a_port_in_use(collector: Running, start_collector: Callable[..., Runnin
     out = collector.run("collect")
     assert out.returncode == 1
     assert f"another collector (process {collector.process.pid})" in out.stderr
+
+
+def test_a_source_that_went_silent(collector: Running) -> None:
+    """`linemon sources` says since when, by what the source usually does; a slow one is not silent yet."""
+    now = time.time_ns() // 10**9
+    for name, every_s, age_s in (("fast", 1, 30), ("slow", 60, 30), ("fresh", 1, 0)):
+        times = [now - age_s - i * every_s for i in range(5)]
+        collector.say("".join(f"{name} 1 {at}\n" for at in reversed(times)) + "#stats\n")
+    listed = {each["source"]: each for each in json.loads(collector.run("sources", "--json").stdout)}
+    silent = datetime.fromtimestamp(now - 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert {name: listed[name]["silent_since"] for name in ("fast", "slow", "fresh")} == {
+        "fast": silent, "slow": None, "fresh": None,
+    }  # fmt: skip
+    assert f"silent since {silent}" in collector.run("sources").stdout
+
+
+def test_numbered_lines_on_a_socket(tmp_path: Path) -> None:
+    """Acknowledged at once and after each batch; what was sent before is dropped, also after a SIGKILL."""
+    first = Running(tmp_path)
+    assert first.say("#source numbered\n#seq 1 s\n") == "#ack 1\n"
+    assert first.say("#source numbered\n#seq 1 s\n1\n2\n").endswith("#ack 3\n")
+    first.process.kill()
+    first.stop()
+    again = Running(tmp_path)
+    try:
+        assert again.say("#source numbered\n#seq 1 s\n1\n2\n3\n").endswith("#ack 4\n")
+        assert again.store["numbered"].since(0).values[:, 0].tolist() == [1.0, 2.0, 3.0]
+        eventually(lambda: again.status()["duplicate"] == 2, "the count")
+    finally:
+        again.stop()
