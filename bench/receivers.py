@@ -185,7 +185,8 @@ class PlainLoop(Receiver):
 
     def streams(self, traffic: Traffic) -> list[Stream]:
         """Without directives, which a plain loop does not know."""
-        return [Stream(s.hello[s.hello.find(b"\n") + 1 :], s.parts) for s in traffic.streams]
+        hellos = [b"".join(line for line in s.hello.splitlines(True) if line[:1] != b"#") for s in traffic.streams]
+        return [Stream(hello, s.parts) for hello, s in zip(hellos, traffic.streams, strict=True)]
 
     def has_all(self, traffic: Traffic) -> bool:
         with socket.create_connection(("127.0.0.1", self.extra_port)) as sock:

@@ -159,6 +159,15 @@ class ArenaWriter(Arena):
         self._allocate(slot, start, stop)
         self._room[slot] = (stop - 8 * HEAD_CELLS) // row_bytes
 
+    def make_rooms(self, slots: Slots) -> None:
+        """Have room for one more row for each time that a slot stands in `slots`. LineError as for `make_room`."""
+        owners, counts = np.unique(slots, return_counts=True)
+        self._make_rooms(owners, self.cells[owners, COMMIT] >> 1, counts)
+
+    def _make_rooms(self, owners: Slots, heads: Cells, counts: Slots) -> None:
+        for short in np.flatnonzero(np.minimum(heads + counts, self.points) > self._room[owners]):
+            self.make_room(int(owners[short]), int(counts[short]))
+
     def _allocate(self, slot: int, start: int, stop: int) -> None:
         """Have room in the file system for these bytes of the slot.
 
@@ -186,8 +195,7 @@ class ArenaWriter(Arena):
         counts = np.diff(starts, append=len(slots))
         commits = self.cells[owners, COMMIT]
         heads = commits >> 1
-        for short in np.flatnonzero(np.minimum(heads + counts, self.points) > self._room[owners]):
-            self.make_room(int(owners[short]), int(counts[short]))
+        self._make_rooms(owners, heads, counts)
         rank = np.arange(len(slots)) - np.repeat(starts, counts)
         numbers = np.repeat(heads, counts) + rank
         block = block[order]

@@ -1,26 +1,26 @@
 """Lines of all connections, parsed and appended in as few calls as there are shapes of rows.
 
 A block of complete lines waits until `flush`; then the blocks of all connections that send rows of one shape are
-joined, parsed with one call and appended with one. Only a block that does not parse so is looked at line by line.
+joined, parsed with one call and appended with one. Only a block that does not parse so is looked at line by line, in
+`linemon.careful`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import NamedTuple
 
 import numpy as np
 
-from linemon import influx, wire
+from linemon import wire
 from linemon.accounts import Accounts
 from linemon.arena import ArenaWriter
+from linemon.careful import CarefulLines
 from linemon.errors import LineError
-from linemon.named import NamedLines
-from linemon.ring import Cells, Slots
-from linemon.sequence import Sequence, Sequences
+from linemon.ring import Cells
+from linemon.sequence import Sequence
 from linemon.session import Session
-from linemon.writer import Ring, StoreWriter
+from linemon.writer import StoreWriter
 
 FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
@@ -32,17 +32,6 @@ NAMED: Shape = (None, 1, None)
 NO_SHAPE: Shape = (None, 0, None)
 
 
-class Row(NamedTuple):
-    """A row that was taken by itself, until it is stored: whose line it was, which one, and where it goes."""
-
-    session: Session
-    line: bytes
-    number: int
-    ring: Ring
-    time: int
-    values: list[float]
-
-
 class Intake:
     """Takes bytes of sessions, puts their rows into the store, and accounts for every line."""
 
@@ -51,10 +40,8 @@ class Intake:
         self.accounts = Accounts()
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
-        self._rows: dict[ArenaWriter, list[Row]] = {}  # taken one by one, not stored yet
-        self._sequences = Sequences(store.rings)
-        self._advanced: set[Sequence] = set()  # numbers that rings do not know yet
-        self._named = NamedLines(store, before_move=self._store_rows)
+        self._careful = CarefulLines(store, self.accounts)
+        self._named = self._careful.named
 
     def take(self, session: Session, data: bytes, now: int) -> None:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end."""
@@ -62,16 +49,12 @@ class Intake:
             parts = session.feed(data)
         except LineError as error:
             session.lines += 1
-            self._reject(session, error, data.partition(b"\n")[0], now)
+            self._careful.reject(session, error, data.partition(b"\n")[0], now)
             raise
         for part in parts:
             if isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
-                session.lines += 1
-                if not self._is_duplicate(session):
-                    self._reject(session, part, b"", now)
-                    self._advance(session)
-                self._store_rows()
+                self._careful.too_long(session, part, now)
             else:
                 self._take_block(session, part, now)
 
@@ -89,7 +72,7 @@ class Intake:
             self._named.heed_moves()
             if not (self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)):
                 for session, block in blocks:
-                    self._take_lines(session, block, now)
+                    self._careful.take(session, block, now)
 
     # -- which way a block goes
 
@@ -99,10 +82,10 @@ class Intake:
             shape = self._shape(session, block[:1])  # what waited may have held directives
         if shape == NO_SHAPE:
             head, block = self._peel(block)
-            self._take_lines(session, head, now)
+            self._careful.take(session, head, now)
             shape = self._shape(session, block[:1])
         if shape == NO_SHAPE:
-            self._take_lines(session, block, now)
+            self._careful.take(session, block, now)
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
@@ -139,11 +122,12 @@ class Intake:
         """Store blocks of rows of this shape; False, and nothing done, if they hold more than rows and bad lines."""
         arena, width, time_at = shape
         assert arena is not None
-        if any(
-            session.ring is None or session.ring.arena is not arena or session.ring.is_gone for session, _ in blocks
-        ):
-            return False  # a source got more columns, or was forgotten, while the blocks waited
-        if any(session.sequence is not None for session, _ in blocks) and not self._are_next(blocks):
+        are_numbered = False
+        for session, _ in blocks:
+            if session.ring is None or session.ring.arena is not arena or session.ring.is_gone:
+                return False  # a source got more columns, or was forgotten, while the blocks waited
+            are_numbered = are_numbered or session.sequence is not None
+        if are_numbered and not self._are_next(blocks):
             return False
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
         tokens = width + (time_at is not None)
@@ -183,7 +167,7 @@ class Intake:
             session.needs_care = 16 * len(bad) > len(values)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
-            self._reject(blocks[which][0], error, line, now, number)
+            self._careful.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
         return True
@@ -259,7 +243,7 @@ class Intake:
                 tokens = wire.tokens(line)
                 if wire.is_metric_name(tokens[0]):
                     return None
-                self._row(session, tokens)
+                self._careful.row(session, tokens)
                 return None
             except LineError as error:
                 number = before[which] + 1 + index - (ends[which] - counts[which])
@@ -276,170 +260,3 @@ class Intake:
             session.needs_care = False
             self.accounts.store(session, count)
         return True
-
-    # -- one line at a time
-
-    def _take_lines(self, session: Session, block: bytes, now: int) -> None:
-        session.needs_care = True
-        for raw in block.split(b"\n")[:-1]:
-            if session.is_over:
-                return
-            session.lines += 1
-            line = raw.removesuffix(b"\r").strip(b" \t")
-            try:
-                if line.startswith(b"#"):
-                    self._store_rows()  # what the directive says holds from the next row on
-                    session.said(line)
-                    if session.announced is not None:
-                        self._begin(session)
-                elif line and not self._is_duplicate(session):
-                    self._take_line(session, line, now)
-                    self._advance(session)
-            except LineError as error:
-                if line.startswith(b"#"):
-                    self.accounts.answer(session, error, session.lines)
-                else:
-                    self._reject(session, error, line, now)
-                    self._advance(session)
-        self._store_rows()
-
-    def _begin(self, session: Session) -> None:
-        """Start or go on with the sequence that #seq announced."""
-        assert session.announced
-        assert session.source is not None
-        number, sender = session.announced
-        session.announced = None
-        sequence = self._sequences.find(session.source, sender, number)
-        if number > sequence.next:
-            self.accounts.lost += number - sequence.next
-            sequence.next = sequence.settled = number
-            self._advanced.add(sequence)
-        session.begin(sequence, number)
-
-    def _is_duplicate(self, session: Session) -> bool:
-        """Give a data line its number, and count it if it is a line that is held already."""
-        if session.sequence is None:
-            return False
-        session.number += 1
-        if session.number > session.sequence.next:
-            return False
-        self.accounts.duplicated(session)
-        return True
-
-    def _advance(self, session: Session) -> None:
-        """The line that had its number last was taken, or rejected."""
-        if session.sequence is not None:
-            session.sequence.next = session.number
-            self._advanced.add(session.sequence)
-
-    def _take_line(self, session: Session, line: bytes, now: int) -> None:
-        """Take one row or metric line; LineError if it cannot be taken."""
-        if not session.authorized:
-            raise LineError("token", "this port asks for a #token first")
-        wire.text(line)
-        tokens = wire.tokens(line)
-        if session.sequence is not None and wire.is_metric_name(tokens[0]):
-            raise LineError("sequence", "a connection that numbers its lines sends rows of its source only")
-        if wire.is_metric_name(tokens[0]) and influx.IS_INFLUX.match(line):
-            point = influx.point(line)
-            time = None if point.time is None else wire.time_ns(point.time)
-            ring, columns = self._named.point_place(point.source, tuple(point.fields))
-            values = [float("nan")] * ring.width
-            for column, value in zip(columns, point.fields.values(), strict=True):
-                values[column] = value
-            self.accounts.strings += point.strings
-        elif wire.is_metric_name(tokens[0]):
-            if len(tokens) not in (2, 3):
-                raise LineError("tokens", f"a metric is NAME VALUE [TIME], not {len(tokens)} tokens")
-            values = [wire.number(tokens[1])]
-            time = wire.time_ns(tokens[2]) if len(tokens) == 3 else None
-            ring = self._named.metric_ring(tokens[0])
-        else:
-            time, values, ring = self._row(session, tokens)
-        values += [float("nan")] * (ring.width - len(values))
-        row = Row(session, line, session.lines, ring, now if time is None else time, values)
-        self._rows.setdefault(ring.arena, []).append(row)
-
-    def _row(self, session: Session, tokens: list[bytes]) -> tuple[int | None, list[float], Ring]:
-        for refused in session.refused.values():
-            raise LineError(refused.reason, f"rows wait for a right directive: {refused}")
-        session.columns_used = True
-        time = None
-        time_at = session.time_at
-        expected = session.tokens
-        if expected and len(tokens) != expected:
-            raise LineError("tokens", f"expected {expected} tokens, the line has {len(tokens)}")
-        if time_at is not None:
-            time = wire.time_ns(tokens.pop(time_at))
-        values = [wire.number(token) for token in tokens]
-        if not session.fits():
-            self._store_rows()  # a source that gets more columns moves
-            session.bind(self.store, len(values))
-        assert session.ring is not None
-        if session.sequence is not None:
-            self._sequences.keep(session.sequence, session.ring)
-        return time, values, session.ring
-
-    def _store_rows(self) -> None:
-        """Append what was taken one by one, and make known to what number all lines of their senders are held."""
-        rows, self._rows = self._rows, {}
-        advanced, self._advanced = self._advanced, set()
-        acks: dict[ArenaWriter, list[Sequence]] = {arena: [] for arena in rows}
-        for sequence in advanced:
-            if sequence.ring is None or sequence.ring.is_gone:
-                sequence.settled = sequence.next
-            else:
-                acks.setdefault(sequence.ring.arena, []).append(sequence)
-        for arena, sequences in acks.items():
-            taken = rows.get(arena, [])
-            if self._store_together(arena, taken, sequences):
-                continue
-            # No room for one of them: who has room goes on. Rows of one sender go together, or not at all.
-            groups: dict[Sequence | Row, list[Row]] = {sequence: [] for sequence in sequences}
-            for row in taken:
-                groups.setdefault(row.session.sequence or row, []).append(row)
-            for key, group in groups.items():
-                if self._store_together(arena, group, [key] if isinstance(key, Sequence) else []):
-                    continue
-                if isinstance(key, Sequence):
-                    key.next = key.settled
-                    for row in group:
-                        row.session.is_over = True
-                else:
-                    error = LineError("store_full", f"{arena.path.parent} has no room for more rows")
-                    self._reject(key.session, error, key.line, key.time, key.number)
-
-    def _store_together(self, arena: ArenaWriter, rows: list[Row], sequences: list[Sequence]) -> bool:
-        """Append rows to rings of one arena, and settle the lines of these senders.
-
-        False, and nothing done, if there is no room.
-        """
-        acks = [(each.ring.entry.slot, each.place, each.next) for each in sequences if each.ring]
-        try:
-            arena.append(*_block(arena, rows), acks)
-        except LineError:
-            return False
-        for sequence in sequences:
-            sequence.settled = sequence.next
-        for row in rows:
-            self.accounts.store(row.session, 1)
-        return True
-
-    def _reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
-        """Count a line that was not taken; `number` is its own in the connection, if that is not the last one."""
-        if wire.is_metric_name(line[:1]):  # names its source itself
-            source = wire.tokens(line)[0].decode(errors="replace")
-        else:
-            source = session.ring.entry.source if session.ring else session.source or ""
-        if ring := self.store.rings.get(source):
-            ring.arena.count_rejected(ring.entry.slot)
-        self.accounts.reject(session, source, error, line, now, number or session.lines)
-
-
-def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:
-    """The slots of the rows, and the rows as cells."""
-    cells = np.empty((len(rows), 1 + arena.width))
-    for i, row in enumerate(rows):
-        cells[i, 1:] = row.values
-    cells.view(np.int64)[:, 0] = [row.time for row in rows]
-    return np.array([row.ring.entry.slot for row in rows], np.intp), cells.view(np.int64)

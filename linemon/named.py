@@ -6,7 +6,7 @@ rings by what was met before, values and times are parsed in bulk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from linemon import influx, wire
 from linemon.arena import ArenaWriter
 from linemon.errors import LineError
+from linemon.ring import Cells, Slots
 from linemon.wire import Floats, Ints
 from linemon.writer import Ring, StoreWriter
 
@@ -85,7 +86,10 @@ class NamedLines:
         cells[:, 1] = values[:: per_line - 1]
         cells.view(np.int64)[:, 0] = times
         assert self._metric_arena
-        self._metric_arena.append(np.array(slots), cells.view(np.int64))
+        try:
+            self._metric_arena.append(np.array(slots), cells.view(np.int64))
+        except LineError:  # no room
+            return False
         return True
 
     def _store_points(self, heads: list[bytes], fields: list[bytes], times: Ints) -> bool:
@@ -114,20 +118,31 @@ class NamedLines:
             group = [heads[i] for i in at]
             places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
             met.append((group, times[at], table, places))
-        for group, at_times, table, places in met:
-            # Rows for the same columns of the same arena go together.
-            targets = {(place.ring.arena, place.columns) for place in places.values()}
-            for arena, columns in targets:
-                mine = np.arange(len(group))
-                if len(targets) > 1:
-                    here = {head for head, at in places.items() if (at.ring.arena, at.columns) == (arena, columns)}
-                    mine = np.array([i for i, head in enumerate(group) if head in here])
-                cells = np.full((len(mine), 1 + arena.width), np.nan)
-                cells[:, [1 + column for column in columns]] = table[mine]
-                cells.view(np.int64)[:, 0] = at_times[mine]
-                slots = np.array([places[group[i]].ring.entry.slot for i in mine])
-                arena.append(slots, cells.view(np.int64))
+        appends = [append for group in met for append in self._appends(*group)]
+        try:
+            for arena in {arena for arena, _, _ in appends}:
+                arena.make_rooms(np.concatenate([slots for each, slots, _ in appends if each is arena]))
+        except LineError:
+            return False
+        for arena, slots, cells in appends:
+            arena.append(slots, cells)
         return True
+
+    @staticmethod
+    def _appends(
+        group: list[bytes], times: Ints, table: Floats, places: dict[bytes, Place]
+    ) -> Iterator[tuple[ArenaWriter, Slots, Cells]]:
+        """What to append for points with the same fields: rows for the same columns of the same arena go together."""
+        targets = {(place.ring.arena, place.columns) for place in places.values()}
+        for arena, columns in targets:
+            mine = np.arange(len(group))
+            if len(targets) > 1:
+                here = {head for head, at in places.items() if (at.ring.arena, at.columns) == (arena, columns)}
+                mine = np.array([i for i, head in enumerate(group) if head in here])
+            cells = np.full((len(mine), 1 + arena.width), np.nan)
+            cells[:, [1 + column for column in columns]] = table[mine]
+            cells.view(np.int64)[:, 0] = times[mine]
+            yield arena, np.array([places[group[i]].ring.entry.slot for i in mine]), cells.view(np.int64)
 
     def _place(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
         """Where points of this measurement and tags with these fields go."""

@@ -19,6 +19,7 @@ LAYERS = [
     {"linemon", "linemon.sequence"},
     {"linemon.session"},
     {"linemon.accounts", "linemon.named"},
+    {"linemon.careful"},
     {"linemon.intake"},
     {"linemon.inputs.tcp"},
     {"linemon.outputs.tap", "linemon.outputs.export"},
@@ -65,7 +66,19 @@ def test_imports_point_down(path: Path) -> None:
 
 def test_what_the_core_must_not_know() -> None:
     """The grammar and the connection's state have no socket, no loop, no clock; only the page knows Bokeh."""
-    for name in ("wire", "influx", "session", "accounts", "named", "intake", "ring", "arena", "window", "errors"):
+    for name in (
+        "wire",
+        "influx",
+        "session",
+        "accounts",
+        "named",
+        "careful",
+        "intake",
+        "ring",
+        "arena",
+        "window",
+        "errors",
+    ):
         allowed = {"threading"} if name == "ring" else set()  # a lock is its memory barrier
         assert not imported(ROOT / "linemon" / f"{name}.py") & NO_IO - allowed, name
     for path in FILES:
