@@ -1,9 +1,8 @@
-"""The agent's command line, and its loop."""
+"""The agent's loop: one row at each point of a monotonic grid, and between them whatever the sockets bring."""
 
 from __future__ import annotations
 
-import getopt
-import os
+import gc
 import selectors
 import signal
 import socket
@@ -12,87 +11,36 @@ import time
 
 import psutil
 
-from agent.listener import TUTORIAL, Listener
+from agent.listener import Listener
+from agent.options import Options, UsageError, help_text
 from agent.sampler import FIXED, Sampler
-from agent.sender import Sender
+from agent.sender import Sender, columns_line
+from agent.spool import Spool, SpoolError
 
-HELP = """\
-usage: linemon agent [--to HOST:PORT] [--listen HOST:PORT] [options]
-
-Reads this machine's metrics and sends them to a collector, or serves them itself.
-
-  --to HOST:PORT      the collector; default: $LINEMON_TO, else 127.0.0.1:4000 unless --listen is given
-  --listen HOST:PORT  serve rows to LabPlot or nc; may be given together with --to
-  --columns A,B       with --listen: which columns, in which order; default: those of LabPlot's tutorial,
-                      {}
-  --name NAME         the source's name; default: the host's name
-  --interval SECONDS  from one row to the next, {} to {}; default: 1
-  --token SECRET      proves the right to write; better kept in $LINEMON_TOKEN, as others can read options
-  --help              print this
-
-examples:
-  linemon agent --to collector.example:4000 --name web1 --interval 5
-  linemon agent --listen 127.0.0.1:1027     and then: nc 127.0.0.1 1027
-"""
-SHORTEST, LONGEST = 0.05, 60.0  # seconds; a collector hangs up on who says nothing for minutes
-
-
-class UsageError(Exception):
-    """An option is wrong; its text says which and why."""
-
-
-class Options:
-    """What the command line and the environment ask for."""
-
-    def __init__(self, argv: list[str]) -> None:
-        """Raises UsageError."""
-        try:
-            known = ["to=", "listen=", "columns=", "name=", "interval=", "token=", "help"]
-            pairs, rest = getopt.gnu_getopt(argv, "h", known)
-        except getopt.GetoptError as error:
-            raise UsageError(str(error)) from None
-        if rest:
-            raise UsageError(f"unexpected argument {rest[0]!r}")
-        given = dict(pairs)
-        self.help = "--help" in given or "-h" in given
-        self.listen = _address("--listen", given["--listen"]) if "--listen" in given else None
-        to = given.get("--to") or os.environ.get("LINEMON_TO") or ("" if self.listen else "127.0.0.1:4000")
-        self.to = _address("--to", to) if to else None
-        if "--columns" in given and not self.listen:
-            raise UsageError("--columns goes with --listen; a collector gets all columns")
-        self.columns = tuple(given["--columns"].split(",")) if "--columns" in given else TUTORIAL
-        if not all(self.columns):
-            raise UsageError(f"--columns {given['--columns']!r} has an empty name")
-        self.name = given.get("--name", "").strip() or socket.gethostname()
-        if not self.name.isprintable() or len(self.name.encode()) > 255:
-            raise UsageError(f"--name {self.name!r} is not 1 to 255 bytes without control characters")
-        self.token = given.get("--token") or os.environ.get("LINEMON_TOKEN", "")
-        if not self.token.isprintable() or " " in self.token:
-            raise UsageError("the token holds a blank or a control character")
-        try:
-            self.interval = float(given.get("--interval", "1"))
-        except ValueError:
-            self.interval = 0.0
-        if not SHORTEST <= self.interval <= LONGEST:
-            wanted = f"{SHORTEST} to {LONGEST:g} seconds"
-            raise UsageError(f"--interval {given['--interval']!r} is not {wanted}")
+NAN = float("nan")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the agent until SIGINT or SIGTERM; 0 = ended by them, 1 = cannot listen, 2 = wrong options."""
+    """Run the agent until SIGINT or SIGTERM; 0 = ended by them, 1 = cannot listen or spool, 2 = wrong options."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        options = Options(sys.argv[1:] if argv is None else argv)
+        options = Options(argv)
     except UsageError as error:
         log(f"{error}; --help shows how")
         return 2
     if options.help:
-        print(HELP.format(",".join(TUTORIAL), SHORTEST, f"{LONGEST:g}"), end="")
+        print(help_text(), end="")
+        return 0
+    if options.print_unit:
+        from agent.unit import agent_unit
+
+        print(agent_unit(argv), end="")
         return 0
     return run(options)
 
 
 def run(options: Options) -> int:
-    """One row at each point of a monotonic grid, and between them whatever the sockets bring."""
+    """Sample, send and serve until a signal."""
     selector = selectors.DefaultSelector()
     ended: list[int] = []
     woken, waker = socket.socketpair()  # a signal must end a wait that has just begun, too
@@ -103,7 +51,7 @@ def run(options: Options) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
 
-    sampler = Sampler(psutil, log)
+    sampler = Sampler(psutil, log, groups=options.groups, subsamples=options.subsamples > 1)
     listener = sender = None
     if options.listen:
         try:
@@ -114,29 +62,51 @@ def run(options: Options) -> int:
         if not options.listen[0].startswith("127.") and options.listen[0] not in ("::1", "localhost"):
             log("warning: everyone who reaches this port can read this machine's metrics")
     if options.to:
-        sender = Sender(options.to, options.name, options.token, sampler.columns, len(FIXED), selector, log)
+        try:
+            spool = Spool(options.name, options.spool, options.spool_bytes, options.spool_age, log)
+        except SpoolError as error:
+            log(str(error))
+            return 1
+        sender = Sender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True)
 
     sampler.sample(0)  # what the first differences are taken from
-    due = time.monotonic() + options.interval
+    header, names = b"", list[str]()
+    step = options.interval / options.subsamples
+    begun = time.monotonic()
+    steps = 1  # the point of the grid that is next
+    gc.collect()
+    gc.freeze()  # what is here now stays: later collections need not look at it
     while not ended:
+        due = begun + steps * step
         for key, mask in selector.select(max(0.0, due - time.monotonic())):
             key.data(mask)
         late = time.monotonic() - due
         if late < 0:
             continue
-        due += options.interval * (late // options.interval + 1)
-        sample = sampler.sample(sender.dropped if sender else 0)
+        passed = 1 + int(late / step)  # points of the grid, most of them missed if it is more than one
+        is_row = (steps + passed - 1) // options.subsamples != (steps - 1) // options.subsamples
+        steps += passed
+        if not is_row:
+            sampler.subsample()
+            continue
+        sample = sampler.sample(spool.dropped if sender else 0)
         if sample is None:
             continue
         at, values = sample
         if sender:
-            sender.send(at, values)
+            if len(names) != len(sampler.columns):
+                names, header = list(sampler.columns), columns_line(sampler.columns)
+            row = [f"{at:.6f}"]
+            row.extend([f"{values.get(name, NAN):.15g}" for name in names])
+            spool.append(" ".join(row).encode(), header)
+            sender.turn()
         if listener:
             listener.publish(values)
     if listener:
         listener.close()
     if sender:
         sender.close()
+        spool.close()
     return 0
 
 
@@ -147,17 +117,6 @@ def log(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
-
-
-def _address(option: str, text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise UsageError(f"{option} {text!r}: an IPv6 address goes in brackets, [::1]:4000")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise UsageError(f"{option} {text!r} is not HOST:PORT")
-    return host, int(port)
 
 
 if __name__ == "__main__":

@@ -52,13 +52,70 @@ class Rates:
         return {key: change / elapsed if change >= 0 else NAN for key, change in changes.items()}
 
 
+class Spikes:
+    """Minimum, mean and maximum of a few columns, of readings within an interval.
+
+    A rate or a share belongs to the span from one reading to the next, a level to the moment.
+    """
+
+    def __init__(self, ps: Any) -> None:
+        self._ps = ps
+        self._rates = Rates()
+        self._cpu_before: tuple[float, float] | None = None
+        self._readings: dict[str, list[float]] = {}
+
+    def reading(self, now: float) -> dict[str, float]:
+        """Take one reading; the summary gives it out."""
+        times = self._ps.cpu_times()
+        busy = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        values: dict[str, float] = {}
+        if self._cpu_before is not None:
+            spent, idled = busy - self._cpu_before[0], idle - self._cpu_before[1]
+            if spent > 0:
+                values["cpu.busy_{}_pct"] = min(max(100.0 * (1.0 - idled / spent), 0.0), 100.0)
+        self._cpu_before = busy, idle
+        memory = self._ps.virtual_memory()
+        values["mem.used_{}_pct"] = 100.0 * (memory.total - memory.available) / memory.total
+        counters: dict[Hashable, float] = {}
+        for nic, count in self._ps.net_io_counters(pernic=True, nowrap=False).items():
+            if is_shown(nic):
+                counters[nic, "net.rx_{}_bytes_per_s"] = count.bytes_recv
+                counters[nic, "net.tx_{}_bytes_per_s"] = count.bytes_sent
+        totals: dict[str, float] = {}
+        for (_, name), rate in self._rates(now, counters).items():
+            totals[name] = totals.get(name, 0.0) + rate
+        values.update(totals)
+        for name, value in values.items():
+            if value == value:  # a counter that was reset belongs to no span
+                self._readings.setdefault(name, []).append(value)
+        return {}
+
+    def summary(self, now: float) -> dict[str, float]:
+        """The columns of all readings since the last summary, this moment's included."""
+        self.reading(now)
+        readings, self._readings = self._readings, {}
+        values: dict[str, float] = {}
+        for name, of in readings.items():
+            values[name.format("min")] = min(of)
+            values[name.format("mean")] = sum(of) / len(of)
+            values[name.format("max")] = max(of)
+        return values
+
+
+def is_shown(nic: str) -> bool:
+    """Whether the interface is no loopback and none of a container."""
+    return nic not in ("lo", "lo0") and not nic.startswith(HIDDEN_NICS)
+
+
 class Probes:
     """All groups of one machine, with the earlier readings that their rates need."""
 
-    def __init__(self, ps: Any, log: Callable[[str], None], sys_block: str = "/sys/block") -> None:
+    def __init__(self, ps: Any, log: Callable[[str], None], system: str = "/") -> None:
         self._ps = ps
         self._log = log
-        self._sys_block = sys_block
+        self._system, self._sys_block = system, os.path.join(system, "sys/block")
+        self._files: dict[str, bool] = {}
         self._self: Any = None
         self._cpu_before: dict[str, float] = {}
         self._net_rates, self._disk_rates = Rates(), Rates()
@@ -125,7 +182,7 @@ class Probes:
         readings: dict[Hashable, float] = {}
         counters = self._ps.net_io_counters(pernic=True, nowrap=False)
         for nic, count in sorted(counters.items()):
-            if nic not in ("lo", "lo0") and not nic.startswith(HIDDEN_NICS):
+            if is_shown(nic):
                 readings[nic, "rx_bytes_per_s"] = count.bytes_recv
                 readings[nic, "tx_bytes_per_s"] = count.bytes_sent
         return self._by_device("net", self._net_rates(now, readings), ("rx_bytes_per_s", "tx_bytes_per_s"))
@@ -188,8 +245,13 @@ class Probes:
     def filesystems(self, now: float) -> dict[str, float]:
         """Local file systems: percent used as df counts it, bytes free to users; one mount per device."""
         mounts: dict[str, str] = {}
-        for part in self._ps.disk_partitions(all=False):
+        parts = self._ps.disk_partitions(all=False)
+        if not any(part.mountpoint == "/" for part in parts):  # a container's root has no device
+            parts += [part for part in self._ps.disk_partitions(all=True) if part.mountpoint == "/"][-1:]
+        for part in parts:
             if part.fstype.startswith(REMOTE) or part.device.startswith("/dev/loop"):
+                continue
+            if self._is_file(part.mountpoint):  # /etc/hosts and the like, put into a container
                 continue
             shown = mounts.get(part.device, part.mountpoint)
             mounts[part.device] = min(shown, part.mountpoint, key=lambda path: (len(path), path))
@@ -219,6 +281,12 @@ class Probes:
         return {f"temp.{encode(name)}_celsius": readings[name] for name in self._admitted("temp", readings)}
 
     # Devices.
+
+    def _is_file(self, path: str) -> bool:
+        """Whether a single file is mounted there; asked once for each path."""
+        if path not in self._files:
+            self._files[path] = os.path.isfile(os.path.join(self._system, path.lstrip("/")))
+        return self._files[path]
 
     def _is_whole(self, disk: str) -> bool:
         """Whether the counters of this disk are not counted in another disk's again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agent.probes import Probes
+from agent.probes import Probes, Spikes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,21 +67,39 @@ class Sampler:
         log: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        sys_block: str = "/sys/block",
+        groups: tuple[str, ...] = (),
+        subsamples: bool = False,
+        system: str = "/",
     ) -> None:
-        probes = Probes(ps, log, sys_block)
-        self._fast = (
+        """`groups`: those of agent/groups.py that are wanted; `subsamples`: readings within the interval will come.
+
+        `system`: the folder that holds proc and sys.
+        """
+        probes = Probes(ps, log, system)
+        self._fast = [
             probes.cpu,
             probes.load,
             probes.memory,
-            probes.swap,
             probes.net,
             probes.disk,
             probes.kernel,
             probes.uptime,
             probes.agent,
-        )
-        self._slow = (probes.frequency, probes.processes, probes.filesystems, probes.temperatures)
+        ]
+        self._slow = [
+            probes.swap,
+            probes.frequency,
+            probes.processes,
+            probes.filesystems,
+            probes.temperatures,
+        ]
+        if groups:  # what nobody asks for is not even loaded
+            from agent.groups import Groups
+
+            more = Groups(ps, system)
+            self._fast += [more.cores] if "cores" in groups else []
+            self._slow += [each for each in (more.top, more.sockets) if each.__name__ in groups]
+        self._spikes = Spikes(ps) if subsamples else None
         self._slow_values: dict[str, float] = {}
         self._slow_due = float("-inf")
         self._failing: set[str] = set()
@@ -105,6 +123,8 @@ class Sampler:
         values: dict[str, float] = {"agent.dropped_rows": dropped_rows}
         for group in self._fast:
             values.update(self._ask(group, now))
+        if self._spikes:
+            values.update(self._ask(self._spikes.summary, now))
         if now >= self._slow_due:
             self._slow_due = now + SLOW_EVERY - 0.5  # the grid's points are never exactly 10 s apart
             self._slow_values = {}
@@ -117,6 +137,11 @@ class Sampler:
             if name not in self.columns:
                 self._add(name)
         return at, {name: round(float(value), self._digits[name]) for name, value in values.items()}
+
+    def subsample(self) -> None:
+        """A cheap reading between two samples, which become its minimum, mean and maximum."""
+        if self._spikes:
+            self._ask(self._spikes.reading, self._monotonic())
 
     def _add(self, name: str) -> None:
         _, self.columns[name], self._digits[name] = next(rule for rule in UNITS if name.endswith(rule[0]))

@@ -2,6 +2,8 @@
 
 store = linemon.open()
 rows = store["web1"].last(600)
+
+linemon.Sender("room1", ["temperature"]).send(20.3)
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import os
 from pathlib import Path
 
 from linemon.config import load
+from linemon.sender import Sender
 from linemon.store import Rows, Source, Store, Window
 
-__all__ = ["Rows", "Source", "Store", "Window", "open"]
+__all__ = ["Rows", "Sender", "Source", "Store", "Window", "open"]
 
 
 def open(path: str | os.PathLike[str] | None = None, *, config: str | os.PathLike[str] | None = None) -> Store:

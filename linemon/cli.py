@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--config", type=Path, metavar="FILE", help="settings (default: linemon.toml here)")
         command.add_argument("--debug", action="store_true", help="show tracebacks and more of the log")
 
+    by_name["up"].add_argument("--print-unit", action="store_true", help="print a systemd unit for it, and end")
     by_name["sources"].add_argument("--json", action="store_true", help="for scripts")
     by_name["sources"].add_argument("--errors", action="store_true", help="the last lines that were rejected")
     by_name["tail"].add_argument("source", metavar="SOURCE", nargs="?", help="default: this machine's agent")
@@ -114,6 +115,10 @@ def run(options: Any) -> int:
         logging.getLogger("bokeh").setLevel(logging.WARNING)
         logging.getLogger("tornado.access").setLevel(logging.ERROR)
     config = load(options.config)
+    if command == "up" and options.print_unit:
+        from linemon import commands
+
+        return commands.print_unit(config)
     if command == "up":
         from linemon import commands, supervisor
 
@@ -162,7 +167,11 @@ def short(options: Any, config: Config) -> int:
 
 def agent_arguments(config: Config, given: list[str]) -> list[str]:
     """The agent's own options after those of [agent] in linemon.toml: what is given on the command line counts."""
-    arguments = ["--name", config.agent.source, "--interval", str(config.agent.interval)]
+    agent = config.agent
+    arguments = ["--name", agent.source, "--interval", str(agent.interval), "--subsamples", str(agent.subsamples)]
+    arguments += ["--spool-bytes", str(agent.spool_bytes), "--spool-age", str(agent.spool_age)]
+    arguments += ["--groups", ",".join(agent.groups)] if agent.groups else []
+    arguments += ["--spool", str(Path(agent.spool).expanduser())] if agent.spool else []
     says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)
     if not says_where and not os.environ.get("LINEMON_TO"):
         arguments += ["--to", str(config.agent.to)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.unit import unit as systemd_unit
 from linemon import wire
 from linemon.config import Address, Config
 from linemon.errors import AskedWrongly, LinemonError
@@ -217,10 +218,25 @@ def check(config: Config) -> int:
     print(f"dashboard: http://{config.dashboard.listen}/, {reach(config.dashboard.listen)}")
     agent = config.agent
     print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
+    spool = agent.spool or "memory"
+    print(f"           rows wait in {spool}, up to {agent.spool_bytes} bytes and {agent.spool_age:g} s")
     for section, port in config.ports():
         if port.allow_open and not port.listen.is_loopback:
             print(f"warning: {section} listens on {port.listen} and asks nobody who they are", file=sys.stderr)
     warn_ignored(config)
+    return 0
+
+
+def print_unit(config: Config) -> int:
+    """A systemd unit for `linemon up` with these settings."""
+    command = [sys.executable, "-m", "linemon", "up"]
+    if config.file:
+        command += ["--config", str(config.file.resolve())]
+    # Its user is not yours: the store needs a place that both can name.
+    more = "RuntimeDirectory=linemon\nRuntimeDirectoryMode=0755\nLimitNOFILE=65536"
+    print(systemd_unit("linemon", "linemon: collector, page and agent", command, more), end="")
+    if not config.store.path:
+        print('linemon: say path = "/run/linemon/store" under [store], so that others find the rings', file=sys.stderr)
     return 0
 
 

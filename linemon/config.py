@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from agent.spool import MAX_AGE, MAX_BYTES
 from linemon.errors import ConfigError
 from linemon.store import default_folder
 
@@ -106,6 +107,11 @@ class AgentConfig:
     to: Address = Address("127.0.0.1", 4000)
     name: str = ""
     interval: float = 1.0
+    subsamples: int = 1
+    groups: tuple[str, ...] = ()
+    spool: str = ""
+    spool_bytes: int = MAX_BYTES
+    spool_age: float = MAX_AGE
 
     @property
     def source(self) -> str:
@@ -142,7 +148,7 @@ class Config:
 
 # Settings of the documented file that this version does not act on yet: said aloud, not refused, so that one
 # linemon.toml serves while versions differ.
-NOT_YET = {"http": None, "agent": {"spool", "spool_bytes"}}
+NOT_YET: dict[str, set[str] | None] = {"http": None}
 
 
 def find(path: Path | None = None) -> Path | None:

@@ -82,7 +82,7 @@ def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "asks for a token, open to other machines" in out.out
     assert "s3cret" not in out.out + out.err
     assert "[[tap]] listens on [::]:1028 and asks nobody" in out.err
-    assert "does not act on [http], [agent] spool" in out.err
+    assert "does not act on [http]" in out.err
 
 
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

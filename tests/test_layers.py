@@ -16,6 +16,7 @@ LAYERS = [
     {"linemon.arena", "linemon.catalog", "linemon.window", "linemon.influx"},
     {"linemon.store", "linemon.upgrade"},
     {"linemon.config", "linemon.writer", "linemon.when"},
+    {"linemon.sender"},  # with the spool and the connection of the agent
     {"linemon", "linemon.sequence"},
     {"linemon.session"},
     {"linemon.accounts", "linemon.named"},
@@ -95,3 +96,17 @@ def test_the_agent_and_the_page_stand_apart() -> None:
         for each in imported(path):
             if each.split(".")[0] == "linemon":
                 assert each in allowed or each.rpartition(".")[0] in allowed, f"{path}: {each}"
+
+
+def test_what_linemon_takes_from_the_agent() -> None:
+    """Sending and spooling are written once, in the agent; linemon takes them from there, and nothing that samples."""
+    taken = {
+        module_name(path): {each for each in imported(path) if each in ("agent.sender", "agent.spool", "agent.unit")}
+        for path in FILES
+        if any(each.split(".")[0] == "agent" for each in imported(path))
+    }
+    assert taken == {
+        "linemon.sender": {"agent.sender", "agent.spool"},
+        "linemon.config": {"agent.spool"},
+        "linemon.commands": {"agent.unit"},
+    }

@@ -66,12 +66,14 @@ class Agent:
 
 
 class Lines:
-    """One end of a TCP connection, read line by line."""
+    """One end of a TCP connection, read line by line; once `#seq` is said, it acknowledges what it has read."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.sock.settimeout(DEADLINE)
         self._rest = b""
+        self.number = 0  # of the next row; 0: nobody numbers rows here
+        self.acknowledges = True
 
     def line(self) -> str:
         while b"\n" not in self._rest:
@@ -79,7 +81,17 @@ class Lines:
             assert more, f"ended after {self._rest!r}"
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
+        if line.startswith(b"#seq "):
+            self.number = int(line.split()[1])
+            self.acknowledge()
+        elif self.number and line and not line.startswith(b"#"):
+            self.number += 1
+            self.acknowledge()
         return line.decode()
+
+    def acknowledge(self) -> None:
+        if self.acknowledges:
+            self.sock.sendall(b"#ack %d\n" % self.number)
 
     def row(self) -> list[float]:
         """The next row's numbers; directives before it are passed over."""

@@ -18,9 +18,11 @@ NAN = float("nan")
 class Host:
     """A sampler on recorded readings, one sample per second."""
 
-    def __init__(self, recorded: Any, sys_block: Path) -> None:
+    def __init__(self, recorded: Any, system: Path, **options: Any) -> None:
         self.recorded, self.log = recorded, list[str]()
-        self.sampler = Sampler(recorded, self.log.append, recorded.monotonic, recorded.wall, str(sys_block))
+        self.sampler = Sampler(
+            recorded, self.log.append, recorded.monotonic, recorded.wall, system=str(system), **options
+        )
 
     def set(self, **readings: Any) -> None:
         self.recorded.readings.update(readings)
@@ -45,7 +47,7 @@ class Host:
 @pytest.fixture
 def host(recorded: Any, tmp_path: Path) -> Host:
     """A host of one disk with one partition, whose first (rowless) sample is taken."""
-    (tmp_path / "vda" / "slaves").mkdir(parents=True)
+    (tmp_path / "sys/block/vda" / "slaves").mkdir(parents=True)
     made = Host(recorded, tmp_path)
     assert made.sample() is None
     return made
@@ -180,9 +182,9 @@ def test_sixteen_devices_have_columns_and_all_count(host: Host, recorded: Any) -
 def test_only_disks_that_are_not_counted_twice(host: Host, recorded: Any, tmp_path: Path) -> None:
     """Partitions, volumes on other disks, loops and memory disks have no columns nor part in totals."""
     disk = recorded.make.disk
-    (tmp_path / "dm-0" / "slaves" / "vda").mkdir(parents=True)
+    (tmp_path / "sys/block/dm-0" / "slaves" / "vda").mkdir(parents=True)
     for name in ("cciss!c0d0", "loop0", "ram0", "zram0"):
-        (tmp_path / name).mkdir()
+        (tmp_path / "sys/block" / name).mkdir()
     names = ("cciss/c0d0", "dm-0", "loop0", "ram0", "vda", "vda1", "zram0")
     host.set(disk_io_counters={name: disk(0, 0, 0, 0, 0) for name in names})
     host.row()

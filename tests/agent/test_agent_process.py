@@ -36,23 +36,53 @@ def test_sends_named_rows_at_the_interval(start: Start, serve: Start) -> None:
 
 
 def test_a_collector_that_goes_and_comes_back(start: Start, serve: Start) -> None:
-    """Row counts of both ends agree: each row arrives, or is counted as dropped in the log and in a column."""
+    """The rows of an outage come after it, in order and without a gap; none is dropped."""
     server = serve()
     agent = start("--to", server.address, "--interval", "0.05")
     first = server.accept()
     columns = first.columns()
-    first.row()
+    times = [first.row()[0] for _ in range(3)]
     server.close()
     agent.says("lost")
+    time.sleep(0.5)  # the outage
     server = serve(server.port)
     again = server.accept()
     assert again.columns() == columns
-    row = again.row()
-    dropped = row[1 + columns.index("agent.dropped_rows")]
-    line = agent.says("rows were dropped")
-    assert f"sends to {server.address}" in line
-    assert int(line.split()[-4]) == dropped >= 1
+    rows = [again.row() for _ in range(20)]
+    times += [row[0] for row in rows if row[0] > times[-1]]
+    assert all(0.04 < later - earlier < 0.2 for earlier, later in zip(times, times[1:], strict=False))
+    assert {row[1 + columns.index("agent.dropped_rows")] for row in rows} == {0.0}
+    assert "rows waited" in agent.says("waited")
     assert len(agent.log.splitlines()) == 3
+
+
+def test_a_spool_in_a_folder_outlives_kill_9(start: Start, serve: Start, tmp_path: Path, until: Start) -> None:
+    """Rows of a killed agent are sent by the next one, under their numbers, before its own."""
+    server = serve()
+    server.close()
+    spool = tmp_path / "spool"
+    options = ("--to", server.address, "--interval", "0.05", "--spool", str(spool))
+    agent = start(*options)
+    until(lambda: sum(path.read_bytes().count(b"\n") for path in spool.glob("*.lines")) > 8)
+    agent.process.kill()
+    agent.process.wait()
+    kept = [line for path in sorted(spool.glob("*.lines")) for line in path.read_text().splitlines()]
+    rows = [float(line.split()[0]) for line in kept if not line.startswith("#")]
+    agent = start(*options)
+    agent.says("are in the spool folder")
+    lines = serve(server.port).accept()
+    assert [lines.row()[0] for _ in rows] == rows
+    assert lines.row()[0] > rows[-1]
+    assert lines.number == len(rows) + 2
+
+
+def test_one_spool_folder_serves_one_agent(start: Start, serve: Start, tmp_path: Path, until: Start) -> None:
+    """Two would give different rows one number: the second says why it does not start."""
+    start("--to", serve().address, "--interval", "0.05", "--spool", str(tmp_path / "spool"))
+    until(lambda: list(tmp_path.glob("spool/*.lines")))
+    second = start("--to", serve().address, "--spool", str(tmp_path / "spool"))
+    assert second.process.wait(15) == 1
+    assert "is used by another process" in second.log
 
 
 def test_a_collector_that_is_not_there_yet(start: Start, serve: Start, until: Start) -> None:
@@ -101,14 +131,15 @@ def test_ends_cleanly(start: Start, serve: Start, dial: Start, number: int) -> N
     assert "Traceback" not in agent.log
 
 
-def test_ends_cleanly_while_nobody_answers(start: Start, serve: Start) -> None:
+def test_ends_cleanly_while_nobody_answers(start: Start, serve: Start, tmp_path: Path, until: Start) -> None:
     """The attempts to connect hold nothing up; rows not sent are told of."""
     server = serve()
     server.close()
-    agent = start("--to", server.address)
+    agent = start("--to", server.address, "--interval", "0.05", "--spool", str(tmp_path / "spool"))
     agent.says("cannot reach")
+    until(lambda: list(tmp_path.glob("spool/*.lines")))
     assert agent.stop() == 0
-    assert "were not sent" in agent.log
+    assert "were not acknowledged" in agent.log
 
 
 @pytest.mark.parametrize(
@@ -128,6 +159,11 @@ def test_ends_cleanly_while_nobody_answers(start: Start, serve: Start) -> None:
         ["--name", "a\nb"],
         ["--name", "x" * 256],
         ["--token", "two words"],
+        ["--spool-bytes", "1000"],
+        ["--spool-age", "0"],
+        ["--subsamples", "1.5"],
+        ["--interval", "0.05", "--subsamples", "50"],
+        ["--groups", "cores,nonsense"],
         ["--columns", "a,b"],
         ["--listen", "127.0.0.1:0", "--columns", "a,,b"],
     ],

@@ -1,0 +1,123 @@
+"""The agent's command line."""
+
+from __future__ import annotations
+
+import getopt
+import os
+import socket
+
+from agent.listener import TUTORIAL
+from agent.spool import MAX_AGE, MAX_BYTES, SMALLEST
+
+HELP = """\
+usage: linemon agent [--to HOST:PORT] [--listen HOST:PORT] [options]
+
+Reads this machine's metrics and sends them to a collector, or serves them itself.
+
+  --to HOST:PORT      the collector; default: $LINEMON_TO, else 127.0.0.1:4000 unless --listen is given
+  --listen HOST:PORT  serve rows to LabPlot or nc; may be given together with --to
+  --columns A,B       with --listen: which columns, in which order; default: those of LabPlot's tutorial,
+                      {tutorial}
+  --name NAME         the source's name; default: the host's name
+  --interval SECONDS  from one row to the next, {shortest} to {longest:g}; default: 1
+  --subsamples N      readings of cpu, memory and network within an interval, which then also come as their
+                      min, mean and max; 1 to {subsamples}; default: 1
+  --groups A,B        more columns, at more cost: {groups}; default: none
+  --spool FOLDER      where rows wait until the collector holds them; default: in memory
+  --spool-bytes N     rows that may wait, at least {smallest}; then the oldest are dropped; default: {max_bytes}
+  --spool-age SECONDS that rows may wait; default: {max_age:g}
+  --token SECRET      proves the right to write; better kept in $LINEMON_TOKEN, as others can read options
+  --print-unit        print a systemd unit that runs this agent with these options
+  --help              print this
+
+examples:
+  linemon agent --to collector.example:4000 --name web1 --interval 5
+  linemon agent --listen 127.0.0.1:1027     and then: nc 127.0.0.1 1027
+"""
+KNOWN = ["to=", "listen=", "columns=", "name=", "interval=", "subsamples=", "groups=", "spool=", "spool-bytes="]
+KNOWN += ["spool-age=", "token=", "print-unit", "help"]
+GROUPS = ("cores", "top", "sockets")
+SHORTEST, LONGEST = 0.05, 60.0  # seconds; a collector hangs up on who says nothing for minutes
+SUBSAMPLES = 100  # at most
+SHORTEST_SUBSAMPLE = 0.01  # seconds between two readings
+
+
+class UsageError(Exception):
+    """An option is wrong; its text says which and why."""
+
+
+class Options:
+    """What the command line and the environment ask for."""
+
+    def __init__(self, argv: list[str]) -> None:
+        """Raises UsageError."""
+        try:
+            pairs, rest = getopt.gnu_getopt(argv, "h", KNOWN)
+        except getopt.GetoptError as error:
+            raise UsageError(str(error)) from None
+        if rest:
+            raise UsageError(f"unexpected argument {rest[0]!r}")
+        given = dict(pairs)
+        self.help = "--help" in given or "-h" in given
+        self.print_unit = "--print-unit" in given
+        self.listen = address("--listen", given["--listen"]) if "--listen" in given else None
+        to = given.get("--to") or os.environ.get("LINEMON_TO") or ("" if self.listen else "127.0.0.1:4000")
+        self.to = address("--to", to) if to else None
+        if "--columns" in given and not self.listen:
+            raise UsageError("--columns goes with --listen; a collector gets all columns")
+        self.columns = tuple(given["--columns"].split(",")) if "--columns" in given else TUTORIAL
+        if not all(self.columns):
+            raise UsageError(f"--columns {given['--columns']!r} has an empty name")
+        self.name = given.get("--name", "").strip() or socket.gethostname()
+        if not self.name.isprintable() or len(self.name.encode()) > 255:
+            raise UsageError(f"--name {self.name!r} is not 1 to 255 bytes without control characters")
+        self.token = given.get("--token") or os.environ.get("LINEMON_TOKEN", "")
+        if not self.token.isprintable() or " " in self.token:
+            raise UsageError("the token holds a blank or a control character")
+        self.interval = _number(given, "--interval", 1.0, SHORTEST, LONGEST, "seconds")
+        self.subsamples = int(_number(given, "--subsamples", 1.0, 1, SUBSAMPLES, "readings"))
+        if self.subsamples > 1 and self.interval / self.subsamples < SHORTEST_SUBSAMPLE:
+            raise UsageError(f"--subsamples {self.subsamples} are less than {SHORTEST_SUBSAMPLE} s apart")
+        self.groups = tuple(group for group in given.get("--groups", "").split(",") if group)
+        for group in self.groups:
+            if group not in GROUPS:
+                raise UsageError(f"--groups: {group!r} is none of {', '.join(GROUPS)}")
+        self.spool = given.get("--spool", "")
+        self.spool_bytes = int(_number(given, "--spool-bytes", MAX_BYTES, SMALLEST, 1 << 40, "bytes"))
+        self.spool_age = _number(given, "--spool-age", MAX_AGE, 1, 1e9, "seconds")
+
+
+def help_text() -> str:
+    """What --help prints."""
+    return HELP.format(
+        tutorial=",".join(TUTORIAL),
+        shortest=SHORTEST,
+        longest=LONGEST,
+        subsamples=SUBSAMPLES,
+        groups=", ".join(GROUPS),
+        smallest=SMALLEST,
+        max_bytes=MAX_BYTES,
+        max_age=MAX_AGE,
+    )
+
+
+def address(option: str, text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT. Raises UsageError, which names the option."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise UsageError(f"{option} {text!r}: an IPv6 address goes in brackets, [::1]:4000")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise UsageError(f"{option} {text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _number(given: dict[str, str], option: str, default: float, least: float, most: float, unit: str) -> float:
+    try:
+        number = float(given.get(option, default))
+    except ValueError:
+        number = -1.0
+    if not least <= number <= most or (unit != "seconds" and number != int(number)):
+        raise UsageError(f"{option} {given[option]!r} is not {least:g} to {most:g} {unit}")
+    return number

@@ -1,0 +1,150 @@
+"""`linemon.Sender`: rows of one's own to a collector, nothing lost and nothing twice.
+
+The spool and the connection are the agent's; here they get a thread and a lock.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import selectors
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final
+
+from agent.sender import Sender as Connection
+from agent.sender import columns_line
+from agent.spool import MAX_AGE, MAX_BYTES, Spool
+from linemon import wire
+from linemon.config import Address
+
+TURN_S: Final = 1.0  # between two looks at what is due, where nothing happens
+log = logging.getLogger("linemon.sender")
+
+
+class Sender:
+    """Sends rows of one source from any thread; `send` never waits for the network.
+
+        with linemon.Sender("room1", {"temperature": "°C", "humidity": "%"}, to="10.0.0.1:4000") as room1:
+            room1.send(20.3, 45.0)
+
+    Rows wait in the spool until the collector has them: in memory, or with `spool` in a folder of this sender's own,
+    where they outlive the process, also a killed one. What goes wrong on the way is logged as `linemon.sender`.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        columns: Sequence[str] | Mapping[str, str] = ("value",),
+        *,
+        to: str = "",
+        token: str = "",
+        spool: str | os.PathLike[str] = "",
+        spool_bytes: int = MAX_BYTES,
+        spool_age: float = MAX_AGE,
+    ) -> None:
+        """Rows of `columns`, names or names with their units, for `source`.
+
+        `to`: host:port of the collector, else $LINEMON_TO, else 127.0.0.1:4000; `token`: else $LINEMON_TOKEN.
+        `spool_bytes` and `spool_age` (seconds) bound what waits; the newest are kept.
+        LineError for a name that the line language has no place for, ValueError for a wrong address,
+        agent.spool.SpoolError where the folder cannot be used.
+        """
+        named = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "")
+        wire.columns(["time", *(f"{name}:{unit}" if unit else name for name, unit in named.items())])
+        try:
+            address = Address.parse(to or os.environ.get("LINEMON_TO") or "127.0.0.1:4000")
+        except ValueError as error:
+            raise ValueError(f"to = {str(error)!r} is not HOST:PORT") from None
+        self.source = wire.source_name(source)
+        self.columns = tuple(named)
+        self._header = columns_line(named)
+        self._lock = threading.Condition()
+        self._closed = self._woken = False
+        self._selector = selectors.DefaultSelector()
+        self._spool = Spool(self.source, os.fspath(spool), spool_bytes, spool_age, log.warning)
+        token = token or os.environ.get("LINEMON_TOKEN", "")
+        self._connection = Connection((address.host, address.port), token, self._spool, self._selector, log.info)
+        self._thread = threading.Thread(target=self._run, name=f"linemon.Sender {source}", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def send(self, *values: float, time: float | None = None) -> None:
+        """Send one row: a number for each column, nan where one is missing.
+
+        `time`: since the epoch, in seconds, or a whole number of ms, us or ns; else now. ValueError for anything else.
+        """
+        if len(values) != len(self.columns):
+            raise ValueError(f"{len(values)} values for the {len(self.columns)} columns of {self.source}")
+        numbers = [repr(float(value)) for value in values]
+        if "inf" in numbers or "-inf" in numbers:
+            raise ValueError("a value is infinite, for which there is no number; nan stands for a missing one")
+        row = " ".join([_time(time), *numbers]).encode()
+        with self._lock:
+            if self._closed:
+                raise ValueError("this sender is closed")
+            self._spool.append(row, self._header)
+            if not self._woken:
+                self._woken = True
+                self._connection.wake()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the collector has not acknowledged."""
+        with self._lock:
+            return self._spool.waiting
+
+    @property
+    def dropped(self) -> int:
+        """Rows that were lost here, because they waited too long or were too many."""
+        with self._lock:
+            return self._spool.dropped
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until the collector has all rows: True; False if it has not after `timeout` seconds."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._spool.waiting, timeout)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Wait `timeout` seconds for the last rows to be acknowledged, and end. Done at the interpreter's end, too."""
+        if not self._closed:
+            self.flush(timeout)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._connection.wake()
+        self._thread.join()
+        self._connection.close(0.0)
+        self._spool.close()
+        self._selector.close()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while not self._closed:
+            ready = self._selector.select(TURN_S)
+            with self._lock:
+                self._woken = False
+                for key, mask in ready:
+                    key.data(mask)
+                self._connection.turn()
+                if not self._spool.waiting:
+                    self._lock.notify_all()
+
+
+def _time(at: float | None) -> str:
+    if at is None:
+        at = time.time()
+    if isinstance(at, int):
+        return str(at)
+    wire.time_ns(b"%.6f" % at)
+    return f"{at:.6f}"
