@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help install run test check bench lock clean
+.PHONY: help install run test check bench chaos agent lock clean
 
 help:  ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,17 @@ check: .venv/dev  ## lint, format and types
 
 bench: .venv/dev  ## measure this machine; prints a table
 	$(BIN)/python -m bench
+
+MINUTES ?= 1
+chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arrived
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+
+# The standard library's zipapp, so that building it needs no .venv either.
+agent:  ## build dist/linemon-agent.pyz, which runs on any host with Python 3.9 and psutil
+	@rm -rf build/pyz && mkdir -p build/pyz/agent dist && cp agent/*.py build/pyz/agent
+	@printf 'import sys\nfrom agent.__main__ import main\nsys.exit(main())\n' > build/pyz/__main__.py
+	@$(PYTHON) -m zipapp build/pyz -p '/usr/bin/env python3' -c -o dist/linemon-agent.pyz
+	@chmod 755 dist/linemon-agent.pyz && echo dist/linemon-agent.pyz
 
 lock: .venv/dev  ## choose versions anew within the ranges of pyproject.toml
 	$(BIN)/pip install --quiet uv

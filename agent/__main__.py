@@ -9,7 +9,10 @@ import socket
 import sys
 import time
 
-import psutil
+try:
+    import psutil
+except ImportError:
+    sys.exit("linemon agent: needs psutil: `apt install python3-psutil`, or `pip install psutil`")
 
 from agent.listener import Listener
 from agent.options import Options, UsageError, help_text

@@ -20,6 +20,7 @@ from agent.sender import columns_line
 from agent.spool import MAX_AGE, MAX_BYTES, Spool
 from linemon import wire
 from linemon.config import Address
+from linemon.errors import LineError
 
 TURN_S: Final = 1.0  # between two looks at what is due, where nothing happens
 log = logging.getLogger("linemon.sender")
@@ -53,8 +54,13 @@ class Sender:
         LineError for a name that the line language has no place for, ValueError for a wrong address,
         agent.spool.SpoolError where the folder cannot be used.
         """
-        named = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns, "")
-        wire.columns(["time", *(f"{name}:{unit}" if unit else name for name, unit in named.items())])
+        units = dict(columns) if isinstance(columns, Mapping) else {}
+        names = list(columns)
+        for token in (text for name in names for text in (name, units.get(name, ""))):
+            if set(token) & set(": \t\r\n"):
+                raise LineError("name", f"{token!r} holds a colon or a blank")
+        wire.columns(["time", *names])
+        named = {name: units.get(name, "") for name in names}
         try:
             address = Address.parse(to or os.environ.get("LINEMON_TO") or "127.0.0.1:4000")
         except ValueError as error:
