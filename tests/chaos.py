@@ -129,6 +129,8 @@ class Chaos:
         actions = [self.kill_collector, self.kill_driver, self.kill_agent, self.kill_driver, self.change_disk]
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.1, 2.0))
+            if self.disk.is_full and self.random.random() < 0.5:
+                self.change_disk()
             self.random.choice(actions)()
         self.link.is_calm = True
         self.disk.empty(self.driver.process.pid)

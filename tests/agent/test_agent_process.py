@@ -51,7 +51,7 @@ def test_a_collector_that_goes_and_comes_back(start: Start, serve: Start) -> Non
     assert again.columns() == columns
     rows = [again.row() for _ in range(20)]
     times += [row[0] for row in rows if row[0] > times[-1]]
-    assert all(0.04 < later - earlier < 0.2 for earlier, later in itertools.pairwise(times))
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 0.4
     assert {row[1 + columns.index("agent.dropped_rows")] for row in rows} == {0.0}
     assert "rows waited" in agent.says("waited")
     assert len(agent.log.splitlines()) == 3
