@@ -34,7 +34,8 @@ class Cable:
         ip("-n", self.near, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", self.far)
         for space, address in ((self.near, HERE), (self.far, THERE)):
             ip("-n", space, "addr", "add", f"{address}/30", "dev", "cable")
-            ip("-n", space, "link", "set", "cable", "up")
+            for link in ("lo", "cable"):
+                ip("-n", space, "link", "set", link, "up")
 
     def pull(self) -> None:
         ip("-n", self.near, "link", "set", "cable", "down")
