@@ -88,6 +88,7 @@ class Sampler:
         ]
         self._slow = [
             probes.swap,
+            probes.resident,
             probes.frequency,
             probes.processes,
             probes.filesystems,

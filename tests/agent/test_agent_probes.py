@@ -262,9 +262,9 @@ def test_same_sensors_get_numbers(host: Host, recorded: Any) -> None:
     assert math.isnan(row["temp.acpitz_celsius"])
 
 
-FAST = ["cpu_times", "getloadavg", "virtual_memory", "swap_memory"]
-FAST += ["net_io_counters", "disk_io_counters", "cpu_stats", "memory_info"]
-SLOW = ["cpu_freq", "pids", "disk_partitions", "sensors_temperatures"]
+FAST = ["cpu_times", "getloadavg", "virtual_memory"]
+FAST += ["net_io_counters", "disk_io_counters", "cpu_stats"]
+SLOW = ["swap_memory", "memory_info", "cpu_freq", "pids", "disk_partitions", "sensors_temperatures"]
 
 
 @pytest.mark.parametrize("reading", FAST + SLOW)
