@@ -76,7 +76,7 @@ class Segment:
 
     def offset(self, number: int) -> int:
         """Where the row of that number begins. OSError."""
-        rows, at = self.read(self.start, self.size), 0
+        rows, at = self.read(self.start, self.size) if self.path else self.data, 0
         for _ in range(number - self.first):
             at = rows.index(b"\n", at) + 1
         return self.start + at
@@ -90,6 +90,15 @@ class Segment:
         self.count += 1
         self.size += len(line)
         self.newest = now
+
+    def trim(self, number: int) -> int:
+        """Forget the rows below that number, which are in memory; how many bytes these were."""
+        size = self.offset(number)
+        del self.data[:size]
+        self.count -= number - self.first
+        self.first = number
+        self.size -= size
+        return size
 
     def seal(self) -> None:
         """No more rows will be added."""
@@ -321,6 +330,12 @@ class Spool:
             self._pop()
             if self._segments and self._segments[0].sender == sender:
                 self._acked = max(acked, self._acked)
+        first = self._segments[0] if self._segments else None
+        if first and not first.path and first.first < self._acked:
+            trimmed = first.trim(self._acked)
+            self._size -= trimmed
+            if self._at == 0 and self._next >= self._acked:
+                self._offset -= trimmed if self._offset >= 0 else 0
 
     def _pop(self) -> int:
         """Remove the first segment; the number of its rows that were not acknowledged."""

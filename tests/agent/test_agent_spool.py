@@ -105,6 +105,18 @@ def test_acknowledged_rows_take_no_memory() -> None:
     assert spool.dropped == 0
 
 
+def test_acknowledged_rows_are_forgotten_while_others_wait() -> None:
+    """A sender that always has a row on its way does not grow either."""
+    spool, _, _ = make("")
+    for number in range(1, 10_000):
+        spool.append(b"%d" % number, A)
+        assert spool.columns() == A
+        assert spool.take(100) == (number, 1, b"%d\n" % number)
+        assert spool.acknowledge(max(1, number - 3))
+        assert spool.waiting <= 4
+        assert spool._size < 40
+
+
 def test_a_file_is_what_one_could_send_by_hand(tmp_path: Path) -> None:
     """A person can read it: source, number and SENDER, columns, rows."""
     spool, _, _ = make(str(tmp_path / "spool"))
