@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from bench import footprint
 from bench.cases import CASES, Case, Traffic, rows
 from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
 from bench.senders import Sender, allow_files
@@ -28,7 +29,7 @@ from linemon import wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE = "parse", "store"
+PARSE, STORE, AGENT = "parse", "store", "agent"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 TIMEOUT_S = 60.0
 
@@ -168,7 +169,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE]
+    names = [case.name for case in CASES] + [PARSE, STORE, AGENT]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -206,6 +207,10 @@ def main() -> int:
                 else ""
             )
             print(f"{line['title']:55} {line['measured']:8.2f} {line['unit']}{budget}")
+    if AGENT in chosen:
+        costs = footprint.run(5.0 if asked.quick else 20.0, 1.0)
+        report[AGENT] = {name: asdict(cost) for name, cost in costs.items()}
+        print(footprint.verdict(costs))
     asked.json.write_text(json.dumps(report, indent=1))
     print("\nHow we know that all was stored:")
     for receiver in RECEIVERS:
