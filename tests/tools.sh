@@ -1,10 +1,12 @@
 #!/bin/sh
-# Makes sure that the programs the tests drive are here: Chromium, netcat, a C compiler.
+# Makes sure that the programs the tests drive are here: Chromium, netcat, compilers, ip for network namespaces.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
 command -v nc >/dev/null || missing="$missing netcat-openbsd"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+command -v c++ >/dev/null || missing="$missing g++"
+command -v ip >/dev/null || missing="$missing iproute2"
 [ -n "$missing" ] || exit 0
 sudo=
 if [ "$(id -u)" != 0 ]; then
