@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from agent.sampler import Sampler
+
 DEADLINE = 15.0  # seconds until a test gives up on something that should come at once
 REPOSITORY = Path(__file__).parents[2]
 
@@ -261,3 +263,51 @@ class Recorded:
 def recorded() -> Recorded:
     """One core's readings, a second's worth of which the test adds by itself."""
     return Recorded()
+
+
+class Host:
+    """A sampler on recorded readings, one sample per second."""
+
+    def __init__(self, recorded: Any, system: Path, **options: Any) -> None:
+        self.recorded, self.log = recorded, list[str]()
+        self.sampler = Sampler(
+            recorded, self.log.append, recorded.monotonic, recorded.wall, system=str(system), **options
+        )
+
+    def set(self, **readings: Any) -> None:
+        self.recorded.readings.update(readings)
+
+    def sample(self, seconds: float = 1.0) -> dict[str, float] | None:
+        """All columns, missing ones as nan; None where there is no row."""
+        self.recorded.seconds += seconds
+        sampled = self.sampler.sample(7)
+        if sampled is None:
+            return None
+        at, values = sampled
+        assert at == self.recorded.wall()
+        assert values.keys() <= self.sampler.columns.keys()
+        return {name: values.get(name, float("nan")) for name in self.sampler.columns}
+
+    def row(self, seconds: float = 1.0) -> dict[str, float]:
+        row = self.sample(seconds)
+        assert row is not None
+        return row
+
+
+@pytest.fixture
+def host(recorded: Recorded, tmp_path: Path) -> Host:
+    """A host of one disk with one partition, whose first (rowless) sample is taken."""
+    (tmp_path / "sys/block/vda" / "slaves").mkdir(parents=True)
+    made = Host(recorded, tmp_path)
+    assert made.sample() is None
+    return made
+
+
+@pytest.fixture
+def make_host(recorded: Recorded, tmp_path: Path) -> Callable[..., Host]:
+    """Hosts on the same readings, with options of the sampler; `system` is the folder of proc and sys."""
+
+    def make(system: Path = tmp_path, **options: Any) -> Host:
+        return Host(recorded, system, **options)
+
+    return make

@@ -27,9 +27,11 @@ def test_imports_standard_library_and_psutil_only() -> None:
 def test_loads_nothing_heavy() -> None:
     """As run: what costs memory is not loaded, by itself or through others."""
     heavy = "{'linemon', 'asyncio', 'argparse', 'logging', 'json', 'typing', 'dataclasses', 'random', 'numpy'}"
+    unasked = "{'agent.groups', 'agent.unit'}"
     script = (
         "import sys; before = set(sys.modules); import agent.__main__;"
-        f"print(*sorted({{name.partition('.')[0] for name in set(sys.modules) - before}} & {heavy}))"
+        f"print(*sorted({{name.partition('.')[0] for name in set(sys.modules) - before}} & {heavy}),"
+        f"*sorted(set(sys.modules) & {unasked}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -40,6 +42,35 @@ def test_loads_nothing_heavy() -> None:
         timeout=15,
     )
     assert done.stdout.strip() == ""
+
+
+def test_is_python_3_9() -> None:
+    """The grammar of the oldest Python it promises; what the library has there is for the reader to mind."""
+    for path in AGENT.glob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_archive(tmp_path: Path) -> None:
+    """`make agent` gives one file that runs anywhere, knows its exit codes, and prints a unit that starts it."""
+    subprocess.run(["make", "agent", f"PYTHON={sys.executable}"], cwd=AGENT.parent, check=True, capture_output=True)
+    archive = shutil.copy(AGENT.parent / "dist" / "linemon-agent.pyz", tmp_path)
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", archive, *options]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=15)
+
+    assert "usage: linemon agent" in run("--help").stdout
+    assert run("--bogus").returncode == 2
+    unit = run("--to", "10.0.0.1:4000", "--name", "100% of it", "--token", "s3cret", "--print-unit").stdout
+    start = f'ExecStart={sys.executable} {archive} --to 10.0.0.1:4000 --name "100%% of it"'
+    assert start in unit.splitlines()
+    assert "s3cret" not in unit
+    assert {"DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(unit.splitlines())
+    if verify := shutil.which("systemd-analyze"):
+        file = tmp_path / "linemon-agent.service"
+        file.write_text(unit)
+        done = subprocess.run([verify, "verify", str(file)], capture_output=True, text=True, timeout=30)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_installs_alone(tmp_path: Path) -> None:

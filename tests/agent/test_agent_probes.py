@@ -10,50 +10,12 @@ from typing import Any
 import pytest
 
 from agent.probes import encode
-from agent.sampler import FIXED, Sampler
+from agent.sampler import FIXED
 
 NAN = float("nan")
 
 
-class Host:
-    """A sampler on recorded readings, one sample per second."""
-
-    def __init__(self, recorded: Any, system: Path, **options: Any) -> None:
-        self.recorded, self.log = recorded, list[str]()
-        self.sampler = Sampler(
-            recorded, self.log.append, recorded.monotonic, recorded.wall, system=str(system), **options
-        )
-
-    def set(self, **readings: Any) -> None:
-        self.recorded.readings.update(readings)
-
-    def sample(self, seconds: float = 1.0) -> dict[str, float] | None:
-        """All columns, missing ones as nan; None where there is no row."""
-        self.recorded.seconds += seconds
-        sampled = self.sampler.sample(7)
-        if sampled is None:
-            return None
-        at, values = sampled
-        assert at == self.recorded.wall()
-        assert values.keys() <= self.sampler.columns.keys()
-        return {name: values.get(name, NAN) for name in self.sampler.columns}
-
-    def row(self, seconds: float = 1.0) -> dict[str, float]:
-        row = self.sample(seconds)
-        assert row is not None
-        return row
-
-
-@pytest.fixture
-def host(recorded: Any, tmp_path: Path) -> Host:
-    """A host of one disk with one partition, whose first (rowless) sample is taken."""
-    (tmp_path / "sys/block/vda" / "slaves").mkdir(parents=True)
-    made = Host(recorded, tmp_path)
-    assert made.sample() is None
-    return made
-
-
-def test_columns_begin_with_those_of_every_host(host: Host) -> None:
+def test_columns_begin_with_those_of_every_host(host: Any) -> None:
     """Fixed columns first, then devices, all with the unit that their name's end says."""
     host.row()
     columns = host.sampler.columns
@@ -82,7 +44,7 @@ def test_columns_begin_with_those_of_every_host(host: Host) -> None:
     assert {name: columns[name] for name in units} == units
 
 
-def test_values_of_a_quiet_second(host: Host, recorded: Any) -> None:
+def test_values_of_a_quiet_second(host: Any, recorded: Any) -> None:
     """Rates are per second of the monotonic clock, percents of what was spent."""
     make = recorded.make
     host.set(
@@ -120,21 +82,21 @@ def test_values_of_a_quiet_second(host: Host, recorded: Any) -> None:
     assert host.log == []
 
 
-def test_iowait_that_goes_back_is_clamped(host: Host, recorded: Any) -> None:
+def test_iowait_that_goes_back_is_clamped(host: Any, recorded: Any) -> None:
     """The kernel takes some iowait back: 0 %, and the others stay right."""
     host.set(cpu_times=recorded.make.cpu(100.5, 0.0, 50.0, 800.5, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     row = host.row()
     assert (row["cpu.iowait_pct"], row["cpu.busy_pct"], row["cpu.user_pct"]) == (0.0, 50.0, 50.0)
 
 
-def test_cpu_times_that_go_back_or_stand_still_are_missing(host: Host, recorded: Any) -> None:
+def test_cpu_times_that_go_back_or_stand_still_are_missing(host: Any, recorded: Any) -> None:
     """A processor that was taken out, or a sample within one clock tick."""
     host.set(cpu_times=recorded.make.cpu(60.0, 0.0, 30.0, 500.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     assert math.isnan(host.row()["cpu.busy_pct"])
     assert math.isnan(host.row()["cpu.user_pct"])
 
 
-def test_counter_reset_is_missing_once(host: Host, recorded: Any) -> None:
+def test_counter_reset_is_missing_once(host: Any, recorded: Any) -> None:
     """A counter that starts anew gives nan for that NIC and the total, then rates again; never a spike."""
     net = recorded.make.net
     host.row()
@@ -146,7 +108,7 @@ def test_counter_reset_is_missing_once(host: Host, recorded: Any) -> None:
     assert host.row()["net.eth0.rx_bytes_per_s"] == 30.0
 
 
-def test_nic_that_vanishes_keeps_its_columns(host: Host, recorded: Any) -> None:
+def test_nic_that_vanishes_keeps_its_columns(host: Any, recorded: Any) -> None:
     """Gone: nan, the totals go on; back: one sample later its rate again, in the same columns."""
     net = recorded.make.net
     both = {"eth0": net(0, 0), "wlan0": net(0, 0)}
@@ -168,7 +130,7 @@ def test_nic_that_vanishes_keeps_its_columns(host: Host, recorded: Any) -> None:
     assert list(host.sampler.columns) == columns
 
 
-def test_sixteen_devices_have_columns_and_all_count(host: Host, recorded: Any) -> None:
+def test_sixteen_devices_have_columns_and_all_count(host: Any, recorded: Any) -> None:
     """On a host of 40 NICs, 16 have columns, the totals are of all, and the log says it once."""
     net = recorded.make.net
     host.set(net_io_counters={f"eth{n}": net(0, 0) for n in range(40)})
@@ -179,7 +141,7 @@ def test_sixteen_devices_have_columns_and_all_count(host: Host, recorded: Any) -
     assert len(host.log) == 1
 
 
-def test_only_disks_that_are_not_counted_twice(host: Host, recorded: Any, tmp_path: Path) -> None:
+def test_only_disks_that_are_not_counted_twice(host: Any, recorded: Any, tmp_path: Path) -> None:
     """Partitions, volumes on other disks, loops and memory disks have no columns nor part in totals."""
     disk = recorded.make.disk
     (tmp_path / "sys/block/dm-0" / "slaves" / "vda").mkdir(parents=True)
@@ -195,7 +157,7 @@ def test_only_disks_that_are_not_counted_twice(host: Host, recorded: Any, tmp_pa
     assert shown == {"vda", "cciss/c0d0"}
 
 
-def test_file_systems_that_are_local_and_real(host: Host, recorded: Any) -> None:
+def test_file_systems_that_are_local_and_real(host: Any, recorded: Any) -> None:
     """One mount per device; no network file system is even asked; names are safe in a line."""
     part, usage = recorded.make.part, recorded.make.usage
     host.set(
@@ -243,7 +205,7 @@ def test_encode(name: str, encoded: str) -> None:
 
 
 @pytest.mark.parametrize("frequency", [None, 0.0], ids=["none", "zero"])
-def test_unknown_frequency_is_missing(host: Host, recorded: Any, frequency: float | None) -> None:
+def test_unknown_frequency_is_missing(host: Any, recorded: Any, frequency: float | None) -> None:
     """Virtual machines have no frequency, or 0: both are nan, and no failure."""
     unknown = None if frequency is None else SimpleNamespace(current=frequency)
     recorded.cpu_freq = lambda: unknown
@@ -251,7 +213,7 @@ def test_unknown_frequency_is_missing(host: Host, recorded: Any, frequency: floa
     assert host.log == []
 
 
-def test_same_sensors_get_numbers(host: Host, recorded: Any) -> None:
+def test_same_sensors_get_numbers(host: Any, recorded: Any) -> None:
     """Two disks of one kind have two columns; a sensor without a label has its chip's name."""
     sensor = recorded.make.sensor
     drives = [sensor("Composite", 30.0, 0, 0), sensor("Composite", 40.0, 0, 0)]
@@ -268,13 +230,14 @@ SLOW = ["swap_memory", "memory_info", "cpu_freq", "pids", "disk_partitions", "se
 
 
 @pytest.mark.parametrize("reading", FAST + SLOW)
-def test_each_group_fails_alone(host: Host, recorded: Any, reading: str) -> None:
+def test_each_group_fails_alone(host: Any, recorded: Any, reading: str) -> None:
     """One that raises is missing, the others are not; one log line when it begins, one when it ends."""
 
     def row() -> dict[str, float]:
         if times := recorded.readings["cpu_times"]:
             host.set(cpu_times=recorded.make.cpu(*(seconds + 1 for seconds in times)))
-        return host.row(10.0)
+        row: dict[str, float] = host.row(10.0)
+        return row
 
     before = row()
     works, recorded.readings[reading] = recorded.readings[reading], None
@@ -293,7 +256,7 @@ def test_each_group_fails_alone(host: Host, recorded: Any, reading: str) -> None
     assert "again" in host.log[1]
 
 
-def test_slow_groups_are_asked_every_ten_seconds(host: Host, recorded: Any) -> None:
+def test_slow_groups_are_asked_every_ten_seconds(host: Any, recorded: Any) -> None:
     """In between their last values are repeated."""
     recorded.asked.clear()
     rows = [host.row() for _ in range(20)]
@@ -301,7 +264,7 @@ def test_slow_groups_are_asked_every_ten_seconds(host: Host, recorded: Any) -> N
     assert {row["fs./.used_pct"] for row in rows} == {30.0}
 
 
-def test_a_line_is_skipped_after_suspend(host: Host, recorded: Any) -> None:
+def test_a_line_is_skipped_after_suspend(host: Any, recorded: Any) -> None:
     """Neither sleep nor a clock that is set makes a false rate: no row, then rows of one second again."""
     net = recorded.make.net
     host.row()
@@ -316,14 +279,14 @@ def test_a_line_is_skipped_after_suspend(host: Host, recorded: Any) -> None:
     host.row()
 
 
-def test_a_platform_that_has_little(recorded: Any, tmp_path: Path) -> None:
+def test_a_platform_that_has_little(recorded: Any, tmp_path: Path, make_host: Any) -> None:
     """Without iowait, buffers, busy times, sensors or /sys the rest is there."""
     times = SimpleNamespace(user=5.0, system=5.0, idle=90.0)
     memory = SimpleNamespace(total=10, available=5)
     disk = SimpleNamespace(read_count=1, write_count=1, read_bytes=1, write_bytes=1)
     recorded.readings.update(cpu_times=times, virtual_memory=memory, disk_io_counters={"PhysicalDrive0": disk})
     del recorded.readings["sensors_temperatures"]
-    host = Host(recorded, tmp_path / "absent")
+    host = make_host(tmp_path / "absent")
     host.sample()
     times.idle = 91.0
     row = host.row()
@@ -331,4 +294,43 @@ def test_a_platform_that_has_little(recorded: Any, tmp_path: Path) -> None:
     assert math.isnan(row["cpu.iowait_pct"])
     assert math.isnan(row["mem.buffers_bytes"])
     assert row["disk.PhysicalDrive0.reads_per_s"] == 0.0
+    assert host.log == []
+
+
+def test_a_container(host: Any, recorded: Any, tmp_path: Path) -> None:
+    """Its root has no device, single files are mounted into it, and there are neither sensors nor disks."""
+    part, usage = recorded.make.part, recorded.make.usage
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hosts").write_text("")
+    (tmp_path / "data").mkdir()
+    files = part("/dev/vda1", "/etc/hosts", "ext4", "bind")
+    data = part("/dev/vdb1", "/data", "ext4", "bind")
+    root = part("overlay", "/", "overlay", "rw")
+    proc = part("proc", "/proc", "proc", "rw")
+    recorded.disk_partitions = lambda all: [proc, root, files, data] if all else [files, data]
+    recorded.usage["/data"] = usage(100, 50, 50, 0)
+    host.set(disk_io_counters=None, sensors_temperatures={})
+    recorded.disk_io_counters = lambda **_: None  # what psutil gives without a disk
+    row = host.row(10.0)
+    shown = {name: value for name, value in row.items() if name.startswith("fs.") and name.endswith("used_pct")}
+    assert shown == {"fs./.used_pct": 30.0, "fs./data.used_pct": 50.0}
+    assert math.isnan(row["disk.read_bytes_per_s"])
+    assert host.log == []
+
+
+def test_two_hundred_veths(host: Any, recorded: Any) -> None:
+    """The network cards of containers have no columns, and what they pass on is not counted twice."""
+    net = recorded.make.net
+    nics = {f"veth{number:x}": net(10, 10) for number in range(200)}
+    bridges = {name: net(10, 10) for name in ("br-4fe2", "docker0", "lo")}
+    host.set(net_io_counters={**nics, **bridges, "eth0": net(1000, 2000)})
+    host.row()
+    moved = {name: net(10**6, 10**6) for name in {**nics, **bridges}}
+    host.set(net_io_counters={**moved, "eth0": net(1010, 2020)})
+    row = host.row()
+    assert (row["net.rx_bytes_per_s"], row["net.tx_bytes_per_s"]) == (20.0, 10.0)
+    assert [name for name in row if name.startswith("net.") and name.count(".") == 2] == [
+        "net.eth0.rx_bytes_per_s",
+        "net.eth0.tx_bytes_per_s",
+    ]
     assert host.log == []

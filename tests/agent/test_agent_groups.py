@@ -1,0 +1,158 @@
+"""Groups of columns that must be asked for, and spikes between two samples, on recorded readings."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+class Cores:
+    """64 cores, of which each is as busy as its number says, in percent."""
+
+    def __init__(self, recorded: Any) -> None:
+        self.make, self.seconds, self.count = recorded.make.cpu, 0.0, 64
+        recorded.cpu_times = self.cpu_times
+
+    def cpu_times(self, percpu: bool = False) -> Any:
+        each = []
+        for core in range(self.count):
+            busy = self.seconds * core / 100
+            each.append(self.make(busy, 0.0, 0.0, self.seconds - busy, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+        return each if percpu else self.make(*map(sum, zip(*each, strict=True)))
+
+
+def test_sixty_four_cores(recorded: Any, tmp_path: Path, make_host: Callable[..., Any]) -> None:
+    """All of them in one column; one each where that is asked for; cores that go offline are missing."""
+    cores = Cores(recorded)
+    plain, host = make_host(), make_host(groups=("cores",))
+    plain.sample()
+    host.sample()
+    cores.seconds += 1.0
+    row = host.row()
+    assert [row[f"cpu.{core}.busy_pct"] for core in range(64)] == pytest.approx(list(range(64)))
+    assert plain.row()["cpu.busy_pct"] == pytest.approx(31.5)
+    assert not [name for name in plain.sampler.columns if name.startswith("cpu.1")]
+    cores.seconds, cores.count = 2.0, 32
+    row = host.row()
+    assert all(math.isnan(row[f"cpu.{core}.busy_pct"]) for core in range(64))
+    cores.seconds = 3.0
+    row = host.row()
+    assert row["cpu.31.busy_pct"] == pytest.approx(31.0)
+    assert math.isnan(row["cpu.32.busy_pct"])
+
+
+class Process:
+    """One of a recorded host's, which may be gone when it is asked."""
+
+    def __init__(self, pid: int, name: str, seconds: float, rss: int, gone: bool = False) -> None:
+        self.pid, self.gone = pid, gone
+        self._name, self.seconds, self.rss = name, seconds, rss
+
+    def oneshot(self) -> Any:
+        return contextlib.nullcontext()
+
+    def name(self) -> str:
+        if self.gone:
+            raise ProcessLookupError
+        return self._name
+
+    def cpu_times(self) -> Any:
+        return SimpleNamespace(user=self.seconds, system=0.0)
+
+    def create_time(self) -> float:
+        return 1.0
+
+    def memory_info(self) -> Any:
+        return SimpleNamespace(rss=self.rss)
+
+
+def test_top_processes(recorded: Any, tmp_path: Path, make_host: Callable[..., Any]) -> None:
+    """By name, the processes of a name together; the rest as one; one that ends is missing, and no failure."""
+    database = [Process(pid, "post gres", 100.0, 1000) for pid in (1, 2)]
+    idle = [Process(pid, f"idle{pid}", 1.0, 10) for pid in range(10, 60)]
+    gone = Process(99, "gone", 1.0, 1, gone=True)
+    recorded.process_iter = lambda: [*database, *idle, gone]
+    recorded.Error = ProcessLookupError
+    host = make_host(groups=("top",))
+    host.sample()
+    for process in database:
+        process.seconds += 3.0
+    idle[0].seconds += 0.5
+    for process in idle[1:]:
+        process.seconds += 0.001
+    row = host.row(10.0)
+    assert row["top.post%20gres.cpu_pct"] == 60.0
+    assert row["top.post%20gres.rss_bytes"] == 2000.0
+    assert row["top.idle10.cpu_pct"] == 5.0
+    named = [name for name in row if name.startswith("top.") and name.endswith("cpu_pct")]
+    assert len(named) == 6
+    assert row["top.other.cpu_pct"] == pytest.approx(0.46, abs=0.01)
+    database.clear()
+    row = host.row(10.0)
+    assert math.isnan(row["top.post%20gres.cpu_pct"])
+    assert host.log == []
+
+
+def test_sockets(recorded: Any, tmp_path: Path, make_host: Callable[..., Any]) -> None:
+    """As the kernel counts them; a kernel without IPv6 has fewer."""
+    net = tmp_path / "proc/net"
+    net.mkdir(parents=True)
+    (net / "sockstat").write_text(
+        "sockets: used 142\nTCP: inuse 7 orphan 1 tw 3 alloc 9 mem 1\nUDP: inuse 4 mem 0\nRAW: inuse 0\n"
+    )
+    host = make_host(groups=("sockets",))
+    host.sample()
+    row = host.row()
+    assert {name: value for name, value in row.items() if name.startswith("sockets.")} == {
+        "sockets.used": 142.0,
+        "sockets.tcp_inuse": 7.0,
+        "sockets.tcp_orphan": 1.0,
+        "sockets.tcp_time_wait": 3.0,
+        "sockets.udp_inuse": 4.0,
+    }
+    (net / "sockstat6").write_text("TCP6: inuse 2\nUDP6: inuse 1\n")
+    assert host.row(10.0)["sockets.tcp6_inuse"] == 2.0
+    assert host.log == []
+
+
+def test_spikes_between_samples(recorded: Any, tmp_path: Path, make_host: Callable[..., Any]) -> None:
+    """A tenth of a second at full load is in the maximum, of which the mean shows a tenth."""
+    host = make_host(subsamples=True)
+    make = recorded.make
+    host.sample()
+    user, idle, received = 100.0, 800.0, 2000
+    for step in range(1, 11):
+        is_spike = step == 4
+        user, idle = user + (0.1 if is_spike else 0.0), idle + (0.0 if is_spike else 0.1)
+        received += 1000 if is_spike else 0
+        host.set(
+            cpu_times=make.cpu(user, 0.0, 50.0, idle, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            net_io_counters={"eth0": make.net(1000, received), "lo": make.net(step * 10**6, step * 10**6)},
+            virtual_memory=SimpleNamespace(total=1000, available=100 if is_spike else 600, cached=0, buffers=0),
+        )
+        if step < 10:
+            recorded.seconds += 0.1
+            host.sampler.subsample()
+    row = host.row(0.1)
+    expected = {
+        "cpu.busy_min_pct": 0.0,
+        "cpu.busy_mean_pct": 10.0,
+        "cpu.busy_max_pct": 100.0,
+        "cpu.busy_pct": 10.0,
+        "mem.used_min_pct": 40.0,
+        "mem.used_mean_pct": 45.0,
+        "mem.used_max_pct": 90.0,
+        "net.rx_min_bytes_per_s": 0.0,
+        "net.rx_mean_bytes_per_s": 1000.0,
+        "net.rx_max_bytes_per_s": 10000.0,
+        "net.rx_bytes_per_s": 1000.0,
+        "net.tx_max_bytes_per_s": 0.0,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, abs=0.2)
+    assert host.sampler.columns["net.rx_max_bytes_per_s"] == "B/s"
