@@ -52,57 +52,6 @@ class Rates:
         return {key: change / elapsed if change >= 0 else NAN for key, change in changes.items()}
 
 
-class Spikes:
-    """Minimum, mean and maximum of a few columns, of readings within an interval.
-
-    A rate or a share belongs to the span from one reading to the next, a level to the moment.
-    """
-
-    def __init__(self, ps: Any) -> None:
-        self._ps = ps
-        self._rates = Rates()
-        self._cpu_before: tuple[float, float] | None = None
-        self._readings: dict[str, list[float]] = {}
-
-    def reading(self, now: float) -> dict[str, float]:
-        """Take one reading; the summary gives it out."""
-        times = self._ps.cpu_times()
-        busy = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-        idle = times.idle + getattr(times, "iowait", 0.0)
-        values: dict[str, float] = {}
-        if self._cpu_before is not None:
-            spent, idled = busy - self._cpu_before[0], idle - self._cpu_before[1]
-            if spent > 0:
-                values["cpu.busy_{}_pct"] = min(max(100.0 * (1.0 - idled / spent), 0.0), 100.0)
-        self._cpu_before = busy, idle
-        memory = self._ps.virtual_memory()
-        values["mem.used_{}_pct"] = 100.0 * (memory.total - memory.available) / memory.total
-        counters: dict[Hashable, float] = {}
-        for nic, count in self._ps.net_io_counters(pernic=True, nowrap=False).items():
-            if is_shown(nic):
-                counters[nic, "net.rx_{}_bytes_per_s"] = count.bytes_recv
-                counters[nic, "net.tx_{}_bytes_per_s"] = count.bytes_sent
-        totals: dict[str, float] = {}
-        for (_, name), rate in self._rates(now, counters).items():
-            totals[name] = totals.get(name, 0.0) + rate
-        values.update(totals)
-        for name, value in values.items():
-            if value == value:  # a counter that was reset belongs to no span
-                self._readings.setdefault(name, []).append(value)
-        return {}
-
-    def summary(self, now: float) -> dict[str, float]:
-        """The columns of all readings since the last summary, this moment's included."""
-        self.reading(now)
-        readings, self._readings = self._readings, {}
-        values: dict[str, float] = {}
-        for name, of in readings.items():
-            values[name.format("min")] = min(of)
-            values[name.format("mean")] = sum(of) / len(of)
-            values[name.format("max")] = max(of)
-        return values
-
-
 def is_shown(nic: str) -> bool:
     """Whether the interface is no loopback and none of a container."""
     return nic not in ("lo", "lo0") and not nic.startswith(HIDDEN_NICS)

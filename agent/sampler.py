@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agent.probes import Probes, Spikes
+from agent.probes import Probes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,11 @@ class Sampler:
             more = Groups(ps, system)
             self._fast += [more.cores] if "cores" in groups else []
             self._slow += [each for each in (more.top, more.sockets) if each.__name__ in groups]
-        self._spikes = Spikes(ps) if subsamples else None
+        self._spikes: Spikes | None = None
+        if subsamples:
+            from agent.groups import Spikes
+
+            self._spikes = Spikes(ps)
         self._slow_values: dict[str, float] = {}
         self._slow_due = float("-inf")
         self._failing: set[str] = set()

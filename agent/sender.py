@@ -7,13 +7,12 @@ acknowledged: so a backlog goes out as fast as the collector takes it and no fas
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
-import threading
 import time
 from contextlib import suppress
 
+from agent.dialler import DEAD_AFTER, Dialler
 from agent.spool import NO_RUN
 
 TYPE_CHECKING = False
@@ -22,33 +21,18 @@ if TYPE_CHECKING:
 
     from agent.spool import Spool
 
-CONNECT_TIMEOUT = 10.0  # seconds, for each address of the collector
 ANSWER_TIMEOUT = 10.0  # seconds until `#seq` must be answered
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt, at most
-ATTEMPT_EVERY = 1.0  # seconds from one attempt to the next, at least
-DEAD_AFTER = 30.0  # seconds without a sign of life from the other end
 ALIVE_EVERY = 60.0  # seconds until an idle connection gets an empty line; a collector hangs up on who is silent
 COMPLAIN_EVERY = 60.0  # seconds between two of the collector's complaints in the log
 LONGEST_ANSWER = 4096  # bytes of an unfinished answer that are kept
 WINDOW = 65536  # bytes of rows on their way, about
 NEVER = float("-inf")
 
-# Where the platform has them: a peer that vanished without a word is noticed within DEAD_AFTER.
-KEEP_ALIVE = (
-    ("TCP_USER_TIMEOUT", int(DEAD_AFTER * 1000)),  # with bytes on their way
-    ("TCP_KEEPIDLE", int(DEAD_AFTER / 2)),  # without
-    ("TCP_KEEPALIVE", int(DEAD_AFTER / 2)),  # the same on macOS
-    ("TCP_KEEPINTVL", 5),
-    ("TCP_KEEPCNT", 3),
-)
-
 
 class Sender:
     """Sends the rows of a spool to one collector, over a connection that is made anew whenever it is lost.
 
-    Names are looked up and connections made in a thread that lives only while there is none, because a look-up can
-    block for seconds and cannot be told not to. All else happens in the caller's thread: in `turn`, and in what the
-    selector calls.
+    Everything but dialling happens in the caller's thread: in `turn`, and in what the selector calls.
     """
 
     def __init__(
@@ -73,15 +57,12 @@ class Sender:
         self._reported = 0  # dropped rows that the log has told of
         self._complained_at = NEVER
         self._complaints = 0  # since then
-        self._pause = SHORTEST_PAUSE
-        self._attempted = NEVER
         self._sock: socket.socket | None = None
-        self._closing = False
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         selector.register(self._woken, selectors.EVENT_READ, self._wakes)
-        self._dialled: socket.socket | None = None  # handed over by the thread
+        self._dialler = Dialler(address, self.wake, lambda why: self._fails(f"cannot reach {self._where}: {why}"))
         # Of the connection, which _adopt begins:
         self._run, self._number = NO_RUN, 0  # whose rows it carries, and the number of the next
         self._greeted = False  # `#seq` was answered
@@ -93,12 +74,12 @@ class Sender:
         self._flying: list[tuple[int, int]] = []  # the number after each bunch of rows on its way, and its bytes
         self._moved_at = self._wrote_at = 0.0  # when rows were last acknowledged, and bytes sent
         self._mask = 0  # what the selector watches
-        self._dial()
+        self._dialler.dial()
 
     def turn(self) -> None:
         """Do what is due: read answers, send what the spool has. Returns at once."""
-        if self._sock is None and self._dialled is not None and self._spool.run != NO_RUN:
-            self._adopt(self._dialled)
+        if self._sock is None and self._spool.run != NO_RUN and (sock := self._dialler.take()):
+            self._adopt(sock)
         self._read()
         self._check_time()
         self._send()
@@ -117,10 +98,8 @@ class Sender:
         while self._spool.waiting and (left := end - time.monotonic()) > 0:
             for key, mask in self._selector.select(left):
                 key.data(mask)
-        self._closing = True
+        self._dialler.close()
         self._hang_up()
-        if self._dialled is not None:
-            self._dialled.close()
         self._selector.unregister(self._woken)
         self._woken.close()
         self._waker.close()
@@ -134,7 +113,7 @@ class Sender:
         while self._sock is not None and self._flush() and self._greeted:
             if self._spool.run not in (self._run, NO_RUN):
                 self._hang_up()  # an `#ack` on its way would be taken for one of the other SENDER's
-                self._dial()
+                self._dialler.dial()
                 return
             columns = self._spool.columns()
             if columns is None or self._on_the_way() >= WINDOW:
@@ -269,7 +248,7 @@ class Sender:
             self._works()
         elif not self._flying:
             self._on_trial = False
-            self._pause = SHORTEST_PAUSE
+            self._dialler.worked()
 
     def _complaint(self, text: str) -> None:
         """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
@@ -291,7 +270,7 @@ class Sender:
 
     def _adopt(self, sock: socket.socket) -> None:
         """Begin a connection that the thread has made: say who sends, and ask how far the collector is."""
-        self._sock, self._dialled = sock, None
+        self._sock = sock
         self._unsent, self._answer = b"", b""
         self._greeted = self._on_trial = self._refused = False
         self._mask = self._lines = self._columns_line = 0
@@ -310,7 +289,7 @@ class Sender:
             return
         self._hang_up()
         self._fails(f"lost {self._where}: {reason}")
-        self._dial()
+        self._dialler.dial()
 
     def _hang_up(self) -> None:
         sock, self._sock = self._sock, None
@@ -319,27 +298,6 @@ class Sender:
         if self._mask:
             self._selector.unregister(sock)
         sock.close()
-
-    def _dial(self) -> None:
-        if not self._closing:
-            threading.Thread(target=self._keep_dialling, daemon=True).start()
-
-    def _keep_dialling(self) -> None:
-        """In the thread: try until there is a connection, with full jitter so that a fleet spreads out."""
-        while not self._closing:
-            if self._attempted > 0:
-                chance = int.from_bytes(os.urandom(4), "big") / 2**32
-                next_at = self._attempted + ATTEMPT_EVERY
-                time.sleep(max(next_at - time.monotonic(), chance * self._pause))
-                self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._attempted = time.monotonic()
-            try:
-                self._dialled = _connect(self._address)
-                self.wake()
-                return
-            except (OSError, UnicodeError) as error:  # the latter from names that cannot be looked up
-                reason = getattr(error, "strerror", None) or error
-                self._fails(f"cannot reach {self._where}: {reason}")
 
     # -- one line in the log per change of state
 
@@ -365,22 +323,3 @@ def columns_line(columns: dict[str, str]) -> bytes:
 
 def _first_tokens(line: bytes, count: int) -> bytes:
     return b" ".join(line.split(b" ", count)[:count])
-
-
-def _connect(address: tuple[str, int]) -> socket.socket:
-    """A connection that never blocks; raises OSError."""
-    host = address[0].encode("ascii" if address[0].isascii() else "idna")  # as str always loads that codec
-    sock = socket.create_connection((host, address[1]), CONNECT_TIMEOUT)  # type: ignore[arg-type]
-    try:
-        if sock.getsockname() == sock.getpeername():  # nobody listens, and the kernel joined us to ourselves
-            raise ConnectionRefusedError("Connection refused")
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEP_ALIVE:
-            if hasattr(socket, option):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    except OSError:
-        sock.close()
-        raise
-    return sock

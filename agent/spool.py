@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+
+from agent.segment import Segment, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,77 +43,6 @@ NO_RUN = ("", "")
 
 class SpoolError(Exception):
     """The folder cannot be used; its text says why."""
-
-
-class Segment:
-    """Numbered rows of one source, one SENDER and one set of columns."""
-
-    def __init__(self, source: str, sender: str, first: int, columns: bytes, now: float) -> None:
-        self.source, self.sender = source, sender
-        self.first, self.count = first, 0
-        self.columns = columns  # the #columns line, without its newline
-        self.born = self.newest = now  # monotonic
-        self.size = self.start = 0  # bytes, and where the rows begin
-        self.data = bytearray()  # the rows, where there is no file
-        self.path = ""
-        self.file = -1  # open while rows are added
-
-    @property
-    def end(self) -> int:
-        """The number after the last row."""
-        return self.first + self.count
-
-    def read(self, offset: int, size: int) -> bytes:
-        """At most `size` bytes of rows. OSError."""
-        if not self.path:
-            return bytes(self.data[offset : offset + size])
-        if self.file >= 0:
-            return os.pread(self.file, size, offset)
-        file = os.open(self.path, os.O_RDONLY)
-        try:
-            return os.pread(file, size, offset)
-        finally:
-            os.close(file)
-
-    def offset(self, number: int) -> int:
-        """Where the row of that number begins. OSError."""
-        rows, at = self.read(self.start, self.size) if self.path else self.data, 0
-        for _ in range(number - self.first):
-            at = rows.index(b"\n", at) + 1
-        return self.start + at
-
-    def add(self, line: bytes, now: float) -> None:
-        """Add one row with its newline, all of it or, with OSError, nothing."""
-        if self.path:
-            write_whole(self.file, line, self.size)
-        else:
-            self.data += line
-        self.count += 1
-        self.size += len(line)
-        self.newest = now
-
-    def trim(self, number: int) -> int:
-        """Forget the rows below that number, which are in memory; how many bytes these were."""
-        size = self.offset(number)
-        del self.data[:size]
-        self.count -= number - self.first
-        self.first = number
-        self.size -= size
-        return size
-
-    def seal(self) -> None:
-        """No more rows will be added."""
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
-
-    def remove(self) -> None:
-        """Forget the rows and the file."""
-        self.seal()
-        self.data = bytearray()
-        if self.path:
-            with suppress(OSError):
-                os.unlink(self.path)
 
 
 class Spool:
@@ -149,7 +79,7 @@ class Spool:
         self._runs = {False: ("", 1), True: ("", 1)}  # in memory and on disk: SENDER, its next number
         self._boot = boot_id()
         self._retry_at = float("-inf")
-        self._index = 0  # of the next file
+        self._index = 0  # of the last file
         if folder:
             try:
                 self._open()
@@ -186,8 +116,9 @@ class Spool:
         segment = None
         if self._folder and now >= self._retry_at:
             segment = self._new(columns, now, on_disk=True)
+            self._index += 1
             try:
-                self._create(segment)
+                segment.create(os.path.join(self._folder, f"{self._index:012d}{SUFFIX}"), self._boot)
             except OSError as error:
                 segment.remove()
                 self._disk_failed(error, now)
@@ -210,15 +141,6 @@ class Spool:
     def _new(self, columns: bytes, now: float, on_disk: bool) -> Segment:
         sender, number = self._runs[on_disk]
         return Segment(self.source, sender or os.urandom(8).hex(), number, columns, now)
-
-    def _create(self, segment: Segment) -> None:
-        head = f"#source {segment.source}\n#boot {self._boot}\n#seq {segment.first} {segment.sender}\n"
-        text = head.encode() + segment.columns + b"\n"
-        segment.path = os.path.join(self._folder, f"{self._index:012d}{SUFFIX}")
-        segment.file = os.open(segment.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        self._index += 1
-        write_whole(segment.file, text, 0)
-        segment.size = segment.start = len(text)
 
     def _disk_failed(self, error: OSError, now: float) -> None:
         if self._retry_at < 0:
@@ -377,17 +299,20 @@ class Spool:
             index, suffix = os.path.splitext(name)
             if suffix != SUFFIX or not index.isdigit():
                 continue
-            self._index = int(index) + 1
+            self._index = int(index)
             path = os.path.join(self._folder, name)
             if not os.path.getsize(path):  # killed between making it and writing into it
                 os.unlink(path)
                 continue
             try:
-                segment, boot = self._load(path)
+                segment, boot, is_cut = load(path, self._monotonic())
             except ValueError as error:
                 self._log(f"{path} is no segment of a spool ({error}); it is now {name}.damaged")
                 os.rename(path, path + ".damaged")
                 continue
+            if is_cut:
+                self._log(f"the last line of {path} was half written; it is cut off")
+                self.dropped += 1
             if segment.count:
                 self._segments.append(segment)
                 self._size += segment.size
@@ -399,44 +324,6 @@ class Spool:
             self._restart(self._segments[0].first)
             self._expire(self._monotonic())
             self._log(f"{self.waiting} rows are in the spool folder {self._folder}; those not yet sent will be")
-
-    def _load(self, path: str) -> tuple[Segment, str]:
-        """A segment from its file, and the boot it was written in. A half-written last line is cut off. ValueError."""
-        with open(path, "r+b") as file:
-            content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                file.truncate(whole)
-            age = max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
-        said: dict[str, str] = {}
-        start, columns = 0, b""
-        while content.startswith(b"#", start) and start < whole:
-            columns = content[start : content.index(b"\n", start)]
-            word, _, rest = columns.decode().partition(" ")
-            said[word] = rest
-            start += len(columns) + 1
-        if not columns.startswith(b"#columns ") or not {"#source", "#boot", "#seq"} <= said.keys():
-            raise ValueError("its first lines are not #source, #boot, #seq, #columns")
-        number, _, sender = said["#seq"].partition(" ")
-        segment = Segment(said["#source"], sender, int(number), columns, self._monotonic() - age)
-        segment.path, segment.size, segment.start = path, whole, start
-        segment.count = content.count(b"\n", start, whole)
-        if whole < len(content) and start:
-            self._log(f"the last line of {path} was half written; it is cut off")
-            self.dropped += 1
-        return segment, said["#boot"]
-
-
-def write_whole(file: int, text: bytes, at: int) -> None:
-    """Write all of the text at that place, the file's end, or nothing of it and raise OSError."""
-    try:
-        written = 0
-        while written < len(text):
-            written += os.pwrite(file, text[written:], at + written)
-    except OSError:
-        with suppress(OSError):
-            os.ftruncate(file, at)
-        raise
 
 
 def boot_id() -> str:

@@ -236,8 +236,8 @@ def test_each_group_fails_alone(host: Any, recorded: Any, reading: str) -> None:
     def row() -> dict[str, float]:
         if times := recorded.readings["cpu_times"]:
             host.set(cpu_times=recorded.make.cpu(*(seconds + 1 for seconds in times)))
-        row: dict[str, float] = host.row(10.0)
-        return row
+        sampled: dict[str, float] = host.row(10.0)
+        return sampled
 
     before = row()
     works, recorded.readings[reading] = recorded.readings[reading], None

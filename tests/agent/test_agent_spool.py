@@ -12,8 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent import spool as module
-from agent.spool import RETRY, Segment, Spool, SpoolError, write_whole
+from agent import segment
+from agent import spool as spool_module
+from agent.segment import Segment, write_whole
+from agent.spool import RETRY, Spool, SpoolError
 
 A, B = b"#columns time a", b"#columns time a b"
 
@@ -187,7 +189,7 @@ def test_damaged_files_are_moved_aside(tmp_path: Path) -> None:
     assert taken(spool) == [b"first"]
     spool.append(b"second", A)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "lock", "notes.txt", "000000000000.lines", "000000000777.lines.damaged", "000000000779.lines"
+        "lock", "notes.txt", "000000000001.lines", "000000000777.lines.damaged", "000000000779.lines"
     }  # fmt: skip
 
 
@@ -197,7 +199,7 @@ def test_after_a_restart_of_the_machine_another_sender_begins(tmp_path: Path, mo
     spool.append(b"first", A)
     before = spool.run
     release(spool)
-    monkeypatch.setattr(module, "boot_id", lambda: "another")
+    monkeypatch.setattr(spool_module, "boot_id", lambda: "another")
     spool, _, _ = make(str(tmp_path))
     spool.append(b"second", A)
     assert spool.run == before
@@ -257,8 +259,8 @@ class Delivery(RuleBasedStateMachine):
         self.held: list[int] = []  # by the collector
         self.known: dict[tuple[str, str], int] = {}  # its acknowledged numbers
         self.disk_full = False
-        self.original = module.write_whole
-        module.write_whole = self.write  # the disk
+        self.original = segment.write_whole
+        segment.write_whole = self.write  # the disk
         self.open()
 
     def write(self, file: int, text: bytes, at: int) -> None:
@@ -344,7 +346,7 @@ class Delivery(RuleBasedStateMachine):
             assert self.held == self.given
         finally:
             release(self.spool)
-            module.write_whole = self.original
+            segment.write_whole = self.original
             self.folder.cleanup()
 
 
@@ -354,7 +356,7 @@ TestDelivery = Delivery.TestCase
 
 def test_offsets() -> None:
     """Where a row begins, for each of a segment."""
-    segment = Segment("s", "x", 5, A, 0.0)
+    made = Segment("s", "x", 5, A, 0.0)
     for row in (b"a\n", b"bcd\n", b"\n", b"e\n"):
-        segment.add(row, 0.0)
-    assert [segment.offset(number) for number in range(5, 10)] == [0, 2, 6, 7, 9]
+        made.add(row, 0.0)
+    assert [made.offset(number) for number in range(5, 10)] == [0, 2, 6, 7, 9]
