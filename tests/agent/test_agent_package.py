@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agent.groups import SOCKETS
+from agent.sampler import FIXED
+
+SPIKES = ("cpu.busy_{}_pct", "mem.used_{}_pct", "net.rx_{}_bytes_per_s", "net.tx_{}_bytes_per_s")
 AGENT = Path(__file__).parents[2] / "agent"
 
 
@@ -42,6 +46,14 @@ def test_loads_nothing_heavy() -> None:
         timeout=15,
     )
     assert done.stdout.strip() == ""
+
+
+def test_every_column_is_documented() -> None:
+    """docs/COLUMNS.md has a row for each."""
+    table = (AGENT.parent / "docs" / "COLUMNS.md").read_text()
+    names = {*FIXED, *SOCKETS.values()}
+    names |= {name.format(part) for name in SPIKES for part in ("min", "mean", "max")}
+    assert not [name for name in names if f"`{name}`" not in table]
 
 
 def test_is_python_3_9() -> None:
