@@ -126,12 +126,13 @@ class Chaos:
     def run(self, seconds: float) -> None:
         """Something goes wrong every second or so, until the time is over."""
         end = time.monotonic() + seconds
-        actions = [self.kill_collector, self.kill_driver, self.kill_agent, self.kill_driver, self.change_disk]
+        actions = [self.kill_collector, self.kill_driver, self.kill_agent, self.change_disk]
+        turn = list(actions)
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.1, 2.0))
-            if self.disk.is_full and self.random.random() < 0.5:
-                self.change_disk()
-            self.random.choice(actions)()
+            if not turn:  # each as often as the others, in another order each time
+                turn = self.random.sample(actions, len(actions))
+            turn.pop()()
         self.link.is_calm = True
         self.disk.empty(self.driver.process.pid)
 
@@ -143,8 +144,9 @@ class Chaos:
         self.events["collector killed"] += 1
 
     def kill_driver(self) -> None:
-        if self.disk.is_full or self.driver.in_memory:
-            return  # what a full disk did not take is lost with the process, as the documents say
+        # What a full disk did not take is lost with the process, as the documents say.
+        self.disk.empty(self.driver.process.pid)
+        eventually(lambda: not self.driver.in_memory, "the disk to take rows again", DRAIN_S)
         self.driver.process.kill()
         self.driver.process.wait()
         self.driver.start()
