@@ -73,7 +73,7 @@ class Sender:
         self._selector = selectors.DefaultSelector()
         self._spool = Spool(self.source, os.fspath(spool), spool_bytes, spool_age, log.warning)
         token = token or os.environ.get("LINEMON_TOKEN", "")
-        self._connection = Connection((address.host, address.port), token, self._spool, self._selector, log.info)
+        self._connection = Connection((address.host, address.port), token, self._spool, self._selector, _log)
         self._thread = threading.Thread(target=self._run, name=f"linemon.Sender {source}", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -145,6 +145,10 @@ class Sender:
                 self._connection.turn()
                 if not self._spool.waiting:
                     self._lock.notify_all()
+
+
+def _log(text: str) -> None:
+    log.log(logging.INFO if text.startswith("sends to") else logging.WARNING, text)
 
 
 def _time(at: float | None) -> str:
