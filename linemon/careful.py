@@ -106,14 +106,15 @@ class CarefulLines:
 
     def _take_line(self, session: Session, line: bytes, now: int) -> None:
         """Take one row or metric line; LineError if it cannot be taken."""
-        if not session.authorized:
-            raise LineError("token", "this port asks for a #token first")
+        if session.grant is None:
+            session.check("")
         wire.text(line)
         tokens = wire.tokens(line)
         if session.sequence is not None and wire.is_metric_name(tokens[0]):
             raise LineError("sequence", "a connection that numbers its lines sends rows of its source only")
         if wire.is_metric_name(tokens[0]) and influx.IS_INFLUX.match(line):
             point = influx.point(line)
+            session.check(point.source)
             time = None if point.time is None else wire.time_ns(point.time)
             ring, columns = self.named.point_place(point.source, tuple(point.fields))
             values = [float("nan")] * ring.width
@@ -123,6 +124,7 @@ class CarefulLines:
         elif wire.is_metric_name(tokens[0]):
             if len(tokens) not in (2, 3):
                 raise LineError("tokens", f"a metric is NAME VALUE [TIME], not {len(tokens)} tokens")
+            session.check(wire.text(tokens[0]))
             values = [wire.number(tokens[1])]
             time = wire.time_ns(tokens[2]) if len(tokens) == 3 else None
             ring = self.named.metric_ring(tokens[0])
@@ -196,14 +198,18 @@ class CarefulLines:
         return True
 
     def reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
-        """Count a line that was not taken; `number` is its own in the connection, if that is not the last one."""
+        """Count a line that was not taken; its source is the one it names, or the connection's."""
         if wire.is_metric_name(line[:1]):  # names its source itself
             source = wire.tokens(line)[0].decode(errors="replace")
         else:
             source = session.ring.entry.source if session.ring else session.source or ""
+        self.count(session, source, error, line, now, number or session.lines)
+
+    def count(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
+        """Count a line that was not taken, and would have gone to `source`; `number` is its own in the connection."""
         if ring := self._store.rings.get(source):
             ring.arena.count_rejected(ring.entry.slot)
-        self._accounts.reject(session, source, error, line, now, number or session.lines)
+        self._accounts.reject(session, source, error, line, now, number)
 
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:

@@ -10,17 +10,18 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from linemon.config import Config, load
+from linemon.config import Address, Config, load
 from linemon.errors import AskedWrongly, ConfigError, LineError, LinemonError
 from linemon.outputs.export import FORMATS
 from linemon.store import Store
 
 EXAMPLES = {
     "up": ("all of it: collector, dashboard, an agent for this machine", "linemon up"),
-    "collect": ("the collector alone: the line port and the taps", "linemon collect --config linemon.toml"),
+    "collect": ("the collector alone: the line port, HTTP and the taps", "linemon collect --config linemon.toml"),
     "dashboard": ("the page alone", "linemon dashboard"),
     "agent": ("the agent: sends this machine's metrics", "linemon agent --to 10.0.0.1:4000"),
     "sources": ("a table of all sources", "linemon sources --errors"),
@@ -51,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--debug", action="store_true", help="show tracebacks and more of the log")
 
     by_name["up"].add_argument("--print-unit", action="store_true", help="print a systemd unit for it, and end")
+    plot_server_options(by_name["collect"])
+    by_name["collect"].add_argument(
+        "--cfg",
+        metavar="FILE",
+        action=OptionsFromFile,
+        help="a file of these three options, as http-plot-server has it",
+    )
     by_name["sources"].add_argument("--json", action="store_true", help="for scripts")
     by_name["sources"].add_argument("--errors", action="store_true", help="the last lines that were rejected")
     by_name["tail"].add_argument("source", metavar="SOURCE", nargs="?", help="default: this machine's agent")
@@ -66,6 +74,45 @@ def parser() -> argparse.ArgumentParser:
     for name in ("tail", "export"):
         by_name[name].add_argument("--columns", metavar="a,b", type=names, default=(), help="default: all")
     return top
+
+
+def plot_server_options(command: argparse.ArgumentParser) -> None:
+    """The options of `http-plot-server`; as there, one without its value says nothing."""
+    command.add_argument("--host", nargs="?", metavar="HOST", help="of the HTTP port, instead of [http] listen")
+    command.add_argument("--port", nargs="?", metavar="PORT", type=port_number, help="likewise")
+    command.add_argument("--max-points", nargs="?", metavar="N", type=above_zero, help="instead of [store] points")
+
+
+class OptionsFromFile(argparse.Action):
+    """Read options from a file, separated by blanks or newlines; what comes later on the command line counts."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        inner = argparse.ArgumentParser(prog=f"{parser.prog} {option} {values}", add_help=False, allow_abbrev=False)
+        plot_server_options(inner)
+        try:
+            inner.parse_args(Path(values).read_text().split(), namespace)
+        except (OSError, UnicodeDecodeError) as error:
+            parser.error(f"{option} {values}: {getattr(error, 'strerror', None) or 'not a text'}")
+
+
+def above_zero(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def port_number(text: str) -> int:
+    try:
+        return Address.parse(f"localhost:{text}").port
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535") from None
+
+
+def with_options(config: Config, options: Any) -> Config:
+    """The settings with what `linemon collect` was given beside them."""
+    listen, points = config.http.listen, options.max_points or config.store.points
+    listen = Address(options.host or listen.host, listen.port if options.port is None else options.port)
+    return replace(config, http=replace(config.http, listen=listen), store=replace(config.store, points=points))
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -113,7 +160,8 @@ def run(options: Any) -> int:
     )
     if not options.debug:
         logging.getLogger("bokeh").setLevel(logging.WARNING)
-        logging.getLogger("tornado.access").setLevel(logging.ERROR)
+        for name in ("tornado.access", "tornado.general"):  # what strangers send must not fill the log
+            logging.getLogger(name).setLevel(logging.ERROR)
     config = load(options.config)
     if command == "up" and options.print_unit:
         from linemon import commands
@@ -122,14 +170,13 @@ def run(options: Any) -> int:
     if command == "up":
         from linemon import commands, supervisor
 
-        commands.warn_ignored(config)
         common = ["--config", str(config.file)] if config.file else []
         store = Store(config.store.folder)
         return supervisor.up(common + ["--debug"] * options.debug, lambda pid: store.status().get("pid") == pid)
     if command == "collect":
         from linemon import collector
 
-        collector.main(config)
+        collector.main(with_options(config, options))
         return 0
     if command == "dashboard":
         from linemon import dashboard

@@ -13,18 +13,22 @@ import json
 import logging
 import os
 import signal
+import ssl
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from linemon.access import Tokens
 from linemon.config import Address, Config
-from linemon.errors import LineError
+from linemon.errors import ConfigError, LineError
+from linemon.inputs.http import HttpInput
 from linemon.inputs.tcp import TcpInput
 from linemon.intake import Intake
 from linemon.outputs.tap import Tap
 from linemon.store import STATUS, Store
+from linemon.tls import server_context
 from linemon.writer import StoreWriter
 
 log = logging.getLogger(__name__)
@@ -58,8 +62,10 @@ class Collector:
         self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns, store.mode)
         self.intake = Intake(self.store)
         reader = Store(config.store.folder)
-        self.tcp = TcpInput(config.tcp, self.intake, self._rows_came)
+        tokens, tls = self._secrets()
+        self.tcp = TcpInput(config.tcp, self.intake, tokens, tls, self._rows_came)
         self.taps = [Tap(tap, tap.source or config.agent.source, reader) for tap in config.tap]
+        self.http = HttpInput(config.http, self.intake, reader, tokens, tls, self.status, config.dashboard.listen)
         self._started = datetime.now(UTC)
         self._written: dict[str, Any] = {}
         self._status_fails = False
@@ -72,6 +78,7 @@ class Collector:
             "pid": os.getpid(),
             "started": self._started.isoformat(timespec="seconds"),
             "tcp": str(Address(self.config.tcp.listen.host, self.tcp.port)),
+            "http": str(Address(self.config.http.listen.host, self.http.server.port)),
             "taps": [
                 str(Address(tap.listen.host, port.port)) for tap, port in zip(self.config.tap, self.taps, strict=True)
             ],
@@ -84,6 +91,10 @@ class Collector:
             "string_fields_left_out": accounts.strings,
             "connections": self.tcp.connections,
             "connections_refused": self.tcp.refused,
+            "strangers": self.tcp.door.strangers + self.http.server.door.strangers,
+            "http_connections": self.http.server.connections,
+            "http_malformed": self.http.server.malformed,
+            "http_connections_refused": self.http.server.refused,
             "tap_readers": sum(tap.readers for tap in self.taps),
             "tap_rows_lost": sum(tap.lost for tap in self.taps),
             "bad_lines": [bad._asdict() for bad in accounts.bad_lines],
@@ -95,8 +106,10 @@ class Collector:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._write_status()
         log.info("lines on %s, store in %s", self._written["tcp"], self.config.store.folder)
+        log.info("HTTP on %s", self._written["http"])
         for address in self._written["taps"]:
             log.info("tap on %s", address)
         serving = asyncio.create_task(self.tcp.run())
@@ -122,6 +135,7 @@ class Collector:
             serving.cancel()
             await asyncio.wait([serving, syncing] if syncing else [serving])
             self.tcp.close()
+            self.http.close()
             for tap in self.taps:
                 tap.close()
             self._write_status()
@@ -133,7 +147,23 @@ class Collector:
         except OSError as error:
             log.error("cannot write out %s: %s", self.config.store.folder, error.strerror)
 
+    def _secrets(self) -> tuple[Tokens, ssl.SSLContext | None]:
+        """The tokens, and what TLS needs, as their files are now. ConfigError where one is wrong."""
+        return self.config.tokens(), server_context(self.config.tls) if self.config.tls.cert else None
+
+    def _reload(self) -> None:
+        """Read the files of [tls] and [[token]] anew, for the connections that come from now on."""
+        try:
+            tokens, tls = self._secrets()
+        except ConfigError as error:
+            log.error("nothing is changed: %s", error)
+            return
+        self.tcp.renew(tokens, tls)
+        self.http.renew(tokens, tls)
+        log.info("certificates and tokens read anew")
+
     def _rows_came(self) -> None:
+        self.http.update()
         for tap in self.taps:
             tap.update()
 

@@ -14,16 +14,14 @@ import numpy as np
 
 from agent.unit import unit as systemd_unit
 from linemon import wire
-from linemon.config import Address, Config
+from linemon.config import Address, Config, HttpConfig, TcpConfig
 from linemon.errors import AskedWrongly, LinemonError
+from linemon.outputs.answers import describe, iso_ns
 from linemon.outputs.export import FORMATS, iso
 from linemon.outputs.tap import raw_lines
-from linemon.store import Rows, Source, Store
+from linemon.store import Rows, Store
+from linemon.tls import server_context
 from linemon.when import when
-
-RATE_ROWS = 100  # rows that the rate is told from
-RATE_SPAN_NS = 60 * 10**9
-SILENT_NS, SILENT_STEPS = 10 * 10**9, 5
 
 
 def sources(store: Store, *, as_json: bool, errors: bool) -> int:
@@ -67,29 +65,6 @@ def newest(described: dict[str, Any]) -> str:
     if described["silent_since"]:
         return f"silent since {described['silent_since']}"
     return "-" if described["age_s"] is None else span(described["age_s"])
-
-
-def describe(source: Source, now: int) -> dict[str, Any]:
-    """One source as `linemon sources --json` shows it; `now` in ns.
-
-    It is silent when its newest row is older than five usual steps between its rows, and than ten seconds.
-    """
-    newest = source.last(RATE_ROWS).time.view(np.int64)
-    recent = newest[newest > now - RATE_SPAN_NS]
-    elapsed = int(recent[-1] - recent[0]) if len(recent) > 1 else 0
-    usual = float(np.median(np.diff(newest))) if len(newest) > 1 else 0.0
-    is_silent = len(newest) > 1 and now - newest[-1] > max(SILENT_NS, SILENT_STEPS * usual)
-    return {
-        "source": source.name,
-        "columns": source.columns,
-        "units": source.units,
-        "rows": source.rows,
-        "newest": iso_ns(int(newest[-1])) if len(newest) else None,
-        "rejected": source.rejected,
-        "rate_per_s": (len(recent) - 1) / elapsed * 1e9 if elapsed else None,
-        "age_s": max(0.0, (now - int(newest[-1])) / 1e9) if len(newest) else None,
-        "silent_since": iso_ns(int(newest[-1])) if is_silent else None,
-    }
 
 
 def tail(config: Config, store: Store, name: str | None, columns: tuple[str, ...], *, raw: bool) -> int:
@@ -210,8 +185,12 @@ def check(config: Config) -> int:
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: right")
     store, tcp = config.store, config.tcp
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
-    asks = "asks for a token" if tcp.token else "asks for no token"
-    print(f"lines in:  {tcp.listen}, {asks}, {reach(tcp.listen)}")
+    tokens = config.tokens()
+    if config.tls.cert:
+        server_context(config.tls)
+    asks = "asks for a token" if tokens else "asks for no token"
+    print(f"lines in:  {tcp.listen}, {asks}{in_tls(config, tcp)}, {reach(tcp.listen)}")
+    print(f"HTTP:      {config.http.listen}, writing {asks}{in_tls(config, config.http)}, {reach(config.http.listen)}")
     for tap in config.tap:
         columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
         print(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
@@ -223,7 +202,8 @@ def check(config: Config) -> int:
     for section, port in config.ports():
         if port.allow_open and not port.listen.is_loopback:
             print(f"warning: {section} listens on {port.listen} and asks nobody who they are", file=sys.stderr)
-    warn_ignored(config)
+        elif isinstance(port, TcpConfig | HttpConfig) and not port.listen.is_loopback and not port.tls:
+            print(f"warning: {section} listens on {port.listen} without tls: others may read it all", file=sys.stderr)
     return 0
 
 
@@ -240,18 +220,15 @@ def print_unit(config: Config) -> int:
     return 0
 
 
-def warn_ignored(config: Config) -> None:
-    """Name the settings that this version does not act on."""
-    if config.ignored:
-        print(f"linemon: this version does not act on {', '.join(config.ignored)}", file=sys.stderr)
+def in_tls(config: Config, port: TcpConfig | HttpConfig) -> str:
+    """How a port is guarded beside tokens."""
+    if not port.tls:
+        return ""
+    return ", TLS with certificates of both sides" if config.tls.client_ca else ", TLS"
 
 
 def reach(address: Address) -> str:
     return "this machine only" if address.is_loopback else "open to other machines"
-
-
-def iso_ns(ns: int) -> str:
-    return iso(np.array([ns], dtype="datetime64[ns]"))[0]
 
 
 def span(seconds: float) -> str:

@@ -10,10 +10,12 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from agent.spool import MAX_AGE, MAX_BYTES
+from linemon.access import ANY_SOURCE, Network, Tokens
 from linemon.errors import ConfigError
 from linemon.store import default_folder
 
@@ -54,6 +56,9 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+Networks = tuple[Network, ...]
+
+
 @dataclass(frozen=True)
 class StoreConfig:
     path: str = ""
@@ -79,13 +84,62 @@ class StoreConfig:
 
 
 @dataclass(frozen=True)
+class TokenConfig:
+    secret: str = ""
+    file: str = ""
+    sources: tuple[str, ...] = ANY_SOURCE
+
+    def __post_init__(self) -> None:
+        if bool(self.secret) == bool(self.file):
+            raise ConfigError("[[token]] needs either a secret or a file that holds it")
+
+    def read(self) -> str:
+        """The secret, as the file holds it now. ConfigError where there is none."""
+        try:
+            secret = self.secret or Path(self.file).expanduser().read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"[[token]] file = {self.file!r}: {getattr(error, 'strerror', '') or error}") from error
+        if not secret or not secret.isprintable():
+            raise ConfigError(f"[[token]] file = {self.file!r}: expected a secret in one line")
+        return secret
+
+
+@dataclass(frozen=True)
+class TlsConfig:
+    cert: str = ""
+    key: str = ""
+    client_ca: str = ""
+
+
+@dataclass(frozen=True)
 class TcpConfig:
     listen: Address = Address("127.0.0.1", 4000)
     token: str = ""
     max_line: int = 65536
     max_connections: int = 10000
+    max_per_peer: int = 1000
     idle_timeout: float = 300.0
+    tls: bool = False
+    allow: Networks = ()
     allow_open: bool = False
+
+
+@dataclass(frozen=True)
+class HttpConfig:
+    listen: Address = Address("127.0.0.1", 8080)
+    max_body: int = 1048576
+    max_connections: int = 1000
+    max_per_peer: int = 100
+    idle_timeout: float = 300.0
+    tls: bool = False
+    allow: Networks = ()
+    allow_origins: tuple[str, ...] = ()
+    allow_open: bool = False
+
+    @property
+    def reads_are_open(self) -> bool:
+        """Whether reading asks for no token."""
+        return self.listen.is_loopback or self.allow_open
 
 
 @dataclass(frozen=True)
@@ -93,6 +147,7 @@ class TapConfig:
     listen: Address = Address("127.0.0.1", 1027)
     source: str = ""
     columns: tuple[str, ...] = ()
+    allow: Networks = ()
     allow_open: bool = False
 
 
@@ -125,30 +180,48 @@ class Config:
 
     store: StoreConfig = StoreConfig()
     tcp: TcpConfig = TcpConfig()
+    http: HttpConfig = HttpConfig()
     tap: tuple[TapConfig, ...] = (TapConfig(),)
+    token: tuple[TokenConfig, ...] = ()
+    tls: TlsConfig = TlsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     agent: AgentConfig = AgentConfig()
     file: Path | None = field(default=None, metadata={"internal": True})
-    ignored: tuple[str, ...] = field(default=(), metadata={"internal": True})
 
     def __post_init__(self) -> None:
         for section, port in self.ports():
-            way_out = "set a token, or " if isinstance(port, TcpConfig) else ""
-            if port.listen.is_loopback or port.allow_open or (isinstance(port, TcpConfig) and port.token):
+            way_out, knows_peers = "", False
+            if isinstance(port, TcpConfig | HttpConfig):
+                way_out, knows_peers = "set [tcp] token, or ", self.knows_peers(port)
+                if port.tls and not self.tls.cert:
+                    raise ConfigError(f"{section} tls = true needs [tls] cert, and key where cert does not hold it")
+            if port.listen.is_loopback or port.allow_open or knows_peers:
                 continue
             raise ConfigError(
                 f"{section} listen = {str(port.listen)!r} lets other machines in without a token: "
                 f"{way_out}say allow_open = true in {section}"
             )
 
-    def ports(self) -> list[tuple[str, TcpConfig | TapConfig | DashboardConfig]]:
+    def knows_peers(self, port: TcpConfig | HttpConfig) -> bool:
+        """Whether whoever writes must say who they are: by a token, or by a certificate."""
+        return bool(self.tcp.token or self.token or (port.tls and self.tls.client_ca))
+
+    def tokens(self) -> Tokens:
+        """All tokens, those in files as the files are now. ConfigError where one cannot be read."""
+        every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
+        return Tokens(every + [(token.read(), token.sources) for token in self.token])
+
+    def ports(self) -> list[tuple[str, TcpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen."""
-        return [("[tcp]", self.tcp), *(("[[tap]]", tap) for tap in self.tap), ("[dashboard]", self.dashboard)]
+        return [
+            ("[tcp]", self.tcp),
+            ("[http]", self.http),
+            *(("[[tap]]", tap) for tap in self.tap),
+            ("[dashboard]", self.dashboard),
+        ]
 
 
-# Settings of the documented file that this version does not act on yet: said aloud, not refused, so that one
-# linemon.toml serves while versions differ.
-NOT_YET: dict[str, set[str] | None] = {"http": None}
+LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig}  # sections of which there may be several
 
 
 def find(path: Path | None = None) -> Path | None:
@@ -180,33 +253,28 @@ def _config(tables: dict[str, Any], file: Path) -> Config:
     hints = get_type_hints(Config)
     known = {f.name for f in fields(Config) if not f.metadata}
     sections: dict[str, Any] = {}
-    ignored: list[str] = []
     for name, table in tables.items():
-        if NOT_YET.get(name, ()) is None:
-            ignored.append(f"[{name}]")
-        elif name not in known:
+        if name not in known:
             raise ConfigError(f"unknown section [{name}]; expected one of: {', '.join(sorted(known))}")
-        elif name == "tap":
+        if name in LISTS:
             if not isinstance(table, list):
-                raise ConfigError("[tap] must be written [[tap]]: there may be several")
-            sections[name] = tuple(_section(TapConfig, "[[tap]]", each, ignored) for each in table)
+                raise ConfigError(f"[{name}] must be written [[{name}]]: there may be several")
+            sections[name] = tuple(_section(LISTS[name], f"[[{name}]]", each) for each in table)
         elif isinstance(table, dict):
-            sections[name] = _section(hints[name], f"[{name}]", table, ignored)
+            sections[name] = _section(hints[name], f"[{name}]", table)
         else:
             raise ConfigError(f"{name} = {table!r}: expected a section [{name}]")
-    return Config(**sections, file=file, ignored=tuple(ignored))
+    return Config(**sections, file=file)
 
 
 Section = TypeVar("Section")
 
 
-def _section(cls: type[Section], title: str, table: dict[str, Any], ignored: list[str]) -> Section:
+def _section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
     hints = get_type_hints(cls)
     values = {}
     for key, value in table.items():
-        if key in (NOT_YET.get(title.strip("[]")) or ()):
-            ignored.append(f"{title} {key}")
-        elif key in hints:
+        if key in hints:
             values[key] = _value(f"{title} {key}", hints[key], value)
         else:
             raise ConfigError(f"{title} {key}: unknown setting; expected one of: {', '.join(hints)}")
@@ -229,6 +297,11 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             return Address.parse(value)
         except ValueError:
             pass
+    elif kind == Networks and isinstance(value, list):
+        try:
+            return tuple(ip_network(network) for network in value)
+        except (ValueError, TypeError):
+            pass
     elif kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     raise ConfigError(f"{key} = {value!r}: expected {EXPECTED[kind]}")
@@ -240,6 +313,7 @@ EXPECTED: dict[Any, str] = {
     int: "a whole number above 0",
     float: "a number above 0",
     Address: 'an address such as "127.0.0.1:4000"',
+    Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
     tuple[str, ...]: 'a list of texts such as ["a", "b"]',
 }
 

@@ -65,6 +65,15 @@ class Intake:
         if last := session.end():
             self._take_block(session, last, now)
 
+    def foreign(self, session: Session, protocol: str, now: int) -> None:
+        """The peer does not speak as it must for its bytes to be lines: one rejected line."""
+        session.lines += 1
+        self._careful.reject(session, LineError("protocol", f"this port takes lines in TLS: {protocol}"), b"", now)
+
+    def reject(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
+        """Count a line that was not taken; `number` is its own in the connection, `source` where it would have gone."""
+        self._careful.count(session, source, error, line, now, number)
+
     def flush(self, now: int) -> None:
         """Parse and append all that waits; rows without a time of their own get `now` (ns since the epoch)."""
         waiting, self._waiting, self._waits = self._waiting, {}, {}
@@ -102,10 +111,10 @@ class Intake:
 
     @staticmethod
     def _shape(session: Session, first: bytes) -> Shape:
-        if first and session.authorized and not session.refused:
+        if first and session.grant is not None and not session.refused:
             if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
                 return session.ring.arena, session.width, session.time_at
-            if first.isalpha() and session.sequence is None:
+            if first.isalpha() and session.sequence is None and not session.grant.is_limited:
                 return NAMED
         return NO_SHAPE
 

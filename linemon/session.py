@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Final
 
 from linemon import wire
+from linemon.access import EVERYTHING, NO_TOKENS, Tokens
 from linemon.errors import LineError
 from linemon.ring import NAME_BYTES
 from linemon.sequence import Sequence
@@ -33,11 +33,11 @@ class Session:
     The counters obey received = stored + rejected + duplicate + dropped, in data lines.
     """
 
-    def __init__(self, peer: str, max_line: int, token: str = "") -> None:
+    def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS) -> None:
         self.peer = peer
         self.max_line = max_line
-        self._token = token.encode()
-        self.authorized = not token
+        self._tokens = tokens
+        self.grant = None if tokens else EVERYTHING  # what it may write to
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
         self.needs_care = False  # its last lines had to be looked at one by one
@@ -153,6 +153,13 @@ class Session:
 
     # -- where rows go
 
+    def check(self, source: str) -> None:
+        """LineError if this connection's token, or the lack of one, does not open the source."""
+        if self.grant is None:
+            raise LineError("token", "this port asks for a #token first")
+        if not self.grant.covers(source):
+            raise LineError("token", f"this token may not write to {source!r}")
+
     @property
     def tokens(self) -> int:
         """How many tokens a row has; 0 while nothing has said it."""
@@ -172,6 +179,7 @@ class Session:
     def bind(self, store: StoreWriter, width: int) -> None:
         """Find the ring for rows of `width` numbers; LineError if they do not fit the source."""
         name = self.source if self.source is not None else f"{self.peer}/{width}"
+        self.check(name)
         if self.columns is None:
             self.ring = store.bind(name, tuple(f"c{i + 1}" for i in range(width)), None)
         else:
@@ -193,8 +201,9 @@ class Session:
                 self.refused[word] = error
                 raise
         elif word == b"#token":
-            self.authorized = self.authorized or hmac.compare_digest(rest, self._token)
-            if not self.authorized:
+            if grant := self._tokens.find(rest):
+                self.grant, self.ring = grant, None
+            if self.grant is None:
                 raise LineError("token", "the #token is wrong")
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
@@ -222,10 +231,9 @@ class Session:
 
     def _announce(self, rest: bytes) -> None:
         self.sequence = self.announced = None
-        if not self.authorized:
-            raise LineError("token", "this port asks for a #token first")
-        if self.source is None:
+        if self.source is None and self.grant is not None:
             raise LineError("sequence", "#seq numbers the lines of a source: say #source first")
+        self.check(self.source or "")
         match = SEQ.fullmatch(rest)
         sender = wire.text(match[2] or b"") if match else ""
         if not match or len(sender.encode()) > NAME_BYTES or not (sender.isprintable()):

@@ -42,6 +42,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from linemon import wire
+from linemon.access import ANY_SOURCE, Tokens
 from linemon.catalog import Entry
 from linemon.errors import REASONS
 from linemon.intake import Intake
@@ -193,12 +194,13 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     every: list[Session] = []
     closed: set[int] = set()
     acked: dict[Session, int] = {}
+    tokens = Tokens([(given.token, ANY_SOURCE)] if given.token else ())
     for event in [*given.events, *(Event(i, end="clean", flush=True) for i in range(len(PEERS)))]:
         if event.connection in closed:
             closed -= {event.connection} if event.end else set()
             continue
         if event.connection not in live:
-            live[event.connection] = Session(PEERS[event.connection], given.max_line, given.token)
+            live[event.connection] = Session(PEERS[event.connection], given.max_line, tokens)
             every.append(live[event.connection])
         session = live[event.connection]
         try:

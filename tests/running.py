@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ def command(*arguments: str) -> list[str]:
 class Running:
     """A collector process and its store."""
 
-    def __init__(self, folder: Path, settings: str = "", open_files: int = 0) -> None:
+    def __init__(self, folder: Path, settings: str = "", open_files: int = 0, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.config = folder / "linemon.toml"
         self.store_path = folder / "store"
@@ -41,11 +41,14 @@ class Running:
             self.config.write_text(
                 f'[store]\npath = "{self.store_path}"\n'
                 + (settings if "[tcp]" in settings else settings + '\n[tcp]\nlisten = "127.0.0.1:0"\n')
+                + ("" if "[http]" in settings else '\n[http]\nlisten = "127.0.0.1:0"\n')
                 + ("" if "[[tap]]" in settings else '\n[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\n')
             )
         self.log = open(folder / "log", "a+b")  # noqa: SIM115
         limit = [] if not open_files else ["prlimit", f"--nofile={open_files}:{open_files}"]
-        self.process = subprocess.Popen([*limit, *command("collect", "--config", str(self.config))], stderr=self.log)
+        self.process = subprocess.Popen(
+            [*limit, *command("collect", "--config", str(self.config)), *options], stderr=self.log
+        )
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")
 
@@ -58,7 +61,7 @@ class Running:
         return self.store.status()
 
     def address(self, port: str = "tcp") -> tuple[str, int]:
-        at = self.status()["tcp"] if port == "tcp" else self.status()["taps"][0]
+        at = self.status()["taps"][0] if port == "tap" else self.status()[port]
         host, _, number = at.rpartition(":")
         return host, int(number)
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import linemon
+from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
 from linemon.intake import Intake
 from linemon.session import Session
@@ -29,7 +30,7 @@ class Bench:
         self.token, self.max_line = token, max_line
 
     def session(self, peer: str = "10.0.0.7") -> Session:
-        return Session(peer, self.max_line, self.token)
+        return Session(peer, self.max_line, Tokens([(self.token, ANY_SOURCE)] if self.token else ()))
 
     def say(self, text: str | bytes, session: Session | None = None, cuts: tuple[int, ...] = ()) -> Session:
         """A whole connection, cut at `cuts`, unless it goes on in a `session` of the caller."""

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linemon import arena as arena_module
+from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
 from linemon.intake import Intake
 from linemon.ring import SENDERS
@@ -269,7 +270,7 @@ def test_a_wrong_seq_is_answered_and_rows_wait(collector: Collector, said: bytes
 def test_a_token_comes_first(tmp_path: Path) -> None:
     """Who may not write cannot acknowledge away what others have."""
     collector = Collector(tmp_path)
-    stranger = Session(PEER, 65536, "secret")
+    stranger = Session(PEER, 65536, Tokens([("secret", ANY_SOURCE)]))
     assert collector.hear(stranger, b"#errors on\n#source s\n#seq 9 x\n9\n").count("token") == 2
     assert collector.hear(stranger, b"#token secret\n#seq 3 x\n3\n") == "#ack 4\n"
 

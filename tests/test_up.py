@@ -34,7 +34,8 @@ class Up:
         self.config = folder / "linemon.toml"
         self.config.write_text(
             f'[store]\npath = "{folder}/store"\n[tcp]\nlisten = "127.0.0.1:{self.lines}"\ntoken = "s3cret"\n'
-            f'[[tap]]\nlisten = "127.0.0.1:{self.tap}"\n[dashboard]\nlisten = "127.0.0.1:{self.page}"\n'
+            f'[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:{self.tap}"\n'
+            f'[dashboard]\nlisten = "127.0.0.1:{self.page}"\n'
             f'[agent]\nto = "127.0.0.1:{self.lines}"\nname = "host"\ninterval = 0.2\n'
         )
         self.log = folder / "log"

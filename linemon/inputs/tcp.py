@@ -9,13 +9,16 @@ rounds follow at once. No queue: what is not read yet waits in the kernel, and T
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import selectors
 import socket
+import ssl
 import time
 from collections.abc import Callable
 
+from linemon.access import Door, Tokens
 from linemon.accounts import LOG_EVERY_NS
 from linemon.config import TcpConfig
 from linemon.errors import LineError
@@ -29,6 +32,7 @@ FLUSH_BYTES = 1 << 18  # parsed together at most
 CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one by one, so that the others do not wait
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
 TICK_S = 0.04
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 SPARE_FILES = 500  # open files that are not for connections: rings of up to so many widths, taps
 
 
@@ -46,10 +50,20 @@ class Connection:
 class TcpInput:
     """The line port."""
 
-    def __init__(self, config: TcpConfig, intake: Intake, after_round: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: TcpConfig,
+        intake: Intake,
+        tokens: Tokens,
+        tls: ssl.SSLContext | None,
+        after_round: Callable[[], None],
+    ) -> None:
         """Listen; `after_round` is called whenever rows may have been stored."""
         self._config = config
         self._intake = intake
+        self.renew(tokens, tls)
+        self.door = Door(config.allow, config.max_per_peer)
+        self._unread: set[Connection] = set()  # TLS holds more for them than one read took
         self._after_round = after_round
         files = allow_files(config.max_connections + SPARE_FILES)
         self._limit = min(config.max_connections, max(files - SPARE_FILES, files // 2))
@@ -70,6 +84,11 @@ class TcpInput:
     def refused(self) -> int:
         """Connections that were closed because there were max_connections already."""
         return self._refused
+
+    def renew(self, tokens: Tokens, tls: ssl.SSLContext | None) -> None:
+        """What connections that come from now on must show, and what is shown to them."""
+        self._tokens = tokens
+        self._tls = tls if self._config.tls else None
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -111,9 +130,9 @@ class TcpInput:
         now = time.time_ns()
         heard = time.monotonic()
         answering = []
-        events = self._selector.select(0)
-        for key, _ in events:
-            connection: Connection | None = key.data
+        ready: dict[Connection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
+        ready.update(dict.fromkeys(self._unread))
+        for connection in ready:
             if connection is None:
                 self._accept(heard)
                 continue
@@ -130,7 +149,7 @@ class TcpInput:
         self._after_round()
         for connection in answering:
             self._reply(connection)
-        return len(events), largest
+        return len(ready), largest
 
     def _accept(self, heard: float) -> None:
         while True:
@@ -140,14 +159,22 @@ class TcpInput:
                 return
             except OSError:  # gone before we came
                 return
-            if len(self._connections) >= self._limit:
+            peer = str(address[0]).removeprefix("::ffff:")
+            if len(self._connections) >= self._limit or not self.door.enter(peer):
                 sock.close()
                 self._refuse()
                 continue
             sock.setblocking(False)
-            peer = str(address[0]).removeprefix("::ffff:")
-            session = Session(peer, self._config.max_line, self._config.token)
-            connection = Connection(sock, session, heard)
+            if self._tls:
+                try:
+                    sock = self._tls.wrap_socket(
+                        sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+                    )
+                except OSError:  # gone before we came
+                    sock.close()
+                    self.door.leave(peer)
+                    continue
+            connection = Connection(sock, Session(peer, self._config.max_line, self._tokens), heard)
             self._connections.add(connection)
             self._selector.register(sock, selectors.EVENT_READ, connection)
 
@@ -155,15 +182,25 @@ class TcpInput:
         self._refused += 1
         if time.monotonic_ns() - self._refused_logged >= LOG_EVERY_NS:
             self._refused_logged = time.monotonic_ns()
-            log.warning("%d connection(s) refused so far: there are %d already", self._refused, self._limit)
+            log.warning(
+                "%d connection(s) refused so far: %d from networks not in allow, %d beyond max_per_peer, "
+                "the others beyond %d in all",
+                self._refused, self.door.strangers, self.door.crowded, self._limit,
+            )  # fmt: skip
 
     def _read(self, connection: Connection, now: int, heard: float) -> int:
         """Read once; returns how many bytes came."""
+        limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
         try:
-            count = connection.sock.recv_into(self._buffer, CARE_BYTES if connection.session.needs_care else READ_BYTES)
-        except BlockingIOError:
+            if isinstance(connection.sock, ssl.SSLSocket):
+                count = self._decrypt(connection, connection.sock, limit)
+            else:
+                count = connection.sock.recv_into(self._buffer, limit)
+        except NOT_NOW:
             return 0
-        except OSError:  # reset: an unfinished line does not count
+        except OSError as error:  # reset: an unfinished line does not count
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                self._intake.foreign(connection.session, error.reason or "no TLS", now)
             self._close(connection)
             return 0
         connection.heard = heard
@@ -179,6 +216,22 @@ class TcpInput:
         self._close(connection)
         return count
 
+    def _decrypt(self, connection: Connection, sock: ssl.SSLSocket, limit: int) -> int:
+        """Read as many records as there are, up to `limit` bytes: a single one is short. Raises as recv_into does."""
+        self._unread.discard(connection)
+        count = got = sock.recv_into(self._buffer, limit)
+        try:
+            while got and count < limit:
+                got = sock.recv_into(self._buffer[count:limit])
+                count += got
+        except NOT_NOW:
+            return count
+        except OSError:  # it comes again, after the bytes before it
+            pass
+        if count:
+            self._unread.add(connection)
+        return count
+
     def _reply(self, connection: Connection) -> None:
         """Send what the peer asked for; what it does not read is bounded."""
         session = connection.session
@@ -187,7 +240,7 @@ class TcpInput:
         while connection in self._connections and (answers := session.to_send()):
             try:
                 del answers[: connection.sock.send(answers)]
-            except BlockingIOError:
+            except NOT_NOW:
                 return
             except OSError:
                 self._close(connection)
@@ -202,7 +255,12 @@ class TcpInput:
     def _close(self, connection: Connection) -> None:
         if connection in self._connections:
             self._connections.discard(connection)
+            self._unread.discard(connection)
+            self.door.leave(connection.session.peer)
             self._selector.unregister(connection.sock)
+            if isinstance(connection.sock, ssl.SSLSocket):
+                with contextlib.suppress(OSError, ValueError):
+                    connection.sock.unwrap()  # says that it was us, and no stranger who cut the line
             connection.sock.close()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from linemon.access import is_from
 from linemon.config import TapConfig
 from linemon.errors import StoreError
 from linemon.inputs.tcp import listen
@@ -57,6 +58,7 @@ class Tap:
     def __init__(self, config: TapConfig, source: str, store: Store) -> None:
         self._source = source
         self._columns = config.columns
+        self._allow = config.allow
         self._store = store
         self._cursor: int | None = None  # None: nobody has listened yet
         self._readers: list[Reader] = []
@@ -99,7 +101,10 @@ class Tap:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                sock, _ = self._listener.accept()
+                sock, address = self._listener.accept()
+                if not is_from(str(address[0]).removeprefix("::ffff:"), self._allow):
+                    sock.close()
+                    continue
                 if len(self._readers) >= MAX_READERS:
                     self._close(next((each for each in self._readers if each.half_closed), self._readers[0]))
                 sock.setblocking(False)

@@ -1,0 +1,284 @@
+"""The JSON API and the events, and the description of both, held to what the server does by schemathesis."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+from tests.running import DEADLINE_S, Running, eventually
+from tests.web import Address, ask, get, post
+
+DESCRIPTION = json.loads((Path(__file__).parent.parent / "linemon" / "openapi.json").read_text())
+
+
+# -- the description
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(tmp_path_factory.mktemp("described"))
+    post(running.address("http"), {"tag": "room1", "value": 20.3, "unit": "C", "ts": 1700000000})
+    running.say("#source web1\n#columns cpu:% mem:%\n1 nan\n3 4\n")
+    eventually(lambda: "web1" in running.store, "the source")
+    yield running
+    assert running.stop() == 0
+
+
+@schemathesis.serializer("application/x-ndjson")
+def as_lines(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
+    return str(value).encode(errors="replace")
+
+
+# Streams have no end, so they are tested below.
+schema = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path="/api/stream")
+NOT_OURS = [  # what the description cannot say: that parameters and keys beyond ours do no harm
+    schemathesis.checks.negative_data_rejection,
+    schemathesis.checks.positive_data_acceptance,  # units, tags and times have rules that JSON Schema has not
+]
+
+
+@schema.parametrize()
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_server_does_what_its_description_says(case: schemathesis.Case[Any], described: Running) -> None:
+    """Whatever is asked: a status, a type and a shape that the description names, and never a 500."""
+    host, port = described.address("http")
+    case.call_and_validate(base_url=f"http://{host}:{port}", excluded_checks=NOT_OURS, timeout=DEADLINE_S)
+
+
+def test_the_description_is_served(collector: Running) -> None:
+    assert get(collector.address("http"), "/api/openapi.json").json == DESCRIPTION
+
+
+# -- rows
+
+
+def fill(running: Running) -> None:
+    """Ten rows of two columns, a second apart, one value missing."""
+    rows = "".join(f"{1_700_000_000 + i}.000250 {i} {'nan' if i == 3 else i * 0.5}\n" for i in range(10))
+    running.say("#source web1\n#columns time cpu:% mem\n" + rows)
+    eventually(lambda: "web1" in running.store and running.store["web1"].rows == 10, "the rows")
+
+
+def test_rows(collector: Running) -> None:
+    """All, by column, with null for missing; then only what is new."""
+    fill(collector)
+    at = collector.address("http")
+    all_rows = get(at, "/api/rows", source="web1").json
+    assert all_rows == {
+        "source": "web1",
+        "columns": ["cpu", "mem"],
+        "units": ["%", ""],
+        "time": [1_700_000_000_000.25 + 1000 * i for i in range(10)],
+        "values": [[float(i) for i in range(10)], [None if i == 3 else i * 0.5 for i in range(10)]],
+        "cursor": 10,
+        "missed": 0,
+    }
+    collector.say("#source web1\n#columns time cpu mem\n1700000010 10 5\n")
+    eventually(lambda: collector.store["web1"].rows == 11, "one more row")
+    new = get(at, "/api/rows", source="web1", since=10).json
+    assert (new["time"], new["values"], new["cursor"]) == ([1_700_000_010_000], [[10.0], [5.0]], 11)
+    assert get(at, "/api/rows", source="web1", since=11).json["time"] == []
+
+
+def test_rows_that_were_overwritten(start_collector: Callable[..., Running]) -> None:
+    """`missed` says how many came and went since the cursor."""
+    running = start_collector("points = 5\n")
+    running.say("".join(f"m {i}\n" for i in range(20)))
+    eventually(lambda: "m" in running.store and running.store["m"].rows == 20, "the rows")
+    answer = get(running.address("http"), "/api/rows", source="m", since=3).json
+    assert (answer["values"], answer["cursor"], answer["missed"]) == ([[15.0, 16.0, 17.0, 18.0, 19.0]], 20, 12)
+
+
+def test_a_window(collector: Running) -> None:
+    """The same buckets as `window` gives in Python; times as ISO 8601 or ms."""
+    fill(collector)
+    at = collector.address("http")
+    expected = collector.store["web1"].window("2023-11-14T22:13:20", "2023-11-14T22:13:32", points=4)
+    for start, end in ((1_700_000_000_000, 1_700_000_012_000), ("2023-11-14T22:13:20Z", "2023-11-15T00:13:32+02:00")):
+        answer = get(at, "/api/rows", source="web1", start=start, end=end, points=4).json
+        assert answer["time"] == [1_700_000_000_000 + 3000 * i for i in range(4)]
+        for name in ("min", "max", "mean", "count"):
+            columns = np.array([[np.nan if cell is None else cell for cell in column] for column in answer[name]])
+            np.testing.assert_array_equal(columns.T, getattr(expected, name))
+        assert "values" not in answer
+        assert answer["cursor"] == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ({}, 400, "source"),
+        ({"source": "none"}, 404, "source"),
+        ({"source": "web1", "since": "x"}, 400, "since"),
+        ({"source": "web1", "start": "yesterday"}, 400, "start"),
+        ({"source": "web1", "start": "-5"}, 400, "start"),
+        ({"source": "web1", "end": 5}, 400, "start"),
+        ({"source": "web1", "points": 5}, 400, "start"),
+        ({"source": "web1", "start": 5, "end": 5}, 400, "end"),
+        ({"source": "web1", "start": 5, "points": 0}, 400, "points"),
+        ({"source": "web1", "start": 5, "points": 10**9}, 400, "points"),
+    ],
+    ids=str,
+)
+def test_wrong_questions(described: Running, query: dict[str, object], status: int, field: str) -> None:
+    answer = get(described.address("http"), "/api/rows", **query)
+    assert (answer.status, answer.json["field"]) == (status, field)
+
+
+def test_sources_and_health(collector: Running) -> None:
+    """The same as the command says; the counters of all lines."""
+    fill(collector)
+    collector.say("x y\n")
+    at = collector.address("http")
+    stable = ("source", "columns", "units", "rejected")
+    command_says = json.loads(collector.run("sources", "--json").stdout)
+    http_says = get(at, "/api/sources").json
+    assert [[each[k] for k in stable] for each in http_says] == [[each[k] for k in stable] for each in command_says]
+    health = get(at, "/api/health").json
+    assert (health["received"], health["stored"], health["duplicate"], health["lost"]) == (11, 10, 0, 0)
+    assert (health["rejected"], health["dropped"]) == ({"number": 1}, {})
+    assert health["last_bad"]["error"] == "'y' is not a number"
+    assert 0 < health["uptime_s"] < 60
+    assert health["sources"] == len(collector.store)
+
+
+def test_a_long_answer(start_collector: Callable[..., Running]) -> None:
+    """More than is sent at once comes in chunks, whole, also to HTTP/1.0."""
+    running = start_collector("points = 50000\n")
+    running.say("".join(f"m {i}.5\n" for i in range(50_000)))
+    eventually(lambda: "m" in running.store and running.store["m"].rows == 50_000, "the rows")
+    at = running.address("http")
+    answer = get(at, "/api/rows", source="m")
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert answer.json["values"] == [[i + 0.5 for i in range(50_000)]]
+    assert len(get(at, "/current_data", tag="m").json["value"]) == 50_000
+    with socket.create_connection(at, timeout=DEADLINE_S) as sock:
+        sock.sendall(b"GET /api/rows?source=m HTTP/1.0\r\n\r\n")
+        head, _, body = sock.makefile("rb").read().partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body)["cursor"] == 50_000
+
+
+# -- events
+
+
+@contextmanager
+def events(at: Address, query: str, **headers: str) -> Iterator[Iterator[tuple[str, Any]]]:
+    """The id and the data of each event, as they come."""
+
+    def read(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+        fields: dict[str, str] = {}
+        for line in file:  # a chunk's length is no field
+            name, colon, value = line.decode().rstrip("\r\n").partition(": ")
+            if colon:
+                fields[name] = value
+            if line == b"\n" and "data" in fields:
+                assert fields["event"] == "rows"
+                yield fields["id"], json.loads(fields["data"])
+                fields = {}
+
+    with socket.create_connection(at, timeout=DEADLINE_S) as sock:
+        said = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        sock.sendall(f"GET /api/stream?{query} HTTP/1.1\r\nHost: localhost\r\n{said}\r\n".encode())
+        file = sock.makefile("rb")
+        assert b" 200 " in file.readline()
+        while file.readline() != b"\r\n":
+            pass
+        yield read(file)
+        sock.shutdown(socket.SHUT_RDWR)  # the file keeps the socket open beyond its block
+
+
+def test_events(collector: Running) -> None:
+    """Rows of several sources as they come; a reader that comes again goes on where it was."""
+    collector.say("a 1\nb 2\n")
+    eventually(lambda: "b" in collector.store, "the sources")
+    at = collector.address("http")
+    with events(at, "source=a&source=b") as coming:
+        collector.say("b 3\n")
+        last_id, data = next(coming)
+        assert (last_id, data["source"], data["values"], data["cursor"]) == ("1,2", "b", [[3.0]], 2)
+        collector.say("a 4\n")
+        last_id, data = next(coming)
+        assert (last_id, data["source"], data["values"]) == ("2,2", "a", [[4.0]])
+    collector.say("a 5\na 6\nb 7\n")
+    eventually(lambda: collector.store["b"].rows == 3, "the rows")
+    with events(at, "source=a&source=b", Last_Event_ID=last_id) as coming:
+        assert [next(coming)[1]["values"] for _ in range(2)] == [[[5.0, 6.0]], [[7.0]]]
+    eventually(lambda: get(at, "/api/health").json["http_connections"] == 1, "the readers are gone")
+
+
+def test_a_slow_reader_of_events(start_collector: Callable[..., Running]) -> None:
+    """It costs no memory and delays nobody; what it did not take in time is counted as missed."""
+    running = start_collector("points = 1000\n")
+    at = running.address("http")
+    running.say("m 0\n")
+    eventually(lambda: "m" in running.store, "the source")
+    with events(at, "source=m") as coming:
+        rows, block = 1, "".join(f"m {i}.123456789\n" for i in range(20_000))
+        before = rss_mb(running)
+        while rows < 1_500_000:
+            running.say(block)
+            rows += 20_000
+        eventually(lambda: running.store["m"].rows == rows, "all rows stored")
+        assert rss_mb(running) - before < 8
+        got = missed = 0
+        while got + missed < rows - 1:
+            _, data = next(coming)
+            got += len(data["time"])
+            missed += data["missed"]
+    assert got + missed == rows - 1
+    assert missed > 0
+
+
+def test_wrong_streams(described: Running) -> None:
+    at = described.address("http")
+    assert get(at, "/api/stream").json["field"] == "source"
+    assert get(at, "/api/stream", source="none").status == 404
+    assert ask(at, "GET", "/api/stream?" + "&".join(["source=web1"] * 101)).status == 400
+
+
+# -- what it costs
+
+
+def rss_mb(running: Running) -> float:
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def test_memory_with_an_agent(collector: Running) -> None:
+    """A collector with its HTTP port open and one agent stays within 55 MB."""
+    host, port = collector.address()
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "agent", "--to", f"{host}:{port}", "--name", "h", "--interval", "0.2"]
+    )
+    try:
+        eventually(lambda: "h" in collector.store and collector.store["h"].rows > 10, "rows of the agent")
+        get(collector.address("http"), "/api/sources")
+        post(collector.address("http"), {"tag": "t", "value": 1})
+        assert rss_mb(collector) <= 55
+    finally:
+        agent.terminate()
+        agent.wait(DEADLINE_S)
+
+
+def test_the_collector_does_not_import_bokeh() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import linemon.collector"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "httptools" in imported
+    assert not imported & {"bokeh", "tornado", "pandas"}
