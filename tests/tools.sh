@@ -1,11 +1,16 @@
 #!/bin/sh
-# Makes sure that the programs the tests drive are here: Chromium, netcat, compilers, ip for network namespaces.
+# Makes sure that the programs the tests drive are here: Chromium, two kinds of netcat, curl, collectd, openssl,
+# compilers, ip for network namespaces.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
 command -v nc >/dev/null || missing="$missing netcat-openbsd"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 command -v c++ >/dev/null || missing="$missing g++"
+command -v ncat >/dev/null || missing="$missing ncat"
+command -v curl >/dev/null || missing="$missing curl"
+command -v openssl >/dev/null || missing="$missing openssl"
+[ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 command -v ip >/dev/null || missing="$missing iproute2"
 [ -n "$missing" ] || exit 0
 sudo=
