@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from linemon.commands import check
-from linemon.config import Address, Config, TapConfig, load
+from linemon.config import Address, Config, PanelConfig, TapConfig, load
 from linemon.errors import ConfigError
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
@@ -24,6 +24,9 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name != "tap"}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
+    expected["dashboard"] -= {"panel"}  # none by default: the file shows how one would be written
+    panel = re.findall(r"^# (\w+) = ", REFERENCE.read_text().partition("# [[dashboard.panel]]")[2], re.M)
+    assert set(panel) == {f.name for f in fields(PanelConfig)}
     assert {name: set(table[0] if name == "tap" else table) for name, table in written.items()} == expected
 
 
@@ -52,6 +55,21 @@ def test_each_setting_has_a_comment() -> None:
         ('[tcp]\nlisten = "0.0.0.0:4000"\n', r"\[tcp\] listen = '0.0.0.0:4000' lets other machines in .*set a token"),
         ('[[tap]]\nlisten = "[::]:1027"\n', r"\[\[tap\]\] listen .*allow_open = true"),
         ('[tcp]\ntoken = "${LINEMON_NO_SUCH}"\n', r"no variable LINEMON_NO_SUCH"),
+        ("[dashboard]\npanel = 1\n", r"\[dashboard\] panel = 1: expected sections \[\[dashboard.panel\]\]"),
+        (
+            "[[dashboard.panel]]\ncolums = []\n",
+            r"\[\[dashboard.panel\]\] colums: unknown setting; expected one of: title",
+        ),
+        (
+            '[[dashboard.panel]]\ntitle = "Net"\n',
+            r"\[\[dashboard.panel\]\] 'Net': columns = \[\]: expected a list of patterns",
+        ),
+        (
+            '[[dashboard.panel]]\ncolumns = ["a"]\nkind = "pie"\n',
+            r"kind = 'pie': expected one of: lines, stacked, mirrored",
+        ),
+        ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, 0]\n', r"limits = .*expected \[least, greatest\]"),
+        ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),
         ("[tcp\n", r"linemon.toml: "),
     ],
 )
