@@ -34,7 +34,6 @@ def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Pa
     groups: dict[object, list[int]] = {}
     for number, (_, _, unit) in enumerate(columns):
         groups.setdefault(number if is_beside else unit, []).append(number)
-    same_name = len({name for _, name, _ in columns}) == 1
     panels = []
     for numbers in list(groups.values())[:MAX_PANELS]:
         names = dict.fromkeys(columns[number][1] for number in numbers)
@@ -43,8 +42,8 @@ def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Pa
         for number in numbers:
             stream, name, _ = columns[number]
             owner = streams[stream].name
-            lines.append(Line(number, owner if same_name or name == "value" else f"{owner} {name}"))
+            lines.append(Line(number, owner if len(names) == 1 or name == "value" else f"{owner} {name}"))
         if is_beside:
-            title = lines[0].label
+            title = f"{streams[columns[numbers[0]][0]].name} {title}".removesuffix(" value")
         panels.append(Panel(title, columns[numbers[0]][2], tuple(lines)))
     return panels

@@ -1,4 +1,4 @@
-"""The one reader of the rings in this server process: at most four times a second, for all open pages."""
+"""The one reader of the rings in this server process, for all open pages: it looks as soon as something has come."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from linemon.errors import LinemonError
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.25
+TICK_S = 0.05  # how often it is looked whether something has come
+AFTER_S = 0.5  # after something came, pages that were sent something a moment ago are asked again for so long
+IDLE_S = 1.0  # how often pages are asked where nothing comes
 Result = TypeVar("Result")
 
 
@@ -40,6 +42,7 @@ class Pump:
         self.busy = 0.0  # seconds of the last tick
         self._shared: dict[Hashable, Any] = {}
         self._kept: dict[Hashable, tuple[float, Any]] = {}
+        self._asked = self._came = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -59,6 +62,11 @@ class Pump:
 
     def _tick(self) -> None:  # a function, so that none of its names outlives the tick and keeps a closed page
         now = time.monotonic()
+        if self.store.wait(0):
+            self._came = now
+        if not self.pages or (now - self._came > AFTER_S and now - self._asked < IDLE_S):
+            return
+        self._asked = now
         self._shared.clear()
         self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
         for page in list(self.pages):

@@ -19,6 +19,7 @@ from .packing import pack
 from .pump import Pump
 
 MAX_OPEN = 3  # messages a page may owe an answer for; it answers every second one, which halves what answers cost
+LEAST_S = 0.25  # the least between two messages of new rows: four a second
 QUIET_S = 5.0  # the longest a page is sent nothing
 MAX_PIXELS = 4000
 MAX_FIND = 255
@@ -80,7 +81,7 @@ class Session:
 
     def schedule(self, now: float) -> None:
         """Send what is new as soon as the document's lock is free, unless the page is behind."""
-        if self._is_waiting or self._sent - self.wishes.ack >= MAX_OPEN:
+        if self._is_waiting or now - self._sent_at < LEAST_S or self._sent - self.wishes.ack >= MAX_OPEN:
             return
         if self.is_due(now) or now - self._sent_at > QUIET_S:
             self._is_waiting = True

@@ -57,11 +57,10 @@ class Stream:
         except (LinemonError, OSError):
             return (), ()
 
-    def fill(self, window: int, view: Sequence[float], pixels: int) -> list[Any]:
+    def fill(self, window: int, view: Sequence[float], room: int) -> list[Any]:
         """All points of the window, or of the view with half as much again on either side, to pan into."""
         if self.source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
-        room = room_for(len(self.drawn), pixels)
         start, end, span = self._range(self.source, window, view)
         source, key = self.source, (self.name, start, end)
         rows = self._pump.shared(("between", *key), lambda: source.between(*_times(start, end)))
@@ -76,7 +75,7 @@ class Stream:
         newest = source.last(1)
         return self._parts(points, (newest if view else rows).values, _last_ms(newest))
 
-    def append(self, is_live: bool, pixels: int) -> list[Any] | None:
+    def append(self, is_live: bool, room: int) -> list[Any] | None:
         """The points that came since; None where the page must be filled anew, as after a long time in the dark."""
         source = self.source
         if source is None:
@@ -86,7 +85,7 @@ class Stream:
         self.cursor = rows.cursor
         if not is_live:
             return self._parts(None, rows.values, _last_ms(rows))
-        if rows.missed or (not self._bucket and len(rows) > 2 * room_for(len(self.drawn), pixels)):
+        if rows.missed or (not self._bucket and len(rows) > 2 * room):
             return None
         points = thin(rows.time.view(np.int64), rows.values[:, self.drawn], self._bucket)
         return self._parts(points, rows.values, _last_ms(rows))
@@ -168,7 +167,7 @@ class ChartSession(Session):
     def _append(self) -> list[Any] | None:
         parts: list[Any] = []
         for stream in self._streams:
-            more = stream.append(not self.wishes.view, self._pixels)
+            more = stream.append(not self.wishes.view, self._room)
             if more is None:
                 return None
             parts += more
@@ -177,12 +176,13 @@ class ChartSession(Session):
     def _fill(self) -> list[Any]:
         parts: list[Any] = []
         for stream in self._streams:
-            parts += stream.fill(self.wishes.window, self.wishes.view, self._pixels)
+            parts += stream.fill(self.wishes.window, self.wishes.view, self._room)
         return parts + self._streams[0].whole() if self._streams else parts
 
     @property
-    def _pixels(self) -> int:
-        return min(max(self.wishes.pixels, 50), MAX_PIXELS) // len(self._streams or " ")
+    def _room(self) -> int:
+        columns = sum(len(stream.drawn) for stream in self._streams)
+        return room_for(columns, min(max(self.wishes.pixels, 50), MAX_PIXELS))
 
 
 def found(pump: Pump, text: str) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes sure that the programs the tests drive are here: Chromium, netcat, compilers, ip for network namespaces.
+# Makes sure that what the tests drive is here: Chromium, netcat, compilers, ip for network namespaces, and from npm what
+# judges accessibility.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -7,7 +8,14 @@ command -v nc >/dev/null || missing="$missing netcat-openbsd"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 command -v c++ >/dev/null || missing="$missing g++"
 command -v ip >/dev/null || missing="$missing iproute2"
-[ -n "$missing" ] || exit 0
+command -v npm >/dev/null || missing="$missing npm"
+judge() {
+    npm ci --prefix tests/browser --silent --no-fund --no-audit
+}
+if [ -z "$missing" ]; then
+    judge
+    exit 0
+fi
 sudo=
 if [ "$(id -u)" != 0 ]; then
     sudo="sudo -n"
@@ -20,3 +28,4 @@ else
     echo "The tests need$missing: please install and try again." >&2
     exit 1
 fi
+judge

@@ -93,7 +93,7 @@ linemon.charts = linemon.views.charts = (() => {
       linemon.values.start()
       linemon.exports.start()
     }
-    linemon.search.start()
+    linemon.search.connect()
     linemon.health.start()
     return about.panels.length ? width() : 300
   }

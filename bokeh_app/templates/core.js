@@ -139,6 +139,7 @@ Object.assign(linemon, (() => {
     $("scheme").addEventListener("click", nextScheme)
     $("help-button").addEventListener("click", () => $("help").showModal())
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
+    linemon.search.start()
     addEventListener("keydown", pressed)
     setInterval(tell, S)
     tell()

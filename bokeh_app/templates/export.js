@@ -75,15 +75,16 @@ linemon.exports = (() => {
   // This page as it stands, with Bokeh in it: the charts can still be zoomed.
   async function html() {
     const scripts = await Promise.all(all("script[src]").map(async ({src}) => (await fetch(src)).text()))
+    linemon.values.table()
     const doc = Bokeh.documents[0], copy = document.documentElement.cloneNode(true), ids = {}
-    for (const each of copy.querySelectorAll("script, .live-only, #tip, dialog")) each.remove()
+    for (const each of copy.querySelectorAll("script, .live-only, #status, #age, #tip, dialog")) each.remove()
     linemon.about.panels.forEach((_, number) => {
       const place = copy.querySelector(`#plot${number}`)
       place.replaceChildren(make("div", {id: `root${number}`, style: "display: contents"}))
       ids[model(`chart${number}`).id] = `root${number}`
     })
     for (const details of copy.querySelectorAll("details")) details.setAttribute("open", "")
-    const json = JSON.parse(doc.to_json_string())
+    const json = JSON.parse(doc.to_json_string(false))
     json.roots = json.roots.filter(({id}) => id in ids)
     const safe = (code) => code.replaceAll("</script", "<\\/script")
     const start = `Bokeh.embed.embed_items({d: ${JSON.stringify(json)}}, [{docid: "d", roots: ${JSON.stringify(ids)}, root_ids: ${JSON.stringify(Object.keys(ids))}}])`

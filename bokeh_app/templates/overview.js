@@ -27,13 +27,13 @@ linemon.views.overview = (() => {
   function line(row) {
     const link = make("a", {href: linemon.search.sourceAddress(row.name)}, row.name)
     const values = [0, 1, 2].map((i) => {
-      const cell = make("td", {class: "measure"}), value = make("span", {class: "value"}), label = make("span", {class: "label muted"})
+      const cell = make("div", {class: "cell"}), value = make("span", {class: "value"}), label = make("span", {class: "label muted"})
       if (i < row.labels.length && !row.is_host) label.textContent = i == 2 && row.width > 3 ? `${row.labels[i]} +${row.width - 3}` : row.labels[i]
       cell.append(label, value, make("span", {class: "spark"}))
       return {cell, value, spark: cell.lastChild}
     })
     const seen = make("td", {class: "seen"})
-    const element = make("tr", {}, make("th", {scope: "row"}, link), ...values.map(({cell}) => cell), seen)
+    const element = make("tr", {}, make("th", {scope: "row"}, link), ...values.map(({cell}) => make("td", {class: "measure"}, cell)), seen)
     element.addEventListener("click", () => link.click())
     link.addEventListener("click", (event) => event.stopPropagation())
     rows.push({...row, element, values, seen})
@@ -54,8 +54,8 @@ linemon.views.overview = (() => {
     rows.forEach((row, i) => {
       const [newest, patience, ...values] = numbers.subarray(5 * i, 5 * i + 5)
       const isSilent = !(time - newest < patience)
-      values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 6) : ""))
-      text(row.seen, !(newest >= 0) ? "no rows" : isSilent ? `silent for ${age(newest)}` : `${age(newest)} ago`)
+      values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
+      text(row.seen, !(newest >= 0) ? "no rows" : isSilent ? `silent ${age(newest)}` : `${age(newest)} ago`)
       row.element.classList.toggle("silent", isSilent)
       row.seen.title = newest >= 0 ? `newest row: ${new Date(newest).toLocaleString()}` : ""
     })
@@ -104,7 +104,7 @@ linemon.views.overview = (() => {
     tip.style.top = `${box.top + event.sy + 14}px`
   }
   function start() {
-    linemon.search.start()
+    linemon.search.connect()
     linemon.health.start()
     const answers = model("answers")
     answers.properties.names.change.connect(() => build(JSON.parse(answers.names)))

@@ -1,7 +1,7 @@
 "use strict"
 // The search: sources, and columns to compare.
 linemon.search = (() => {
-  const {$, all, text, make, model} = linemon
+  const {$, all, make, model} = linemon
   let options = [], chosen = -1
 
   const quote = (name) => encodeURIComponent(name).replaceAll("%2F", "/")
@@ -47,7 +47,7 @@ linemon.search = (() => {
       ask()
     }
   }
-  const ask = () => { model("wishes").find = $("find").value }
+  const ask = () => { if (Bokeh.documents.length) model("wishes").find = $("find").value }
   function choose(step) {
     if (!options.length) return
     open(true)
@@ -69,8 +69,6 @@ linemon.search = (() => {
       else return
       event.preventDefault()
     })
-    const {found} = model("answers").properties
-    found.change.connect(() => list(JSON.parse(model("answers").found || "[]")))
     for (const link of all("[data-compare]")) link.href = plotAddress(JSON.parse(link.dataset.compare).map((pair) => term(...pair)))
     for (const button of all("[data-remove]")) button.addEventListener("click", () => {
       location.href = plotAddress(plotted().filter((_, i) => i != +button.dataset.remove))
@@ -83,5 +81,10 @@ linemon.search = (() => {
       location.search = here
     })
   }
-  return {start, sourceAddress, text}
+  // Once there is a connection.
+  function connect() {
+    model("answers").properties.found.change.connect(() => list(JSON.parse(model("answers").found || "[]")))
+    if ($("find").value) ask()
+  }
+  return {start, connect, sourceAddress}
 })()

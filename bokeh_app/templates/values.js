@@ -167,5 +167,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, drawn, nameOf}
+  return {start, show, table, drawn, nameOf}
 })()
