@@ -24,7 +24,7 @@ LAYERS = [
     {"linemon.intake"},
     {"linemon.inputs.tcp"},
     {"linemon.outputs.tap", "linemon.outputs.export"},
-    {"linemon.collector", "linemon.commands", "linemon.supervisor", "linemon.dashboard"},
+    {"linemon.collector", "linemon.commands", "linemon.supervisor", "linemon.dashboard", "linemon.top"},
     {"linemon.cli"},
     {"linemon.__main__"},
 ]
