@@ -79,6 +79,7 @@ Object.assign(linemon, (() => {
     delay = now() - sent
     linemon.received = number
     linemon.view.take(take, floats, kind == REPLACE)
+    if ($("status").dataset.state != "live") tell()
     // A hidden tab draws no frames, answers nothing, and so is sent nothing until it is looked at again.
     requestAnimationFrame(() => {
       const wishes = model("wishes")
