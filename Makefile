@@ -4,10 +4,10 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help install run test check bench chaos agent lock clean
+.PHONY: help install run test check bench bench-dashboard chaos agent lock clean
 
 help:  ## print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/run  ## set up .venv with the linemon command in it
 
@@ -24,6 +24,9 @@ check: .venv/dev  ## lint, format and types
 
 bench: .venv/dev  ## measure this machine; prints a table
 	$(BIN)/python -m bench
+
+bench-dashboard: .venv/dev  ## measure the dashboard in Chromium against its budgets; some minutes
+	$(BIN)/python -m bench.dashboard
 
 MINUTES ?= 1
 chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arrived
@@ -59,7 +62,7 @@ clean:  ## remove all that make made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# The tests open the page in a real browser and speak to the ports with a real netcat.
-.venv/tools: tests/tools.sh | .venv/dev
+# The tests open the page in a real browser, judge it with axe-core, and speak to the ports with a real netcat.
+.venv/tools: tests/tools.sh tests/browser/package-lock.json | .venv/dev
 	@sh tests/tools.sh
 	@touch $@

@@ -1,106 +1,114 @@
-"""Builds one page: Bokeh runs this for every tab that opens it.
-
-`?source=NAME` picks the source, `?window=5m` how much of it is shown.
-"""
+"""Builds one page: Bokeh runs this for every tab that opens it. `address.py` says which there are."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from bokeh.document import Document
 from bokeh.io import curdoc
-from bokeh.models import CustomJS
 from bokeh.server.contexts import BokehSessionContext
 
-from linemon.errors import LinemonError
-
-from .charts import Charts
-from .panels import group, unit_of
+from . import health
+from .address import WINDOWS, Address, parse
+from .charts import chart_page, host_map, sparklines
+from .compare import compare
+from .layout import as_toml, lay_out, tiles
+from .overview import OverviewSession
+from .panels import Panel, unit_of
 from .pump import pump
-from .session import Session
+from .streams import ChartSession, Stream
 
-WINDOWS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "all": 0}
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
-
-
-def argument(doc: Document, name: str) -> str:
-    """What the page's address says."""
-    context = doc.session_context
-    request = context.request if isinstance(context, BokehSessionContext) else None
-    values = request.arguments.get(name) if request else None
-    return values[0].decode(errors="replace") if values else ""
-
-
-def choose(wanted: str) -> str | None:
-    """The source to show: the one asked for, else this machine's own, else the first."""
-    names = pump.names()
-    if wanted:
-        return wanted if wanted in names else None
-    own = pump.config.agent.source
-    strangers = (name for name in names if not name.startswith("linemon."))  # our own counters are nobody's first look
-    return own if own in names else next(strangers, next(iter(names), None))
 
 
 def build(doc: Document) -> None:
     """Put one page together."""
-    wanted = argument(doc, "source")
-    window = argument(doc, "window")
-    window = window if window in WINDOWS else "5m"
-    name = choose(wanted)
-    try:
-        source = pump.store[name] if name is not None else None
-        columns, units = (source.columns, source.units) if source else ((), ())
-    except (LinemonError, OSError):
-        source, columns, units = None, (), ()
-    panels, others = group(columns, units)
-    charts = Charts(panels)
-    session = Session(
-        doc,
-        pump,
-        source,
-        shape=(columns, units),
-        drawn=charts.columns,
-        window=WINDOWS[window],
-        is_stale=lambda: source is None and choose(wanted) is not None,
-    )
-    for chart in charts.figures:
-        doc.add_root(chart)
-    models = {
-        "pipe": session.pipe,
-        "names": session.names,
-        "wishes": session.wishes,
-        "data": charts.data,
-        "time": charts.time,
-        "charts": charts.figures,
-        "about": {
-            "source": name or "",
-            "columns": charts.columns,
-            "units": [unit_of(*each) for each in zip(columns, units, strict=True)],
-            "panels": [{"unit": panel.unit, "columns": panel.columns} for panel in panels],
-        },
-    }
-    session.pipe.js_on_change("data", CustomJS(args=models, code="linemon.receive({{{}}})".format(", ".join(models))))
+    context = doc.session_context
+    request = context.request if isinstance(context, BokehSessionContext) else None
+    address = parse(request.arguments if request else {})
     # The page shows by itself what becomes of the connection, and starts anew when the server is back: Bokeh's way
     # would put a second document into the first, without its arrays.
     doc.config.reconnect_session = False
     doc.config.notify_connection_status = False
-    doc.title = f"{name} · linemon" if name else "linemon"
-    doc.template_variables.update(
-        source=name,
-        wanted=wanted,
-        window=window,
-        windows=WINDOWS,
-        panels=[
+    doc.template_variables.update(address=address, windows=WINDOWS, lines_to=pump.config.tcp.listen)
+    if address.kind == "overview":
+        OverviewSession(doc, pump)
+        doc.add_root(host_map())
+        doc.add_root(sparklines("sparks"))
+        doc.title = "linemon"
+        doc.template_variables.update(about={"kind": "overview"})
+    else:
+        build_charts(doc, address)
+    doc.template_variables["trouble"] = pump.trouble
+
+
+def build_charts(doc: Document, address: Address) -> None:
+    """The page of a source, of a comparison, or of the collector."""
+    name = health.OWN if address.kind == "health" else address.source
+    missing: list[str] = []
+    if address.kind == "compare":
+        streams, panels, columns, missing = compare(pump, address)
+        numbers, toml = [], ""
+    else:
+        stream = Stream(pump, name, (), ())
+        shape = stream.shape
+        panels, others = lay_out(name, *shape, pump.config.dashboard.panel)
+        drawn = [line.column for panel in panels for line in panel.lines]
+        stream = Stream(pump, name, list(dict.fromkeys(drawn)), others[:MAX_NUMBERS])
+        streams, numbers = [stream], list(range(len(stream.drawn), len(stream.shown)))
+        panels = [renumbered(panel, stream.drawn) for panel in panels]
+        columns = [(0, shape[0][number], unit_of(shape[0][number], shape[1][number])) for number in stream.shown]
+        toml = as_toml(name, panels, [column for _, column, _ in columns])
+    names = tuple(pump.names()) if missing else ()
+    ChartSession(
+        doc,
+        pump,
+        streams,
+        has_health=address.kind == "health",
+        is_stale=lambda: bool(missing) and tuple(pump.names()) != names,
+    )
+    for figure in chart_page(panels):
+        doc.add_root(figure)
+    title = {"health": "Health of the collector", "compare": "Compare"}.get(address.kind, name)
+    doc.title = f"{title} · linemon"
+    about: dict[str, Any] = {
+        "kind": address.kind,
+        "source": name,
+        "title": title,
+        "sources": [stream.name for stream in streams],
+        "drawn": [len(stream.drawn) for stream in streams],
+        "shown": [len(stream.shown) for stream in streams],
+        "columns": [{"source": source, "name": column, "unit": unit} for source, column, unit in columns],
+        "panels": [
             {
-                "title": name if columns == ("value",) else panel.title,
+                "title": panel.title,
                 "unit": panel.unit,
-                "lines": list(zip(panel.columns, panel.labels, strict=True)),
+                "kind": panel.kind,
+                "limits": panel.limits,
+                "lines": [{"column": line.column, "label": line.label, "role": line.role} for line in panel.lines],
             }
             for panel in panels
         ],
-        numbers=[(number, columns[number]) for number in others[:MAX_NUMBERS]],
-        unshown=max(0, len(others) - MAX_NUMBERS),
-        lines_to=pump.config.tcp.listen,
-        trouble=pump.trouble,
+        "tiles": [],
+    }
+    if address.kind != "compare" and len(columns) > 1:
+        plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
+        about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
+    doc.template_variables.update(
+        about=about,
+        heading=title,
+        is_known=bool(panels),
+        missing=missing,
+        numbers=[(number, columns[number][1]) for number in numbers],
+        unshown=0 if address.kind == "compare" else max(0, len(shape[0]) - len(columns)),
+        toml=toml,
     )
+
+
+def renumbered(panel: Panel, drawn: list[int]) -> Panel:
+    """The panel with its columns as numbers of what the page is sent."""
+    return replace(panel, lines=tuple(replace(line, column=drawn.index(line.column)) for line in panel.lines))
 
 
 build(curdoc())

@@ -1,7 +1,8 @@
-"""Which columns of a source are drawn together, under which names. Pure: no Bokeh, no store."""
+"""Which columns of a source are drawn together, how, and under which names. Pure: no Bokeh, no store."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -31,6 +32,8 @@ SPELLINGS = {
     "1/s": "/s",
     "C": "°C",
     "Cel": "°C",
+    "celsius": "°C",
+    "degC": "°C",
 }
 TITLES = {
     "cpu": "CPU",
@@ -46,23 +49,46 @@ TITLES = {
 }
 TOTALS, DEVICES, ALONE = range(3)  # in this order, where not all fit
 SAME_CHART = {"swap": "mem"}  # what is read together although it is named apart
+SAME_UNIT = {"°C": "temp"}  # what is read together whatever its name
+
+# The parts of a processor's time. `busy` and `idle` are sums of some of them: a line over the stack.
+MODES = {"user", "nice", "system", "iowait", "irq", "softirq", "steal", "guest", "guest_nice"}
+INWARDS = re.compile(r"(^|[._ ])(rx|recv|received?|in|input|ingress|read|reads|download|down)($|[._ ])")
+OUTWARDS = re.compile(r"(^|[._ ])(tx|sent|send|transmit|out|output|egress|write|writes|written|upload|up)($|[._ ])")
+KINDS = ("lines", "stacked", "mirrored")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One column in a chart. `role`: a plain `line`, a part of the `stack`, or drawn `below` zero."""
+
+    column: int
+    label: str
+    role: str = "line"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: the numbers of its columns in the source, and a short label for each."""
+    """One chart; `limits` are the ends of its axis, empty = as the values are."""
 
     title: str
     unit: str
-    columns: tuple[int, ...]
-    labels: tuple[str, ...]
+    lines: tuple[Line, ...]
+    limits: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        roles = {line.role for line in self.lines}
+        return "stacked" if "stack" in roles else "mirrored" if "below" in roles else "lines"
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """One column, taken apart: `net.eth0.rx_bytes_per_s` is net, (eth0,), rx, B/s."""
 
     number: int
+    name: str
     head: str
     devices: tuple[str, ...]
     measure: str
@@ -70,19 +96,20 @@ class _Column:
 
     @property
     def topic(self) -> str:
-        return SAME_CHART.get(self.head, self.head)
+        return SAME_UNIT.get(self.unit) or SAME_CHART.get(self.head, self.head)
 
 
 def group(columns: Sequence[str], units: Sequence[str]) -> tuple[list[Panel], list[int]]:
     """The charts of a source, and the numbers of the columns for which there was no place."""
-    groups: dict[tuple[str, str, bool], list[_Column]] = {}
+    groups: dict[tuple[str, str, bool], list[Column]] = {}
     for number, (name, unit) in enumerate(zip(columns, units, strict=True)):
-        column = _take_apart(number, name, unit)
-        groups.setdefault((column.topic, column.unit, bool(column.devices)), []).append(column)
+        column = take_apart(number, name, unit)
+        key = column.topic, column.unit, bool(column.devices) and column.unit not in SAME_UNIT
+        groups.setdefault(key, []).append(column)
     together = list(groups.values())
     if len(together) > MAX_PANELS:
         together = _merge_single(together)
-    drawn: list[list[_Column]] = []
+    drawn: list[list[Column]] = []
     room = MAX_LINES
     for each in sorted(together, key=_rank)[:MAX_PANELS]:
         if room:
@@ -91,38 +118,62 @@ def group(columns: Sequence[str], units: Sequence[str]) -> tuple[list[Panel], li
     first = {topic: number for number, topic in reversed(list(enumerate(key[0] for key in groups)))}
     drawn.sort(key=lambda each: (first[each[0].topic], each[0].number))
     panels = [_panel(each) for each in drawn]
-    shown = {number for panel in panels for number in panel.columns}
+    shown = {line.column for panel in panels for line in panel.lines}
     return panels, [number for number in range(len(columns)) if number not in shown]
 
 
 def unit_of(name: str, unit: str) -> str:
     """The unit to show for a column: its sender's, else what its name ends with."""
-    return _take_apart(0, name, unit).unit
+    return take_apart(0, name, unit).unit
 
 
-def _take_apart(number: int, name: str, unit: str) -> _Column:
+def take_apart(number: int, name: str, unit: str) -> Column:
+    """What a column's name says."""
+    rest = name
     for suffix, meaning in SUFFIXES:
         if name.endswith(suffix) and len(name) > len(suffix):
-            name, unit = name.removesuffix(suffix), unit or meaning
+            rest, unit = name.removesuffix(suffix), unit or meaning
             break
-    head, *rest = (unquote(part) for part in name.split("."))
-    if not rest:  # no groups by name: what shares a first word belongs together, `usage_user` and `usage_idle`
+    unit = SPELLINGS.get(unit, unit)
+    head, *parts = (unquote(part) for part in rest.split("."))
+    if not parts:  # no groups by name: what shares a first word belongs together, `usage_user` and `usage_idle`
         word, _, measure = head.partition("_")
-        return _Column(number, word, (), measure or head, SPELLINGS.get(unit, unit))
-    return _Column(number, head, tuple(rest[:-1]), rest[-1], SPELLINGS.get(unit, unit))
+        return Column(number, name, word, (), measure or head, unit)
+    return Column(number, name, head, tuple(parts[:-1]), parts[-1], unit)
 
 
-def _rank(group: list[_Column]) -> int:
+def with_roles(lines: Iterable[tuple[Column, str]], kind: str) -> tuple[Line, ...]:
+    """Columns and their labels as the lines of a chart of one of `KINDS`."""
+    return tuple(Line(column.number, label, _role(column, kind)) for column, label in lines)
+
+
+def _role(column: Column, kind: str) -> str:
+    if kind == "mirrored":
+        return "below" if _goes_out(column) else "line"
+    return "stack" if kind == "stacked" else "line"
+
+
+def label_of(column: Column) -> str:
+    """How a column is called where nothing else says what it belongs to."""
+    words = [column.head, *column.devices, column.measure]
+    return " ".join(dict.fromkeys(TITLES.get(word, word) for word in words)).replace("_", " ")
+
+
+def _goes_out(column: Column) -> bool:
+    return OUTWARDS.search(column.measure) is not None
+
+
+def _rank(group: list[Column]) -> int:
     """What kind of group: several totals, per device, or one number that stands alone."""
     if group[0].devices:
         return DEVICES
     return TOTALS if len(group) > 1 else ALONE
 
 
-def _merge_single(groups: Iterable[list[_Column]]) -> list[list[_Column]]:
+def _merge_single(groups: Iterable[list[Column]]) -> list[list[Column]]:
     """Put columns that would be alone in their charts together, as far as they share a unit."""
-    merged: list[list[_Column]] = []
-    open_chart: dict[str, list[_Column]] = {}
+    merged: list[list[Column]] = []
+    open_chart: dict[str, list[Column]] = {}
     for each in groups:
         unit = each[0].unit
         if _rank(each) < ALONE:
@@ -135,11 +186,11 @@ def _merge_single(groups: Iterable[list[_Column]]) -> list[list[_Column]]:
     return merged
 
 
-def _panel(group: list[_Column]) -> Panel:
+def _panel(group: list[Column]) -> Panel:
     topics = list(dict.fromkeys(column.topic for column in group))
     measures = {column.measure for column in group}
     title = ", ".join(TITLES.get(topic, topic) for topic in topics[:3]) + (" …" if len(topics) > 3 else "")
-    if group[0].devices:
+    if group[0].devices and group[0].unit not in SAME_UNIT:
         title += f" {group[0].measure}" if len(measures) == 1 else " by device"
     labels = []
     for column in group:
@@ -149,4 +200,16 @@ def _panel(group: list[_Column]) -> Panel:
         if not column.devices or len(measures) > 1:
             words.append(column.measure)
         labels.append(" ".join(dict.fromkeys(words)).replace("_", " "))
-    return Panel(title.replace("_", " "), group[0].unit, tuple(column.number for column in group), tuple(labels))
+    lines = with_roles(zip(group, labels, strict=True), "mirrored" if _is_in_and_out(group) else "lines")
+    if not group[0].devices and len(measures & MODES) > 1 and {"user", "system"} <= measures:
+        lines = tuple(
+            Line(line.column, line.label, "stack" if column.measure in MODES else "line")
+            for line, column in zip(lines, group, strict=True)
+        )
+    return Panel(title.replace("_", " "), group[0].unit, lines)
+
+
+def _is_in_and_out(group: list[Column]) -> bool:
+    """Whether each device has what goes in and what goes out, and nothing else."""
+    out = sum(map(_goes_out, group))
+    return 0 < out == sum(INWARDS.search(column.measure) is not None for column in group) and 2 * out == len(group)

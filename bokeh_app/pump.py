@@ -1,4 +1,4 @@
-"""The one reader of the rings in this server process: once per tick, for all open pages."""
+"""The one reader of the rings in this server process, for all open pages: it looks as soon as something has come."""
 
 from __future__ import annotations
 
@@ -9,41 +9,25 @@ import os
 import re
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
 
-from .panels import unit_of
-
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 1.0
-MAX_LISTED = 200  # sources in the list of a page; the rest is counted, and found by typing
-
-Floats = npt.NDArray[np.float64]
+TICK_S = 0.05  # how often it is looked whether something has come
+AFTER_S = 0.5  # after something came, pages that were sent something a moment ago are asked again for so long
+IDLE_S = 1.0  # how often pages are asked where nothing comes
 Result = TypeVar("Result")
 
 
 class Page(Protocol):
     """What the pump asks of an open page."""
 
-    def schedule(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The sources that contain a text: `table` changes seldom, `newest` holds (value, epoch ms) of each."""
-
-    table: dict[str, list[Any]]
-    newest: Floats
-    more: int
+    def schedule(self, now: float) -> None: ...
 
 
 class Pump:
@@ -55,8 +39,10 @@ class Pump:
         self.store = linemon.open(self.config.store.folder)
         self.pages: set[Page] = set()
         self.trouble = ""
+        self.busy = 0.0  # seconds of the last tick
         self._shared: dict[Hashable, Any] = {}
-        self._newest: dict[str, tuple[int, float, float]] = {}
+        self._kept: dict[Hashable, tuple[float, Any]] = {}
+        self._asked = self._came = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -67,7 +53,7 @@ class Pump:
     async def _run(self) -> None:
         due = time.monotonic()
         while True:
-            due = max(due + TICK_SECONDS, time.monotonic())  # a late tick moves the grid, ticks never pile up
+            due = max(due + TICK_S, time.monotonic())  # a late tick moves the grid, ticks never pile up
             await asyncio.sleep(due - time.monotonic())
             try:
                 self._tick()
@@ -75,14 +61,27 @@ class Pump:
                 log.exception("a tick failed")
 
     def _tick(self) -> None:  # a function, so that none of its names outlives the tick and keeps a closed page
+        now = time.monotonic()
+        if self.store.wait(0):
+            self._came = now
+        if not self.pages or (now - self._came > AFTER_S and now - self._asked < IDLE_S):
+            return
+        self._asked = now
         self._shared.clear()
+        self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
         for page in list(self.pages):
-            page.schedule()
+            page.schedule(now)
+        self.busy = time.monotonic() - now
 
-    def shared(self, key: Hashable, make: Callable[[], Result]) -> Result:
-        """What `make` gives, made once per tick for all pages that ask for the same."""
+    def shared(self, key: Hashable, make: Callable[[], Result], seconds: float = 0.0) -> Result:
+        """What `make` gives, made once per tick, or per so many seconds, for all pages that ask for the same."""
+        if key in self._kept:
+            kept: Result = self._kept[key][1]
+            return kept
         if key not in self._shared:
             self._shared[key] = make()
+            if seconds:
+                self._kept[key] = time.monotonic() + seconds, self._shared[key]
         result: Result = self._shared[key]
         return result
 
@@ -101,49 +100,25 @@ class Pump:
         self.trouble = ""
         return names
 
-    def listing(self, find: str) -> Listing:
-        """The list of sources for what was typed over it."""
-        return self.shared(("listing", find), lambda: self._listing(find))
-
-    def _listing(self, find: str) -> Listing:
-        found = _matching(self.names(), find.casefold())
-        listed = found[:MAX_LISTED]
-        table: dict[str, list[Any]] = {"name": list(listed), "columns": [], "unit": []}
-        newest = np.full((len(listed), 2), np.nan)
-        for i, name in enumerate(listed):
-            try:
-                source = self.store[name]
-                columns, units = source.columns, source.units
-                newest[i] = self._newest_of(source)
-            except (LinemonError, OSError):
-                columns, units = ("",), ("",)  # gone between two reads: an empty line until the next tick
-            table["columns"].append(len(columns))
-            table["unit"].append(unit_of(columns[0], units[0]))
-        return Listing(table, newest, len(found) - len(listed))
-
-    def _newest_of(self, source: linemon.Source) -> tuple[float, float]:
-        """First value and epoch ms of the newest row; looked up only when there are new rows."""
-        rows = source.rows
-        known = self._newest.get(source.name)
-        if known is None or known[0] != rows:
-            last = source.last(1)
-            value, at = (last.values[0, 0], epoch_ms(last.time)[0]) if len(last) else (np.nan, np.nan)
-            known = self._newest[source.name] = rows, float(value), float(at)
-        return known[1:]
-
-
-def epoch_ms(time: npt.NDArray[np.datetime64] | npt.NDArray[np.int64]) -> Floats:
-    """Times as a browser counts them."""
-    return time.view(np.int64) / 1e6
+    def source(self, name: str) -> linemon.Source | None:
+        """A source by its name, None while there is none."""
+        if name not in self.names():
+            return None
+        try:
+            return self.store[name]
+        except (LinemonError, OSError):
+            return None  # gone between two reads
 
 
 @functools.lru_cache(maxsize=16)  # the names change seldom, and there may be ten thousand
-def _matching(names: tuple[str, ...], find: str) -> tuple[str, ...]:
+def matching(names: tuple[str, ...], find: str) -> tuple[str, ...]:
     """The names that contain a text, in the order in which people look for them: `web2` before `web10`."""
-    return tuple(sorted((name for name in names if find in name.casefold()), key=_natural))
+    find = find.casefold()
+    return tuple(sorted((name for name in names if find in name.casefold()), key=natural))
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
+    """The key by which names are sorted."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.casefold())]
 
 

@@ -25,6 +25,7 @@ EXAMPLES = {
     "dashboard": ("the page alone", "linemon dashboard"),
     "agent": ("the agent: sends this machine's metrics", "linemon agent --to 10.0.0.1:4000"),
     "sources": ("a table of all sources", "linemon sources --errors"),
+    "top": ("sources and their newest values, live in the terminal", "linemon top"),
     "tail": ("rows as they come", "linemon tail web1 --columns cpu.busy_pct,load.1m"),
     "send": (
         "send one row by hand, or the lines of standard input",
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     by_name["sources"].add_argument("--json", action="store_true", help="for scripts")
     by_name["sources"].add_argument("--errors", action="store_true", help="the last lines that were rejected")
+    by_name["top"].add_argument("--once", action="store_true", help="print the table once and end")
     by_name["tail"].add_argument("source", metavar="SOURCE", nargs="?", help="default: this machine's agent")
     by_name["tail"].add_argument("--raw", action="store_true", help="numbers only, as a tap sends them")
     by_name["send"].add_argument("source", metavar="SOURCE")
@@ -136,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        return 0 if options.command == "tail" else 130
+        return 0 if options.command in ("tail", "top") else 130
     except (LinemonError, OSError) as error:
         if options.debug:
             raise
@@ -195,6 +197,10 @@ def short(options: Any, config: Config) -> int:
     store = Store(config.store.folder)
     if options.command == "sources":
         return commands.sources(store, as_json=options.json, errors=options.errors)
+    if options.command == "top":
+        from linemon import top
+
+        return top.top(store, once=options.once)
     if options.command == "tail":
         return commands.tail(config, store, options.source, options.columns, raw=options.raw)
     if options.command == "send":

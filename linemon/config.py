@@ -11,6 +11,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -152,9 +153,33 @@ class TapConfig:
 
 
 @dataclass(frozen=True)
+class PanelConfig:
+    """One chart on the pages of some sources."""
+
+    title: str = ""
+    source: str = ""
+    columns: tuple[str, ...] = ()
+    kind: str = "lines"
+    limits: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"[[dashboard.panel]] {self.title!r}"
+        if not self.columns:
+            raise ConfigError(f'{where}: columns = []: expected a list of patterns such as ["net.*.rx_bytes_per_s"]')
+        if self.kind not in PANEL_KINDS:
+            raise ConfigError(f"{where}: kind = {self.kind!r}: expected one of: {', '.join(PANEL_KINDS)}")
+        if self.limits and not (len(self.limits) == 2 and self.limits[0] < self.limits[1]):
+            raise ConfigError(f"{where}: limits = {list(self.limits)}: expected [least, greatest], or [] for none")
+
+
+PANEL_KINDS = ("lines", "stacked", "mirrored")
+
+
+@dataclass(frozen=True)
 class DashboardConfig:
     listen: Address = Address("127.0.0.1", 5006)
     allow_open: bool = False
+    panel: tuple[PanelConfig, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -304,7 +329,15 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             pass
     elif kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
+    elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
+        return tuple(map(float, value))
+    elif kind == tuple[PanelConfig, ...] and isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return tuple(_section(PanelConfig, "[[dashboard.panel]]", each) for each in value)
     raise ConfigError(f"{key} = {value!r}: expected {EXPECTED[kind]}")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 EXPECTED: dict[Any, str] = {
@@ -315,6 +348,8 @@ EXPECTED: dict[Any, str] = {
     Address: 'an address such as "127.0.0.1:4000"',
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
     tuple[str, ...]: 'a list of texts such as ["a", "b"]',
+    tuple[float, ...]: "a list of numbers such as [0, 100]",
+    tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
 }
 
 

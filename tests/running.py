@@ -34,6 +34,7 @@ class Running:
     """A collector process and its store."""
 
     def __init__(self, folder: Path, settings: str = "", open_files: int = 0, options: Sequence[str] = ()) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "linemon.toml"
         self.store_path = folder / "store"

@@ -421,3 +421,15 @@ def test_numbered_lines_on_a_socket(tmp_path: Path) -> None:
         eventually(lambda: again.status()["duplicate"] == 2, "the count")
     finally:
         again.stop()
+
+
+def test_top_shows_sources_and_their_newest_values(collector: Running) -> None:
+    """One table, values with their names and units, the age of the newest row."""
+    collector.say("#source web1\n#columns cpu.busy_pct:% other\n12.5 7\n")
+    collector.say("room1.temperature 20.3\n")
+    eventually(lambda: "room1.temperature" in collector.store.sources(), "both sources")
+    shown = collector.run("top", "--once")
+    assert shown.returncode == 0, shown.stderr
+    (web1,) = (line for line in shown.stdout.splitlines() if line.startswith("web1"))
+    assert "cpu.busy_pct 12.5 %  +1" in web1
+    assert "20.3" in shown.stdout

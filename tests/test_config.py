@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from linemon.commands import check
-from linemon.config import Address, Config, TapConfig, TokenConfig, load
+from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
@@ -25,6 +25,9 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
+    expected["dashboard"] -= {"panel"}  # none by default: the file shows how one would be written
+    panel = re.findall(r"^# (\w+) = ", REFERENCE.read_text().partition("# [[dashboard.panel]]")[2], re.M)
+    assert set(panel) == {f.name for f in fields(PanelConfig)}
     assert {name: set(table[0] if name == "tap" else table) for name, table in written.items()} == expected
 
 
@@ -77,6 +80,21 @@ def test_each_setting_has_a_comment() -> None:
         ("[token]\n", r"must be written \[\[token\]\]"),
         ("[tcp]\ntls = true\n", r"\[tcp\] tls = true needs \[tls\] cert"),
         ('[tcp]\nallow = ["10.0.0.1/8"]\n', r"\[tcp\] allow = .*expected a list of networks such as"),
+        ("[dashboard]\npanel = 1\n", r"\[dashboard\] panel = 1: expected sections \[\[dashboard.panel\]\]"),
+        (
+            "[[dashboard.panel]]\ncolums = []\n",
+            r"\[\[dashboard.panel\]\] colums: unknown setting; expected one of: title",
+        ),
+        (
+            '[[dashboard.panel]]\ntitle = "Net"\n',
+            r"\[\[dashboard.panel\]\] 'Net': columns = \[\]: expected a list of patterns",
+        ),
+        (
+            '[[dashboard.panel]]\ncolumns = ["a"]\nkind = "pie"\n',
+            r"kind = 'pie': expected one of: lines, stacked, mirrored",
+        ),
+        ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, 0]\n', r"limits = .*expected \[least, greatest\]"),
+        ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),
         ("[tcp\n", r"linemon.toml: "),
     ],
 )

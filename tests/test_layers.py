@@ -27,7 +27,7 @@ LAYERS = [
     {"linemon.outputs.answers"},
     {"linemon.outputs.stream"},
     {"linemon.inputs.http"},
-    {"linemon.collector", "linemon.commands", "linemon.supervisor", "linemon.dashboard"},
+    {"linemon.collector", "linemon.commands", "linemon.supervisor", "linemon.dashboard", "linemon.top"},
     {"linemon.cli"},
     {"linemon.__main__"},
 ]

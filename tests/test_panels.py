@@ -1,12 +1,14 @@
-"""How columns are put together into charts, and rows into points."""
+"""How columns are put together into charts: by their names and units, or as linemon.toml says."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
+
 import pytest
 
+from bokeh_app.layout import as_toml, lay_out, tiles
 from bokeh_app.panels import LINES_PER_PANEL, MAX_LINES, MAX_PANELS, Panel, group, unit_of
-from bokeh_app.session import thin
+from linemon.config import PanelConfig, load
 
 AGENT = """
 cpu.busy_pct cpu.user_pct cpu.system_pct cpu.iowait_pct cpu.steal_pct cpu.0.busy_pct cpu.1.busy_pct load.1m load.5m
@@ -35,7 +37,7 @@ def grouped(*columns: str, units: tuple[str, ...] = ()) -> list[Panel]:
         ("temp.core_celsius", "", "°C"),
         ("sys.uptime_s", "", "s"),
         ("cpu.busy_pct", "permille", "permille"),
-        ("value", "degC", "degC"),
+        ("value", "degC", "°C"),
         ("usage", "percent", "%"),
         ("_pct", "", ""),
         ("busses", "", ""),
@@ -46,29 +48,56 @@ def test_units(name: str, said: str, unit: str) -> None:
     assert unit_of(name, said) == unit
 
 
+def drawn(panel: Panel) -> tuple[str, str, str, list[tuple[int, str, str]]]:
+    return panel.title, panel.unit, panel.kind, [(line.column, line.label, line.role) for line in panel.lines]
+
+
 def test_what_is_measured_alike_is_drawn_together() -> None:
-    assert grouped("net.rx_bytes_per_s", "cpu.busy_pct", "net.tx_bytes_per_s", "net.errors_per_s") == [
-        Panel("Network", "B/s", (0, 2), ("rx", "tx")),
-        Panel("Network", "/s", (3,), ("errors",)),
-        Panel("CPU", "%", (1,), ("busy",)),
-    ]
+    network, errors, cpu = grouped("net.rx_bytes_per_s", "cpu.busy_pct", "net.tx_bytes_per_s", "net.errors_per_s")
+    assert drawn(network) == ("Network", "B/s", "mirrored", [(0, "rx", "line"), (2, "tx", "below")])
+    assert drawn(errors) == ("Network", "/s", "lines", [(3, "errors", "line")])
+    assert drawn(cpu) == ("CPU", "%", "lines", [(1, "busy", "line")])
 
 
 def test_devices_have_their_own_chart() -> None:
-    assert grouped("cpu.busy_pct", "cpu.0.busy_pct", "cpu.1.busy_pct") == [
-        Panel("CPU", "%", (0,), ("busy",)),
-        Panel("CPU busy", "%", (1, 2), ("cpu 0", "cpu 1")),
-    ]
-    assert grouped("net.eth0.rx_bytes_per_s", "net.eth0.tx_bytes_per_s") == [
-        Panel("Network by device", "B/s", (0, 1), ("eth0 rx", "eth0 tx"))
-    ]
-    assert grouped("fs.%2F.used_pct", "fs.%2Fvar%2Flog.used_pct")[0].labels == ("/", "/var/log")
+    total, cores = grouped("cpu.busy_pct", "cpu.0.busy_pct", "cpu.1.busy_pct")
+    assert [line.label for line in total.lines] == ["busy"]
+    assert drawn(cores) == ("CPU busy", "%", "lines", [(1, "cpu 0", "line"), (2, "cpu 1", "line")])
+    (network,) = grouped("net.eth0.rx_bytes_per_s", "net.eth0.tx_bytes_per_s")
+    assert drawn(network)[2:] == ("mirrored", [(0, "eth0 rx", "line"), (1, "eth0 tx", "below")])
+    assert [line.label for line in grouped("fs.%2F.used_pct", "fs.%2Fvar%2Flog.used_pct")[0].lines] == ["/", "/var/log"]
+
+
+def test_the_modes_of_a_processor_are_stacked() -> None:
+    """Its parts on top of each other; what is a sum of some is a line, or it would be counted twice."""
+    (cpu,) = grouped("cpu.busy_pct", "cpu.user_pct", "cpu.system_pct", "cpu.iowait_pct")
+    assert cpu.kind == "stacked"
+    assert [line.role for line in cpu.lines] == ["line", "stack", "stack", "stack"]
+    (telegraf,) = grouped("usage_user", "usage_system", "usage_idle", units=("percent",) * 3)
+    assert [line.role for line in telegraf.lines] == ["stack", "stack", "line"]
+    assert grouped("cpu.user_pct", "cpu.busy_pct")[0].kind == "lines"
+
+
+def test_what_goes_out_is_below_zero() -> None:
+    for pair in (("disk.read_bytes_per_s", "disk.write_bytes_per_s"), ("bytes_recv", "bytes_sent"), ("in", "out")):
+        panels = grouped(*pair, units=("B/s", "B/s"))
+        if len(panels) == 1:
+            assert panels[0].kind == "mirrored"
+    assert grouped("mem.write_bytes", "mem.free_bytes")[0].kind == "lines"
+    assert grouped("p.written", "p.output_voltage")[0].kind == "lines"
+
+
+def test_temperatures_are_together_whatever_they_belong_to() -> None:
+    (panel,) = grouped("room1.temp", "cpu.0.heat", "outside", units=("C", "°C", "celsius"))
+    assert (panel.title, panel.unit) == ("Temperature", "°C")
+    assert [line.label for line in panel.lines] == ["room1 temp", "cpu 0 heat", "outside"]
 
 
 def test_strangers_columns() -> None:
-    assert grouped("value", units=("W",)) == [Panel("value", "W", (0,), ("value",))]
+    assert drawn(grouped("value", units=("W",))[0]) == ("value", "W", "lines", [(0, "value", "line")])
     assert [panel.title for panel in grouped(*(f"c{i}" for i in range(1, 7)))] == ["c1", "c2", "c3", "c4", "c5", "c6"]
-    assert grouped("usage_user", "usage_idle") == [Panel("usage", "", (0, 1), ("user", "idle"))]
+    (usage,) = grouped("usage_user", "usage_idle")
+    assert (usage.title, [line.label for line in usage.lines]) == ("usage", ["user", "idle"])
     assert len(grouped("", ".", "a..b", "%zz", "_", "a", "<b>")) > 0
 
 
@@ -93,7 +122,48 @@ def test_the_agents_columns_are_drawn_totals_first() -> None:
         "System s",
     ]
     assert [AGENT[number] for number in others] == ["agent.cpu_pct", "agent.rss_bytes"]
-    assert panels[4].labels == ("total", "available", "cached", "buffers", "swap used")
+    assert [line.label for line in panels[4].lines] == ["total", "available", "cached", "buffers", "swap used"]
+    assert [tile.label for tile in tiles(panels, AGENT, [""] * len(AGENT))] == [
+        "CPU busy",
+        "Memory used",
+        "Load 1m",
+        "Network rx",
+        "Network tx",
+        "Disk write",
+    ]
+
+
+def test_the_layout_of_linemon_toml() -> None:
+    """Patterns choose columns in their order; only panels of this source count, and then no others are drawn."""
+    columns, units = ("cpu.busy_pct", "net.eth0.tx_bytes_per_s", "net.eth0.rx_bytes_per_s", "x"), ("", "", "", "mV")
+    wanted = [
+        PanelConfig("Traffic", "web*", ("net.*.rx_*", "net.*"), "mirrored"),
+        PanelConfig("Load", "web1", ("cpu.*", "x"), "lines", (0.0, 50.0)),
+        PanelConfig("No such", "web1", ("disk.*",)),
+        PanelConfig("Other", "db*", ("x",)),
+    ]
+    panels, others = lay_out("web1", columns, units, wanted)
+    assert [drawn(panel) for panel in panels] == [
+        ("Traffic", "B/s", "mirrored", [(2, "eth0 rx", "line"), (1, "eth0 tx", "below")]),
+        ("Load", "%", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
+    ]
+    assert panels[1].limits == (0.0, 50.0)
+    assert others == []
+    assert lay_out("mail", columns, units, wanted) == group(columns, units)
+
+
+@pytest.mark.parametrize("source", ["web1", 'a [b]* "c"? \\ ü\x7f'])
+def test_the_layout_as_toml_gives_the_same_layout(tmp_path: Path, source: str) -> None:
+    """What a page says of its layout, put into linemon.toml, gives the same charts."""
+    columns = [*AGENT[:20], "odd[1]*", 'q"uo\\te']
+    units = [""] * len(columns)
+    panels, _ = lay_out(source, columns, units, ())
+    file = tmp_path / "linemon.toml"
+    file.write_text(as_toml(source, panels, columns))
+    again, _ = lay_out(source, columns, units, load(file).dashboard.panel)
+    assert [(panel.title, panel.kind, [line.column for line in panel.lines]) for panel in again] == [
+        (panel.title, panel.kind, [line.column for line in panel.lines]) for panel in panels
+    ]
 
 
 @pytest.mark.parametrize(
@@ -109,32 +179,8 @@ def test_the_agents_columns_are_drawn_totals_first() -> None:
 )
 def test_never_too_much_and_nothing_lost(columns: list[str]) -> None:
     panels, others = group(columns, [""] * len(columns))
-    drawn = [number for panel in panels for number in panel.columns]
+    drawn = [line.column for panel in panels for line in panel.lines]
     assert len(panels) <= MAX_PANELS
     assert len(drawn) <= MAX_LINES
-    assert all(len(panel.columns) == len(panel.labels) <= LINES_PER_PANEL for panel in panels)
+    assert all(len(panel.lines) <= LINES_PER_PANEL for panel in panels)
     assert sorted(drawn + others) == list(range(len(columns)))
-
-
-def test_few_rows_stay_as_they_are() -> None:
-    times = np.array([30, 10, 20])
-    points, values = thin(times, np.array([[3.0], [1.0], [2.0]]), 10)
-    assert points.tolist() == [10, 20, 30]
-    assert values.tolist() == [[1], [2], [3]]
-
-
-def test_many_rows_become_least_and_greatest_per_bucket() -> None:
-    times = np.arange(1000, 2000)
-    values = np.stack([np.arange(1000.0), np.full(1000, np.nan)], axis=1)
-    points, thinned = thin(times, values, 100)
-    assert points.tolist() == [t for start in range(1000, 2000, 100) for t in (start, start + 99)]
-    assert thinned[:4, 0].tolist() == [0, 99, 100, 199]
-    assert np.isnan(thinned[:, 1]).all()
-    again, _ = thin(times[150:], values[150:], 100)
-    assert again[2:].tolist() == points[4:].tolist()  # a later look finds the same buckets
-
-
-def test_nothing_gives_nothing() -> None:
-    points, values = thin(np.empty(0, np.int64), np.empty((0, 3)), 1)
-    assert points.shape == (0,)
-    assert values.shape == (0, 3)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that the programs the tests drive are here: Chromium, two kinds of netcat, curl, collectd, openssl,
-# compilers, ip for network namespaces.
+# Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, openssl, compilers, ip for
+# network namespaces, and from npm what judges accessibility.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -12,7 +12,14 @@ command -v curl >/dev/null || missing="$missing curl"
 command -v openssl >/dev/null || missing="$missing openssl"
 [ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 command -v ip >/dev/null || missing="$missing iproute2"
-[ -n "$missing" ] || exit 0
+command -v npm >/dev/null || missing="$missing npm"
+judge() {
+    npm ci --prefix tests/browser --silent --no-fund --no-audit
+}
+if [ -z "$missing" ]; then
+    judge
+    exit 0
+fi
 sudo=
 if [ "$(id -u)" != 0 ]; then
     sudo="sudo -n"
@@ -25,3 +32,4 @@ else
     echo "The tests need$missing: please install and try again." >&2
     exit 1
 fi
+judge

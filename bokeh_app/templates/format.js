@@ -17,7 +17,8 @@ const linemon = (() => {
   function format(value, unit, digits = 4) {
     if (value == null || Number.isNaN(value)) return "–"
     switch (unit) {
-      case "B": case "B/s": return scaled(value, unit, 1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi"], 3)
+      case "B": return scaled(value, unit, 1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi"], 3)
+      case "B/s": return scaled(value, unit, 1000, ["", "k", "M", "G", "T"], 3)   // as tools for networks and disks count
       case "Hz": return scaled(value, unit, 1000, ["", "k", "M", "G"], 4)
       case "/s": return scaled(value, unit, 1000, ["", "k", "M", "G"], 3)
       case "s": return duration(value)
@@ -31,7 +32,7 @@ const linemon = (() => {
   function step(span, unit) {
     const rough = span / 4
     if (!(rough > 0) || !Number.isFinite(rough)) return 1
-    const base = unit == "B" || unit == "B/s" ? 1024 : 1000
+    const base = unit == "B" ? 1024 : 1000
     const scale = base ** Math.floor(Math.log(rough) / Math.log(base))
     const most = base == 1024 ? [256, 512] : [200, 500]   // so that the next prefix begins at a tick
     return scale * ([1, 2, 5, 10, 20, 50, 100, ...most].find((each) => each * scale >= rough * (1 - 1e-9)) ?? base)

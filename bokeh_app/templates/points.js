@@ -1,80 +1,152 @@
 "use strict"
-// The points in the charts: one array of times, one of values per column, in time order, with gaps as NaN.
+// The points of one source in time order: rows, or buckets of rows with least, mean and greatest. Arrays grow by
+// doubling; rows that come later than newer ones are put where they belong.
 linemon.Points = class {
-  constructor(columns) {
-    this.names = columns.map((number) => `c${number}`)
-    this.times = new Float64Array(0)
-    this.values = Object.fromEntries(this.names.map((name) => [name, this.times]))
+  constructor(width) {
+    this.width = width
+    this.clear(0)
   }
-  get newest() { return this.times.length ? this.times[this.times.length - 1] : NaN }
+  clear(bucket, room = 256) {
+    this.bucket = bucket            // ms; 0 = rows
+    this.length = 0
+    this.isThinned = false
+    this.hasHoles = Array(this.width).fill(false)
+    this.arrays = Array.from({length: 2 + 3 * this.width}, () => new Float64Array(room))
+  }
+  // (length,) views, good until the next change
+  get times() { return this.arrays[0].subarray(0, this.length) }
+  mean(column) { return this.arrays[2 + column].subarray(0, this.length) }
+  low(column) { return this.arrays[2 + this.width + column].subarray(0, this.length) }
+  high(column) { return this.arrays[2 + 2 * this.width + column].subarray(0, this.length) }
+  get newest() { return this.length ? this.arrays[0][this.length - 1] : NaN }
 
   // How many points are earlier.
   before(time) {
-    let low = 0, high = this.times.length
+    let low = 0, high = this.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if (this.times[middle] < time) low = middle + 1
+      if (this.arrays[0][middle] < time) low = middle + 1
       else high = middle
     }
     return low
   }
-  // Forget the first `drop` points and take `times.length` more; `values` holds their columns one after the other.
-  add(times, values, drop) {
-    const kept = this.times.length - drop, {join, insert, gap} = linemon.Points
-    let joined = join(this.times.subarray(drop), times), order = null
-    for (let i = Math.max(1, kept); i < joined.length && order == null; i++) if (joined[i] < joined[i - 1])  // late rows
-      order = Uint32Array.from(joined.keys()).sort((a, b) => joined[a] - joined[b])
-    const sorted = (array) => order ? array.map((_, i) => array[order[i]]) : array
-    const isNew = (i) => (order ? order[i] : i) >= kept
-    joined = sorted(joined)
-    const usual = gap(joined), breaks = []
-    for (let i = 1; i < joined.length; i++)
-      if (joined[i] - joined[i - 1] > usual && (isNew(i) || isNew(i - 1))) breaks.push(i)
-    this.names.forEach((name, n) => {
-      const column = join(this.values[name].subarray(drop), values.subarray(n * times.length, (n + 1) * times.length))
-      this.values[name] = insert(sorted(column), breaks, () => NaN)
-    })
-    this.times = insert(joined, breaks, (i) => joined[i - 1] + 1)
+  // Forget what is earlier, but for the one point from which the line comes in.
+  trim(time) {
+    const drop = this.before(time) - 1
+    if (drop < 64 && drop < this.length / 4) return
+    for (const array of this.arrays) array.copyWithin(0, drop, this.length)
+    this.length -= drop
   }
-  // What to draw of a column: a value that is missing in some of the rows does not cut the line.
-  line(name) {
-    const values = this.values[name]
-    if (!values.some(Number.isNaN)) return values
-    const there = []
-    values.forEach((value, i) => { if (!Number.isNaN(value)) there.push(i) })
-    const usual = linemon.Points.gap(there.map((i) => this.times[i])), bridged = values.slice()
-    for (let n = 1; n < there.length; n++) {
-      const from = there[n - 1], to = there[n], span = this.times[to] - this.times[from]
-      if (to - from > 1 && span <= usual) for (let i = from + 1; i < to; i++)
-        bridged[i] = values[from] + (values[to] - values[from]) * (span ? (this.times[i] - this.times[from]) / span : 0)
+  // Take a block: {bucket, times, counts, mean, low, high}, each of the last three an array per column.
+  add(block) {
+    const {times, counts, mean, low, high} = block, n = times.length
+    if (n == 0) return
+    this.isThinned ||= block.isThinned
+    for (let c = 0; c < this.width; c++) this.hasHoles[c] ||= mean[c].some(Number.isNaN)
+    this.#makeRoom(n)
+    for (let i = 0; i < n; i++) {
+      const [at, isSame] = this.#place(times[i])
+      if (isSame) this.#merge(at, counts[i], (c) => mean[c][i], (c) => low[c][i], (c) => high[c][i])
+      else {
+        if (at < this.length) for (const array of this.arrays) array.copyWithin(at + 1, at, this.length)
+        this.length++
+        this.arrays[0][at] = times[i]
+        this.arrays[1][at] = counts[i]
+        for (let c = 0; c < this.width; c++) {
+          this.arrays[2 + c][at] = mean[c][i]
+          this.arrays[2 + this.width + c][at] = low[c][i]
+          this.arrays[2 + 2 * this.width + c][at] = high[c][i]
+        }
+      }
     }
-    return bridged
   }
-  // Several intervals without a row are a gap. The usual interval is the longer one of the newest points: thinned
-  // points come in pairs, with a short step and a long one in turn.
-  static gap(times) {
-    const steps = []
-    for (let i = Math.max(1, times.length - 200); i < times.length; i++)
-      if (times[i] > times[i - 1]) steps.push(times[i] - times[i - 1])
-    steps.sort((a, b) => a - b)
-    return steps.length < 2 ? Infinity : Math.max(1000, 5 * steps[Math.floor(steps.length * 0.75)])
+  // Where a time belongs, and whether the bucket there is its own.
+  #place(time) {
+    const {bucket, length} = this, times = this.arrays[0]
+    const at = length && time < times[length - 1] ? this.before(time) : length
+    if (bucket > 0) {
+      const own = Math.floor(time / bucket)
+      for (const near of [at - 1, at])
+        if (near >= 0 && near < length && Math.floor(times[near] / bucket) == own) return [near, true]
+    }
+    return [at, false]
   }
-  static join(a, b) {
-    const joined = new Float64Array(a.length + b.length)
-    joined.set(a)
-    joined.set(b, a.length)
-    return joined
+  #merge(at, count, mean, low, high) {
+    const {arrays, width} = this, had = arrays[1][at]
+    arrays[1][at] += count
+    this.isThinned = true
+    for (let c = 0; c < width; c++) {
+      const value = mean(c), old = arrays[2 + c][at]
+      if (Number.isNaN(value)) continue
+      arrays[2 + c][at] = Number.isNaN(old) ? value : (old * had + value * count) / (had + count)
+      arrays[2 + width + c][at] = Number.isNaN(old) ? low(c) : Math.min(arrays[2 + width + c][at], low(c))
+      arrays[2 + 2 * width + c][at] = Number.isNaN(old) ? high(c) : Math.max(arrays[2 + 2 * width + c][at], high(c))
+    }
   }
-  static insert(array, places, value) {
-    if (!places.length) return array
-    const wide = new Float64Array(array.length + places.length)
-    let from = 0
-    places.forEach((i, n) => {
-      wide.set(array.subarray(from, i), from + n)
-      wide[i + n] = value(i)
-      from = i
+  #makeRoom(more) {
+    const room = this.arrays[0].length
+    if (this.length + more <= room) return
+    const size = Math.max(2 * room, this.length + more)
+    this.arrays = this.arrays.map((array) => {
+      const wide = new Float64Array(size)
+      wide.set(array.subarray(0, this.length))
+      return wide
     })
-    wide.set(array.subarray(from), from + places.length)
-    return wide
+  }
+  // How long (ms) a column may have no value before that is a gap: several of its usual intervals.
+  gap(column) {
+    const times = this.arrays[0], values = this.arrays[2 + column], isWhole = !this.hasHoles[column]
+    const steps = []
+    let last = NaN
+    for (let i = Math.max(0, this.length - 200); i < this.length; i++) {
+      if (!isWhole && Number.isNaN(values[i])) continue
+      if (times[i] > last) steps.push(times[i] - last)
+      last = times[i]
+    }
+    if (steps.length < 2) return Infinity
+    steps.sort((a, b) => a - b)
+    const usual = steps[Math.floor(steps.length * 0.75)]
+    return this.bucket > 0 ? 2.5 * Math.max(usual, this.bucket) : Math.max(1000, 5 * usual)
+  }
+  // A line through the values that are there; where there are none for longer than `gap`, a NaN cuts it.
+  static trace(times, values, gap, sign = 1) {
+    const xs = [], ys = []
+    let last = NaN
+    for (let i = 0; i < times.length; i++) {
+      const value = values[i]
+      if (Number.isNaN(value)) continue
+      if (times[i] - last > gap) { xs.push(last + 1); ys.push(NaN) }
+      xs.push(last = times[i])
+      ys.push(sign * value)
+    }
+    return {xs, ys}
+  }
+  // The points of a line with a gap on either side: no stroke would show them.
+  static lonely({xs, ys}) {
+    const found = []
+    for (let i = 0; i < xs.length; i++)
+      if (!Number.isNaN(ys[i]) && !(ys[i - 1] === ys[i - 1] && i > 0) && !(ys[i + 1] === ys[i + 1] && i + 1 < ys.length)) found.push(i)
+    return found
+  }
+  // The area between two lines (`under` may be one number), cut where they are.
+  static area(times, over, under, gap, sign = 1) {
+    const xs = [], ys = [], isLevel = typeof under == "number"
+    let from = [], last = NaN
+    const close = () => {
+      if (from.length > 1) {
+        if (xs.length) { xs.push(NaN); ys.push(NaN) }
+        for (const i of from) { xs.push(times[i]); ys.push(sign * over[i]) }
+        for (const i of from.reverse()) { xs.push(times[i]); ys.push(sign * (isLevel ? under : under[i])) }
+      }
+      from = []
+    }
+    for (let i = 0; i < times.length; i++) {
+      if (Number.isNaN(over[i]) || (!isLevel && Number.isNaN(under[i]))) continue
+      if (times[i] - last > gap) close()
+      from.push(i)
+      last = times[i]
+    }
+    close()
+    return {xs, ys}
   }
 }

@@ -1,0 +1,324 @@
+"""`make bench-dashboard`: the dashboard's budgets, measured in Chromium against a real collector and a real server.
+
+Latency is from the time stamp of a row, made when it is sent, to the end of the last repaint that it causes in the
+browser; both clocks are this machine's. Medians of three runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from linemon.store import Store
+
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+WATCH_S = float(os.environ.get("BENCH_SECONDS", "15"))
+FLAGS = ["--no-sandbox", "--disable-gpu", "--js-flags=--expose-gc", "--enable-precise-memory-info"]
+GROUPS = 8  # charts, of 60 columns
+COLUMNS = [f"g{i % GROUPS}.m{i // GROUPS}" for i in range(60)]
+HOSTS = 500
+HOST_COLUMNS = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")
+DAY_S = 86_400
+HOOK = """
+window.wire = {bytes: 0}
+window.paints = []
+const Real = WebSocket
+window.WebSocket = class extends Real {
+  constructor(...arguments_) {
+    super(...arguments_)
+    this.addEventListener("message", ({data}) => { wire.bytes += data.length ?? data.byteLength })
+  }
+}
+"""
+WATCH_PAINTS = """
+() => {
+  for (const view of Bokeh.index.roots) {
+    const name = ["_actual_paint", "actual_paint"].find((each) => typeof view[each] == "function")
+    if (!name) continue
+    const paint = view[name]
+    view[name] = function (...given) { const done = paint.apply(this, given); paints.push(Date.now()); return done }
+  }
+  return 1
+}
+"""
+
+
+class Setup:
+    """A collector, a dashboard, and what is sent to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "linemon.toml"
+        self.config.write_text(
+            f'[store]\npath = "{folder / "store"}"\npoints = {DAY_S}\n[tcp]\nlisten = "127.0.0.1:0"\n'
+            '[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:0"\n[dashboard]\nlisten = "127.0.0.1:0"\n'
+        )
+        self.collector = self._run("collect", subprocess.DEVNULL)
+        self.store = Store(folder / "store")
+        wait_until(lambda: bool(self.store.status().get("tcp")))
+        host, _, port = self.store.status()["tcp"].rpartition(":")
+        self.address = host, int(port)
+        self.dashboard = self._run("dashboard", subprocess.PIPE)
+        assert self.dashboard.stderr
+        self.url = self.dashboard.stderr.readline().decode().split()[-1]
+        self.server = psutil.Process(self.dashboard.pid)
+        self._stop = threading.Event()
+        self._senders: list[threading.Thread] = []
+
+    def _run(self, part: str, stderr: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "linemon", part, "--config", str(self.config)], stderr=stderr)
+
+    def feed(self, name: str, past_s: int) -> None:
+        """Sixty columns at 1 Hz, with a past."""
+        sock = socket.create_connection(self.address)
+        sock.sendall(f"#source {name}\n#columns time {' '.join(COLUMNS)}\n".encode())
+        now = time.time()
+        for start in range(past_s, 0, -2000):
+            rows = (row(now - ago, 60) for ago in range(start, max(0, start - 2000), -1))
+            sock.sendall("".join(rows).encode())
+        self._every_second(lambda: sock.sendall(row(time.time(), 60).encode()))
+
+    def feed_hosts(self) -> None:
+        sock = socket.create_connection(self.address)
+        names = [f"host{i}" for i in range(HOSTS)]
+
+        def send() -> None:
+            at = time.time()
+            lines = []
+            for i, name in enumerate(names):
+                lines.append(f"#source {name}\n#columns time {' '.join(HOST_COLUMNS)}\n{row(at, 3, i)}")
+            sock.sendall("".join(lines).encode())
+
+        self._every_second(send)
+
+    def _every_second(self, send: Callable[[], None]) -> None:
+        def run() -> None:
+            while not self._stop.wait(1 - time.time() % 1 + 0.1):
+                send()
+
+        self._senders.append(threading.Thread(target=run, daemon=True))
+        self._senders[-1].start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for process in self.dashboard, self.collector:
+            process.terminate()
+            process.wait(20)
+
+
+def row(at: float, width: int, phase: int = 0) -> str:
+    values = (50 + 40 * math.sin(at / (20 + i) + phase) for i in range(width))
+    return f"{at:.3f} {' '.join(f'{value:.3f}' for value in values)}\n"
+
+
+def wait_until(look: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.05)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else math.nan
+
+
+class Tab:
+    """One page in a context of its own: nothing is cached."""
+
+    def __init__(self, browser: Browser, url: str, drawn: str) -> None:
+        self.context = browser.new_context(viewport={"width": 1440, "height": 900})
+        self.page: Page = self.context.new_page()
+        self.page.add_init_script(HOOK)
+        self.cdp = self.context.new_cdp_session(self.page)
+        self.http = 0.0
+        self.cdp.on("Network.loadingFinished", self._loaded)
+        self.cdp.send("Network.enable")
+        self.cdp.send("Performance.enable")
+        start = time.monotonic()
+        self.page.goto(url)
+        self.page.wait_for_function(drawn, polling=20)
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        self.load_s = time.monotonic() - start
+        self.wire = self.page.evaluate("wire.bytes")
+
+    def _loaded(self, event: dict[str, Any]) -> None:
+        self.http += event["encodedDataLength"]
+
+    def metric(self, name: str) -> float:
+        return float(next(m["value"] for m in self.cdp.send("Performance.getMetrics")["metrics"] if m["name"] == name))
+
+    def busy_pct(self, seconds: float) -> float:
+        before, start = self.metric("TaskDuration"), time.monotonic()
+        self.page.wait_for_timeout(seconds * 1000)
+        return 100 * (self.metric("TaskDuration") - before) / (time.monotonic() - start)
+
+    def heap(self) -> float:
+        self.cdp.send("HeapProfiler.collectGarbage")
+        return self.metric("JSHeapUsedSize") / 1e6
+
+    def close(self) -> None:
+        self.context.close()
+
+
+LINES = "window.linemon === undefined && typeof linemon == 'object' && linemon.charts.sources[0]?.length > 1"
+ROWS = "document.querySelectorAll('#hosts tbody tr').length >= 200 && linemon.model('lines of sparks')"
+
+
+def cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def source_page(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    """Load, latency, main thread and server, of one page with sixty lines in eight charts."""
+    tab = Tab(browser, f"{setup.url}?source=one&window=1h", LINES)
+    found["load s"].append(tab.load_s)
+    found["HTTP MB"].append(tab.http / 1e6)
+    found["websocket kB"].append(tab.wire / 1e3)
+    tab.page.wait_for_timeout(1500)
+    tab.page.evaluate(WATCH_PAINTS)
+    tab.page.evaluate(
+        """() => {
+          window.arrivals = []
+          let last = linemon.charts.newest
+          const receive = linemon.receive
+          linemon.receive = (packed) => {
+            receive(packed)
+            if (linemon.charts.newest > last) arrivals.push([last = linemon.charts.newest, Date.now()])
+          }
+        }"""
+    )
+    before, received = cpu_s(setup.server), tab.page.evaluate("linemon.received")
+    found["main thread %"].append(tab.busy_pct(WATCH_S))
+    count = tab.page.evaluate("linemon.received") - received
+    found["server ms per tick"].append(1e3 * (cpu_s(setup.server) - before) / max(1, count))
+    arrivals, paints = tab.page.evaluate("[arrivals, paints]")
+    painted = []
+    for i, (made, at) in enumerate(arrivals):
+        until = arrivals[i + 1][1] if i + 1 < len(arrivals) else math.inf
+        of_this = [paint for paint in paints if at <= paint < min(until, at + 400)]
+        painted.append((max(of_this) if of_this else at) - made)
+    found["painted p50 ms"].append(percentile(painted, 0.5))
+    found["painted p95 ms"].append(percentile(painted, 0.95))
+    tab.close()
+
+
+def zoom(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    """From a day to five minutes, until the rows themselves are drawn."""
+    tab = Tab(browser, f"{setup.url}?source=one&window=24h", LINES)
+    tab.page.wait_for_timeout(2000)
+    found["zoom ms"].append(
+        tab.page.evaluate(
+            """() => new Promise((done) => {
+              const start = performance.now(), middle = linemon.charts.newest - 6 * 3600e3
+              linemon.time.go(middle - 150e3, middle + 150e3)
+              const look = () => {
+                if (linemon.charts.sources[0].bucket > 0) return setTimeout(look, 1)
+                requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)))
+              }
+              look()
+            })"""
+        )
+    )
+    tab.close()
+
+
+def overview(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    tab = Tab(browser, setup.url, ROWS)
+    found["overview load s"].append(tab.load_s)
+    tab.page.wait_for_timeout(2000)
+    found["overview main thread %"].append(tab.busy_pct(WATCH_S))
+    tab.close()
+
+
+def ten_viewers(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    tabs = [Tab(browser, f"{setup.url}?source=one", LINES) for _ in range(10)]
+    tabs[0].page.wait_for_timeout(3000)
+    before, start = cpu_s(setup.server), time.monotonic()
+    tabs[0].page.wait_for_timeout(WATCH_S * 1000)
+    found["10 viewers %"].append(100 * (cpu_s(setup.server) - before) / (time.monotonic() - start))
+    for tab in tabs:
+        tab.close()
+
+
+def growth(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    """A page that stays open while fifty others are opened and closed."""
+    tab = Tab(browser, f"{setup.url}?source=one", LINES)
+    for _ in range(5):  # the first ones fill caches
+        Tab(browser, f"{setup.url}?source=one", LINES).close()
+    time.sleep(20)
+    rss, heap = setup.server.memory_info().rss, tab.heap()
+    for _ in range(int(os.environ.get("BENCH_SESSIONS", "50"))):
+        Tab(browser, f"{setup.url}?source=one", LINES).close()
+    time.sleep(20)
+    found["server growth MB"].append((setup.server.memory_info().rss - rss) / 1e6)
+    found["heap growth %"].append(100 * (tab.heap() - heap) / heap)
+    tab.close()
+
+
+BUDGETS = {
+    "painted p50 ms": 250.0,
+    "painted p95 ms": 600.0,
+    "main thread %": 20.0,
+    "server ms per tick": 2.0,
+    "10 viewers %": 5.0,
+    "load s": 2.5,
+    "HTTP MB": 2.2,
+    "websocket kB": 300.0,
+    "zoom ms": 400.0,
+    "overview load s": 3.0,
+    "overview main thread %": 30.0,
+    "server growth MB": 20.0,
+    "heap growth %": 10.0,
+}
+
+
+def main() -> int:
+    """Measure and print; 1 where a budget is not kept."""
+    found: dict[str, list[float]] = {name: [] for name in BUDGETS}
+    load = psutil.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        setup = Setup(Path(folder))
+        try:
+            setup.feed("one", DAY_S)
+            wait_until(lambda: "one" in setup.store.sources() and setup.store["one"].rows >= DAY_S - 1, 120)
+            for _ in range(RUNS):
+                source_page(setup, browser, found)
+                zoom(setup, browser, found)
+            ten_viewers(setup, browser, found)
+            growth(setup, browser, found)
+            setup.feed_hosts()
+            wait_until(lambda: len(setup.store.sources()) > HOSTS)
+            for _ in range(RUNS):
+                overview(setup, browser, found)
+        finally:
+            browser.close()
+            setup.stop()
+    print(f"load of the machine before: {load:.2f}, after: {psutil.getloadavg()[0]:.2f}, {psutil.cpu_count()} cores")
+    missed = 0
+    for name, budget in BUDGETS.items():
+        median = statistics.median(found[name])
+        missed += median > budget
+        mark = "" if median <= budget else "  MISSED"
+        print(
+            f"{name:24} {median:8.1f}   budget {budget:6.1f}{mark}   {json.dumps([round(v, 1) for v in found[name]])}"
+        )
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Columns of any sources laid over each other, or side by side."""
+
+from __future__ import annotations
+
+from .address import Address
+from .panels import MAX_LINES, MAX_PANELS, Line, Panel, unit_of
+from .pump import Pump
+from .streams import Stream
+
+Columns = list[tuple[int, str, str]]
+
+
+def compare(pump: Pump, address: Address) -> tuple[list[Stream], list[Panel], Columns, list[str]]:
+    """A stream per source, the charts, (stream, name, unit) of each column they draw, and what there is not (yet)."""
+    wanted: dict[str, list[str]] = {}
+    for owner, column in address.plot:
+        wanted.setdefault(owner, []).append(column)
+    streams: list[Stream] = []
+    columns: Columns = []
+    missing: list[str] = []
+    for name, asked in wanted.items():
+        source = pump.source(name)
+        known, units = (source.columns, source.units) if source else ((), ())
+        there = [column for column in asked if column in known]
+        missing += [f"{name}:{column}" for column in asked if column not in known]
+        if there:
+            columns += [(len(streams), column, unit_of(column, units[known.index(column)])) for column in there]
+            streams.append(Stream(pump, name, [known.index(column) for column in there], ()))
+    return streams, _panels(streams, columns[:MAX_LINES], address.is_beside), columns, missing
+
+
+def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Panel]:
+    """A chart per unit, or per column where they stand side by side."""
+    groups: dict[object, list[int]] = {}
+    for number, (_, _, unit) in enumerate(columns):
+        groups.setdefault(number if is_beside else unit, []).append(number)
+    panels = []
+    for numbers in list(groups.values())[:MAX_PANELS]:
+        names = dict.fromkeys(columns[number][1] for number in numbers)
+        title = ", ".join(names) if len(names) < 3 else f"{len(numbers)} columns"
+        lines = []
+        for number in numbers:
+            stream, name, _ = columns[number]
+            owner = streams[stream].name
+            lines.append(Line(number, owner if len(names) == 1 or name == "value" else f"{owner} {name}"))
+        if is_beside:
+            title = f"{streams[columns[numbers[0]][0]].name} {title}".removesuffix(" value")
+        panels.append(Panel(title, columns[numbers[0]][2], tuple(lines)))
+    return panels

@@ -1,0 +1,95 @@
+"""What a page draws: the panels of linemon.toml where there are some for its source, else those chosen by name."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from linemon.config import PanelConfig
+
+from .panels import LINES_PER_PANEL, MAX_LINES, MAX_PANELS, Column, Panel, group, label_of, take_apart, with_roles
+
+MAX_TILES = 6
+FIRST_TILES = (
+    "cpu.busy_pct",
+    "mem.used_pct",
+    "load.1m",
+    "net.rx_bytes_per_s",
+    "net.tx_bytes_per_s",
+    "disk.write_bytes_per_s",
+    "disk.read_bytes_per_s",
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One value that stands large above the charts."""
+
+    column: int
+    label: str
+
+
+def lay_out(
+    source: str, columns: Sequence[str], units: Sequence[str], wanted: Sequence[PanelConfig]
+) -> tuple[list[Panel], list[int]]:
+    """The charts of a source, and the numbers of the columns that are in none."""
+    mine = [panel for panel in wanted if fnmatchcase(source, panel.source or "*")]
+    if not mine:
+        panels, others = group(columns, units)
+        if tuple(columns) == ("value",):
+            panels = [replace(panels[0], title=source)]
+        return panels, others
+    known = [take_apart(number, *each) for number, each in enumerate(zip(columns, units, strict=True))]
+    panels, room = list[Panel](), MAX_LINES
+    for panel in mine[:MAX_PANELS]:
+        found = _matching(panel, known)[: min(LINES_PER_PANEL, room)]
+        room -= len(found)
+        if found:
+            lines = with_roles(((column, _label(column, found)) for column in found), panel.kind)
+            panels.append(Panel(panel.title, found[0].unit, lines, panel.limits))
+    shown = {line.column for panel in panels for line in panel.lines}
+    return panels, [number for number in range(len(columns)) if number not in shown]
+
+
+def tiles(panels: Sequence[Panel], columns: Sequence[str], units: Sequence[str]) -> list[Tile]:
+    """What to show large: what people look at first on a host; of any other source the first column of each chart."""
+    drawn = {line.column for panel in panels for line in panel.lines}
+    first = [columns.index(name) for name in FIRST_TILES if name in columns and columns.index(name) in drawn]
+    if len(first) < 3:
+        first = [panel.lines[0].column for panel in panels]
+    return [Tile(number, label_of(take_apart(number, columns[number], units[number]))) for number in first[:MAX_TILES]]
+
+
+def as_toml(source: str, panels: Sequence[Panel], columns: Sequence[str]) -> str:
+    """The layout as one would write it into linemon.toml."""
+    parts = []
+    for panel in panels:
+        names = [glob.escape(columns[line.column]) for line in panel.lines]
+        lines = ["[[dashboard.panel]]", f"source = {_text(glob.escape(source))}", f"title = {_text(panel.title)}"]
+        lines += [f"columns = [{', '.join(map(_text, names))}]", f"kind = {_text(panel.kind)}"]
+        if panel.limits:
+            lines.append(f"limits = [{', '.join(map(repr, panel.limits))}]")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _text(value: str) -> str:
+    """A text in quotes: what JSON escapes TOML reads alike, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _matching(panel: PanelConfig, known: Sequence[Column]) -> list[Column]:
+    """The columns of a panel in the order of its patterns, each once."""
+    found = (column for pattern in panel.columns for column in known if fnmatchcase(column.name, pattern))
+    return list(dict.fromkeys(found))
+
+
+def _label(column: Column, beside: Sequence[Column]) -> str:
+    """A column's label without the words that all columns of its chart share."""
+    if len({each.head for each in beside}) > 1:
+        return label_of(column)
+    label = " ".join(dict.fromkeys((*column.devices, column.measure)))
+    return label.replace("_", " ")

@@ -1,0 +1,211 @@
+"""The overview: a row per source with its newest values and how they came to be; hundreds of them stay fast.
+
+One `Watch` per server reads what is new of every source, once for all open pages, and only while there is one. A page
+is sent the rows it lists and the cells of its map.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from bokeh.document import Document
+
+import linemon
+from linemon.errors import LinemonError
+
+from . import health
+from .packing import Floats, as_pairs, epoch_ms
+from .panels import label_of, take_apart
+from .pump import Pump, matching, natural, pump
+from .session import APPEND, Session
+from .streams import found
+
+MAX_ROWS = 200  # listed; the rest is counted, drawn in the map, and found by typing
+MAX_CELLS = 2000  # of the map
+MEASURES = 3  # values per row
+SPARKS = 60  # points of a sparkline,
+SPARK_S = 5  # each of so many seconds
+TICK_S = 1.0
+SLOW_S = 5.0  # how often rows change places and sparklines are sent
+READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
+SILENT_S, SILENT_INTERVALS = 10.0, 5.0  # what is silent: longer than both
+HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")  # a source with the first is a host
+
+
+@dataclass
+class Seen:
+    """What is known of one source."""
+
+    is_host: bool
+    columns: tuple[str, ...]
+    picked: list[int]
+    labels: list[str]
+    units: list[str]
+    cursor: int = 0
+    newest: float = np.nan  # epoch ms
+    interval: float = 0.0  # ms, usual, between two rows
+    values: Floats = field(default_factory=lambda: np.full(MEASURES, np.nan))
+    ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
+    sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
+
+    def take(self, rows: linemon.Rows) -> None:
+        """Note new rows."""
+        self.cursor = rows.cursor
+        if not len(rows):
+            return
+        times = epoch_ms(rows.time)
+        picked = rows.values[:, self.picked]
+        if len(rows) > 1:
+            self.interval = float(np.percentile(np.diff(times[-60:]), 75))
+        elif times[0] > self.newest:
+            self.interval = 0.75 * self.interval + 0.25 * (times[0] - self.newest)
+        self.newest = float(np.fmax(self.newest, times.max()))
+        there = ~np.isnan(picked)
+        last = len(rows) - 1 - np.argmax(there[::-1], axis=0)
+        new = picked[last, np.arange(len(self.picked))]
+        self.values[: len(new)] = np.where(np.isnan(new), self.values[: len(new)], new)
+        ids = (times / 1e3 / SPARK_S).astype(np.int64)
+        self.ids[ids % SPARKS] = ids
+        self.sparks[: len(new), ids % SPARKS] = picked.T
+
+    def silent_after(self) -> float:
+        """How old (ms) its newest row may be."""
+        return max(SILENT_S * 1e3, SILENT_INTERVALS * self.interval)
+
+    def sparkline(self, now: int) -> Floats:
+        """(MEASURES, SPARKS) values, oldest first, nan where was no row; `now` is the number of the last point."""
+        at = np.arange(now - SPARKS + 1, now + 1)
+        return np.where(self.ids[at % SPARKS] == at, self.sparks[:, at % SPARKS], np.nan)
+
+
+class Watch:
+    """The newest of every source."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.pump = pump
+        self.seen: dict[str, Seen] = {}
+        self._turn = 0
+
+    def look(self) -> None:
+        """Read what is new."""
+        names = self.pump.names()
+        for name in self.seen.keys() - set(names):
+            del self.seen[name]
+        if len(names) > READ_PER_TICK and len(self.seen) == len(names):
+            start, self._turn = self._turn, (self._turn + READ_PER_TICK) % len(names)
+            names = (names + names)[start : start + READ_PER_TICK]
+        for name in names:
+            try:
+                self._read(self.pump.store[name])
+            except (LinemonError, OSError):
+                self.seen.pop(name, None)  # gone between two reads
+
+    def _read(self, source: linemon.Source) -> None:
+        seen = self.seen.get(source.name)
+        if seen is None or seen.columns != source.columns:
+            seen = self.seen[source.name] = meet(source.columns, source.units)
+            since = np.datetime64(int((time.time() - SPARKS * SPARK_S) * 1e3), "ms")
+            seen.take(source.last(1))
+            seen.take(source.between(since))
+        elif source.rows != seen.cursor:
+            seen.take(source.since(seen.cursor))
+
+
+def meet(columns: tuple[str, ...], units: tuple[str, ...]) -> Seen:
+    """Which of a source's columns stand in its row."""
+    is_host = HOST[0] in columns
+    picked = [columns.index(name) for name in HOST if name in columns] if is_host else list(range(len(columns)))
+    taken = [take_apart(number, columns[number], units[number]) for number in picked[:MEASURES]]
+    labels = ["" if column.name == "value" else label_of(column) for column in taken]
+    return Seen(is_host, columns, picked[:MEASURES], labels, [column.unit for column in taken])
+
+
+class OverviewSession(Session):
+    """The server's side of an open overview."""
+
+    def __init__(self, doc: Document, pump: Pump) -> None:
+        super().__init__(doc, pump)
+        self._due = self._slow_due = 0.0
+        self._listed: list[str] = []
+        self._cells: list[str] = []
+
+    def is_due(self, now: float) -> bool:
+        if now < self._due:
+            return False
+        self._due = now + TICK_S
+        return True
+
+    def search(self, text: str) -> None:
+        """Filter the rows; the search's list shows columns, for what is in no row."""
+        self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))
+        self._slow_due = 0.0
+        self.send(APPEND)
+
+    def message(self, kind: float) -> tuple[float, list[Any]]:
+        """[rows, cells, sparklines?], then newest, silent after and values of each row, the cells, the sparklines."""
+        watch = self._pump.shared("watch", _look, seconds=TICK_S / 2)
+        now = time.monotonic()
+        is_slow = kind != APPEND or now >= self._slow_due
+        if is_slow:
+            self._slow_due = now + SLOW_S
+            self._list(watch)
+        self.answers.health = json.dumps(health.facts(self._pump))
+        rows = [watch.seen[name] for name in self._listed if name in watch.seen]
+        if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
+            self._slow_due = 0.0
+            rows = [watch.seen.get(name) or meet((), ()) for name in self._listed]
+        numbers = [[seen.newest, seen.silent_after(), *seen.values] for seen in rows]
+        cells = [[seen.values[0], seen.newest] for name in self._cells if (seen := watch.seen.get(name))]
+        sparks: Floats = np.empty(0)
+        if is_slow and rows:
+            last = int(time.time() / SPARK_S)
+            sparks = as_pairs(np.concatenate([seen.sparkline(last).ravel() for seen in rows]).astype(np.float32))
+        return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
+
+    def _list(self, watch: Watch) -> None:
+        names = matching(tuple(watch.seen), self.wishes.find)
+        self._cells = [name for name in names if watch.seen[name].is_host][:MAX_CELLS]
+        ordered = sorted(names, key=lambda name: self._key(name, watch.seen[name]))
+        self._listed = ordered[:MAX_ROWS]
+        rows = [watch.seen[name] for name in self._listed]
+        self.answers.names = json.dumps(
+            {
+                "rows": [
+                    {
+                        "name": name,
+                        "is_host": seen.is_host,
+                        "width": len(seen.columns),
+                        "labels": seen.labels,
+                        "units": seen.units,
+                    }
+                    for name, seen in zip(self._listed, rows, strict=True)
+                ],
+                "cells": self._cells,
+                "more": len(names) - len(self._listed),
+                "all": len(watch.seen),
+            }
+        )
+
+    def _key(self, name: str, seen: Seen) -> tuple[object, ...]:
+        """Hosts first, our own counters last; within, in the order that the page asks for."""
+        place = 2 if name.startswith("linemon.") else 0 if seen.is_host else 1
+        by_value = {"first": 0, "second": 1, "third": 2}.get(self.wishes.sort)
+        if by_value is not None and seen.is_host:
+            value = seen.values[by_value]
+            return place, -value if value == value else np.inf, natural(name)
+        if self.wishes.sort == "age":
+            return place, seen.newest if seen.newest == seen.newest else -np.inf, natural(name)
+        return place, natural(name)
+
+
+watch = Watch(pump)
+
+
+def _look() -> Watch:
+    watch.look()
+    return watch

@@ -1,0 +1,101 @@
+"use strict"
+// The page with charts: takes what the server sends, keeps the points, draws.
+linemon.charts = linemon.views.charts = (() => {
+  const {$, all, text, model, now, age, Points, S} = linemon
+  const LATE_S = 10, WHOLE_S = 30
+  const sources = [], places = [], latest = [], states = []
+  const hidden = new Set()        // numbers of the columns whose lines are off
+  let newest = NaN, gapsAt = 0, wholeAt = 0, isFilled = false, fillAt = 0
+
+  // -- the blocks of a message, as `packing.py` makes them
+
+  function block(take, floats, width) {
+    const [bucket, rows, isThinned] = take(3)
+    const times = take(rows), counts = take(rows), offsets = take(width)
+    const values = floats(rows * width * (isThinned ? 3 : 1))
+    const columns = (part) => Array.from({length: width}, (_, c) => {
+      const from = (part * width + c) * rows
+      return Float64Array.from(values.subarray(from, from + rows), (value) => value + offsets[c])
+    })
+    const mean = columns(0)
+    return {bucket, times, counts, isThinned: isThinned > 0, mean, low: isThinned ? columns(1) : mean, high: isThinned ? columns(2) : mean}
+  }
+  function take(cut, floats, isReplaced) {
+    const [count] = cut(1)
+    const {about, time} = linemon
+    if (count == 0 || about.panels.length == 0) return
+    let first = Infinity
+    sources.forEach((points, number) => {
+      const [last] = cut(1)
+      if (last > newest || !(newest >= 0)) newest = last
+      const base = places.findIndex((place) => place.source == number)
+      cut(about.shown[number]).forEach((value, i) => { if (!Number.isNaN(value) || isReplaced) latest[base + i] = value })
+      const more = block(cut, floats, about.drawn[number])
+      if (isReplaced) {
+        points.clear(more.bucket, Math.max(256, more.times.length * 1.25 | 0))
+        points.gaps = null
+      }
+      if (isReplaced || time.isLive) points.add(more)
+      if (points.length) first = Math.min(first, points.times[0])
+      if (points.length < 50) points.gaps = null
+    })
+    if (isReplaced) {
+      const [length] = cut(1)
+      if (length) linemon.draw.whole({times: cut(length), low: cut(length), high: cut(length)})
+      if (length && !isFilled) wholeAt = performance.now()
+      isFilled = true
+      fillAt = 0
+      for (const state of states) if (!time.isLive || !state.isSet) state.isSet = false
+    }
+    if (performance.now() - gapsAt > 5 * S) {
+      gapsAt = performance.now()
+      for (const points of sources) points.gaps = null
+    }
+    const shownNewest = sources.reduce((most, {newest}) => newest > most ? newest : most, -Infinity)
+    time.know(first, Number.isFinite(shownNewest) ? shownNewest : newest)
+    time.keep()
+    if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start)
+    refill()
+    redraw()
+  }
+  // More points than the charts have pixels, or a picture of all there is that has grown old: ask for a new one.
+  function refill() {
+    if (!linemon.time.isLive || fillAt) return
+    const most = 4 * width() + 200
+    if (sources.some((points) => points.length > most) || (performance.now() - wholeAt > WHOLE_S * S && document.visibilityState == "visible")) {
+      wholeAt = fillAt = performance.now()
+      model("wishes").refill += 1
+    }
+  }
+  const width = () => Math.max(...all(".plot").map((plot) => plot.clientWidth - 82), 50)
+  function redraw() {
+    if (!isFilled) return
+    linemon.about.panels.forEach((_, number) => linemon.draw.panel(number, hidden, states[number]))
+    linemon.values.show()
+  }
+  function state() {
+    if (!linemon.time.isLive) return "paused"
+    const [points] = sources, usual = points && points.length ? linemon.draw.gaps(points, 0) : 0
+    const shown = newest
+    text($("age"), shown >= 0 ? `newest row ${age(shown)} ago` : "")
+    const patience = Math.max(LATE_S * S, Math.min(usual || 0, 3600 * S))
+    return shown >= 0 && now() - shown < patience ? "live" : "waiting"
+  }
+  function start() {
+    const {about} = linemon
+    about.shown.forEach((length, source) => {
+      sources.push(new Points(about.drawn[source]))
+      for (let at = 0; at < length; at++) places.push({source, at})
+    })
+    for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
+    if (about.panels.length) {
+      linemon.time.start(redraw)
+      linemon.values.start()
+      linemon.exports.start()
+    }
+    linemon.search.connect()
+    linemon.health.start()
+    return about.panels.length ? width() : 300
+  }
+  return {start, take, redraw, state, sources, places, latest, hidden, get newest() { return newest }}
+})()

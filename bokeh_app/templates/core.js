@@ -1,0 +1,164 @@
+"use strict"
+// What every page does: the colours, the connection, and what state it is in. Texts that came in over the wire go
+// through textContent only.
+Object.assign(linemon, (() => {
+  const {duration} = linemon
+  const REPLACE = 1, RELOAD = 2   // what a message may be beside more rows
+  const S = 1000
+  const LOCAL = {sync: false}     // what the browser does with its models is no business of the server
+  const $ = (id) => document.getElementById(id)
+  const all = (selector) => [...document.querySelectorAll(selector)]
+  const text = (element, value) => { if (element.textContent != value) element.textContent = value }
+  const make = (name, attributes = {}, ...children) => {
+    const element = document.createElement(name)
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value)
+    element.append(...children)
+    return element
+  }
+  const model = (name) => Bokeh.documents[0].get_model_by_name(name)
+  // New data for the source of a glyph; none again costs nothing.
+  const fill = (name, data) => {
+    const source = model(name)
+    const isEmpty = Object.values(data)[0].length == 0
+    if (!isEmpty || source.get_length() > 0) source.setv({data}, LOCAL)
+  }
+
+  // -- light and dark
+
+  const system = matchMedia("(prefers-color-scheme: dark)")
+  const scheme = () => localStorage.getItem("linemon.scheme") ?? "auto"
+  let palette = {}
+  const isDark = () => document.documentElement.dataset.scheme == "dark"
+  const colour = (name) => palette[name] ??= getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
+  function dress() {
+    document.documentElement.dataset.scheme = scheme() == "auto" ? (system.matches ? "dark" : "light") : scheme()
+    palette = {}
+    const button = $("scheme")
+    if (!button) return
+    text(button, {auto: "◐", light: "☀", dark: "☾"}[scheme()])
+    button.setAttribute("aria-label", `Colours: ${scheme()}`)
+    button.title = {auto: "Colours: as the system", light: "Colours: light", dark: "Colours: dark"}[scheme()]
+    if (isStarted) linemon.view.redraw()
+  }
+  function nextScheme() {
+    const next = {auto: "light", light: "dark", dark: "auto"}[scheme()]
+    if (next == "auto") localStorage.removeItem("linemon.scheme")
+    else localStorage.setItem("linemon.scheme", next)
+    dress()
+  }
+
+  // -- the connection. `linemon.view` is what the page shows: start, take, redraw, state
+
+  let isStarted = false, isLost = false, clockOffset = NaN, delay = 0
+  const now = () => Date.now() + (clockOffset || 0)
+  const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
+
+  // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
+  function start() {
+    isStarted = true
+    const pixels = linemon.view.start()
+    dress()
+    Bokeh.documents[0].on_event("connection_lost", lost)
+    model("wishes").pixels = Math.max(50, Math.round(pixels))
+  }
+  function receive(packed) {
+    if (packed.length == 0) return
+    const array = new Float64Array(packed.buffer, packed.byteOffset, packed.length)
+    let at = 0
+    const take = (length) => array.subarray(at, at += length)
+    const floats = (length) => {  // two in each
+      const found = new Float32Array(array.buffer, array.byteOffset + 8 * at, length)
+      at += Math.ceil(length / 2)
+      return found
+    }
+    const [kind, number, sent] = take(3)
+    if (kind == RELOAD) return location.reload()
+    // How far the clocks are apart is seen in the quickest message; what another takes longer is how far it is behind.
+    const offset = sent - Date.now()
+    clockOffset = clockOffset > offset ? clockOffset - Math.min(5, clockOffset - offset) : offset
+    delay = now() - sent
+    linemon.received = number
+    linemon.view.take(take, floats, kind == REPLACE)
+    if ($("status").dataset.state != "live") tell()
+    // A hidden tab draws no frames, answers nothing, and so is sent nothing until it is looked at again.
+    requestAnimationFrame(() => {
+      const wishes = model("wishes")
+      if (number - wishes.ack >= 2) wishes.ack = number
+    })
+  }
+  // A page that lost its server starts anew as soon as there is one: the rings still hold what it showed, and its
+  // address what it looked at.
+  async function lost() {
+    isLost = true
+    tell()
+    const {src} = document.querySelector("script[src]")
+    for (;;) {
+      await new Promise((done) => setTimeout(done, S))
+      try {
+        if ((await fetch(src, {method: "HEAD", cache: "no-store"})).ok) return location.reload()
+      } catch { /* not yet */ }
+    }
+  }
+  const SAID = {lost: "connection lost", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
+  function tell() {
+    const state = isLost ? "lost" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.view.state()
+    const place = $("status")
+    place.dataset.state = state
+    text(place, state == "behind" ? `${duration(Math.round(delay / S))} behind` : SAID[state])
+    const wrong = $("clock")
+    if (Math.abs(clockOffset) > 5 * S) {
+      wrong.hidden = false
+      text(wrong, `clocks differ: this browser is ${duration(Math.round(Math.abs(clockOffset) / S))} ${clockOffset > 0 ? "behind" : "ahead"}`)
+    } else wrong.hidden = true
+  }
+  function zone() {
+    const minutes = -new Date().getTimezoneOffset(), size = Math.abs(minutes)
+    const offset = `UTC${minutes < 0 ? "−" : "+"}${Math.floor(size / 60)}${size % 60 ? `:${size % 60}` : ""}`
+    const {timeZone} = Intl.DateTimeFormat().resolvedOptions()
+    return timeZone == "UTC" ? "UTC" : `${timeZone} (${offset})`
+  }
+
+  // -- keys and buttons of every page
+
+  const keys = {"/": () => $("find").focus(), "?": () => $("help").showModal()}
+  function pressed(event) {
+    const inField = event.target.closest("input, textarea, select, dialog[open]")
+    if (event.ctrlKey || event.metaKey || event.altKey || inField) return
+    if (event.key == " " && event.target.closest("button, a, summary")) return
+    const does = keys[event.key]
+    if (!does) return
+    event.preventDefault()
+    does()
+  }
+  dress()
+  system.addEventListener("change", dress)
+  addEventListener("DOMContentLoaded", () => {
+    linemon.about = JSON.parse($("about").textContent)
+    linemon.view = linemon.views[linemon.about.kind == "overview" ? "overview" : "charts"]
+    dress()
+    text($("zone"), zone())
+    $("scheme").addEventListener("click", nextScheme)
+    $("help-button").addEventListener("click", () => $("help").showModal())
+    for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
+    linemon.search.start()
+    addEventListener("keydown", pressed)
+    setInterval(tell, S)
+    tell()
+  })
+  async function copy(what, button) {
+    try {
+      await navigator.clipboard.writeText(what)
+    } catch {                     // over plain HTTP from another machine there is no clipboard
+      const area = make("textarea")
+      area.value = what
+      document.body.append(area)
+      area.select()
+      document.execCommand("copy")
+      area.remove()
+    }
+    const was = button.textContent
+    text(button, "Copied")
+    setTimeout(() => text(button, was), 1500)
+  }
+  return {$, all, text, make, model, fill, colour, isDark, start, receive, tell, now, age, keys, copy, zone, views: {}, LOCAL, S}
+})())

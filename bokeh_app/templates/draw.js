@@ -1,0 +1,120 @@
+"use strict"
+// From the points of the sources to what the charts draw.
+linemon.draw = (() => {
+  const {model, fill, colour, step, Points, LOCAL} = linemon
+  const CALM_MS = 20000           // how long an axis stays wider than it must be
+
+  // Where a column of the page is: the points of its source, and its number among them.
+  const columnOf = (number) => {
+    const {sources, places} = linemon.charts
+    const {source, at} = places[number]
+    return {points: sources[source], at}
+  }
+  const gaps = (points, at) => {
+    const key = `${at}`, kept = points.gaps ??= new Map()
+    if (!points.hasHoles[at]) return kept.get("all") ?? (kept.set("all", points.gap(at)), kept.get("all"))
+    return kept.get(key) ?? (kept.set(key, points.gap(at)), kept.get(key))
+  }
+  // One chart: all its lines, bands and dots, and its axis.
+  function panel(number, hidden, state) {
+    const {lines, unit, limits} = linemon.about.panels[number]
+    const drawn = {xs: [], ys: [], color: [], dash: []}, areas = {xs: [], ys: [], color: [], alpha: []}
+    const dots = {xs: [], ys: [], color: []}
+    const {start, end} = linemon.time.range
+    let low = Infinity, high = -Infinity, below = null
+    const seen = (points, values, sign = 1) => {
+      const to = Math.min(points.length, points.before(end) + 1)
+      for (let i = Math.max(0, points.before(start) - 1); i < to; i++) {
+        const value = sign * values[i]
+        if (value < low) low = value
+        if (value > high) high = value
+      }
+    }
+    const area = (shape, color, alpha) => {
+      if (!shape.xs.length) return
+      areas.xs.push(shape.xs)
+      areas.ys.push(shape.ys)
+      areas.color.push(color)
+      areas.alpha.push(alpha)
+    }
+    const isOver = (line) => line.role == "line"   // what is a sum lies over the stack
+    for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b))) {
+      if (hidden.has(line.column)) continue
+      const {points, at} = columnOf(line.column)
+      if (!points.length) continue
+      const {times} = points, gap = gaps(points, at), color = colour(`line-${i % 8}`), sign = line.role == "below" ? -1 : 1
+      let values = points.mean(at)
+      if (line.role == "stack") {
+        const under = below
+        values = values.map((value, j) => Number.isNaN(value) ? (under ? under[j] : NaN) : value + ((under && under[j]) || 0))
+        area(Points.area(times, values, under ?? 0, gap), color, 0.38)
+        below = values
+        seen(points, values)
+      } else {
+        const isThin = points.isThinned
+        if (isThin) area(Points.area(times, points.high(at), points.low(at), gap, sign), color, 0.28)
+        if (sign < 0 || lines.length == 1 || state.isMirrored) area(Points.area(times, values, 0, gap, sign), color, 0.1)
+        seen(points, isThin ? points.high(at) : values, sign)
+        if (isThin) seen(points, points.low(at), sign)
+      }
+      const shape = Points.trace(times, values, gap, sign)
+      drawn.xs.push(shape.xs)
+      drawn.ys.push(shape.ys)
+      drawn.color.push(color)
+      drawn.dash.push(i < 8 && !(line.role == "line" && state.isStacked) ? "solid" : "dashed")   // there are eight colours
+      const few = shape.xs.length <= 20 && lines.length <= 2
+      for (const j of few ? shape.ys.keys() : Points.lonely(shape)) {
+        dots.xs.push(shape.xs[j])
+        dots.ys.push(shape.ys[j])
+        dots.color.push(color)
+      }
+    }
+    const name = `chart${number}`
+    axis(model(name).y_range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
+    fill(`areas of ${name}`, areas)
+    fill(`lines of ${name}`, drawn)
+    fill(`dots of ${name}`, dots)
+  }
+  // Wider at once, narrower only after a while: an axis that follows every value cannot be read.
+  function axis(range, [start, end], state, isFixed) {
+    const now = performance.now(), {start: from, end: to} = range
+    if (isFixed || !state.isSet || start < from || end > to || end - start > 0.7 * (to - from)) state.calmAt = now
+    const isInside = start >= from && end <= to
+    if (isFixed || !state.isSet || !isInside || (now - state.calmAt > CALM_MS)) {
+      const wide = isFixed || !state.isSet || now - state.calmAt > CALM_MS ? [start, end] : [Math.min(start, from), Math.max(end, to)]
+      if (wide[0] != from || wide[1] != to) range.setv({start: wide[0], end: wide[1]}, LOCAL)
+      state.calmAt = now
+    }
+    state.isSet = true
+  }
+  // Round ends, so that they move seldom; from zero where that costs little.
+  function rangeFor(low, high, unit) {
+    if (!(low <= high)) return [0, 1]
+    if (unit == "%" && low >= 0 && high <= 100.5) return [0, 100]
+    if (low >= 0 && low <= 0.6 * high) low = 0
+    if (high <= 0 && high >= 0.6 * low) high = 0
+    if (low == high) { const room = Math.abs(low) * 0.1 || 1; high += room; if (low != 0) low -= room }
+    const room = (high - low) * 0.03, every = step(high - low + room, unit)
+    const start = Math.floor((low == 0 ? 0 : low - room) / every) * every
+    const end = Math.ceil((high == 0 ? 0 : high + room) / every) * every
+    return [low >= 0 ? Math.max(0, start) : start, high <= 0 ? Math.min(0, end) : end]
+  }
+  // The picture of all there is, under its brush.
+  function whole({times, low, high}) {
+    if (!times.length) return
+    const range = model("whole"), last = times.length - 1
+    range.setv({start: times[0], end: Math.max(times[last], times[0] + 1000)}, LOCAL)
+    const steps = [...times.slice(1)].map((t, i) => t - times[i]).sort((a, b) => a - b)
+    const gap = steps.length > 2 ? 5 * steps[Math.floor(steps.length * 0.75)] : Infinity
+    let top = -Infinity, bottom = Infinity
+    for (const value of high) if (value > top) top = value
+    for (const value of low) if (value < bottom) bottom = value
+    if (bottom >= 0) bottom = 0
+    if (!(top > bottom)) top = bottom + 1
+    model("brush").y_range.setv({start: bottom, end: top + (top - bottom) * 0.05}, LOCAL)
+    const shape = Points.area(times, high, bottom, gap), line = Points.trace(times, high, gap)
+    fill("areas of brush", {xs: [shape.xs], ys: [shape.ys]})
+    fill("lines of brush", {xs: [line.xs], ys: [line.ys]})
+  }
+  return {panel, whole, columnOf, gaps}
+})()

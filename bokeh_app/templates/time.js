@@ -1,0 +1,110 @@
+"use strict"
+// What part of time the charts show: following the newest row, or standing still. The address says it, so that a view
+// is a link and outlives a reload.
+linemon.time = (() => {
+  const {$, all, text, model, keys, LOCAL, S} = linemon
+  const LOOK_MS = 60              // after the last of several moves the server is asked
+  const LEAST_MS = 10
+  let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN
+
+  function put(start, end) {
+    isOurs = true
+    range.setv({start, end}, LOCAL)
+    isOurs = false
+  }
+  function setLive(live) {
+    isLive = live
+    const button = $("live")
+    text(button, live ? "❚❚" : "▶")
+    button.setAttribute("aria-label", live ? "Pause" : "Go live")
+    button.title = live ? "Pause (space)" : "Go live (space)"
+    button.setAttribute("aria-pressed", !live)
+    for (const each of all(".window")) each.setAttribute("aria-pressed", live && +each.dataset.seconds == span)
+    linemon.tell()
+  }
+  function look() {               // in full detail what is in sight
+    model("wishes").view = isLive ? [] : [range.start, range.end]
+    const here = new URL(location), pressed = all(".window").find((each) => +each.dataset.seconds == span)
+    here.searchParams.set("window", pressed.dataset.window)
+    for (const [name, value] of [["from", range.start], ["to", range.end]])
+      if (isLive) here.searchParams.delete(name)
+      else here.searchParams.set(name, Math.round(value))
+    history.replaceState(null, "", here)
+  }
+  function lookSoon() {
+    clearTimeout(soon)
+    soon = setTimeout(look, LOOK_MS)
+  }
+  function stand() {              // the user has moved the range
+    if (isOurs) return
+    setLive(false)
+    moved()
+    lookSoon()
+  }
+  function go(start, end) {
+    if (end - start < LEAST_MS) return
+    put(start, end)
+    setLive(false)
+    moved()
+    lookSoon()
+  }
+  function follow() {
+    setLive(true)
+    clearTimeout(soon)
+    keep()
+    moved()
+    look()
+  }
+  // While live: the window ends at the newest row.
+  function keep() {
+    if (!isLive || !(newest >= 0)) return
+    const start = span ? newest - span * S : Math.min(oldest, newest - S)
+    put(start, newest + (newest - start) * 0.005)
+  }
+  const pan = (share) => { const step = (range.end - range.start) * share; go(range.start + step, range.end + step) }
+  const zoom = (factor) => {
+    const middle = (range.start + range.end) / 2, half = (range.end - range.start) / 2 * factor
+    go(middle - half, middle + half)
+  }
+  const toggle = () => isLive ? (setLive(false), look()) : follow()
+
+  function start(whenMoved) {
+    range = model("time")
+    moved = whenMoved
+    const given = new URLSearchParams(location.search)
+    for (const button of all(".window")) {
+      if (button.dataset.window == given.get("window") || (!given.get("window") && button.getAttribute("aria-pressed") == "true"))
+        span = +button.dataset.seconds
+      button.addEventListener("click", () => {
+        span = +button.dataset.seconds
+        model("wishes").window = span
+        follow()
+      })
+    }
+    const from = +given.get("from"), to = +given.get("to")
+    const wishes = model("wishes")
+    wishes.window = span
+    if (from > 0 && to > from) {
+      put(from, to)
+      setLive(false)
+      wishes.view = [from, to]
+    } else setLive(true)
+    range.change.connect(stand)
+    $("live").addEventListener("click", toggle)
+    $("in").addEventListener("click", () => zoom(0.5))
+    $("out").addEventListener("click", () => zoom(2))
+    $("back").addEventListener("click", () => pan(-0.5))
+    $("on").addEventListener("click", () => pan(0.5))
+    Object.assign(keys, {
+      " ": toggle, "ArrowLeft": () => pan(-0.25), "ArrowRight": () => pan(0.25), "+": () => zoom(0.5), "=": () => zoom(0.5),
+      "-": () => zoom(2), "0": follow, "End": follow,
+    })
+  }
+  return {
+    start, keep, zoom, go,
+    get isLive() { return isLive },
+    get range() { return range },
+    get span() { return span },
+    know: (first, last) => { oldest = first; newest = last },
+  }
+})()

@@ -1,0 +1,171 @@
+"use strict"
+// Numbers beside the charts: tiles, legends, the tooltip and the table of what is in sight.
+linemon.values = (() => {
+  const {$, all, text, make, model, format, colour, date, seconds, copy, age, LOCAL, S} = linemon
+  let pointer = null, order = {by: 0, isDown: false}, tableAt = 0
+
+  const unit = (number) => linemon.about.columns[number].unit
+  // The value of a column at a time, of its nearest point.
+  function valueAt(number, time) {
+    const {points, at} = linemon.draw.columnOf(number)
+    if (at >= points.width || !points.length) return NaN
+    const {times} = points, values = points.mean(at)
+    let i = points.before(time)
+    if (i > 0 && (i == times.length || time - times[i - 1] < times[i] - time)) i--
+    const gap = linemon.draw.gaps(points, at)
+    for (const j of [i, i - 1, i + 1]) if (!Number.isNaN(values[j] ?? NaN) && Math.abs(times[j] - time) <= gap) return values[j]
+    return NaN
+  }
+  const current = (number) => linemon.charts.latest[number] ?? NaN
+
+  function put(place, shown) {
+    text(place, shown)
+    if (!(shown.length <= place.dataset.length)) {  // the widest yet: legends do not jump
+      place.dataset.length = shown.length
+      place.style.minWidth = `${shown.length}ch`
+    }
+  }
+  function show() {
+    const time = pointer?.time
+    for (const element of all(".line, .tile, dd[data-column]")) {
+      const number = +element.dataset.column, isTile = element.classList.contains("tile")
+      const value = time != null && !isTile ? valueAt(number, time) : current(number)
+      put(element.tagName == "DD" ? element : element.querySelector("output"), format(value, unit(number)))
+    }
+    if (pointer) tip()
+    sparks()
+    if ($("values")?.open && performance.now() - tableAt > S) table()
+  }
+  function sparks() {
+    const holder = document.querySelector(".tiles")
+    if (!holder) return
+    const {start, end} = linemon.time.range, color = colour("line-0")
+    linemon.sparks("sparks", holder, all(".tile").map((tile) => {
+      const number = +tile.dataset.column, {points, at} = linemon.draw.columnOf(number)
+      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, color, isPercent: unit(number) == "%"}
+    }))
+  }
+
+  // -- the tooltip
+
+  function hover(chart, event) {
+    const {start, end} = linemon.time.range
+    pointer = event && event.x >= start && event.x <= end ? {chart, time: nearest(chart, event.x), sx: event.sx, sy: event.sy} : null
+    $("tip").hidden = pointer == null
+    show()
+  }
+  function nearest(chart, time) {
+    let best = time, distance = Infinity
+    for (const {column} of linemon.about.panels[chart].lines) {
+      const {points} = linemon.draw.columnOf(column), i = points.before(time)
+      for (const j of [i - 1, i]) {
+        const there = points.times[j]
+        if (Math.abs(there - time) < distance) { best = there; distance = Math.abs(there - time) }
+      }
+    }
+    return best
+  }
+  function tip() {
+    const box = $("tip"), {chart, time, sx, sy} = pointer, table = make("table"), when = new Date(time)
+    const fraction = time % S ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : ""
+    table.createCaption().textContent = `${date(when)} ${seconds(when)}${fraction}`
+    for (const line of all(`#card${chart} .line[aria-pressed="true"]`)) {
+      const row = table.insertRow(), swatch = line.querySelector("i").cloneNode()
+      swatch.style.setProperty("--color", line.style.getPropertyValue("--color"))
+      row.insertCell().append(swatch)
+      row.insertCell().textContent = line.querySelector("span").textContent
+      row.insertCell().textContent = line.querySelector("output").textContent
+    }
+    box.replaceChildren(table)
+    const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
+    box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
+    box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`
+  }
+
+  // -- legends: a click isolates a line, with Ctrl or Shift it hides one
+
+  const storageKey = () => `linemon.hidden.${linemon.about.kind}.${linemon.about.source}`
+  function choose(button, event) {
+    const {hidden} = linemon.charts, number = +button.dataset.column
+    const beside = all(".line").filter((each) => each.closest(".card") == button.closest(".card")).map((each) => +each.dataset.column)
+    const others = beside.filter((each) => each != number)
+    if (event.ctrlKey || event.metaKey || event.shiftKey || others.length == 0) {
+      if (!hidden.delete(number)) hidden.add(number)
+    } else if (!hidden.has(number) && others.every((each) => hidden.has(each))) beside.forEach((each) => hidden.delete(each))
+    else {
+      others.forEach((each) => hidden.add(each))
+      hidden.delete(number)
+    }
+    sessionStorage.setItem(storageKey(), JSON.stringify([...hidden]))
+    press()
+    linemon.charts.redraw()
+  }
+  const press = () => {
+    for (const button of all(".line")) button.setAttribute("aria-pressed", !linemon.charts.hidden.has(+button.dataset.column))
+  }
+
+  // -- the table
+
+  const HEADS = ["column", "now", "min", "mean", "max"]
+  function statistics(number) {
+    const {points, at} = linemon.draw.columnOf(number), {start, end} = linemon.time.range
+    let low = Infinity, high = -Infinity, sum = 0, count = 0
+    const mean = points.mean(at), least = points.low(at), most = points.high(at), counts = points.arrays[1]
+    for (let i = points.before(start); i < points.length && points.times[i] <= end; i++) {
+      if (Number.isNaN(mean[i])) continue
+      low = Math.min(low, least[i])
+      high = Math.max(high, most[i])
+      sum += mean[i] * counts[i]
+      count += counts[i]
+    }
+    return count ? [current(number), low, sum / count, high] : [current(number), NaN, NaN, NaN]
+  }
+  const nameOf = (number) => {
+    const {about} = linemon, {source, name} = about.columns[number]
+    return about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
+  }
+  const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
+  function rows() {
+    const found = drawn().map((number) => [nameOf(number), ...statistics(number), number])
+    const {by, isDown} = order, sign = isDown ? -1 : 1
+    return found.sort((a, b) => sign * (by == 0 ? a[0].localeCompare(b[0], undefined, {numeric: true}) : (a[by] || 0) - (b[by] || 0)))
+  }
+  function table() {
+    tableAt = performance.now()
+    const body = $("statistics").tBodies[0], found = rows()
+    while (body.rows.length < found.length) {
+      const row = body.insertRow()
+      row.append(make("th", {scope: "row"}), ...HEADS.slice(1).map(() => make("td")))
+    }
+    found.forEach(([name, ...rest], i) => {
+      const number = rest.pop(), {cells} = body.rows[i]
+      text(cells[0], name)
+      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number))))
+    })
+  }
+  function start() {
+    const {hidden} = linemon.charts
+    for (const number of JSON.parse(sessionStorage.getItem(storageKey()) ?? "[]")) hidden.add(number)
+    for (const button of all(".line")) button.addEventListener("click", (event) => choose(button, event))
+    press()
+    linemon.about.panels.forEach((_, number) => {
+      const chart = model(`chart${number}`)
+      chart.on_event("mousemove", (event) => hover(number, event))
+      chart.on_event("mouseleave", () => hover(number, null))
+      chart.on_event("doubletap", () => linemon.time.zoom(2))
+      if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
+        for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false}, LOCAL)
+    })
+    $("values").addEventListener("toggle", () => { if ($("values").open) table() })
+    all("#statistics thead button").forEach((button, by) => button.addEventListener("click", () => {
+      order = {by, isDown: order.by == by ? !order.isDown : by > 0}
+      all("#statistics thead th").forEach((head, i) => head.setAttribute("aria-sort", i == by ? (order.isDown ? "descending" : "ascending") : "none"))
+      table()
+    }))
+    $("copy-table").addEventListener("click", (event) => {
+      const lines = [[...HEADS, "unit"], ...rows().map(([name, ...rest]) => { const number = rest.pop(); return [name, ...rest, unit(number)] })]
+      copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
+    })
+  }
+  return {start, show, table, drawn, nameOf}
+})()

@@ -1,0 +1,205 @@
+"""The page of a source: charts that draw themselves, and the numbers beside them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NASTY, Feed, Served
+from tests.browser.looking import axis, drawn, line_pixels, middle, newest, until_newer
+from tests.running import eventually
+
+Show = Callable[..., Page]
+
+
+def test_charts_are_drawn_and_move(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    titles = page.locator("figcaption b").all_inner_texts()
+    assert titles == ["CPU", "CPU busy", "Network", "Temperature"]
+    assert page.locator("figure").first.locator(".line span").all_inner_texts() == ["busy", "user", "system"]
+    for chart in range(4):
+        eventually(lambda chart=chart: line_pixels(page, 0, chart) > 20, f"a line in chart {chart}")  # type: ignore[misc]
+    start = newest(page)
+    assert abs(start / 1000 - time.time()) < 10
+    until_newer(page, start)
+    expect(page.locator("figure").nth(2).locator("output").first).to_have_text(re.compile(r"^[\d.]+ MB/s$"))
+    expect(page.locator("figure").nth(3).locator("output")).to_have_text("51.5 °C")
+    expect(page.locator(".tile span").first).to_have_text("CPU busy")
+    expect(page.locator(".tile output").first).to_have_text(re.compile(r"^[\d.]+ %$"))
+    assert page.title() == "web1 · linemon"
+
+
+def test_how_charts_are_drawn(show: Show, served: Served) -> None:
+    """Modes are stacked, percent axes go from 0 to 100, what goes out is below zero but read as positive."""
+    page = show(served.url + "?source=web1")
+    user, both, busy = drawn(page)["ys"]
+    np.testing.assert_allclose(np.array(both) - np.array(user), 20)  # system, on top of user
+    assert busy[-1] >= user[-1]
+    assert axis(page) == (0, 100)
+    sent, received = drawn(page, 2)["ys"]
+    assert min(received) > 0
+    assert set(sent) == {-5e5}
+    expect(page.locator("#card2 output").nth(1)).to_have_text("500 kB/s")
+    start, end = axis(page, 2)
+    assert start < 0 < end
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_are_text_whatever_is_in_them(show: Show, served: Served, name: str) -> None:
+    page = show(served.url)
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.locator("h1")).to_have_text(name)
+    expect(page.locator("figcaption b")).to_have_text(name)
+    expect(page.locator(".line output")).to_have_text("7.25")
+    expect(page.locator("#toml")).to_contain_text("[[dashboard.panel]]")
+    assert page.locator("img").count() == 0
+
+
+def test_hover_shows_units_and_the_time_here(show: Show, served: Served) -> None:
+    zone = "Asia/Kathmandu"  # 5:45 ahead of UTC
+    page = show(served.url + "?source=web1", timezone_id=zone)
+    expect(page.locator("#zone")).to_have_text("Asia/Katmandu (UTC+5:45)")
+    page.mouse.move(*middle(page))
+    tip = page.locator("#tip")
+    expect(tip).to_be_visible()
+    when, *rows = [line.strip() for line in tip.inner_text().splitlines() if line.strip()]
+    at = datetime.fromisoformat(when).replace(tzinfo=ZoneInfo(zone))
+    assert timedelta() <= datetime.now(ZoneInfo(zone)) - at < timedelta(minutes=5)
+    assert re.fullmatch(r"busy\s+[\d.]+ %", rows[0])
+    assert re.fullmatch(r"user\s+[\d.]+ %", rows[1])
+    assert page.evaluate("linemon.clock(0, [0, 60000])") == "05:30"  # as it was in 1970
+    start = page.evaluate("Date.UTC(2026, 0, 1, 0, 7)")
+    tick = page.evaluate("(t) => linemon.timeTicks(t, t + 5 * 3600e3)[0]", start)
+    assert page.evaluate("(t) => linemon.clock(t, [0, 3600e3])", tick) == "06:00"
+    page.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
+
+
+def test_a_legend_isolates_and_hides(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    lines = page.locator("#card0 .line")
+    pressed = "(lines) => lines.map((line) => line.getAttribute('aria-pressed'))"
+    eventually(lambda: line_pixels(page) > 20, "the line")
+    lines.nth(1).click()
+    assert lines.evaluate_all(pressed) == ["false", "true", "false"]
+    eventually(lambda: line_pixels(page) == 0, "the others gone")
+    page.reload()
+    expect(lines.nth(0)).to_have_attribute("aria-pressed", "false")
+    lines.nth(1).click()
+    assert lines.evaluate_all(pressed) == ["true", "true", "true"]
+    lines.nth(0).click(modifiers=["Control"])
+    assert lines.evaluate_all(pressed) == ["false", "true", "true"]
+    lines.nth(0).press("Enter")
+    assert lines.evaluate_all(pressed) == ["true", "false", "false"]
+
+
+def test_the_table_of_what_is_in_sight(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    page.click("#values summary")
+    rows = page.locator("#statistics tbody tr")
+    expect(rows).to_have_count(8)
+    row = rows.filter(has_text="temp.core_celsius").locator("td")
+    expect(row).to_have_text(["51.5 °C"] * 4)
+    least, mean, most = (
+        float(rows.filter(has_text="user").locator("td").nth(i).inner_text().split()[0]) for i in (1, 2, 3)
+    )
+    assert least < mean < most
+    page.get_by_role("button", name="max").click()
+    expect(rows.first.locator("th")).to_have_text("net.rx_bytes_per_s")
+    expect(page.locator("#statistics th[aria-sort=descending]")).to_have_text(re.compile("max"))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#copy-table")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.splitlines()[0] == "column\tnow\tmin\tmean\tmax\tunit"
+    assert "temp.core_celsius\t51.5\t51.5\t51.5\t51.5\t°C" in copied
+
+
+def test_many_rows_and_late_ones(show: Show, served: Served, feed: Feed) -> None:
+    """A thousand rows a second, some out of order: few points, in order, with the extremes in a band."""
+    for i in range(3000):
+        feed.write("burst", {"value": 99.0 if i == 1500 else float(i % 10)}, ago=0.5 if i % 7 == 0 else 3 - i / 1000)
+    page = show(served.url + "?source=burst&window=1m")
+    (t,) = drawn(page)["xs"]
+    assert len(t) < 200
+    assert t == sorted(t)
+    assert max(max(ys) for ys in drawn(page, what="areas")["ys"]) == 99
+    feed.write("burst", {"value": -5.0}, ago=20)
+    page.wait_for_function("linemon.charts.sources[0].mean(0).includes(-5)")
+    (t,), (values,) = drawn(page)["xs"], drawn(page)["ys"]
+    assert t == sorted(t)
+    assert values[0] == -5
+    assert np.isnan(values[1])  # seventeen seconds without a row are a gap
+
+
+def test_a_missing_value_is_no_gap_but_missing_rows_are(show: Show, served: Served, feed: Feed) -> None:
+    """Two senders of fields in turn, and then a pause."""
+    for ago in range(60, 0, -1):
+        if not 20 < ago < 40:
+            feed.write("taken,in=turn", {"a": ago if ago % 2 else np.nan, "b": np.nan if ago % 2 else ago}, ago=ago)
+    page = show(served.url + "?source=taken%2Cin%3Dturn", wait="waiting")
+    lines = drawn(page)
+    for t, values in zip(lines["xs"], lines["ys"], strict=True):
+        (hole,) = np.flatnonzero(np.isnan(values))
+        assert abs(t[hole] / 1000 - (time.time() - 40)) < 5
+    expect(page.locator("figure output")).to_have_text(["1", "2"])
+
+
+def test_a_row_between_gaps_is_a_dot(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=room1.humidity", wait="waiting")
+    eventually(lambda: line_pixels(page) > 5, "a single point is a dot")
+
+
+def test_panels_of_linemon_toml(show: Show, own_feed: Feed) -> None:
+    with own_feed.config.open("a") as file:
+        file.write('[[dashboard.panel]]\ntitle = "Mine"\ncolumns = ["temp.*"]\nlimits = [0, 90]\n')
+    own_feed.move(5)
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url + "?source=web1")
+        expect(page.locator("figcaption b")).to_have_text(["Mine"])
+        assert axis(page) == (0, 90)
+        expect(page.locator(".numbers dt")).to_have_count(7)
+        expect(page.locator(".numbers dd").last).to_have_text(re.compile(r"\S+ kB/s"))
+        page.close()
+    finally:
+        served.stop()
+
+
+def test_numbers_read_well(show: Show, served: Served) -> None:
+    page = show(served.url)
+    cases: list[tuple[float | None, str, str]] = [
+        (20.3, "", "20.3"),
+        (2400.0, "", "2400"),
+        (1013.25, "hPa", "1013.3 hPa"),
+        (12345678.0, "", "12.35M"),
+        (0.000123456, "", "0.0001235"),
+        (0.0, "", "0"),
+        (-3.5, "°C", "-3.5 °C"),
+        (7.891, "%", "7.9 %"),
+        (42.123, "%", "42.1 %"),
+        (1000.0, "B", "0.977 KiB"),
+        (16 * 2.0**30, "B", "16 GiB"),
+        (1.5e6, "B/s", "1.5 MB/s"),
+        (2.4e9, "Hz", "2.4 GHz"),
+        (12345.0, "/s", "12.3 k/s"),
+        (90.0, "s", "1 min 30 s"),
+        (90061.0, "s", "1 d 1 h"),
+        (None, "", "–"),
+    ]
+    for value, unit, text in cases:
+        assert page.evaluate("([value, unit]) => linemon.format(value, unit)", [value, unit]) == text
+    assert page.evaluate("linemon.ticks(0, 100, '%')") == [0, 50, 100]
+    assert page.evaluate("linemon.ticks(0, 4 * 2 ** 30, 'B').map((t) => linemon.format(t, 'B'))") == [
+        "0 B",
+        "1 GiB",
+        "2 GiB",
+        "3 GiB",
+        "4 GiB",
+    ]

@@ -1,0 +1,176 @@
+"""What a page does when something goes away or is slow, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import APP, COLUMNS, Feed, Served
+from tests.browser.looking import newest, until_newer, view
+from tests.running import Running, eventually
+
+Show = Callable[..., Page]
+
+
+def test_from_waiting_to_a_column_more(show: Show, own_feed: Feed) -> None:
+    """Pages from before there is a store to a source that grows, without a hand on them."""
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url, wait="live")
+        expect(page.locator("#empty")).to_contain_text('echo "room1.temperature 20.3" | nc -q1 127.0.0.1 4000')
+        web1 = show(served.url + "?source=web1&window=1m", wait="waiting")
+        other = show(served.url + "?source=no%20such", wait="waiting")
+        expect(other.locator("#waiting")).to_contain_text("no such")
+        own_feed.move(5)
+        expect(page.locator("#hosts a")).to_have_text("web1")
+        expect(page.locator("#empty")).to_be_hidden()
+        expect(web1.locator("figcaption b").first).to_have_text("CPU")
+        own_feed.write("web1", dict.fromkeys((*COLUMNS, "temp.disk_celsius"), 38.5))
+        expect(web1.locator(".line", has_text="disk").locator("output")).to_have_text("38.5 °C")
+        expect(web1.locator(".window[aria-pressed=true]")).to_have_text("1m")
+        own_feed.write("no such", {"value": 1.0})
+        expect(other.locator("figcaption b")).to_have_text("no such")
+        for each in page, web1, other:
+            expect(each.locator("#status")).to_have_text("live")
+            each.close()
+    finally:
+        served.stop()
+
+
+def test_the_page_comes_back_with_its_server(browser: Browser, own_feed: Feed) -> None:
+    """Cut off, it says so; then it shows again what it showed, zoom and choice included."""
+    own_feed.move()
+    served = Served(own_feed.config)
+    page, zoomed = browser.new_page(), browser.new_page()
+    try:
+        for each in page, zoomed:
+            each.goto(served.url + "?source=web1&window=1m")
+            expect(each.locator("#status")).to_have_text("live", timeout=15_000)
+        zoomed.locator("#card0 .line").nth(1).click()
+        zoomed.keyboard.press("ArrowLeft")
+        zoomed.wait_for_function("location.search.includes('from=')")
+        was = view(zoomed)
+        served.stop()
+        for each in page, zoomed:
+            expect(each.locator("#status")).to_have_text("connection lost")
+        served = Served(own_feed.config, served.port)
+        expect(page.locator("#status")).to_have_text("live", timeout=15_000)
+        until_newer(page, newest(page))
+        expect(zoomed.locator("#status")).to_have_text("paused", timeout=15_000)
+        assert view(zoomed) == pytest.approx(was, abs=1)
+        expect(zoomed.locator("#card0 .line").first).to_have_attribute("aria-pressed", "false")
+    finally:
+        page.close()
+        zoomed.close()
+        served.stop()
+
+
+def test_the_page_outlives_the_collector(show: Show, own_feed: Feed) -> None:
+    """Killed and started again, rows go on in the same charts."""
+    folder = own_feed.config.parent / "real"
+    running = Running(folder)
+    running.say("#source web1\n#columns cpu.busy_pct\n" + "5\n" * 20)
+    served = Served(running.config)
+    try:
+        page = show(served.url + "?source=web1&window=1m")
+        page.evaluate("window.mark = 1")
+        running.process.kill()
+        running.stop()
+        seen = newest(page)
+        running = Running(folder)
+        running.say("#source web1\n#columns cpu.busy_pct\n7\n")
+        until_newer(page, seen)
+        expect(page.locator(".line output")).to_have_text("7 %")
+        expect(page.locator("#status")).to_have_text("live")
+        assert page.evaluate("window.mark") == 1
+        page.close()
+    finally:
+        running.stop()
+        served.stop()
+
+
+def test_a_slow_tab_gets_fewer_messages_not_older_ones(show: Show, served: Served) -> None:
+    """Six times slower, and for a while not drawing at all: what it shows is never far behind."""
+    page = show(served.url + "?source=web1")
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
+    sent = "linemon.model('wishes').ack"
+    page.evaluate("window.blockUntil = Date.now() + 4000; while (Date.now() < window.blockUntil) {}")
+    before = newest(page)
+    until_newer(page, before)
+    eventually(lambda: page.evaluate("linemon.now() - linemon.charts.sources[0].newest") < 2500, "caught up")
+    assert page.evaluate(sent) > 0
+    expect(page.locator("#status")).to_have_text("live")
+
+
+def test_a_hidden_tab_is_sent_nothing(show: Show, served: Served) -> None:
+    """Without frames there is no answer, and without answers no message; then it catches up at once."""
+    page = show(served.url + "?source=web1")
+    page.evaluate("window.real = requestAnimationFrame; window.held = []; requestAnimationFrame = (f) => held.push(f)")
+    count = "linemon.received"
+    start = page.evaluate(count)
+    eventually(lambda: page.evaluate(count) >= start + 2, "some more")
+    page.wait_for_timeout(2500)
+    held = page.evaluate(count)
+    assert held <= start + 5
+    page.evaluate("requestAnimationFrame = real; held.filter((f) => f instanceof Function).forEach((f) => f(0))")
+    page.wait_for_function(f"(n) => {count} > n", arg=held)
+    eventually(lambda: page.evaluate("linemon.now() - linemon.charts.sources[0].newest") < 1500, "caught up")
+
+
+@pytest.mark.parametrize("address", ["", "?source=web1", "?plot=web1:cpu.busy_pct", "?health=1"])
+def test_a_closed_tab_leaves_nothing(show: Show, own_feed: Feed, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """At `/`, in this process, to look into it."""
+    from bokeh.application import Application
+    from bokeh.application.handlers import DirectoryHandler
+    from bokeh.document import Document
+    from bokeh.server.server import Server
+
+    monkeypatch.setenv("LINEMON_CONFIG", str(own_feed.config))
+    own_feed.move()
+    ready = threading.Event()
+    servers: list[Server] = []
+
+    def serve() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        server = Server(
+            {"/": Application(DirectoryHandler(filename=str(APP)))},
+            address="127.0.0.1",
+            port=0,
+            check_unused_sessions_milliseconds=200,
+            unused_session_lifetime_milliseconds=200,
+        )
+        server.start()
+        servers.append(server)
+        ready.set()
+        server.io_loop.start()
+        server.unlisten()
+
+    before = {module for module in sys.modules if module.endswith(".pump")}
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert ready.wait(20)
+    try:
+        server = servers[0]
+        context = server._tornado._applications["/"]
+        page = show(f"http://localhost:{server.port}/{address}", wait=None)
+        (name,) = {module for module in sys.modules if module.endswith(".pump")} - before
+        pump = sys.modules[name].pump
+        eventually(lambda: len(pump.pages) == 1, "an open page")
+        page.close()
+        eventually(lambda: not pump.pages and not context._sessions, "the session gone")
+
+        def is_freed() -> bool:
+            gc.collect()
+            return not any(isinstance(each, Document) and each.title.endswith("linemon") for each in gc.get_objects())
+
+        eventually(is_freed, "its document freed")
+    finally:
+        servers[0].io_loop.add_callback(servers[0].io_loop.stop)
+        thread.join()

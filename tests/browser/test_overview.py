@@ -1,0 +1,134 @@
+"""The overview, the search and the health page."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Feed, Served
+from tests.running import eventually
+
+Show = Callable[..., Page]
+
+
+def test_a_row_per_source_hosts_first(show: Show, served: Served) -> None:
+    page = show(served.url)
+    host = page.locator("#hosts tbody tr")
+    expect(host).to_have_count(1)
+    expect(host.locator("a")).to_have_text("web1")
+    expect(host.locator(".value").first).to_have_text(re.compile(r"^[\d.]+ %$"))
+    expect(host.locator(".seen")).to_have_text(re.compile(r"^\d s ago$"))
+    names = page.locator("#others tbody a").all_inner_texts()
+    assert names.index("rack9") < names.index("rack10")
+    humidity = page.locator("#others tr", has_text="room1.humidity")
+    expect(humidity.locator(".value").first).to_have_text("41 %")
+    sparks = "Bokeh.documents[0].get_model_by_name('lines of sparks').data.xs.length"
+    page.wait_for_function(f"{sparks} >= 2")
+    assert page.title() == "linemon"
+    host.locator("td").first.click()
+    expect(page.locator("h1")).to_have_text("web1")
+
+
+def test_a_new_source_shows_up_by_itself(show: Show, served: Served, feed: Feed) -> None:
+    page = show(served.url)
+    page.evaluate("window.mark = 1")
+    feed.write("room1.temperature", {"value": 20.3})
+    started = time.monotonic()
+    row = page.locator("#others tr", has_text="room1.temperature")
+    expect(row.locator(".value").first).to_have_text("20.3", timeout=8000)
+    feed.write("room1.temperature", {"value": 21.375})
+    expect(row.locator(".value").first).to_have_text("21.375")
+    assert time.monotonic() - started < 9
+    assert page.evaluate("window.mark") == 1
+    row.locator("a").click()
+    expect(page.locator("h1")).to_have_text("room1.temperature")
+
+
+def test_a_silent_source_says_since_when(show: Show, own_feed: Feed) -> None:
+    own_feed.write("old", {"value": 1.0}, ago=200)
+    own_feed.write("young", {"value": 1.0})
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url)
+        old, young = (page.locator("tr", has_text=name) for name in ("old", "young"))
+        expect(old.locator(".seen")).to_have_text(re.compile("silent 3 min"))
+        expect(old).to_have_class(re.compile("silent"))
+        expect(young.locator(".seen")).to_have_text(re.compile(r"\d s ago"))
+        expect(young.locator(".seen")).to_have_text(re.compile("silent 1[0-9] s"), timeout=15_000)
+        page.close()
+    finally:
+        served.stop()
+
+
+def test_typing_filters_and_finds_columns(show: Show, served: Served) -> None:
+    page = show(served.url)
+    names = page.locator(".sources tbody a")
+    eventually(lambda: names.count() > 10, "rows")
+    everything = names.count()
+    page.keyboard.press("/")
+    page.keyboard.type("RACK1")
+    expect(names).to_have_text(["rack1", "rack10", "rack11"])
+    page.fill("#find", "no such thing")
+    expect(page.locator("#more")).to_have_text("No source has that in its name.")
+    page.fill("#find", "temp.core")
+    option = page.get_by_role("option", name="web1 : temp.core_celsius")
+    expect(option).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(names).to_have_count(everything)
+    page.fill("#find", "web1")
+    expect(page.get_by_role("option").first).to_have_text(re.compile("^web1"))
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("web1")
+
+
+def test_hundreds_of_hosts_have_a_map_and_are_sorted(show: Show, own_feed: Feed) -> None:
+    for i in range(1, 301):
+        own_feed.write(f"h{i}", {"cpu.busy_pct": float(i % 101), "mem.used_pct": 50.0})
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url)
+        rows = page.locator("#hosts tbody tr")
+        expect(rows).to_have_count(200)
+        expect(page.locator("#more")).to_have_text("and 100 more: type to find them")
+        cells = "Bokeh.documents[0].get_model_by_name('cells of map').data"
+        page.wait_for_function(f"{cells}.xs.length == 300")
+        assert page.evaluate(f"new Set({cells}.color).size") >= 5
+        page.get_by_role("button", name="CPU").click()
+        expect(rows.first.locator("a")).to_have_text("h100")
+        box = page.locator("#map").bounding_box()
+        assert box
+        page.mouse.move(box["x"] + 24, box["y"] + 8)
+        expect(page.locator("#tip")).to_have_text(re.compile("h2: 2 %"))
+        page.mouse.click(box["x"] + 24, box["y"] + 8)
+        expect(page.locator("h1")).to_have_text("h2")
+        page.close()
+    finally:
+        served.stop()
+
+
+def test_the_health_page(show: Show, own_feed: Feed) -> None:
+    """The strip and the page of counters, against a real collector that was sent a bad line."""
+    from tests.running import Running
+
+    running = Running(own_feed.config.parent / "real")
+    served = Served(running.config)
+    try:
+        running.say("#source web1\n1 2 3\nthis is no row\n1 2 3\n")
+        page = show(served.url)
+        for fact in "rows", "senders", "sources", "lag", "store", "up":
+            expect(page.locator(f"[data-fact={fact}]")).not_to_have_text("–", timeout=8000)
+        page.click("#strip a >> nth=0")
+        expect(page.locator("h1")).to_have_text("Health of the collector")
+        expect(page.locator("#bad-lines td").last).to_have_text("this is no row")
+        received = page.locator("#counters div", has=page.get_by_text("received", exact=True))
+        expect(received.locator("dd")).to_have_text("3")
+        expect(page.locator("#trouble")).to_be_hidden()
+        running.process.kill()
+        expect(page.locator("#trouble")).to_have_text(re.compile("silent"), timeout=20_000)
+        page.close()
+    finally:
+        running.stop()
+        served.stop()

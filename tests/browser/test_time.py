@@ -1,0 +1,160 @@
+"""Moving in time: windows, pause, zoom, keys, the brush, and the address that holds the view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Feed, Served
+from tests.browser.looking import axis, drag, drawn, middle, newest, until_newer, view
+from tests.running import eventually
+
+Show = Callable[..., Page]
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(page.evaluate("location.search").removeprefix("?"))
+
+
+def test_the_window_is_in_the_address(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    page.click("text=15m")
+    eventually(lambda: query(page) == {"source": ["web1"], "window": ["15m"]}, "the address")
+    page.reload()
+    expect(page.locator(".window[aria-pressed=true]")).to_have_text("15m")
+    expect(page.locator("#status")).to_have_text("live")
+    start, end = view(page)
+    assert 890e3 < end - start < 910e3
+
+
+def test_drag_zooms_all_charts_and_the_address_is_the_view(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    before = view(page)
+    drag(page, middle(page, 1), 60)
+    expect(page.locator("#status")).to_have_text("paused")
+    start, end = view(page)
+    assert end - start < (before[1] - before[0]) / 2
+    same = "linemon.model('chart0').x_range == linemon.model('chart3').x_range"
+    assert page.evaluate(same)
+    eventually(lambda: "from" in query(page), "the address")
+    assert abs(float(query(page)["from"][0]) - start) < 1
+    kept = newest(page)
+    other = show(page.url, wait="paused")
+    assert view(other) == pytest.approx((start, end), abs=1)
+    eventually(lambda: len(drawn(other)["xs"]) == 3, "lines")
+    assert newest(other) < kept + 5000
+    page.mouse.dblclick(*middle(page))
+    eventually(lambda: view(page)[1] - view(page)[0] > 1.5 * (end - start), "zoomed out")
+
+
+def test_pause_stands_still_and_live_follows(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    page.keyboard.press("Space")
+    status = page.locator("#status")
+    expect(status).to_have_text("paused")
+    paused_at, seen = view(page), page.evaluate("linemon.model('wishes').ack")
+    tile = page.locator(".tile output").first.inner_text()
+    page.wait_for_function("(n) => linemon.model('wishes').ack > n + 1", arg=seen)
+    assert view(page) == paused_at
+    expect(page.locator(".tile output").first).not_to_have_text(tile)  # what is now goes on
+    page.keyboard.press("Space")
+    expect(status).to_have_text("live")
+    page.wait_for_function("(end) => linemon.time.range.end > end + 1000", arg=paused_at[1])
+
+
+def test_keys_and_the_wheel(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    status = page.locator("#status")
+    start, end = view(page)
+    page.keyboard.press("ArrowLeft")
+    expect(status).to_have_text("paused")
+    moved = view(page)
+    assert moved[1] - moved[0] == pytest.approx(end - start, rel=0.05)
+    assert moved[0] < start - 60e3
+    page.keyboard.press("+")
+    assert view(page)[1] - view(page)[0] == pytest.approx((end - start) / 2, rel=0.05)
+    page.keyboard.press("-")
+    page.keyboard.press("ArrowRight")
+    assert view(page)[0] == pytest.approx(start, abs=20e3)
+    page.keyboard.press("0")
+    expect(status).to_have_text("live")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("web 1+-0")  # in a field keys are letters
+    expect(status).to_have_text("live")
+    page.keyboard.press("Escape")
+    page.evaluate("document.body.style.minHeight = '3000px'")  # there is something to scroll
+    page.mouse.move(*middle(page))
+    page.mouse.wheel(0, 20)
+    page.wait_for_function("scrollY > 0")
+    expect(status).to_have_text("live")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    expect(status).to_have_text("paused")
+
+
+def test_the_brush_moves_the_window(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1&window=1m")
+    page.wait_for_function("linemon.model('areas of brush').data.xs.length == 1")
+    whole = page.evaluate("[linemon.model('whole').start, linemon.model('whole').end]")
+    start, end = view(page)
+    box = page.locator(".brush").bounding_box()
+    assert box
+    left, width = box["x"] + 70, box["width"] - 86
+    grip = left + width * ((start + end) / 2 - whole[0]) / (whole[1] - whole[0])
+    drag(page, (grip, box["y"] + 20), -width / 4)
+    expect(page.locator("#status")).to_have_text("paused")
+    assert view(page)[1] < end - 10e3
+    assert view(page)[1] - view(page)[0] == pytest.approx(end - start, rel=0.02)
+
+
+def test_zoom_shows_rows_where_there_were_buckets(show: Show, own_feed: Feed) -> None:
+    """Many rows in one pixel are a band of least and greatest; zoomed in, each row is there."""
+    for ago in range(3500, 0, -1):
+        own_feed.write("long", {"value": 100.0 if ago == 2000 else float(ago % 2)}, ago=ago)
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url + "?source=long&window=1h", viewport={"width": 500, "height": 800})
+        points = "linemon.charts.sources[0].length"
+        assert page.evaluate(points) < 700
+        assert max(max(ys) for ys in drawn(page, what="areas")["ys"]) == 100  # the spike is not lost
+        at = newest(page) - 2000e3
+        page.evaluate("(at) => linemon.time.go(at - 50e3, at + 50e3)", at)
+        page.wait_for_function("linemon.charts.sources[0].bucket == 0")
+        assert len(drawn(page)["xs"][0]) >= 190  # half as much again on either side
+        assert page.evaluate("linemon.charts.sources[0].mean(0).includes(100)")
+        page.close()
+    finally:
+        served.stop()
+
+
+def test_axes_do_not_jump(show: Show, own_feed: Feed) -> None:
+    """An axis grows at once, and shrinks only after a while."""
+    own_feed.write("s", {"value": 10.0}, ago=2)
+    own_feed.write("s", {"value": 9.0}, ago=1)
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url + "?source=s&window=1m")
+        assert axis(page)[1] < 20
+        own_feed.write("s", {"value": 100.0}, ago=58)
+        eventually(lambda: axis(page)[1] >= 100, "grown")
+        seen = newest(page)
+        own_feed.write("s", {"value": 9.0}, ago=-4)  # four seconds later the high value is out of sight
+        until_newer(page, seen)
+        page.wait_for_function("linemon.charts.sources[0].before(linemon.time.range.start) > 0")
+        assert axis(page)[1] >= 100
+        page.close()
+    finally:
+        served.stop()
+
+
+def test_a_wrong_clock_is_noticed(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1", ahead_ms=-120_000)
+    expect(page.locator("#clock")).to_have_text("clocks differ: this browser is 2 min 0 s behind")
+    expect(page.locator("#age")).to_have_text("newest row 0 s ago")

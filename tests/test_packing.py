@@ -1,0 +1,117 @@
+"""How rows become points, and points the one array that a page is sent; and what addresses mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bokeh_app.address import Address, parse
+from bokeh_app.packing import MAX_BYTES, Points, bucket_for, latest, pack_points, room_for, thin
+
+
+def unpack(message: np.ndarray, columns: int) -> tuple[float, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """What the page's script makes of it: bucket, times, counts, and the arrays of the lines."""
+    bucket, rows, is_thinned = message[:3]
+    n = int(rows)
+    times, counts, offsets = message[3 : 3 + n], message[3 + n : 3 + 2 * n], message[3 + 2 * n : 3 + 2 * n + columns]
+    arrays = 3 if is_thinned else 1
+    values = message[3 + 2 * n + columns :].view(np.float32)[: arrays * columns * n].reshape(arrays, columns, n)
+    return bucket, times, counts, [values[i].T + offsets for i in range(arrays)]
+
+
+def test_few_rows_stay_as_they_are() -> None:
+    times = np.array([30, 10, 20])
+    points = thin(times, np.array([[3.0], [1.0], [2.0]]), 0)
+    assert points.times.tolist() == [10, 20, 30]
+    assert points.mean.tolist() == [[1], [2], [3]]
+    assert not points.is_thinned
+
+
+def test_many_rows_become_least_mean_and_greatest_per_bucket() -> None:
+    times = np.arange(1000, 2000)
+    values = np.stack([np.arange(1000.0), np.full(1000, np.nan)], axis=1)
+    points = thin(times, values, 100)
+    assert points.times.tolist() == list(range(1000, 2000, 100))
+    assert (points.low[:2, 0].tolist(), points.high[:2, 0].tolist()) == ([0, 100], [99, 199])
+    assert points.mean[:2, 0].tolist() == [49.5, 149.5]
+    assert points.count.tolist() == [100] * 10
+    assert np.isnan(points.mean[:, 1]).all()
+    assert np.isnan(points.low[:, 1]).all()
+    again = thin(times[150:], values[150:], 100)
+    assert again.mean[1:, 0].tolist() == points.mean[2:, 0].tolist()  # a later look finds the same buckets
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2000), st.floats(-1e6, 1e6) | st.just(np.nan)), min_size=1, max_size=80),
+    st.integers(1, 300),
+)
+def test_no_extreme_is_lost_and_no_row_counted_twice(rows: list[tuple[int, float]], bucket: int) -> None:
+    times, values = np.array([t for t, _ in rows]), np.array([[v] for _, v in rows])
+    points = thin(times, values, bucket)
+    assert points.count.sum() == len(rows)
+    assert (np.diff(points.times) >= 0).all()
+    if not np.isnan(values).all():
+        assert np.nanmax(points.high) == np.nanmax(values)
+        assert np.nanmin(points.low) == np.nanmin(values)
+
+
+def test_nothing_gives_nothing() -> None:
+    points = thin(np.empty(0, np.int64), np.empty((0, 3)), 1)
+    assert points.times.shape == (0,)
+    assert points.mean.shape == (0, 3)
+    bucket, times, _, arrays = unpack(pack_points(points), 3)
+    assert (bucket, len(times), arrays[0].shape) == (1e-6, 0, (0, 3))
+
+
+@pytest.mark.parametrize("base", [0.0, 1.7e9, -4e15])
+def test_a_message_is_as_exact_as_a_chart_needs(base: float) -> None:
+    """float32 beside an offset: a counter of ten digits still moves by ones."""
+    times = np.arange(5) * 10**9
+    values = np.stack([base + np.arange(5.0), [np.nan, base, np.nan, base + 0.5, np.nan]], axis=1)
+    bucket, sent, counts, (mean,) = unpack(pack_points(thin(times, values, 0)), 2)
+    assert (bucket, sent.tolist(), counts.tolist()) == (0, [0, 1000, 2000, 3000, 4000], [1] * 5)
+    np.testing.assert_array_equal(mean, values)
+
+
+def test_thinned_points_travel_with_their_extremes() -> None:
+    low = np.array([[1.0, np.nan]])
+    points = Points(np.array([5 * 10**6]), low + 1, low, low + 2, np.array([7]), 10**9)
+    bucket, times, counts, (mean, least, most) = unpack(pack_points(points), 2)
+    assert (bucket, times.tolist(), counts.tolist()) == (1000, [5], [7])
+    assert (mean[0, 0], least[0, 0], most[0, 0]) == (2, 1, 3)
+    assert np.isnan(mean[0, 1])
+
+
+def test_a_message_is_bounded_whatever_is_asked_for() -> None:
+    for columns in (1, 60, 1000):
+        room = room_for(columns, 4000)
+        assert room * columns * 12 <= max(MAX_BYTES, 2 * columns * 12)
+        assert bucket_for(10**15, 2 * room, room) == 0
+        bucket = bucket_for(10**15, 10**7, room)
+        assert 10**15 / bucket <= room
+
+
+def test_the_newest_value_of_each_column() -> None:
+    assert latest(np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, np.nan]])).tolist()[0] == 2.0
+    assert np.isnan(latest(np.empty((0, 2)))).all()
+
+
+def test_addresses() -> None:
+    def at(**arguments: str) -> Address:
+        return parse({name: [value.encode()] for name, value in arguments.items()})
+
+    assert at() == Address("overview")
+    assert at(source="a b") == Address("source", "a b")
+    assert at(health="1").kind == "health"
+    assert at(plot="web1:cpu.busy_pct,web2:cpu.busy_pct").plot == (("web1", "cpu.busy_pct"), ("web2", "cpu.busy_pct"))
+    assert at(plot="room1.temperature").plot == (("room1.temperature", "value"),)
+    assert at(plot="sys%2Chost=h7:cpu%3A0,").plot == (("sys,host=h7", "cpu:0"),)
+    assert at(plot="").kind == "compare"
+    assert at(source="x", window="1h").window == "1h"
+    assert at(source="x", window="1 h; rm").window == "5m"
+    assert at(**{"source": "x", "from": "1000", "to": "2000.5"}).view == (1000, 2000.5)
+    for start, end in (("2", "1"), ("nan", "1"), ("0", "inf"), ("", ""), ("x", "9")):
+        assert at(**{"source": "x", "from": start, "to": end}).view == ()
+    assert len(at(plot=",".join(f"s{i}:c" for i in range(1000))).plot) == 80
