@@ -70,7 +70,12 @@ def run(options: Options) -> int:
         except SpoolError as error:
             log(str(error))
             return 1
-        sender = Sender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True)
+        tls = None
+        if options.tls:
+            from agent.tls import Tls
+
+            tls = Tls(options.to[0], options.ca, options.cert)
+        sender = Sender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)
 
     sampler.sample(0)  # what the first differences are taken from
     header, names = b"", list[str]()

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.tls import Tls
+
 CONNECT_TIMEOUT = 10.0  # seconds, for each of the address's addresses
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt, at most
 ATTEMPT_EVERY = 1.0  # seconds from one attempt to the next, at least
@@ -32,8 +34,15 @@ KEEP_ALIVE = (
 class Dialler:
     """Tries until there is a connection, at most once a second and ever more seldom."""
 
-    def __init__(self, address: tuple[str, int], ready: Callable[[], None], failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        tls: Tls | None,
+        ready: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
         """`ready` and `failed`, which gets the reason, are called in the thread."""
+        self._tls = tls
         self._address, self._ready, self._failed = address, ready, failed
         self._pause = SHORTEST_PAUSE
         self._attempted = float("-inf")
@@ -69,7 +78,7 @@ class Dialler:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._attempted = time.monotonic()
             try:
-                self.connection = _connect(self._address)
+                self.connection = _connect(self._address, self._tls)
             except (OSError, UnicodeError) as error:  # the latter from names that cannot be looked up
                 self._failed(str(getattr(error, "strerror", None) or error))
             else:
@@ -77,13 +86,15 @@ class Dialler:
                 return
 
 
-def _connect(address: tuple[str, int]) -> socket.socket:
+def _connect(address: tuple[str, int], tls: Tls | None) -> socket.socket:
     """A connection that never blocks; raises OSError."""
     host = address[0].encode("ascii" if address[0].isascii() else "idna")  # as str always loads that codec
     sock = socket.create_connection((host, address[1]), CONNECT_TIMEOUT)  # type: ignore[arg-type]
     try:
         if sock.getsockname() == sock.getpeername():  # nobody listens, and the kernel joined us to ourselves
             raise ConnectionRefusedError("Connection refused")
+        if tls:
+            sock = tls.wrap(sock)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -26,6 +26,9 @@ Reads this machine's metrics and sends them to a collector, or serves them itsel
   --spool FOLDER      where rows wait until the collector holds them; default: in memory
   --spool-bytes N     rows that may wait, at least {smallest}; then the oldest are dropped; default: {max_bytes}
   --spool-age SECONDS that rows may wait; default: {max_age:g}
+  --tls               speak TLS; the collector must show a certificate for HOST
+  --ca FILE           with --tls: who may have signed it (PEM); default: whom this machine trusts
+  --cert FILE         with --tls: a certificate of ours and its key (PEM), where the collector asks for one
   --token SECRET      proves the right to write; better kept in $LINEMON_TOKEN, as others can read options
   --print-unit        print a systemd unit that runs this agent with these options
   --help              print this
@@ -35,7 +38,7 @@ examples:
   linemon agent --listen 127.0.0.1:1027     and then: nc 127.0.0.1 1027
 """
 KNOWN = ["to=", "listen=", "columns=", "name=", "interval=", "subsamples=", "groups=", "spool=", "spool-bytes="]
-KNOWN += ["spool-age=", "token=", "print-unit", "help"]
+KNOWN += ["spool-age=", "token=", "tls", "ca=", "cert=", "print-unit", "help"]
 GROUPS = ("cores", "top", "sockets")
 SHORTEST, LONGEST = 0.05, 60.0  # seconds; a collector hangs up on who says nothing for minutes
 SUBSAMPLES = 100  # at most
@@ -74,6 +77,10 @@ class Options:
         self.token = given.get("--token") or os.environ.get("LINEMON_TOKEN", "")
         if not self.token.isprintable() or " " in self.token:
             raise UsageError("the token holds a blank or a control character")
+        self.tls = "--tls" in given
+        self.ca, self.cert = given.get("--ca", ""), given.get("--cert", "")
+        if (self.ca or self.cert) and not self.tls:
+            raise UsageError("--ca and --cert go with --tls")
         self.interval = _number(given, "--interval", 1.0, SHORTEST, LONGEST, "seconds")
         self.subsamples = int(_number(given, "--subsamples", 1.0, 1, SUBSAMPLES, "readings"))
         if self.subsamples > 1 and self.interval / self.subsamples < SHORTEST_SUBSAMPLE:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.spool import Spool
+    from agent.tls import Tls
 
 ANSWER_TIMEOUT = 10.0  # seconds until `#seq` must be answered
 ALIVE_EVERY = 60.0  # seconds until an idle connection gets an empty line; a collector hangs up on who is silent
@@ -44,9 +45,11 @@ class Sender:
         log: Callable[[str], None],
         fixed: int = 0,
         lazy: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         """`fixed`: how many columns are enough where the collector refuses them all; 0 = no fewer than all.
 
+        `tls`: for the connection, None = in the clear.
         `lazy`: with nothing else to send, answers are read at the next turn. It saves a wake-up per row.
         """
         self._address = address
@@ -62,7 +65,7 @@ class Sender:
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         selector.register(self._woken, selectors.EVENT_READ, self._wakes)
-        self._dialler = Dialler(address, self.wake, lambda why: self._fails(f"cannot reach {self._where}: {why}"))
+        self._dialler = Dialler(address, tls, self.wake, lambda why: self._fails(f"cannot reach {self._where}: {why}"))
         # Of the connection, which _adopt begins:
         self._run, self._number = NO_RUN, 0  # whose rows it carries, and the number of the next
         self._greeted = False  # `#seq` was answered

@@ -223,6 +223,12 @@ def agent_arguments(config: Config, given: list[str]) -> list[str]:
     agent = config.agent
     arguments = ["--name", agent.source, "--interval", str(agent.interval), "--subsamples", str(agent.subsamples)]
     arguments += ["--spool-bytes", str(agent.spool_bytes), "--spool-age", str(agent.spool_age)]
+    if agent.tls:
+        arguments += [
+            "--tls",
+            *(["--ca", agent.ca] if agent.ca else []),
+            *(["--cert", agent.cert] if agent.cert else []),
+        ]
     arguments += ["--groups", ",".join(agent.groups)] if agent.groups else []
     arguments += ["--spool", str(Path(agent.spool).expanduser())] if agent.spool else []
     says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)

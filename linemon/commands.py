@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.tls import Tls
 from agent.unit import unit as systemd_unit
 from linemon import wire
 from linemon.config import Address, Config, HttpConfig, TcpConfig
@@ -118,13 +119,21 @@ def send(config: Config, store: Store, source: str, assignments: list[str]) -> i
         sock = socket.create_connection((address.host, address.port), timeout=10)
     except OSError as error:
         raise LinemonError(f"no collector at {address}: {error.strerror}; `linemon up` starts one") from error
+    if config.tcp.tls:
+        try:
+            sock = Tls(address.host, config.agent.ca, config.agent.cert).wrap(sock)
+        except OSError as error:
+            raise LinemonError(f"no TLS with {address}: {error.strerror}; see ca and cert in [agent]") from error
     with sock:
         sock.sendall("\n".join(["#errors on", *head, ""]).encode())
         for line in lines:
             sock.sendall(line if line.endswith(b"\n") else line + b"\n")
         sock.sendall(b"#stats\n")
-        sock.shutdown(socket.SHUT_WR)
-        answers = sock.makefile("rb").read().decode(errors="replace").splitlines()
+        answers = []
+        for said in sock.makefile("r", errors="replace"):
+            answers.append(said.rstrip("\n"))
+            if said.startswith("#stats "):
+                break
     for answer in answers:
         if answer.startswith("#error "):
             _, number, reason = answer.split(" ", 2)
@@ -199,6 +208,8 @@ def check(config: Config) -> int:
     print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
     spool = agent.spool or "memory"
     print(f"           rows wait in {spool}, up to {agent.spool_bytes} bytes and {agent.spool_age:g} s")
+    if tcp.tls and not agent.tls:
+        print("warning: [tcp] tls = true, but [agent] tls = false: an agent in the clear is refused", file=sys.stderr)
     for section, port in config.ports():
         if port.allow_open and not port.listen.is_loopback:
             print(f"warning: {section} listens on {port.listen} and asks nobody who they are", file=sys.stderr)

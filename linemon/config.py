@@ -192,6 +192,9 @@ class AgentConfig:
     spool: str = ""
     spool_bytes: int = MAX_BYTES
     spool_age: float = MAX_AGE
+    tls: bool = False
+    ca: str = ""
+    cert: str = ""
 
     @property
     def source(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable
 from http.client import HTTPSConnection
 from ipaddress import ip_network
@@ -172,6 +174,45 @@ def test_openssl_as_a_sender(start_collector: Start, authority: Authority) -> No
     client = ["openssl", "s_client", "-quiet", "-no_ign_eof", "-CAfile", str(authority.cert), "-verify_return_error"]
     subprocess.run([*client, "-connect", f"{host}:{port}"], input=b"m 1\nm 2\n", capture_output=True, check=True)
     eventually(lambda: "m" in running.store and running.store["m"].rows == 2, "the rows")
+
+
+def test_the_agent_in_tls(start_collector: Start, authority: Authority) -> None:
+    """Numbered rows with acknowledgements in TLS, certificates of both sides; whoever is not right gets nowhere."""
+    cert, key = authority.issue("agent")
+    both = authority.folder / "both.pem"
+    both.write_bytes(cert.read_bytes() + key.read_bytes())
+    ours = f'[agent]\ntls = true\nca = "{authority.cert}"\ncert = "{both}"\n'
+    running = start_collector(settings('token = "s"\ntls = true', rest=tls(authority, of_both=True) + ours))
+    _, port = running.address()
+
+    def agent(name: str, *more: str) -> subprocess.Popen[str]:
+        options = ["--to", f"localhost:{port}", "--name", name, "--interval", "0.1", "--tls", *more]
+        return subprocess.Popen(
+            [sys.executable, "-m", "agent", *options],
+            env={**os.environ, "LINEMON_TOKEN": "s"}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    good = agent("good", "--ca", str(authority.cert), "--cert", str(both))
+    wrong = [agent("no-cert", "--ca", str(authority.cert)), agent("no-trust", "--cert", str(both))]
+    eventually(lambda: "good" in running.store and running.store["good"].rows > 20, "rows of the agent")
+    for each in (good, *wrong):
+        each.terminate()
+    assert "certificate verify failed" in wrong[1].communicate(timeout=DEADLINE_S)[1]
+    for each in (good, *wrong):
+        assert each.wait(DEADLINE_S) == 0
+        if each.stderr:
+            each.stderr.close()
+    times = running.store["good"].since(0).time.astype("int64")
+    assert (times[1:] > times[:-1]).all()
+    assert not {"no-cert", "no-trust"} & set(running.store)
+    assert running.run("send", "by-hand", "value=1").returncode == 0
+    assert running.store["by-hand"].rows == 1
+
+
+def test_only_who_asks_for_tls_pays_for_it() -> None:
+    """Without --tls the agent does not load ssl."""
+    code = "import sys, agent.__main__, agent.sender; sys.exit('ssl' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_what_is_no_tls(start_collector: Start, authority: Authority) -> None:

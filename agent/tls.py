@@ -1,0 +1,48 @@
+"""TLS for the connection to the collector. Loaded only where it is asked for: `ssl` takes memory."""
+
+from __future__ import annotations
+
+import ssl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class _Socket(ssl.SSLSocket):
+    """Says that it would block as other sockets do."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except NOT_NOW:
+            raise BlockingIOError from None
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        try:
+            return super().send(data, flags)
+        except NOT_NOW:
+            raise BlockingIOError from None
+
+
+class Tls:
+    """Makes connections of a host secret: it must show a certificate for its name that `ca` has signed.
+
+    `ca`: a PEM file; empty = what this machine trusts. `cert`: a PEM file with a certificate of ours and its key, where
+    the collector asks for one. The files are read for each connection, so that new ones need no restart.
+    """
+
+    def __init__(self, host: str, ca: str = "", cert: str = "") -> None:
+        self._host, self._ca, self._cert = host, ca, cert
+
+    def wrap(self, sock: socket.socket) -> socket.socket:
+        """The connection in TLS, once both sides have agreed. Raises OSError; also where a file is not right."""
+        context = ssl.create_default_context(cafile=self._ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _Socket
+        if self._cert:
+            context.load_cert_chain(self._cert, password="")
+        return context.wrap_socket(sock, server_hostname=self._host)
