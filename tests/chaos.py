@@ -30,6 +30,7 @@ from tests.link import Link
 from tests.running import Running, eventually
 
 SPOOL_DISK_BYTES = 4 << 20
+STARTING = -1
 DRAIN_S = 60.0  # for what still waits when the faults are over
 SETTINGS = 'points = 3000000\n[tcp]\nlisten = "127.0.0.1:{port}"\n[[tap]]\nlisten = "127.0.0.1:0"\nsource = "x"\n'
 
@@ -76,7 +77,15 @@ class Driver:
         self.start()
 
     def start(self) -> None:
+        """Start it, and wait until SIGTERM would let it send what waits: before that it would just end."""
+        self._set_in_memory(STARTING)
         self.process = subprocess.Popen(self._command, stderr=self._log)
+        eventually(lambda: self.in_memory != STARTING, "the driver's start", DRAIN_S)
+
+    def _set_in_memory(self, rows: int) -> None:
+        with self.state.open("r+b") as file:
+            file.seek(8)
+            file.write(np.int64(rows).tobytes())
 
     @property
     def handed(self) -> int:

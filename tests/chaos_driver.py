@@ -2,7 +2,8 @@
 
     python -m tests.chaos_driver HOST:PORT SPOOL STATE
 
-STATE is a mapped file of two int64: the last number handed over, and how many rows wait in memory only.
+STATE is a mapped file of two int64: the last number handed over, and how many rows wait in memory only (-1: not known
+yet, the driver is starting).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main(address: str, spool: Path, state_file: Path) -> int:
         state = np.frombuffer(mmap.mmap(file.fileno(), 16), dtype=np.int64)
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    state[1] = 0  # from here on SIGTERM is heard
     number = state[0] = max(int(state[0]), last_spooled(spool))
     sender = linemon.Sender("chaos", ["number"], to=address, spool=spool)
     while not ended:
