@@ -22,6 +22,8 @@ import psutil
 
 from bench import footprint
 from bench.cases import CASES, Case, Traffic, rows
+from bench.http import run_http
+from bench.http import show as show_http
 from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
 from bench.senders import Sender, allow_files
 from bench.store import figures
@@ -29,7 +31,7 @@ from linemon import wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, AGENT = "parse", "store", "agent"
+PARSE, STORE, AGENT, HTTP = "parse", "store", "agent", "http"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 TIMEOUT_S = 60.0
 
@@ -169,7 +171,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, AGENT]
+    names = [case.name for case in CASES] + [PARSE, STORE, AGENT, HTTP]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -211,6 +213,9 @@ def main() -> int:
         costs = footprint.run(5.0 if asked.quick else 20.0, 1.0)
         report[AGENT] = {name: asdict(cost) for name, cost in costs.items()}
         print(footprint.verdict(costs))
+    if HTTP in chosen:
+        report[HTTP] = run_http()
+        print("\n" + show_http(report[HTTP]))
     asked.json.write_text(json.dumps(report, indent=1))
     print("\nHow we know that all was stored:")
     for receiver in RECEIVERS:

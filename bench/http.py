@@ -109,7 +109,3 @@ def show(results: dict[str, float]) -> str:
     theirs = results["http-plot-server"]
     lines = [f"  {name:20} {found:12,.0f} points/s  x{found / theirs:.1f}" for name, found in results.items()]
     return "HTTP, one client, one point a post or 1000:\n" + "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(show(run_http()))

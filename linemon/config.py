@@ -178,6 +178,9 @@ PANEL_KINDS = ("lines", "stacked", "mirrored")
 @dataclass(frozen=True)
 class DashboardConfig:
     listen: Address = Address("127.0.0.1", 5006)
+    password: str = ""
+    prefix: str = ""
+    allow_origins: tuple[str, ...] = ()
     allow_open: bool = False
     panel: tuple[PanelConfig, ...] = ()
 
@@ -223,6 +226,8 @@ class Config:
                 way_out, knows_peers = "set [tcp] token, or ", self.knows_peers(port)
                 if port.tls and not self.tls.cert:
                     raise ConfigError(f"{section} tls = true needs [tls] cert, and key where cert does not hold it")
+            elif isinstance(port, DashboardConfig):
+                way_out, knows_peers = "set a password, or ", bool(port.password)
             if port.listen.is_loopback or port.allow_open or knows_peers:
                 continue
             raise ConfigError(
