@@ -134,10 +134,11 @@ class ArenaWriter(Arena):
 
     def take_up(self, slot: int) -> None:
         """Go on with a slot of an earlier writer."""
-        cells = self.cells[slot]
+        cells, head = self.cells[slot], self.head(slot)
         cells[CHECK] = 0
-        # A batch longer than the ring that was not finished, or a bit that flipped: no row is held either way.
-        cells[RESERVED] = min(int(cells[RESERVED]), self.head(slot) + self.points)
+        # What a batch that was never published has left; `disorder` first, so that it is never above `reserved`.
+        cells[DISORDER] = min(int(cells[DISORDER]), head)
+        cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
 
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""

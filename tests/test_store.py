@@ -28,7 +28,7 @@ from linemon import arena as arena_module
 from linemon import writer as writer_module
 from linemon.arena import ArenaWriter
 from linemon.errors import OtherVersion, StoreError, UnknownSource
-from linemon.ring import COMMIT, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
+from linemon.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
 from linemon.store import Store
 from linemon.writer import Ring, StoreWriter
 from tests.hunt import hunt
@@ -647,3 +647,20 @@ def test_a_ring_that_is_not_what_it_says(tmp_path: Path) -> None:
     assert linemon.open(tmp_path).sources() == ()
     again.close()
     assert isinstance(ring.arena, ArenaWriter)
+
+
+def test_killed_twice_in_the_middle_of_long_batches(tmp_path: Path) -> None:
+    """What an unfinished batch has left in the head part does not make a later collector take it for damaged."""
+    writer = StoreWriter(tmp_path, 8, 5)
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 5))
+    ring.arena.cells[ring.entry.slot, RESERVED] = 5 + 40  # forty rows were announced, all late, and never published
+    ring.arena.cells[ring.entry.slot, DISORDER] = 5 + 39
+    for _ in range(3):
+        abandon(writer)
+        writer = StoreWriter(tmp_path, 8, 5)
+    assert linemon.open(tmp_path)["x"].rows == 5
+    ring = writer.rings["x"]
+    ring.arena.append_to(ring.entry.slot, cells(1, 5, 3))
+    assert numbers(linemon.open(tmp_path), "x") == [5.0, 6.0, 7.0]
+    writer.close()
