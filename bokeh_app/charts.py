@@ -7,17 +7,21 @@ third; and all sparklines of a page are one figure that lies over them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bokeh.models import (
+    AllIndices,
+    AllLabels,
     BoxZoomTool,
+    CDSView,
     ColumnDataSource,
     CrosshairTool,
     CustomJSTicker,
     CustomJSTickFormatter,
     LinearScale,
+    Plot,
     Range1d,
     RangeTool,
+    UnionRenderers,
     WheelZoomTool,
 )
 from bokeh.models.annotations import BoxAnnotation, Span
@@ -30,14 +34,25 @@ from .panels import Panel
 ACCENT = "#2f81d6"
 
 
-def chart_page(panels: Sequence[Panel]) -> list[figure]:
+class Common:
+    """What all figures of a page share: each message of Bokeh's costs the server time for each model of its page."""
+
+    def __init__(self) -> None:
+        self.scale = LinearScale()
+        self.labels = AllLabels()
+        self.union, self.all = UnionRenderers(), AllIndices()
+        self.clock = CustomJSTickFormatter(code="return linemon.clock(tick, ticks)")
+        self.times = CustomJSTicker(major_code="return linemon.timeTicks(cb_data.start, cb_data.end)")
+
+
+def chart_page(panels: Sequence[Panel]) -> list[Plot]:
     """A chart per panel on one time axis, the picture of all there is with its brush, the tiles' sparklines."""
-    time = Range1d(start=0, end=1, syncable=False, name="time")
+    time = _range("time")
     crosshair = Span(dimension="height", line_color="#8a94a3", line_width=1, line_dash="dotted")
-    scale, clock, times = LinearScale(), _clock(), _time_ticks()
-    figures = []
+    common = Common()
+    figures: list[Plot] = []
     for number, panel in enumerate(panels):
-        chart = _figure(f"chart{number}", time, scale, height=150, min_border_left=68)
+        chart = _chart(f"chart{number}", time, common, height=150)
         zoom = WheelZoomTool(dimensions="width", modifiers="ctrl")  # with the key: the wheel alone still scrolls
         overlay = BoxAnnotation(
             syncable=False,
@@ -55,50 +70,45 @@ def chart_page(panels: Sequence[Panel]) -> list[figure]:
         box = BoxZoomTool(dimensions="width", overlay=overlay)
         chart.add_tools(box, zoom, CrosshairTool(overlay=crosshair, dimensions="height"))
         chart.toolbar.active_drag, chart.toolbar.active_scroll = box, zoom
-        chart.xaxis.ticker, chart.xaxis.formatter = times, clock
         unit = {"unit": panel.unit}
         chart.yaxis.ticker = CustomJSTicker(
             args=unit, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit)"
         )
         mirrored = "Math.abs(tick)" if panel.kind == "mirrored" else "tick"
         chart.yaxis.formatter = CustomJSTickFormatter(args=unit, code=f"return linemon.format({mirrored}, unit)")
-        chart.xgrid.visible = False
-        _draw(chart, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
+        _draw(chart, common, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
         line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
-        _draw(chart, "lines", line)
-        _draw(chart, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
+        _draw(chart, common, "lines", line)
+        _draw(chart, common, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
         figures.append(chart)
     if figures:
-        figures += [_brush(time, scale, clock, times), sparklines("sparks")]
+        figures += [_brush(time, common), sparklines("sparks", common)]
     return figures
 
 
-def sparklines(name: str) -> figure:
+def overview_page() -> list[Plot]:
+    """The map of the hosts, and the sparklines of the rows."""
+    common = Common()
+    cells = _bare("map", common)
+    rect = Rect(x="xs", y="ys", width="size", height="size", fill_color="color", line_width=0)
+    _draw(cells, common, "cells", rect, width="size")
+    return [cells, sparklines("sparks", common)]
+
+
+def sparklines(name: str, common: Common) -> Plot:
     """A figure in pixels, to lie over elements of the page: what it draws is where they are."""
-    sparks = _figure(name, Range1d(start=0, end=1, syncable=False), LinearScale(), height=40, min_border=0)
-    _bare(sparks)
-    _draw(sparks, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha=0.14, line_width=0))
-    _draw(sparks, "lines", MultiLine(xs="xs", ys="ys", line_color="color", line_width=1.2, line_join="round"))
+    sparks = _bare(name, common)
+    _draw(sparks, common, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha=0.14, line_width=0))
+    lines = MultiLine(xs="xs", ys="ys", line_color="color", line_width=1.2, line_join="round")
+    _draw(sparks, common, "lines", lines)
     return sparks
 
 
-def host_map() -> figure:
-    """A cell per source, in pixels."""
-    cells = _figure("map", Range1d(start=0, end=1, syncable=False), LinearScale(), height=40, min_border=0)
-    _bare(cells)
-    rect = Rect(x="xs", y="ys", width="size", height="size", fill_color="color", line_width=0)
-    _draw(cells, "cells", rect, width="size")
-    return cells
-
-
-def _brush(time: Range1d, scale: LinearScale, clock: CustomJSTickFormatter, ticks: CustomJSTicker) -> figure:
-    whole = Range1d(start=0, end=1, syncable=False, name="whole")
-    brush = _figure("brush", whole, scale, height=56, min_border_left=68)
-    brush.xaxis.ticker, brush.xaxis.formatter = ticks, clock
-    brush.yaxis.visible = False
-    brush.grid.visible = False
-    _draw(brush, "areas", Patches(xs="xs", ys="ys", fill_color=ACCENT, fill_alpha=0.35, line_width=0))
-    _draw(brush, "lines", MultiLine(xs="xs", ys="ys", line_color=ACCENT, line_width=1))
+def _brush(time: Range1d, common: Common) -> Plot:
+    brush = _chart("brush", _range("whole"), common, height=56)
+    brush.left, brush.center = [], []
+    _draw(brush, common, "areas", Patches(xs="xs", ys="ys", fill_color=ACCENT, fill_alpha=0.35, line_width=0))
+    _draw(brush, common, "lines", MultiLine(xs="xs", ys="ys", line_color=ACCENT, line_width=1))
     tool = RangeTool(x_range=time, start_gesture="pan")
     tool.overlay.fill_color, tool.overlay.fill_alpha = ACCENT, 0.14
     tool.overlay.line_color, tool.overlay.line_alpha = ACCENT, 0.9
@@ -107,38 +117,42 @@ def _brush(time: Range1d, scale: LinearScale, clock: CustomJSTickFormatter, tick
     return brush
 
 
-def _figure(name: str, time: Range1d, scale: LinearScale, **settings: Any) -> figure:
-    return figure(
-        name=name,
-        sizing_mode="stretch_both",
-        x_range=time,
-        y_range=Range1d(start=0, end=1, syncable=False),
-        x_scale=scale,
-        y_scale=scale,
-        tools="",
-        toolbar_location=None,
-        lod_threshold=None,
-        title=None,
-        **settings,
-    )
+def _chart(name: str, time: Range1d, common: Common, height: int) -> figure:
+    """With a time axis, a value axis and lines across."""
+    chart = figure(x_range=time, y_range=_range(), height=height, tools="", toolbar_location=None, title=None)
+    _settle(chart, name, common)
+    chart.min_border_left = 68
+    chart.axis.major_label_policy = common.labels
+    chart.xaxis.ticker, chart.xaxis.formatter = common.times, common.clock
+    chart.center = list(chart.ygrid)
+    return chart
 
 
-def _bare(plot: figure) -> None:
-    plot.axis.visible = False
-    plot.grid.visible = False
-    plot.min_border_left = plot.min_border_right = plot.min_border_top = plot.min_border_bottom = 0
+def _bare(name: str, common: Common) -> Plot:
+    """In pixels, without anything."""
+    plot = Plot(x_range=_range(), y_range=_range(), height=40, min_border=0, toolbar_location=None, title=None)
+    _settle(plot, name, common)
+    return plot
 
 
-def _draw(plot: figure, name: str, glyph: Glyph, **more: str) -> None:
+def _settle(plot: Plot, name: str, common: Common) -> None:
+    plot.name, plot.sizing_mode, plot.lod_threshold = name, "stretch_both", None
+    plot.x_scale = plot.y_scale = common.scale
+
+
+def _range(name: str | None = None) -> Range1d:
+    """One that the browser sets."""
+    return Range1d(start=0, end=1, syncable=False, name=name)
+
+
+def _draw(plot: Plot, common: Common, name: str, glyph: Glyph, **more: str) -> None:
     """A glyph on a source of its own; `NAME of FIGURE` is how the browser finds the source."""
     fields = dict.fromkeys(("xs", "ys", "color", "dash", "alpha", *more.values()), ())
-    source = ColumnDataSource({field: [] for field in fields}, name=f"{name} of {plot.name}", syncable=False)
-    plot.add_glyph(source, glyph, nonselection_glyph=None, muted_glyph=None)
-
-
-def _clock() -> CustomJSTickFormatter:
-    return CustomJSTickFormatter(code="return linemon.clock(tick, ticks)")
-
-
-def _time_ticks() -> CustomJSTicker:
-    return CustomJSTicker(major_code="return linemon.timeTicks(cb_data.start, cb_data.end)")
+    source = ColumnDataSource(
+        {field: [] for field in fields},
+        name=f"{name} of {plot.name}",
+        selection_policy=common.union,
+        syncable=False,
+    )
+    view = CDSView(filter=common.all)
+    plot.add_glyph(source, glyph, view=view, nonselection_glyph=None, muted_glyph=None)

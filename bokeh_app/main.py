@@ -11,7 +11,7 @@ from bokeh.server.contexts import BokehSessionContext
 
 from . import health
 from .address import WINDOWS, Address, parse
-from .charts import chart_page, host_map, sparklines
+from .charts import chart_page, overview_page
 from .compare import compare
 from .layout import as_toml, lay_out, tiles
 from .overview import OverviewSession
@@ -34,8 +34,8 @@ def build(doc: Document) -> None:
     doc.template_variables.update(address=address, windows=WINDOWS, lines_to=pump.config.tcp.listen)
     if address.kind == "overview":
         OverviewSession(doc, pump)
-        doc.add_root(host_map())
-        doc.add_root(sparklines("sparks"))
+        for plot in overview_page():
+            doc.add_root(plot)
         doc.title = "linemon"
         doc.template_variables.update(about={"kind": "overview"})
     else:

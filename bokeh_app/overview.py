@@ -140,6 +140,9 @@ class OverviewSession(Session):
         self._due = now + TICK_S
         return True
 
+    def due(self) -> float:
+        return self._due
+
     def search(self, text: str) -> None:
         """Filter the rows; the search's list shows columns, for what is in no row."""
         self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))

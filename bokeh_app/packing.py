@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from linemon import Window
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+MS = 10**6  # ns
 MAX_BYTES = 170_000  # of the values in one message, whatever is asked for: a page of 60 columns stays below 300 kB
 
 
@@ -33,6 +36,11 @@ class Points:
     count: Ints
     bucket: int
 
+    @classmethod
+    def none(cls, columns: int, bucket: int = 0) -> Points:
+        empty = np.empty((0, columns))
+        return cls(np.empty(0, np.int64), empty, empty, empty, np.empty(0, np.int64), bucket)
+
     @property
     def is_thinned(self) -> bool:
         return self.low is not self.mean
@@ -46,8 +54,8 @@ def room_for(columns: int, pixels: int) -> int:
 def thin(times: Ints, values: Floats, bucket: int) -> Points:
     """The rows in time order, or least, mean and greatest of each column per bucket where that is fewer.
 
-    Buckets stand at multiples of their length since the epoch, so that a second look finds the same ones; a bucket is
-    drawn at its first row.
+    Buckets stand at multiples of their length since the epoch, so that a second look finds the same ones; one that is
+    not whole is drawn at its first row.
     """
     if (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
@@ -63,9 +71,20 @@ def thin(times: Ints, values: Floats, bucket: int) -> Points:
     return Points(times[starts], mean, low, high, np.diff(starts, append=len(times)), bucket)
 
 
-def bucket_for(span: int, rows: int, room: int) -> int:
-    """The length of a bucket (ns) that brings so many rows over a span (ns) down to `room` points; 0 = none needed."""
-    return 0 if rows <= 2 * room else max(1, -(-span // room))
+def bucket_for(span: int, room: int) -> int:
+    """The length of a bucket (ns, whole milliseconds) of which about `room` make up a span (ns).
+
+    Whole, so that a page, which counts in milliseconds, finds the same buckets.
+    """
+    return max(1, -(-span // (room * MS))) * MS
+
+
+def from_window(window: Window, columns: list[int], bucket: int) -> Points:
+    """Some columns of a window as points; buckets without a row are left out."""
+    count = window.count.max(axis=1, initial=0)
+    some = np.flatnonzero(count)
+    mean, low, high = (each[some][:, columns] for each in (window.mean, window.min, window.max))
+    return Points(window.time[some].view(np.int64), mean, low, high, count[some], bucket)
 
 
 def pack(parts: Sequence[npt.ArrayLike]) -> Floats:

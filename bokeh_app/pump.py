@@ -1,4 +1,4 @@
-"""The one reader of the rings in this server process, for all open pages: it looks as soon as something has come."""
+"""The one reader of the rings in this server process, for all open pages: it looks when one of them expects rows."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from linemon.errors import LinemonError
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05  # how often it is looked whether something has come
-AFTER_S = 0.5  # after something came, pages that were sent something a moment ago are asked again for so long
-IDLE_S = 1.0  # how often pages are asked where nothing comes
+REST_S = 0.01  # the least between two looks
 Result = TypeVar("Result")
 
 
 class Page(Protocol):
     """What the pump asks of an open page."""
 
-    def schedule(self, now: float) -> None: ...
+    def schedule(self, now: float) -> float: ...
 
 
 class Pump:
-    """Opens the store, ticks, and reads for all pages what more than one of them needs."""
+    """Opens the store, looks when a page expects something, and reads for all what more than one of them needs."""
 
     def __init__(self) -> None:
         file = os.environ.get("LINEMON_CONFIG")
@@ -42,36 +40,31 @@ class Pump:
         self.busy = 0.0  # seconds of the last tick
         self._shared: dict[Hashable, Any] = {}
         self._kept: dict[Hashable, tuple[float, Any]] = {}
-        self._asked = self._came = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Tick from now on, in the loop of the server."""
-        if self._task is None:
-            self._task = asyncio.get_event_loop().create_task(self._run())
+    def open(self, page: Page) -> None:
+        """Ask this page, too, from now on, as long as it is in `pages`. To be called in the loop of the server."""
+        self.pages.add(page)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        due = time.monotonic()
-        while True:
-            due = max(due + TICK_S, time.monotonic())  # a late tick moves the grid, ticks never pile up
-            await asyncio.sleep(due - time.monotonic())
+        while self.pages:
             try:
-                self._tick()
+                seconds = self._tick()
             except Exception:  # one bad tick must not end all that follow
                 log.exception("a tick failed")
+                seconds = 1.0
+            await asyncio.sleep(max(REST_S, seconds))
 
-    def _tick(self) -> None:  # a function, so that none of its names outlives the tick and keeps a closed page
+    def _tick(self) -> float:  # a function, so that none of its names outlives the tick and keeps a closed page
+        """Ask all pages; returns in how many seconds one of them wants to be asked again."""
         now = time.monotonic()
-        if self.store.wait(0):
-            self._came = now
-        if not self.pages or (now - self._came > AFTER_S and now - self._asked < IDLE_S):
-            return
-        self._asked = now
         self._shared.clear()
         self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
-        for page in list(self.pages):
-            page.schedule(now)
+        due = min([page.schedule(now) for page in self.pages])
         self.busy = time.monotonic() - now
+        return due - time.monotonic()
 
     def shared(self, key: Hashable, make: Callable[[], Result], seconds: float = 0.0) -> Result:
         """What `make` gives, made once per tick, or per so many seconds, for all pages that ask for the same."""

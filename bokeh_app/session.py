@@ -17,9 +17,9 @@ from bokeh.models import ColumnDataSource, CustomJS
 
 from .packing import pack
 from .pump import Pump
+from .rhythm import EARLY_S, LEAST_S, LONGEST_S
 
-MAX_OPEN = 3  # messages a page may owe an answer for; it answers every second one, which halves what answers cost
-LEAST_S = 0.25  # the least between two messages of new rows: four a second
+MAX_OPEN = 6  # messages a page may owe an answer for; it answers every fourth one: answers cost as much as messages
 QUIET_S = 5.0  # the longest a page is sent nothing
 MAX_PIXELS = 4000
 MAX_FIND = 255
@@ -71,6 +71,10 @@ class Session:
         """Whether there is something to send. `now` is monotonic, in seconds."""
         raise NotImplementedError
 
+    def due(self) -> float:
+        """When to ask that again, monotonic, in seconds."""
+        raise NotImplementedError
+
     def message(self, kind: float) -> tuple[float, list[Any]]:
         """What to send: the kind that it came to, and the arrays."""
         raise NotImplementedError
@@ -79,13 +83,16 @@ class Session:
         """Answer what was typed into the search."""
         raise NotImplementedError
 
-    def schedule(self, now: float) -> None:
-        """Send what is new as soon as the document's lock is free, unless the page is behind."""
-        if self._is_waiting or now - self._sent_at < LEAST_S or self._sent - self.wishes.ack >= MAX_OPEN:
-            return
+    def schedule(self, now: float) -> float:
+        """Send what is new once the document's lock is free, unless the page is behind; returns when to ask again."""
+        if self._sent - self.wishes.ack >= MAX_OPEN:
+            return now + LONGEST_S
+        if self._is_waiting or now < self._sent_at + LEAST_S - EARLY_S:
+            return max(now, self._sent_at) + LEAST_S
         if self.is_due(now) or now - self._sent_at > QUIET_S:
             self._is_waiting = True
             self._doc.add_next_tick_callback(self._next)
+        return self.due()
 
     def send(self, kind: float) -> None:
         """Send now."""
@@ -96,7 +103,7 @@ class Session:
 
     def _open(self) -> None:  # the page has its document and knows its size: what was sent before would be lost
         self.send(REPLACE)
-        self._pump.pages.add(self)
+        self._pump.open(self)
 
     def _close(self, context: object) -> None:
         self._pump.pages.discard(self)

@@ -13,15 +13,17 @@ import linemon
 from linemon.errors import LinemonError
 
 from . import health
-from .packing import Floats, Points, bucket_for, epoch_ms, latest, pack_points, room_for, thin
+from .packing import MS, Floats, Points, bucket_for, epoch_ms, from_window, latest, pack_points, room_for, thin
 from .pump import Pump, matching
+from .rhythm import Rhythm
 from .session import APPEND, MAX_PIXELS, RELOAD, REPLACE, Session
 
 LOOK_S = 1.0  # how often it is asked whether the columns are still the same
-WHOLE_S = 30.0  # how long the picture of all there is stays good
+WHOLE_S = 30.0  # how long the picture of all there is stays good for a page that is moved about in
 WHOLE_POINTS = 400
 MAX_FOUND = 40
-LAST_MS = 9.2e12  # about where int64 nanoseconds end
+LAST_NS = 9_200_000_000 * 10**9  # about where int64 ends
+RECENT = 60  # rows in which the newest value of each column is looked for
 
 
 class Stream:
@@ -33,15 +35,19 @@ class Stream:
         self.shape = self._shape()
         self.drawn, self.shown = list(drawn), [*drawn, *shown]
         self.cursor = -1
+        self.rhythm = Rhythm()
         self._pump = pump
         self._bucket = 0
 
-    def has_news(self) -> bool:
-        """Whether there are rows that were not sent."""
+    def look(self, now: float) -> bool:
+        """Whether there are rows that were not sent. `now` is monotonic, in seconds."""
         try:
-            return self.source is not None and self.source.rows != self.cursor
+            has_come = self.source is not None and self.source.rows != self.cursor
         except (LinemonError, OSError):
-            return False  # the store is being made anew: the page shows how old its newest row is
+            has_come = False  # the store is being made anew: the page shows how old its newest row is
+        if has_come or now >= self.rhythm.due:
+            self.rhythm.note(now, has_come)
+        return has_come
 
     def is_stale(self) -> bool:
         """Whether the page must be built anew: its source is there now, or has other columns."""
@@ -59,21 +65,19 @@ class Stream:
 
     def fill(self, window: int, view: Sequence[float], room: int) -> list[Any]:
         """All points of the window, or of the view with half as much again on either side, to pan into."""
-        if self.source is None:
+        source = self.source
+        if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
-        start, end, span = self._range(self.source, window, view)
-        source, key = self.source, (self.name, start, end)
-        rows = self._pump.shared(("between", *key), lambda: source.between(*_times(start, end)))
-        span = span or (int(rows.time[-1] - rows.time[0]) if len(rows) else 0)
-        self._bucket = bucket_for(span, len(rows) // (2 if view else 1), room)
-        self.cursor = rows.cursor
-
-        def make() -> Points:
-            return thin(rows.time.view(np.int64), rows.values[:, self.drawn], self._bucket)
-
-        points = self._pump.shared(("thin", *key, tuple(self.drawn), self._bucket), make)
-        newest = source.last(1)
-        return self._parts(points, (newest if view else rows).values, _last_ms(newest))
+        recent = self._pump.shared(("recent", self.name), lambda: source.last(RECENT))
+        if not len(recent):
+            self.cursor = recent.cursor
+            return self._parts(None, recent.values, np.nan)
+        begin, end, span = self._range(source, window, view, int(recent.time[-1].astype(np.int64)))
+        key = "fill", self.name, begin, end, tuple(self.drawn), room
+        bucket, most = bucket_for(span, room), room * (4 if view else 2)
+        points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
+        self._bucket = points.bucket
+        return self._parts(points, recent.values, _last_ms(recent))
 
     def append(self, is_live: bool, room: int) -> list[Any] | None:
         """The points that came since; None where the page must be filled anew, as after a long time in the dark."""
@@ -90,39 +94,55 @@ class Stream:
         points = thin(rows.time.view(np.int64), rows.values[:, self.drawn], self._bucket)
         return self._parts(points, rows.values, _last_ms(rows))
 
-    def whole(self) -> list[Any]:
-        """One column over all there is, coarsely: [points, times, least, greatest]."""
+    def whole(self, is_live: bool) -> Floats:
+        """One column over all there is, coarsely, as points; while live the page goes on with it by itself."""
         source = self.source
-        if source is None or not self.drawn:
-            return [[0.0]]
+        oldest = source.oldest if source and self.drawn else None
+        if source is None or oldest is None:
+            return pack_points(Points.none(1))
+        begin = int(oldest.astype(np.int64))
 
-        def make() -> list[Any]:
-            rows = source.between()
-            span = int(rows.time[-1] - rows.time[0]) if len(rows) else 0
-            times, values = rows.time.view(np.int64), rows.values[:, self.drawn[:1]]
-            points = thin(times, values, bucket_for(span, len(rows), WHOLE_POINTS))
-            return [[len(points.times)], epoch_ms(points.times), points.low, points.high]
+        def make() -> Floats:
+            span = int(source.last(1).time[-1].astype(np.int64)) - begin
+            bucket = bucket_for(max(span, 1), WHOLE_POINTS)
+            return pack_points(between(source, begin, None, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
 
-        return self._pump.shared(("whole", self.name, self.drawn[0]), make, WHOLE_S)
+        return self._pump.shared(("whole", self.name, self.drawn[0]), make, 0 if is_live else WHOLE_S)
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
-        empty = np.empty((0, len(self.drawn)))
-        none = Points(np.empty(0, np.int64), empty, empty, empty, np.empty(0, np.int64), self._bucket)
-        return [[newest], shown, pack_points(points or none)]
+        return [[newest], shown, pack_points(points or Points.none(len(self.drawn), self._bucket))]
 
     @staticmethod
-    def _range(source: linemon.Source, window: int, view: Sequence[float]) -> tuple[float, float, int]:
-        """From and to in epoch ms, nan = open, and the length in ns of what is in sight, 0 = unknown."""
+    def _range(source: linemon.Source, window: int, view: Sequence[float], newest: int) -> tuple[int, int | None, int]:
+        """From and to in ns, None = open, and the length in ns of what is in sight."""
         if len(view) == 2:
-            start, end = np.clip(np.nan_to_num(view), 0, LAST_MS)
-            span = max(end - start, 1.0)
-            begin, stop = np.clip([start - span / 2, end + span / 2], 0, LAST_MS)
-            return float(begin), float(stop), int(span * 1e6)
-        newest = source.newest
-        if window > 0 and newest is not None:
-            return float(newest.astype(np.int64) / 1e6 - window * 1e3), np.nan, window * 10**9
-        return np.nan, np.nan, 0
+            start, end = (int(min(max(each, 0), LAST_NS / MS) * MS) for each in np.nan_to_num(view))
+            span = max(end - start, 1)
+            return max(0, start - span // 2), min(end + span // 2, LAST_NS), span
+        if window > 0:
+            return newest - window * 10**9, None, window * 10**9
+        oldest = source.oldest
+        begin = newest if oldest is None else int(oldest.astype(np.int64))
+        return begin, None, max(newest - begin, 1)
+
+
+def between(
+    source: linemon.Source, begin: int, end: int | None, columns: list[int], bucket: int, most: int
+) -> tuple[Points, int]:
+    """Of [begin, end) in ns the rows, or buckets of them where there are more than `most`; and the cursor after them.
+
+    Many rows are reduced where they lie: a copy of all would take more memory than a gateway has.
+    """
+    first = begin // bucket * bucket
+    last = int(source.last(1).time[-1].astype(np.int64)) + bucket if end is None else end
+    count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
+    window = source.window(_time(first), _time(first + count * bucket), count)
+    if window.count.max(axis=1).sum() <= most:
+        rows = source.between(_time(begin), None if end is None else _time(end))
+        if len(rows) <= most:  # also where many of them have no value in most columns
+            return thin(rows.time.view(np.int64), rows.values[:, columns], 0), rows.cursor
+    return from_window(window, columns, bucket), window.cursor
 
 
 class ChartSession(Session):
@@ -142,7 +162,11 @@ class ChartSession(Session):
             self._looked = now
             if self._has_health or self._must_reload():
                 return True
-        return any(stream.has_news() for stream in self._streams)
+        have_come = [stream.look(now) for stream in self._streams]  # at all of them: what has come is sent together
+        return any(have_come)
+
+    def due(self) -> float:
+        return min([self._looked + LOOK_S, *(stream.rhythm.due for stream in self._streams)])
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
         if self._must_reload():
@@ -177,7 +201,7 @@ class ChartSession(Session):
         parts: list[Any] = []
         for stream in self._streams:
             parts += stream.fill(self.wishes.window, self.wishes.view, self._room)
-        return parts + self._streams[0].whole() if self._streams else parts
+        return [*parts, self._streams[0].whole(not self.wishes.view)] if self._streams else parts
 
     @property
     def _room(self) -> int:
@@ -200,8 +224,8 @@ def found(pump: Pump, text: str) -> list[tuple[str, str]]:
     return listed[:MAX_FOUND]
 
 
-def _times(start: float, end: float) -> tuple[np.datetime64 | None, np.datetime64 | None]:
-    return tuple(None if np.isnan(each) else np.datetime64(round(each), "ms") for each in (start, end))  # type: ignore[return-value]
+def _time(ns: int) -> np.datetime64:
+    return np.datetime64(ns, "ns")
 
 
 def _last_ms(rows: linemon.Rows) -> float:

@@ -109,7 +109,8 @@ class Rows:
 class Window:
     """Buckets of equal length: `time` their starts (n,), and `min`, `max`, `mean`, `count`, each (n, k).
 
-    Missing values are left out; a bucket without any has count 0 and nan.
+    Missing values are left out; a bucket without any has count 0 and nan. `cursor` is for `Source.since`: what came
+    after the window was made.
     """
 
     columns: tuple[str, ...]
@@ -119,6 +120,7 @@ class Window:
     max: Floats
     mean: Floats
     count: npt.NDArray[np.int64]
+    cursor: int
 
     def __len__(self) -> int:
         return len(self.time)
@@ -165,6 +167,18 @@ class Source:
         """The latest time the ring holds; None while it holds none."""
         time = self.last(1).time
         return time[0] if len(time) else None
+
+    @property
+    def oldest(self) -> np.datetime64 | None:
+        """The earliest time the ring holds; None while it holds none."""
+        for entry, arena, slot in self._attempts():
+            oldest, head = arena.held(slot)
+            block = arena.read(slot, oldest, oldest + 1)[1] if arena.is_in_order(slot, head) else np.empty((0, 1))
+            if not len(block):  # not in order, or overwritten meanwhile
+                _, block = arena.read(slot, oldest)
+            if self._whole(entry, arena, slot):
+                return block[:, 0].min().view("datetime64[ns]") if len(block) else None
+        raise AssertionError  # the attempts end with an error of their own
 
     def last(self, n: int) -> Rows:
         """The newest `n` rows, in time order."""
@@ -291,13 +305,13 @@ class Store:
             rings.setdefault(arena, []).append((entry, slot))
         found: dict[str, Window] = {}
         for arena, members in rings.items():
-            buckets, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
+            buckets, cursors, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
             for i, (entry, slot) in enumerate(members):
                 if holds[i] and Source._whole(entry, arena, slot):
-                    found[entry.source] = _window(entry, starts, buckets, i)
+                    found[entry.source] = _window(entry, starts, buckets, i, int(cursors[i]))
                 else:
-                    moved, block, _ = Source(self, entry.source)._between(begin, stop)
-                    found[entry.source] = _window(moved, starts, window.of_block(block, edges), 0)
+                    moved, block, cursor = Source(self, entry.source)._between(begin, stop)
+                    found[entry.source] = _window(moved, starts, window.of_block(block, edges), 0, cursor)
         return found
 
     def _state(self) -> object:
@@ -379,9 +393,9 @@ def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0) -> Rows:
     return Rows(entry.source, entry.columns, entry.units, time, values, cursor, missed)
 
 
-def _window(entry: Entry, starts: Cells, buckets: window.Buckets, ring: int) -> Window:
-    parts = (each[ring] for each in (buckets.min, buckets.max, buckets.mean, buckets.count))
-    return Window(entry.columns, entry.units, starts.view("datetime64[ns]"), *parts)
+def _window(entry: Entry, starts: Cells, buckets: window.Buckets, ring: int, cursor: int) -> Window:
+    low, high, mean, count = (each[ring] for each in (buckets.min, buckets.max, buckets.mean, buckets.count))
+    return Window(entry.columns, entry.units, starts.view("datetime64[ns]"), low, high, mean, count, cursor)
 
 
 def _some(names: Iterable[str]) -> str:

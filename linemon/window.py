@@ -29,8 +29,8 @@ class Buckets:
         return cls(low, high, mean, np.zeros(shape, np.int64))
 
 
-def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, npt.NDArray[np.bool_]]:
-    """Buckets between `edges` (n + 1,), int64 ns, of rings that are read where they lie.
+def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, npt.NDArray[np.bool_]]:
+    """Buckets between `edges` (n + 1,), int64 ns, of rings that are read where they lie, and the cursors after them.
 
     Also says of which rings the answer holds: not of those with rows out of time order, or that were overwritten
     meanwhile. These must be copied first.
@@ -45,7 +45,7 @@ def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, npt.NDA
     _reduce(arena.rows, slots, starts, buckets)
     fence()
     is_good &= (starts[:, 0] == starts[:, -1]) | (starts[:, 0] >= arena.cells[slots, RESERVED] - arena.points)
-    return buckets, is_good
+    return buckets, heads, is_good
 
 
 def of_block(block: Cells, edges: Cells) -> Buckets:

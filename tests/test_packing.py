@@ -88,9 +88,10 @@ def test_a_message_is_bounded_whatever_is_asked_for() -> None:
     for columns in (1, 60, 1000):
         room = room_for(columns, 4000)
         assert room * columns * 12 <= max(MAX_BYTES, 2 * columns * 12)
-        assert bucket_for(10**15, 2 * room, room) == 0
-        bucket = bucket_for(10**15, 10**7, room)
+        bucket = bucket_for(10**15, room)
         assert 10**15 / bucket <= room
+        assert bucket % 10**6 == 0
+    assert bucket_for(1, 1000) == 10**6
 
 
 def test_the_newest_value_of_each_column() -> None:

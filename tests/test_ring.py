@@ -79,6 +79,7 @@ def test_any_appends_give_what_a_list_gives(
             for n in (1, 3, points):
                 last = store[name].last(n)
                 assert list(zip(last.time.view(np.int64).tolist(), last.values[:, 0], strict=True)) == in_time[-n:]
+            assert store[name].oldest == (np.datetime64(in_time[0][0], "ns") if in_time else None)
             between = store[name].between(np.datetime64(10, "ns"), np.datetime64(40, "ns"))
             assert between.values[:, 0].tolist() == [value for at, value in in_time if 10 <= at < 40]
     writer.close()
@@ -103,6 +104,7 @@ def test_window_is_what_a_loop_says(
         np.datetime64(start, "ns"), np.datetime64(start + length, "ns"), points
     )
     assert 1 <= len(window.time) <= points
+    assert window.cursor == len(rows)
     starts = window.time.view(np.int64).tolist()
     step = -(-length // points)
     assert starts == list(range(start, start + length, step))
@@ -246,6 +248,7 @@ def test_reader_before_the_writer(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match=r"no source 'web2' .* there are: web1"):
         store["web2"]
     assert store["web1"].newest is None
+    assert store["web1"].oldest is None
     assert len(store["web1"].last(5)) == 0
 
 

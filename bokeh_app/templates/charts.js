@@ -2,7 +2,8 @@
 // The page with charts: takes what the server sends, keeps the points, draws.
 linemon.charts = linemon.views.charts = (() => {
   const {$, all, text, model, now, age, Points, S} = linemon
-  const LATE_S = 10, WHOLE_S = 30
+  const LATE_S = 10, WHOLE_S = 30, MOST_WHOLE = 2000
+  const whole = new Points(1)     // one column over all there is
   const sources = [], places = [], latest = [], states = []
   const hidden = new Set()        // numbers of the columns whose lines are off
   let newest = NaN, gapsAt = 0, wholeAt = 0, isFilled = false, fillAt = 0
@@ -36,13 +37,15 @@ linemon.charts = linemon.views.charts = (() => {
         points.gaps = null
       }
       if (isReplaced || time.isLive) points.add(more)
+      if (number == 0 && !isReplaced && time.isLive && more.mean.length) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]]})
       if (points.length) first = Math.min(first, points.times[0])
       if (points.length < 50) points.gaps = null
     })
     if (isReplaced) {
-      const [length] = cut(1)
-      if (length) linemon.draw.whole({times: cut(length), low: cut(length), high: cut(length)})
-      if (length && !isFilled) wholeAt = performance.now()
+      const all = block(cut, floats, 1)
+      whole.clear(all.bucket)
+      whole.add(all)
+      wholeAt = performance.now()
       isFilled = true
       fillAt = 0
       for (const state of states) if (!time.isLive || !state.isSet) state.isSet = false
@@ -53,16 +56,22 @@ linemon.charts = linemon.views.charts = (() => {
     }
     const shownNewest = sources.reduce((most, {newest}) => newest > most ? newest : most, -Infinity)
     time.know(first, Number.isFinite(shownNewest) ? shownNewest : newest)
+  }
+  function draw() {
+    const {time} = linemon
+    if (!isFilled) return
     time.keep()
     if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start)
+    linemon.draw.whole(whole)
     refill()
     redraw()
   }
-  // More points than the charts have pixels, or a picture of all there is that has grown old: ask for a new one.
+  // More points than the charts have pixels, or a picture of all there is that may begin with what is gone by now: ask
+  // for a new one.
   function refill() {
     if (!linemon.time.isLive || fillAt) return
-    const most = 4 * width() + 200
-    if (sources.some((points) => points.length > most) || (performance.now() - wholeAt > WHOLE_S * S && document.visibilityState == "visible")) {
+    const most = 4 * width() + 200, isOld = performance.now() - wholeAt > Math.max(WHOLE_S * S, (whole.newest - whole.times[0]) / 20)
+    if (sources.some((points) => points.length > most) || whole.length > MOST_WHOLE || (isOld && document.visibilityState == "visible")) {
       wholeAt = fillAt = performance.now()
       model("wishes").refill += 1
     }
@@ -97,5 +106,5 @@ linemon.charts = linemon.views.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, redraw, state, sources, places, latest, hidden, get newest() { return newest }}
+  return {start, take, draw, redraw, state, sources, places, latest, hidden, get newest() { return newest }}
 })()

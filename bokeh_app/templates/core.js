@@ -4,7 +4,7 @@
 Object.assign(linemon, (() => {
   const {duration} = linemon
   const REPLACE = 1, RELOAD = 2   // what a message may be beside more rows
-  const S = 1000
+  const S = 1000, ANSWER_EVERY = 4
   const LOCAL = {sync: false}     // what the browser does with its models is no business of the server
   const $ = (id) => document.getElementById(id)
   const all = (selector) => [...document.querySelectorAll(selector)]
@@ -49,7 +49,7 @@ Object.assign(linemon, (() => {
 
   // -- the connection. `linemon.view` is what the page shows: start, take, redraw, state
 
-  let isStarted = false, isLost = false, clockOffset = NaN, delay = 0
+  let isStarted = false, isLost = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
 
@@ -80,11 +80,16 @@ Object.assign(linemon, (() => {
     linemon.received = number
     linemon.view.take(take, floats, kind == REPLACE)
     if ($("status").dataset.state != "live") tell()
-    // A hidden tab draws no frames, answers nothing, and so is sent nothing until it is looked at again.
-    requestAnimationFrame(() => {
-      const wishes = model("wishes")
-      if (number - wishes.ack >= 2) wishes.ack = number
-    })
+    if (!isDrawing) requestAnimationFrame(draw)
+    isDrawing = true
+  }
+  // Several messages are drawn at once. A hidden tab draws no frames, answers nothing, and so is sent nothing until it
+  // is looked at again.
+  function draw() {
+    const wishes = model("wishes")
+    isDrawing = false
+    linemon.view.draw()
+    if (linemon.received - wishes.ack >= ANSWER_EVERY) wishes.ack = linemon.received
   }
   // A page that lost its server starts anew as soon as there is one: the rings still hold what it showed, and its
   // address what it looked at.

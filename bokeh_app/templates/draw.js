@@ -100,8 +100,9 @@ linemon.draw = (() => {
     return [low >= 0 ? Math.max(0, start) : start, high <= 0 ? Math.min(0, end) : end]
   }
   // The picture of all there is, under its brush.
-  function whole({times, low, high}) {
-    if (!times.length) return
+  function whole(points) {
+    if (!points.length) return
+    const {times} = points, low = points.low(0), high = points.high(0)
     const range = model("whole"), last = times.length - 1
     range.setv({start: times[0], end: Math.max(times[last], times[0] + 1000)}, LOCAL)
     const steps = [...times.slice(1)].map((t, i) => t - times[i]).sort((a, b) => a - b)

@@ -5,7 +5,7 @@ linemon.views.overview = (() => {
   const MAP_FROM = 25, CELL = 16  // hosts, below which their rows say it all; pixels
   const TITLES = ["CPU", "Memory", "Network in"]
   let names = {rows: [], cells: [], more: 0, all: 0}, rows = [], numbers = new Float64Array(0), cells = new Float64Array(0)
-  let sparks = null, perRow = 1, hasData = false
+  let sparks = null, perRow = 1, hasData = false, hasNewSparks = false
 
   function build(listed) {
     names = listed
@@ -44,9 +44,13 @@ linemon.views.overview = (() => {
     numbers = cut(5 * count).slice()
     cells = cut(2 * many).slice()
     if (hasSparks) sparks = floats(count * 3 * 60).slice()
+    hasNewSparks ||= hasSparks > 0
     hasData = true
+  }
+  function draw() {
     show()
-    if (hasSparks) drawSparks()
+    if (hasNewSparks) drawSparks()
+    hasNewSparks = false
     map()
   }
   function show() {
@@ -121,5 +125,5 @@ linemon.views.overview = (() => {
     return 300
   }
   const state = () => hasData ? "live" : "waiting"
-  return {start, take, redraw: () => { drawSparks(); map() }, state}
+  return {start, take, draw, redraw: () => { drawSparks(); map() }, state}
 })()

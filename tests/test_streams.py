@@ -1,0 +1,120 @@
+"""What the page reads of a source: when it looks, and rows or buckets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import linemon
+from bokeh_app.packing import bucket_for
+from bokeh_app.rhythm import EARLY_S, LEAST_S, LONGEST_S, Rhythm
+from bokeh_app.streams import between
+from linemon.writer import StoreWriter
+
+MINUTE = 60 * 10**9
+
+
+def look(arrivals: list[float], seconds: float) -> tuple[list[float], list[float]]:
+    """When was looked, and how long each arrival has waited. A clock that takes a millisecond per look."""
+    rhythm, now, looks, waits, seen = Rhythm(), 100.0, [], [], 0
+    while now < 100 + seconds:
+        come = [at for at in arrivals[seen:] if 100 + at <= now]
+        waits += [now - 100 - at for at in come]
+        seen += len(come)
+        rhythm.note(now, bool(come))
+        looks.append(now)
+        now = max(rhythm.due, now + 0.001)
+    return looks, waits
+
+
+@given(st.floats(0, 1), st.sampled_from([0.4, 0.5, 1.0]))
+def test_a_steady_source_is_found_at_once_and_seldom_looked_at(phase: float, step: float) -> None:
+    looks, waits = look([phase + step * n for n in range(200)], 60)
+    assert max(waits[int(30 / step) :]) <= 2 * EARLY_S
+    assert sum(130 <= at < 160 for at in looks) <= 30 * 2.5 / step
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 60), max_size=60).map(sorted))
+def test_no_row_waits_long_and_nothing_is_looked_at_all_the_time(arrivals: list[float]) -> None:
+    looks, waits = look(arrivals, 65)
+    assert len(waits) == len(arrivals)
+    assert max(waits, default=0) <= LONGEST_S
+    assert len(looks) <= 65 / LEAST_S + 5 * len(arrivals) + 5
+
+
+def test_a_source_may_be_silent_for_months() -> None:
+    rhythm = Rhythm()
+    for _ in range(5000):
+        rhythm.note(1.0, has_come=False)
+    assert rhythm.due == 1.0 + LEAST_S
+
+
+Fill = Callable[[list[int], list[list[float]]], linemon.Source]
+
+
+@pytest.fixture
+def fill(tmp_path: Path) -> Fill:
+    """A source with these rows."""
+    writer = StoreWriter(tmp_path, 10_000, 10)
+
+    def fill(times: list[int], values: list[list[float]]) -> linemon.Source:
+        ring = writer.bind("x", ("a", "b"), None)
+        block = np.empty((len(times), 3))
+        block.view(np.int64)[:, 0] = times
+        block[:, 1:] = values
+        ring.arena.append_to(ring.entry.slot, block.view(np.int64))
+        return linemon.open(tmp_path)["x"]
+
+    return fill
+
+
+def test_few_rows_are_sent_as_they_are(fill: Fill) -> None:
+    source = fill([10**9 * i for i in range(100)], [[i, -i] for i in range(100)])
+    points, cursor = between(source, 10 * 10**9, 90 * 10**9, [1], bucket_for(80 * 10**9, 50), 100)
+    assert cursor == 100
+    assert points.bucket == 0
+    assert points.mean[:, 0].tolist() == [-i for i in range(10, 90)]
+
+
+def test_of_many_rows_no_extreme_is_lost(fill: Fill) -> None:
+    rng = np.random.default_rng(5)
+    times = (np.arange(9000) * 10**8 + MINUTE).tolist()
+    values = rng.normal(size=(9000, 2))
+    values[rng.random((9000, 2)) < 0.1] = np.nan
+    values[3000:4000] = np.nan
+    source = fill(times, values.tolist())
+    bucket = bucket_for(15 * MINUTE, 300)
+    points, cursor = between(source, MINUTE, None, [0, 1], bucket, 600)
+    assert (points.bucket, cursor) == (bucket, 9000)
+    assert 250 < len(points.times) <= 301
+    assert (points.times % bucket == 0).all()
+    assert np.array_equal(np.nanmin(points.low, axis=0), np.nanmin(values, axis=0))
+    assert np.array_equal(np.nanmax(points.high, axis=0), np.nanmax(values, axis=0))
+    gap = [at for at in points.times if times[3010] <= at < times[3980]]
+    assert not gap, "a bucket without a row is left out"
+    fill([times[-1] + 1], [[7.0, 8.0]])
+    assert source.since(cursor).values.tolist() == [[7.0, 8.0]], "what comes next is neither lost nor sent twice"
+
+
+def test_rows_with_hardly_a_value_count_too(fill: Fill) -> None:
+    """A message stays bounded where each row carries one column of many."""
+    values = [[i, np.nan] if i % 2 else [np.nan, i] for i in range(1000)]
+    source = fill([10**9 * i for i in range(1000)], values)
+    points, _ = between(source, 0, None, [0, 1], bucket_for(1000 * 10**9, 300), 600)
+    assert points.bucket > 0
+    assert len(points.times) <= 301
+    assert points.high.max(axis=0).tolist() == [999, 998]
+
+
+def test_the_ends_of_time(fill: Fill) -> None:
+    """Whatever times rows have, and whatever a page asks for."""
+    source = fill([-(10**18), 0, 9_200_000_000 * 10**9 - 1], [[1, 1], [2, 2], [3, 3]])
+    for begin, end in ((-(10**18), None), (0, 9_200_000_000 * 10**9)):
+        points, _ = between(source, begin, end, [0], bucket_for(9 * 10**18, 1000), 2)
+        assert points.high.max() == 3
