@@ -32,7 +32,8 @@ GROUPS = 8  # charts, of 60 columns
 COLUMNS = [f"g{i % GROUPS}.m{i // GROUPS}" for i in range(60)]
 HOSTS = 500
 HOST_COLUMNS = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")
-DAY_S = 86_400
+DAY_S, EIGHT_H_S = 86_400, 28_800
+SESSIONS = int(os.environ.get("BENCH_SESSIONS", "50"))
 HOOK = """
 window.wire = {bytes: 0}
 window.paints = []
@@ -103,6 +104,22 @@ class Setup:
             sock.sendall("".join(lines).encode())
 
         self._every_second(send)
+
+    def replay(self, name: str, past_s: int, faster: int) -> None:
+        """Sixty columns at 1 Hz up to now, so many times faster."""
+        sock = socket.create_connection(self.address)
+        sock.sendall(f"#source {name}\n#columns time {' '.join(COLUMNS)}\n".encode())
+        start = time.time()
+
+        def run() -> None:
+            sent = 0
+            while sent < past_s and not self._stop.wait(0.05):
+                due = min(past_s, int((time.time() - start) * faster))
+                sock.sendall("".join(row(start - past_s + n, 60) for n in range(sent, due)).encode())
+                sent = due
+
+        self._senders.append(threading.Thread(target=run, daemon=True))
+        self._senders[-1].start()
 
     def _every_second(self, send: Callable[[], None]) -> None:
         def run() -> None:
@@ -255,15 +272,22 @@ def ten_viewers(setup: Setup, browser: Browser, found: dict[str, list[float]]) -
 
 
 def growth(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
-    """A page that stays open while fifty others are opened and closed."""
-    tab = Tab(browser, f"{setup.url}?source=one", LINES)
+    """A page that stays open for eight hours' worth of rows, a hundred a second, while others are opened and closed."""
+    setup.replay("replayed", EIGHT_H_S, faster=100)
+    wait_until(lambda: "replayed" in setup.store.sources())
+    url = f"{setup.url}?source=replayed&window=1h"
+    tab = Tab(browser, url, LINES)
     for _ in range(5):  # the first ones fill caches
-        Tab(browser, f"{setup.url}?source=one", LINES).close()
-    time.sleep(20)
+        Tab(browser, url, LINES).close()
+    wait_until(lambda: setup.store["replayed"].rows > 3600, 120)  # the page holds an hour, as it will to the end
     rss, heap = setup.server.memory_info().rss, tab.heap()
-    for _ in range(int(os.environ.get("BENCH_SESSIONS", "50"))):
-        Tab(browser, f"{setup.url}?source=one", LINES).close()
-    time.sleep(20)
+    for _ in range(SESSIONS):
+        Tab(browser, url, LINES).close()
+    wait_until(lambda: setup.store["replayed"].rows == EIGHT_H_S, EIGHT_H_S / 50)
+    time.sleep(20)  # until the server has forgotten the last session
+    newest = setup.store["replayed"].newest
+    assert newest is not None
+    assert tab.page.evaluate("linemon.charts.newest") == newest.astype("datetime64[ms]").astype(int)
     found["server growth MB"].append((setup.server.memory_info().rss - rss) / 1e6)
     found["heap growth %"].append(100 * (tab.heap() - heap) / heap)
     tab.close()

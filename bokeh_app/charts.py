@@ -130,7 +130,8 @@ def _chart(name: str, time: Range1d, common: Common, height: int) -> figure:
 
 def _bare(name: str, common: Common) -> Plot:
     """In pixels, without anything."""
-    plot = Plot(x_range=_range(), y_range=_range(), height=40, min_border=0, toolbar_location=None, title=None)
+    plot = Plot(x_range=_range(), y_range=_range(), height=40, toolbar_location=None, title=None)
+    plot.min_border_left = plot.min_border_right = plot.min_border_top = plot.min_border_bottom = 0
     _settle(plot, name, common)
     return plot
 

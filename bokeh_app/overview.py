@@ -43,7 +43,8 @@ class Seen:
 
     is_host: bool
     columns: tuple[str, ...]
-    picked: list[int]
+    picked: list[int]  # columns that are shown, and
+    places: list[int]  # where in the row
     labels: list[str]
     units: list[str]
     cursor: int = 0
@@ -68,10 +69,10 @@ class Seen:
         there = ~np.isnan(picked)
         last = len(rows) - 1 - np.argmax(there[::-1], axis=0)
         new = picked[last, np.arange(len(self.picked))]
-        self.values[: len(new)] = np.where(np.isnan(new), self.values[: len(new)], new)
+        self.values[self.places] = np.where(np.isnan(new), self.values[self.places], new)
         ids = (times / 1e3 / SPARK_S).astype(np.int64)
         self.ids[ids % SPARKS] = ids
-        self.sparks[: len(new), ids % SPARKS] = picked.T
+        self.sparks[np.array(self.places)[:, None], ids % SPARKS] = picked.T
 
     def silent_after(self) -> float:
         """How old (ms) its newest row may be."""
@@ -89,6 +90,7 @@ class Watch:
     def __init__(self, pump: Pump) -> None:
         self.pump = pump
         self.seen: dict[str, Seen] = {}
+        self.changes = 0  # sources that came or went
         self._turn = 0
 
     def look(self) -> None:
@@ -96,6 +98,7 @@ class Watch:
         names = self.pump.names()
         for name in self.seen.keys() - set(names):
             del self.seen[name]
+            self.changes += 1
         if len(names) > READ_PER_TICK and len(self.seen) == len(names):
             start, self._turn = self._turn, (self._turn + READ_PER_TICK) % len(names)
             names = (names + names)[start : start + READ_PER_TICK]
@@ -109,6 +112,7 @@ class Watch:
         seen = self.seen.get(source.name)
         if seen is None or seen.columns != source.columns:
             seen = self.seen[source.name] = meet(source.columns, source.units)
+            self.changes += 1
             since = np.datetime64(int((time.time() - SPARKS * SPARK_S) * 1e3), "ms")
             seen.take(source.last(1))
             seen.take(source.between(since))
@@ -117,12 +121,17 @@ class Watch:
 
 
 def meet(columns: tuple[str, ...], units: tuple[str, ...]) -> Seen:
-    """Which of a source's columns stand in its row."""
+    """Which of a source's columns stand in its row: of a host the same in each, of others the first ones."""
     is_host = HOST[0] in columns
-    picked = [columns.index(name) for name in HOST if name in columns] if is_host else list(range(len(columns)))
-    taken = [take_apart(number, columns[number], units[number]) for number in picked[:MEASURES]]
-    labels = ["" if column.name == "value" else label_of(column) for column in taken]
-    return Seen(is_host, columns, picked[:MEASURES], labels, [column.unit for column in taken])
+    wanted = HOST if is_host else columns[:MEASURES]
+    places = [place for place, name in enumerate(wanted) if name in columns]
+    picked = [columns.index(wanted[place]) for place in places]
+    labels, shown_units = [""] * len(wanted), [""] * len(wanted)
+    for place, number in zip(places, picked, strict=True):
+        column = take_apart(number, columns[number], units[number])
+        labels[place] = "" if column.name == "value" else label_of(column)
+        shown_units[place] = column.unit
+    return Seen(is_host, columns, picked, places, labels, shown_units)
 
 
 class OverviewSession(Session):
@@ -131,6 +140,7 @@ class OverviewSession(Session):
     def __init__(self, doc: Document, pump: Pump) -> None:
         super().__init__(doc, pump)
         self._due = self._slow_due = 0.0
+        self._changes = 0
         self._listed: list[str] = []
         self._cells: list[str] = []
 
@@ -153,9 +163,9 @@ class OverviewSession(Session):
         """[rows, cells, sparklines?], then newest, silent after and values of each row, the cells, the sparklines."""
         watch = self._pump.shared("watch", _look, seconds=TICK_S / 2)
         now = time.monotonic()
-        is_slow = kind != APPEND or now >= self._slow_due
+        is_slow = kind != APPEND or now >= self._slow_due or watch.changes != self._changes
         if is_slow:
-            self._slow_due = now + SLOW_S
+            self._slow_due, self._changes = now + SLOW_S, watch.changes
             self._list(watch)
         self.answers.health = json.dumps(health.facts(self._pump))
         rows = [watch.seen[name] for name in self._listed if name in watch.seen]

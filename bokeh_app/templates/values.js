@@ -156,6 +156,7 @@ linemon.values = (() => {
       if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
         for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false}, LOCAL)
     })
+    for (const holder of all(".tiles")) new ResizeObserver(sparks).observe(holder)
     $("values").addEventListener("toggle", () => { if ($("values").open) table() })
     all("#statistics thead button").forEach((button, by) => button.addEventListener("click", () => {
       order = {by, isDown: order.by == by ? !order.isDown : by > 0}
