@@ -199,8 +199,9 @@ ROWS = "document.querySelectorAll('#hosts tbody tr').length >= 200 && linemon.mo
 
 
 def cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    """Seconds that its threads have run, to the nanosecond: ticks of 10 ms are too coarse for so little."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def source_page(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
@@ -225,7 +226,7 @@ def source_page(setup: Setup, browser: Browser, found: dict[str, list[float]]) -
     before, received = cpu_s(setup.server), tab.page.evaluate("linemon.received")
     found["main thread %"].append(tab.busy_pct(WATCH_S))
     count = tab.page.evaluate("linemon.received") - received
-    found["server ms per tick"].append(1e3 * (cpu_s(setup.server) - before) / max(1, count))
+    found["server ms, one viewer"].append(1e3 * (cpu_s(setup.server) - before) / max(1, count))
     arrivals, paints = tab.page.evaluate("[arrivals, paints]")
     painted = []
     for i, (made, at) in enumerate(arrivals):
@@ -268,9 +269,12 @@ def overview(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> N
 def ten_viewers(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
     tabs = [Tab(browser, f"{setup.url}?source=one", LINES) for _ in range(10)]
     tabs[0].page.wait_for_timeout(3000)
-    before, start = cpu_s(setup.server), time.monotonic()
+    received = "linemon.received"
+    before, start, count = cpu_s(setup.server), time.monotonic(), tabs[0].page.evaluate(received)
     tabs[0].page.wait_for_timeout(WATCH_S * 1000)
-    found["10 viewers %"].append(100 * (cpu_s(setup.server) - before) / (time.monotonic() - start))
+    spent, count = cpu_s(setup.server) - before, tabs[0].page.evaluate(received) - count
+    found["10 viewers %"].append(100 * spent / (time.monotonic() - start))
+    found["server ms, of ten each"].append(1e3 * spent / len(tabs) / max(1, count))
     for tab in tabs:
         tab.close()
 
@@ -301,7 +305,8 @@ BUDGETS = {
     "painted p50 ms": 250.0,
     "painted p95 ms": 600.0,
     "main thread %": 20.0,
-    "server ms per tick": 2.0,
+    "server ms, one viewer": 2.0,
+    "server ms, of ten each": 2.0,
     "10 viewers %": 5.0,
     "load s": 2.5,
     "HTTP MB": 2.2,

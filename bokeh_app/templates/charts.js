@@ -69,9 +69,10 @@ linemon.charts = linemon.views.charts = (() => {
   // More points than the charts have pixels, or a picture of all there is that may begin with what is gone by now: ask
   // for a new one.
   function refill() {
-    if (!linemon.time.isLive || fillAt) return
+    if (fillAt) return
     const most = 4 * width() + 200, isOld = performance.now() - wholeAt > Math.max(WHOLE_S * S, (whole.newest - whole.times[0]) / 20)
-    if (sources.some((points) => points.length > most) || whole.length > MOST_WHOLE || (isOld && document.visibilityState == "visible")) {
+    const isFull = linemon.time.isLive && sources.some((points) => points.length > most)
+    if (isFull || whole.length > MOST_WHOLE || (isOld && document.visibilityState == "visible")) {
       wholeAt = fillAt = performance.now()
       model("wishes").refill += 1
     }
