@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import socket
@@ -13,7 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agent.options import Options
+from linemon.config import AgentConfig, load
 from linemon.store import Store
+from tests.pki import Authority
 from tests.running import command, eventually
 
 
@@ -29,14 +33,14 @@ def free_ports(count: int) -> list[int]:
 class Up:
     """A running `linemon up` and its places."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tcp: str = "", agent: str = 'name = "host"\ninterval = 0.2\n') -> None:
         self.lines, self.tap, self.page = free_ports(3)
         self.config = folder / "linemon.toml"
         self.config.write_text(
-            f'[store]\npath = "{folder}/store"\n[tcp]\nlisten = "127.0.0.1:{self.lines}"\ntoken = "s3cret"\n'
+            f'[store]\npath = "{folder}/store"\n[tcp]\nlisten = "127.0.0.1:{self.lines}"\ntoken = "s3cret"\n{tcp}'
             f'[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:{self.tap}"\n'
             f'[dashboard]\nlisten = "127.0.0.1:{self.page}"\n'
-            f'[agent]\nto = "127.0.0.1:{self.lines}"\nname = "host"\ninterval = 0.2\n'
+            f'[agent]\nto = "localhost:{self.lines}"\n{agent}'
         )
         self.log = folder / "log"
         with self.log.open("wb") as log:
@@ -51,6 +55,11 @@ class Up:
                 return child
         return None
 
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+
     def wait_for_page(self) -> str:
         address = f"http://127.0.0.1:{self.page}/"
         eventually(lambda: f"the page is at {address}" in self.log.read_text(), "the page's address", 60)
@@ -61,9 +70,7 @@ class Up:
 def up(tmp_path: Path) -> Iterator[Up]:
     running = Up(tmp_path)
     yield running
-    if running.process.poll() is None:
-        running.process.send_signal(signal.SIGINT)
-        running.process.wait(30)
+    running.end()
 
 
 def test_from_agent_to_page_and_a_clean_end(up: Up) -> None:
@@ -95,6 +102,48 @@ def test_from_agent_to_page_and_a_clean_end(up: Up) -> None:
         with socket.socket() as sock:
             assert sock.connect_ex(("127.0.0.1", port)) != 0
     assert "Traceback" not in up.log.read_text()
+
+
+def test_each_setting_of_the_agent_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What [agent] says is what the agent that it starts does; one that is forgotten on the way is missed here."""
+    monkeypatch.delenv("LINEMON_TO", raising=False)
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("collector")
+    ours = tmp_path / "both.pem"
+    ours.write_text("".join(path.read_text() for path in authority.issue("agent")))
+    settings = {
+        "name": "web 1",
+        "interval": 0.25,
+        "subsamples": 3,
+        "groups": ["cores", "sockets"],
+        "spool": str(tmp_path / "spool"),
+        "spool_bytes": 100_000,
+        "spool_age": 4321.0,
+        "tls": True,
+        "ca": str(authority.cert),
+        "cert": str(ours),
+    }
+    tls = f'tls = true\n[tls]\ncert = "{cert}"\nkey = "{key}"\nclient_ca = "{authority.cert}"\n'
+    agent = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+    up = Up(tmp_path, tls, agent)
+    try:
+        said = load(up.config).agent
+        process = eventually(lambda: up.part("agent"), "the agent's process")
+        command_line = eventually(
+            lambda: line if "linemon" not in (line := process.cmdline())[1:3] else None, "the agent in place of linemon"
+        )
+        got = Options(command_line[command_line.index("agent") + 1 :])
+        for setting in dataclasses.fields(AgentConfig):
+            wanted = getattr(said, setting.name)
+            assert wanted != setting.default, f"give {setting.name} a value that is not its default"
+            wanted = (wanted.host, wanted.port) if setting.name == "to" else wanted
+            assert getattr(got, setting.name) == wanted, setting.name
+        eventually(lambda: "web 1" in up.store and up.store["web 1"].rows > 1, "rows, with token and certificate")
+        assert {"cpu.busy_max_pct", "cpu.0.busy_pct", "sockets.used"} <= {*up.store["web 1"].columns}
+        assert list((tmp_path / "spool").glob("*.lines"))
+        assert "s3cret" not in " ".join(command_line)
+    finally:
+        up.end()
 
 
 def test_a_part_that_dies_starts_again(up: Up) -> None:
