@@ -6,13 +6,12 @@ import logging
 from collections import Counter, deque
 from typing import NamedTuple
 
-from linemon.errors import LineError
+from linemon.errors import LOG_EVERY_NS, LineError
 from linemon.session import Session
 
 log = logging.getLogger(__name__)
 
 BAD_LINES = 100
-LOG_EVERY_NS = 60 * 10**9  # a reason for rejection is logged at most so often
 
 
 class BadLine(NamedTuple):

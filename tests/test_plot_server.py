@@ -102,7 +102,18 @@ def test_a_changed_unit_is_logged(collector: Running) -> None:
     """What silently relabels old values in the original is a warning here."""
     for unit in ("V", "mV"):
         post(collector.address("http"), {"tag": "t", "value": 1, "unit": unit})
-    eventually(lambda: "units changed from ('V',) to ('mV',)" in (collector.folder / "log").read_text(), "the warning")
+    log = collector.folder / "log"
+    eventually(lambda: "units changed from ('V',) to ('mV',)" in log.read_text(), "the warning")
+
+
+def test_units_that_alternate_do_not_fill_the_log(collector: Running) -> None:
+    """Two senders that do not agree: one line a minute, and each row is taken."""
+    for number in range(100):
+        post(collector.address("http"), {"tag": "t", "value": number, "unit": ("V", "mV")[number % 2]})
+    assert collector.store["t"].rows == 100
+    assert collector.store["t"].units == ("mV",)
+    assert collector.stop() == 0
+    assert (collector.folder / "log").read_text().count("units changed") == 1
 
 
 def test_what_there_is(both: tuple[Address, Address]) -> None:

@@ -313,3 +313,18 @@ def test_two_readers_while_writing(tmp_path: Path) -> None:
     assert [text for _, _, text in found] == ["", ""]
     assert [seen + missed for seen, missed, _ in found] == [total, total]
     assert all(seen > 0 for seen, _, _ in found)
+
+
+def test_changed_units_are_told_at_a_bounded_rate(
+    writer: StoreWriter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first change at once, those of the next minute with the first after it, and counted."""
+    for unit in ("V", "mV", "V", "mV"):
+        writer.bind("a", ("x",), (unit,))
+    assert caplog.messages == ["source 'a': units changed from ('V',) to ('mV',)"]
+    later = time.monotonic_ns() + 61 * SECOND
+    monkeypatch.setattr("linemon.writer.time.monotonic_ns", lambda: later)
+    writer.bind("a", ("x",), ("V",))
+    assert caplog.messages[1:] == [
+        "source 'a': units changed from ('mV',) to ('V',) (3 changes since the last such line)"
+    ]

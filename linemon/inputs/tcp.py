@@ -19,9 +19,8 @@ import time
 from collections.abc import Callable
 
 from linemon.access import Door, Tokens
-from linemon.accounts import LOG_EVERY_NS
 from linemon.config import TcpConfig
-from linemon.errors import LineError
+from linemon.errors import LOG_EVERY_NS, LineError
 from linemon.intake import Intake
 from linemon.session import Session
 
