@@ -26,6 +26,7 @@ from linemon.errors import ConfigError, LineError
 from linemon.inputs.http import HttpInput
 from linemon.inputs.tcp import TcpInput
 from linemon.intake import Intake
+from linemon.liveness import OWN
 from linemon.outputs.tap import Tap
 from linemon.store import STATUS, Store
 from linemon.tls import server_context
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 
 STATUS_S = 1.0  # how often the counters are written out
 FORGET_S = 60.0  # how often silent sources are looked for
-OWN = "linemon.collector"  # the source of the collector's own counters
 OWN_COLUMNS = {
     "lines.received_per_s": "1/s",
     "lines.stored_per_s": "1/s",

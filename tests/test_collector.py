@@ -394,15 +394,15 @@ def test_a_port_in_use(collector: Running, start_collector: Callable[..., Runnin
 
 
 def test_a_source_that_went_silent(collector: Running) -> None:
-    """`linemon sources` says since when, by what the source usually does; a slow one is not silent yet."""
+    """`linemon sources` says since when, by what the source usually does; a slow one, or one of a row, is not yet."""
     now = time.time_ns() // 10**9
-    for name, every_s, age_s in (("fast", 1, 30), ("slow", 60, 30), ("fresh", 1, 0)):
-        times = [now - age_s - i * every_s for i in range(5)]
+    for name, every_s, age_s, rows in (("fast", 1, 30, 5), ("slow", 60, 30, 5), ("fresh", 1, 0, 5), ("once", 1, 30, 1)):
+        times = [now - age_s - i * every_s for i in range(rows)]
         collector.say("".join(f"{name} 1 {at}\n" for at in reversed(times)) + "#stats\n")
     listed = {each["source"]: each for each in json.loads(collector.run("sources", "--json").stdout)}
     silent = datetime.fromtimestamp(now - 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert {name: listed[name]["silent_since"] for name in ("fast", "slow", "fresh")} == {
-        "fast": silent, "slow": None, "fresh": None,
+    assert {name: listed[name]["silent_since"] for name in ("fast", "slow", "fresh", "once")} == {
+        "fast": silent, "slow": None, "fresh": None, "once": None,
     }  # fmt: skip
     assert f"silent since {silent}" in collector.run("sources").stdout
 
@@ -421,15 +421,3 @@ def test_numbered_lines_on_a_socket(tmp_path: Path) -> None:
         eventually(lambda: again.status()["duplicate"] == 2, "the count")
     finally:
         again.stop()
-
-
-def test_top_shows_sources_and_their_newest_values(collector: Running) -> None:
-    """One table, values with their names and units, the age of the newest row."""
-    collector.say("#source web1\n#columns cpu.busy_pct:% other\n12.5 7\n")
-    collector.say("room1.temperature 20.3\n")
-    eventually(lambda: "room1.temperature" in collector.store.sources(), "both sources")
-    shown = collector.run("top", "--once")
-    assert shown.returncode == 0, shown.stderr
-    (web1,) = (line for line in shown.stdout.splitlines() if line.startswith("web1"))
-    assert "cpu.busy_pct 12.5 %  +1" in web1
-    assert "20.3" in shown.stdout

@@ -15,7 +15,7 @@ LAYERS = [
     {"linemon.wire", "linemon.ring"},
     {"linemon.arena", "linemon.catalog", "linemon.window", "linemon.influx"},
     {"linemon.store", "linemon.upgrade"},
-    {"linemon.config", "linemon.writer", "linemon.when"},
+    {"linemon.config", "linemon.writer", "linemon.when", "linemon.liveness"},
     {"linemon.sender"},  # with the spool and the connection of the agent
     {"linemon", "linemon.sequence", "linemon.tls", "linemon.login"},
     {"linemon.session"},
@@ -97,7 +97,7 @@ def test_the_agent_and_the_page_stand_apart() -> None:
     """The agent imports nothing of linemon; the page only reads the store and the settings."""
     for path in (ROOT / "agent").glob("*.py"):
         assert not {each for each in imported(path) if each.split(".")[0] in ("linemon", "bokeh_app", "numpy")}, path
-    allowed = {"linemon", "linemon.store", "linemon.config", "linemon.errors"}
+    allowed = {"linemon", "linemon.store", "linemon.config", "linemon.errors", "linemon.liveness"}
     for path in (ROOT / "bokeh_app").glob("*.py"):
         for each in imported(path):
             if each.split(".")[0] == "linemon":

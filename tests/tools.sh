@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, and from npm what judges accessibility.
+# for network namespaces, tmux as a terminal, and from npm what judges accessibility.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -13,6 +13,7 @@ command -v openssl >/dev/null || missing="$missing openssl"
 [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 [ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 command -v ip >/dev/null || missing="$missing iproute2"
+command -v tmux >/dev/null || missing="$missing tmux"
 command -v npm >/dev/null || missing="$missing npm"
 judge() {
     npm ci --prefix tests/browser --silent --no-fund --no-audit

@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.liveness import RECENT, silent_after
 from linemon.outputs.export import iso
 from linemon.store import Rows, Source, Store
 from linemon.wire import INT64_MAX, NUMBER, Floats, Ints, time_ns
 
 PIECE = 4096  # numbers
-RATE_ROWS = 100  # rows that the rate is told from
 RATE_SPAN_NS = 60 * 10**9
-SILENT_NS, SILENT_STEPS = 10 * 10**9, 5
 MAX_POINTS = 10_000  # buckets of a window
 MAX_CELLS = 1_000_000  # buckets times columns
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,15 +42,11 @@ def dumps(value: Any) -> bytes:
 
 
 def describe(source: Source, now: int) -> dict[str, Any]:
-    """One source as `linemon sources --json` shows it; `now` in ns.
-
-    It is silent when its newest row is older than five usual steps between its rows, and than ten seconds.
-    """
-    newest = source.last(RATE_ROWS).time.view(np.int64)
+    """One source as `linemon sources --json` shows it; `now` in ns."""
+    newest = source.last(RECENT).time.view(np.int64)
     recent = newest[newest > now - RATE_SPAN_NS]
     elapsed = int(recent[-1] - recent[0]) if len(recent) > 1 else 0
-    usual = float(np.median(np.diff(newest))) if len(newest) > 1 else 0.0
-    is_silent = len(newest) > 1 and now - newest[-1] > max(SILENT_NS, SILENT_STEPS * usual)
+    is_silent = len(newest) > 1 and now - newest[-1] > 1e9 * silent_after(np.diff(newest) / 1e9)
     return {
         "source": source.name,
         "columns": source.columns,
