@@ -39,10 +39,15 @@ class Tls:
         self._host, self._ca, self._cert = host, ca, cert
 
     def wrap(self, sock: socket.socket) -> socket.socket:
-        """The connection in TLS, once both sides have agreed. Raises OSError; also where a file is not right."""
-        context = ssl.create_default_context(cafile=self._ca or None)
+        """The connection in TLS, once both sides have agreed. Raises OSError; it names a file that is not right."""
+        file = self._ca
+        try:
+            context = ssl.create_default_context(cafile=file or None)
+            if self._cert:
+                file = self._cert
+                context.load_cert_chain(file, password="")
+        except OSError as error:
+            raise OSError(error.errno, f"{file or 'what this machine trusts'}: {error.strerror or error}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.sslsocket_class = _Socket
-        if self._cert:
-            context.load_cert_chain(self._cert, password="")
         return context.wrap_socket(sock, server_hostname=self._host)

@@ -18,6 +18,7 @@ from typing import Final
 from agent.sender import Sender as Connection
 from agent.sender import columns_line
 from agent.spool import MAX_AGE, MAX_BYTES, Spool
+from agent.tls import Tls
 from linemon import wire
 from linemon.config import Address
 from linemon.errors import LineError
@@ -46,13 +47,18 @@ class Sender:
         spool: str | os.PathLike[str] = "",
         spool_bytes: int = MAX_BYTES,
         spool_age: float = MAX_AGE,
+        tls: bool = False,
+        ca: str | os.PathLike[str] = "",
+        cert: str | os.PathLike[str] = "",
     ) -> None:
         """Rows of `columns`, names or names with their units, for `source`.
 
         `to`: host:port of the collector, else $LINEMON_TO, else 127.0.0.1:4000; `token`: else $LINEMON_TOKEN.
         `spool_bytes` and `spool_age` (seconds) bound what waits; the newest are kept.
-        LineError for a name that the line language has no place for, ValueError for a wrong address,
-        agent.spool.SpoolError where the folder cannot be used.
+        `tls`: speak TLS; the collector must show a certificate for the host of `to` that `ca` has signed (a PEM file;
+        empty = whom this machine trusts). `cert`: one of ours with its key, where the collector asks for it.
+        LineError for a name that the line language has no place for, ValueError for a wrong address, or
+        `ca` or `cert` without `tls`; agent.spool.SpoolError where the folder cannot be used.
         """
         units = dict(columns) if isinstance(columns, Mapping) else {}
         names = list(columns)
@@ -65,6 +71,8 @@ class Sender:
             address = Address.parse(to or os.environ.get("LINEMON_TO") or "127.0.0.1:4000")
         except ValueError as error:
             raise ValueError(f"to = {str(error)!r} is not HOST:PORT") from None
+        if (ca or cert) and not tls:
+            raise ValueError("ca and cert go with tls=True")
         self.source = wire.source_name(source)
         self.columns = tuple(named)
         self._header = columns_line(named)
@@ -73,7 +81,10 @@ class Sender:
         self._selector = selectors.DefaultSelector()
         self._spool = Spool(self.source, os.fspath(spool), spool_bytes, spool_age, log.warning)
         token = token or os.environ.get("LINEMON_TOKEN", "")
-        self._connection = Connection((address.host, address.port), token, self._spool, self._selector, _log)
+        secret = Tls(address.host, os.fspath(ca), os.fspath(cert)) if tls else None
+        self._connection = Connection(
+            (address.host, address.port), token, self._spool, self._selector, _log, tls=secret
+        )
         self._thread = threading.Thread(target=self._run, name=f"linemon.Sender {source}", daemon=True)
         self._thread.start()
         atexit.register(self.close)

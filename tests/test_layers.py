@@ -106,13 +106,14 @@ def test_the_agent_and_the_page_stand_apart() -> None:
 
 def test_what_linemon_takes_from_the_agent() -> None:
     """Sending and spooling are written once, in the agent; linemon takes them from there, and nothing that samples."""
+    agent = {f"agent.{path.name}" for path in (ROOT / "agent").glob("*.py")}
     taken = {
-        module_name(path): {each for each in imported(path) if each in ("agent.sender", "agent.spool", "agent.unit")}
+        module_name(path): {each for each in imported(path) if f"{each}.py" in agent}
         for path in FILES
         if any(each.split(".")[0] == "agent" for each in imported(path))
     }
     assert taken == {
-        "linemon.sender": {"agent.sender", "agent.spool"},
+        "linemon.sender": {"agent.sender", "agent.spool", "agent.tls"},
         "linemon.config": {"agent.spool"},
-        "linemon.commands": {"agent.unit"},
+        "linemon.commands": {"agent.tls", "agent.unit"},
     }

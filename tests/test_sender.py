@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import linemon
 from linemon.errors import LineError
+from tests.pki import Authority
 from tests.running import Running, eventually
 
 
@@ -106,6 +108,39 @@ def test_what_is_sent_last_arrives(collector: Running) -> None:
     script = "import linemon, sys; linemon.Sender('room1', to=sys.argv[1]).send(7)"
     subprocess.run([sys.executable, "-c", script, address(collector)], check=True, timeout=30)
     assert collector.store["room1"].last(1).values.tolist() == [[7.0]]
+
+
+def test_in_tls(start_collector: Callable[..., Running], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With certificates of both sides; where one is missing or a stranger's, rows wait and it is said why."""
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    cert, key = authority.issue("collector")
+    ours = tmp_path / "both.pem"
+    ours.write_text("".join(path.read_text() for path in authority.issue("room1")))
+    tls = f'tls = true\n[tls]\ncert = "{cert}"\nkey = "{key}"\nclient_ca = "{authority.cert}"\n'
+    collector = start_collector(f'[tcp]\nlisten = "127.0.0.1:0"\n{tls}')
+    to = f"localhost:{collector.address()[1]}"
+    with linemon.Sender("room1", to=to, tls=True, ca=authority.cert, cert=ours) as sender:
+        for number in range(2000):
+            sender.send(number)
+        assert sender.flush(20.0)
+    assert collector.store["room1"].since(0).values[:, 0].tolist() == list(range(2000))
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("CERTIFICATE_VERIFY_FAILED", {"tls": True, "ca": stranger.cert, "cert": ours}),
+        ("/no/such.pem: No such file", {"tls": True, "ca": "/no/such.pem"}),
+        (f"{authority.cert}: ", {"tls": True, "ca": authority.cert, "cert": authority.cert}),  # has no key
+        ("lost localhost", {"tls": True, "ca": authority.cert}),
+        ("lost localhost", {}),
+    ]
+    for said, options in wrong:
+        caplog.clear()
+        sender = linemon.Sender("room2", to=to, **options)
+        sender.send(1)
+        eventually(lambda said=said: said in caplog.text, said)  # type: ignore[misc]
+        assert sender.waiting == 1
+        sender.close(0)
+    assert "room2" not in collector.store
+    with pytest.raises(ValueError, match="tls=True"):
+        linemon.Sender("room2", ca=authority.cert)
 
 
 def test_wrong_use(caplog: pytest.LogCaptureFixture) -> None:
