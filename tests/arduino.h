@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
@@ -33,11 +34,20 @@ struct Client {
     if (!is_connected) stop();
     return is_connected;
   }
-  void print(const String &text) { (void)!write(sock, text.data(), text.size()); }
+  bool connected() const { return sock >= 0; }
+  void print(const String &text) { (void)!::send(sock, text.data(), text.size(), MSG_NOSIGNAL); }
+  void println(float number) {
+    char text[64];
+    snprintf(text, sizeof text, "%.2f\r\n", number);  // two digits, as there
+    print(text);
+  }
   String readStringUntil(char end) {
     std::string text;
     for (char c; read(sock, &c, 1) == 1 && c != end;) text += c;
     return String(text);
   }
-  void stop() { close(sock); }
+  void stop() {
+    close(sock);
+    sock = -1;
+  }
 };
