@@ -65,6 +65,7 @@ class ArenaWriter(Arena):
         draft = path.with_suffix(".new")
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
+            os.fchmod(fd, mode)  # whatever the umask
             os.write(fd, header.tobytes())
         finally:
             os.close(fd)

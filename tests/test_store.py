@@ -468,13 +468,17 @@ def test_a_file_that_shrinks_under_a_reader_is_a_sentence(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("mode", "folder_mode", "file_mode"), [(0o700, 0o700, 0o600), (0o750, 0o750, 0o640)])
 def test_files_are_readable_by_those_who_may(tmp_path: Path, mode: int, folder_mode: int, file_mode: int) -> None:
-    """By the owner only, unless set otherwise; also the files of an earlier run with another setting."""
+    """By the owner only, unless set otherwise; whatever the umask, and also the files of an earlier run."""
     folder = tmp_path / "store"
-    for setting in (0o700, mode):
-        writer = StoreWriter(folder, 8, 10, mode=setting)
-        writer.bind("x", ("a",), None)
-        os.close(writer.replace_file("status.json", b"{}"))
-        writer.close()
+    for setting, width in ((0o700, 1), (mode, 2)):
+        umask = os.umask(0o077)
+        try:
+            writer = StoreWriter(folder, 8, 10, mode=setting)
+            writer.bind(f"x{width}", ("a", "b")[:width], None)
+            os.close(writer.replace_file("status.json", b"{}"))
+            writer.close()
+        finally:
+            os.umask(umask)
     assert folder.stat().st_mode & 0o777 == folder_mode
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.name != "lock"} == {file_mode}
 
