@@ -227,7 +227,8 @@ def print_unit(config: Config) -> int:
     more = "RuntimeDirectory=linemon\nRuntimeDirectoryMode=0755\nLimitNOFILE=65536"
     print(systemd_unit("linemon", "linemon: collector, page and agent", command, more), end="")
     if not config.store.path:
-        print('linemon: say path = "/run/linemon/store" under [store], so that others find the rings', file=sys.stderr)
+        say = 'path = "/run/linemon/store" and readable_by = "everyone" under [store]'
+        print(f"linemon: say {say}, so that others find the rings", file=sys.stderr)
     return 0
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from agent.options import Options
+from linemon.cli import parser
 from linemon.config import AgentConfig, load
 from linemon.store import Store
 from tests.pki import Authority
@@ -144,6 +147,39 @@ def test_each_setting_of_the_agent_reaches_it(tmp_path: Path, monkeypatch: pytes
         assert "s3cret" not in " ".join(command_line)
     finally:
         up.end()
+
+
+HARDENED = {
+    "DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=read-only", "PrivateTmp=yes",
+    "CapabilityBoundingSet=", "SystemCallFilter=@system-service", "MemoryDenyWriteExecute=yes", "Restart=always",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["up", "agent"])
+def test_a_printed_unit_starts_what_it_was_printed_for(tmp_path: Path, part: str) -> None:
+    """Its command is one that we take, with the same settings, whatever is in their names; and it is hardened."""
+    folder = tmp_path / '100% of "it", $HOME'
+    folder.mkdir()
+    config = folder / "linemon.toml"
+    config.write_text(
+        '[tcp]\ntoken = "s3cret"\n[agent]\nname = "web 1; rm $x"\ninterval = 2.5\nspool = "/var/lib/a b"\n'
+    )
+    done = subprocess.run(command(part, "--config", str(config), "--print-unit"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert set(lines) >= HARDENED
+    assert "s3cret" not in done.stdout
+    (start,) = (line.partition("=")[2] for line in lines if line.startswith("ExecStart="))
+    words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(start)]
+    assert words[:2] == [sys.executable, "-m"]
+    if part == "up":
+        assert words[2] == "linemon"
+        options = parser().parse_args(words[3:])
+        assert (options.command, options.config, options.print_unit) == ("up", config, False)
+    else:
+        assert words[2] == "agent"
+        got = Options(words[3:])
+        assert (got.name, got.interval, got.spool, got.print_unit) == ("web 1; rm $x", 2.5, "/var/lib/a b", False)
 
 
 def test_a_part_that_dies_starts_again(up: Up) -> None:

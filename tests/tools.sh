@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, tmux as a terminal, and from npm what judges accessibility.
+# for network namespaces, tmux as a terminal, systemd, and from npm what judges accessibility.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -10,6 +10,7 @@ command -v c++ >/dev/null || missing="$missing g++"
 command -v ncat >/dev/null || missing="$missing ncat"
 command -v curl >/dev/null || missing="$missing curl"
 command -v openssl >/dev/null || missing="$missing openssl"
+[ -x /lib/systemd/systemd ] || missing="$missing systemd"
 [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 [ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 command -v ip >/dev/null || missing="$missing iproute2"
