@@ -407,6 +407,22 @@ def test_a_source_that_went_silent(collector: Running) -> None:
     assert f"silent since {silent}" in collector.run("sources").stdout
 
 
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("m 1\n#stats\n", "#stats received=1 stored=1 rejected=0 duplicate=0 dropped=0\n"),
+        ("m x\n#errors on\nm y\n", "#error 3 'y' is not a number\n"),
+        ("m 1\n#source s\n#seq 1 a\n", "#ack 1\n"),
+    ],
+)
+def test_answers_come_at_once(collector: Running, said: str, answer: str) -> None:
+    """Also to directives that came with the lines before them, on a connection that then waits for the answer."""
+    with collector.connect() as sock:
+        sock.settimeout(5.0)  # idle connections are looked at every 10 s, and would get what was forgotten
+        sock.sendall(said.encode())
+        assert sock.recv(4096).decode() == answer
+
+
 def test_numbered_lines_on_a_socket(tmp_path: Path) -> None:
     """Acknowledged at once and after each batch; what was sent before is dropped, also after a SIGKILL."""
     first = Running(tmp_path)

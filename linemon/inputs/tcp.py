@@ -128,7 +128,6 @@ class TcpInput:
         largest = waiting = 0
         now = time.time_ns()
         heard = time.monotonic()
-        answering = []
         ready: dict[Connection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
         ready.update(dict.fromkeys(self._unread))
         for connection in ready:
@@ -141,13 +140,15 @@ class TcpInput:
             if waiting > FLUSH_BYTES:
                 self._intake.flush(now)
                 waiting = 0
-            session = connection.session
-            if session.wants_errors or session.replies or session.sequence:
-                answering.append(connection)
         self._intake.flush(now)
         self._after_round()
-        for connection in answering:
-            self._reply(connection)
+        for (
+            connection
+        ) in ready:  # only now is it known who asked for answers: their lines may have waited for the flush
+            if connection is not None:
+                session = connection.session
+                if session.wants_errors or session.replies or session.sequence:
+                    self._reply(connection)
         return len(ready), largest
 
     def _accept(self, heard: float) -> None:
