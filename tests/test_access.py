@@ -325,19 +325,21 @@ def test_one_peer_cannot_take_all_connections(start_collector: Start) -> None:
         f'[tcp]\nlisten = "{address}:0"\nmax_per_peer = 3\nallow_open = true\n'
         f'[http]\nlisten = "{address}:0"\nmax_per_peer = 3\nallow_open = true\n'
     )
-    for port, counter in (("tcp", "connections"), ("http", "http_connections")):
-        socks = [running.connect(port) for _ in range(5)]
-        assert [sock.recv(1) for sock in socks[3:]] == [b"", b""]
-        has(running, counter, 3)
-        for sock in socks:
-            sock.close()
-        has(running, counter, 0)
-        with running.connect(port):
-            has(running, counter, 1)
+    socks = {port: [running.connect(port) for _ in range(5)] for port in ("tcp", "http")}
+    for each in socks.values():
+        assert [sock.recv(1) for sock in each[3:]] == [b"", b""]
+    has(running, 3)
+    for sock in (*socks["tcp"], *socks["http"]):
+        sock.close()
+    has(running, 0)
+    with running.connect("tcp"), running.connect("http"):
+        has(running, 1)
 
 
-def has(running: Running, counter: str, count: int) -> None:
-    eventually(lambda: running.status()[counter] == count, f"{counter} = {count}")
+def has(running: Running, count: int) -> None:
+    """Wait until the collector counts so many connections at each of its ports."""
+    counters = ("connections", "http_connections")
+    eventually(lambda: [running.status()[each] for each in counters] == [count, count], f"{count} connections each")
 
 
 # -- what linemon check says

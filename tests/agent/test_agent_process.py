@@ -18,6 +18,11 @@ import pytest
 Start = Callable[..., Any]
 
 
+def held(spool: Path) -> int:
+    """Lines in a spool's folder."""
+    return sum(path.read_bytes().count(b"\n") for path in spool.glob("*.lines"))
+
+
 def test_sends_named_rows_at_the_interval(start: Start, serve: Start) -> None:
     """Token, source, columns with units, then one row per point of the grid with this machine's numbers."""
     server = serve()
@@ -36,23 +41,25 @@ def test_sends_named_rows_at_the_interval(start: Start, serve: Start) -> None:
     assert agent.log.splitlines() == [f"linemon agent: sends to {server.address} as web 1"]
 
 
-def test_a_collector_that_goes_and_comes_back(start: Start, serve: Start) -> None:
+def test_a_collector_that_goes_and_comes_back(start: Start, serve: Start, tmp_path: Path, until: Start) -> None:
     """The rows of an outage come after it, in order and without a gap; none is dropped."""
     server = serve()
-    agent = start("--to", server.address, "--interval", "0.05")
+    spool = tmp_path / "spool"
+    agent = start("--to", server.address, "--interval", "0.05", "--spool", str(spool))
     first = server.accept()
     columns = first.columns()
     times = [first.row()[0] for _ in range(3)]
     server.close()
     agent.says("lost")
-    time.sleep(0.5)  # the outage
+    rows = held(spool)
+    until(lambda: held(spool) > rows + 10)
     server = serve(server.port)
     again = server.accept()
     assert again.columns() == columns
-    rows = [again.row() for _ in range(20)]
-    times += [row[0] for row in rows if row[0] > times[-1]]
+    came = [again.row() for _ in range(20)]
+    times += [row[0] for row in came if row[0] > times[-1]]
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 0.4
-    assert {row[1 + columns.index("agent.dropped_rows")] for row in rows} == {0.0}
+    assert {row[1 + columns.index("agent.dropped_rows")] for row in came} == {0.0}
     assert "rows waited" in agent.says("waited")
     assert len(agent.log.splitlines()) == 3
 
@@ -64,7 +71,7 @@ def test_a_spool_in_a_folder_outlives_kill_9(start: Start, serve: Start, tmp_pat
     spool = tmp_path / "spool"
     options = ("--to", server.address, "--interval", "0.05", "--spool", str(spool))
     agent = start(*options)
-    until(lambda: sum(path.read_bytes().count(b"\n") for path in spool.glob("*.lines")) > 8)
+    until(lambda: held(spool) > 8)
     agent.process.kill()
     agent.process.wait()
     kept = [line for path in sorted(spool.glob("*.lines")) for line in path.read_text().splitlines()]
