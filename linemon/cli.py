@@ -200,6 +200,7 @@ def short(options: Any, config: Config) -> int:
     if options.command == "top":
         from linemon import top
 
+        commands.must_be_there(store)
         return top.top(store, once=options.once)
     if options.command == "tail":
         return commands.tail(config, store, options.source, options.columns, raw=options.raw)

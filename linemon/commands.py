@@ -27,11 +27,9 @@ from linemon.when import when
 
 def sources(store: Store, *, as_json: bool, errors: bool) -> int:
     """A table of all sources, or with `errors` of the last bad lines."""
-    status = store.status()
-    if not status and not store.sources():
-        raise LinemonError(f"no store at {store.path}: is the collector running? `linemon up` starts one")
+    must_be_there(store)
     if errors:
-        listed = [bad | {"time": iso_ns(bad["time"])} for bad in status.get("bad_lines", ())]
+        listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
     else:
         now = time.time_ns()
         listed = [describe(store[name], now) for name in store.sources()]
@@ -59,6 +57,12 @@ def sources(store: Store, *, as_json: bool, errors: bool) -> int:
             ),
         )
     return 0
+
+
+def must_be_there(store: Store) -> None:
+    """LinemonError where no collector has ever written."""
+    if not store.status() and not store.sources():
+        raise LinemonError(f"no store at {store.path}: is the collector running? `linemon up` starts one")
 
 
 def newest(described: dict[str, Any]) -> str:

@@ -152,6 +152,19 @@ def test_what_is_silent(tmp_path: Path, terminal: Callable[[Path], Terminal]) ->
         assert 31 <= int(said[name].removesuffix(" s")) < 60
 
 
+def test_without_a_store(tmp_path: Path) -> None:
+    """It says so, as `linemon sources` does, and does not wait in front of an empty screen."""
+    config = tmp_path / "linemon.toml"
+    config.write_text(f'[store]\npath = "{tmp_path}/none"\n')
+    said = [
+        subprocess.run(command(each, "--config", str(config)), capture_output=True, text=True)
+        for each in ("top", "sources")
+    ]
+    assert [each.returncode for each in said] == [1, 1]
+    assert said[0].stderr == said[1].stderr
+    assert "is the collector running?" in said[0].stderr
+
+
 def test_without_a_terminal(collector: Running) -> None:
     """One table, values with their names and units, the age of the newest row, wider than 80 characters."""
     long = "a.name." + "x" * 50
