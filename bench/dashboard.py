@@ -216,11 +216,9 @@ def source_page(setup: Setup, browser: Browser, found: dict[str, list[float]]) -
         """() => {
           window.arrivals = []
           let last = linemon.charts.newest
-          const receive = linemon.receive
-          linemon.receive = (packed) => {
-            receive(packed)
+          linemon.model("answers").properties.packed.change.connect(() => {
             if (linemon.charts.newest > last) arrivals.push([last = linemon.charts.newest, Date.now()])
-          }
+          })
         }"""
     )
     before, received = cpu_s(setup.server), tab.page.evaluate("linemon.received")

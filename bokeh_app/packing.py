@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MS = 10**6  # ns
-MAX_BYTES = 170_000  # of the values in one message, whatever is asked for: a page of 60 columns stays below 300 kB
+MAX_BYTES = 150_000  # of the values in one message, whatever is asked for: a page of 60 columns stays below 300 kB
 
 
 @dataclass(frozen=True)

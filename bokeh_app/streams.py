@@ -42,12 +42,13 @@ class Stream:
     def look(self, now: float) -> bool:
         """Whether there are rows that were not sent. `now` is monotonic, in seconds."""
         try:
-            has_come = self.source is not None and self.source.rows != self.cursor
+            rows = self.source.rows - self.cursor if self.source else 0
+            newest = _ns(self.source.newest) / 1e9 if self.source and rows > 0 else 0.0
         except (LinemonError, OSError):
-            has_come = False  # the store is being made anew: the page shows how old its newest row is
-        if has_come or now >= self.rhythm.due:
-            self.rhythm.note(now, has_come)
-        return has_come
+            rows = newest = 0  # the store is being made anew: the page shows how old its newest row is
+        if rows or now >= self.rhythm.due:
+            self.rhythm.note(now, rows, newest)
+        return rows != 0
 
     def is_stale(self) -> bool:
         """Whether the page must be built anew: its source is there now, or has other columns."""
@@ -72,7 +73,7 @@ class Stream:
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
-        begin, end, span = self._range(source, window, view, int(recent.time[-1].astype(np.int64)))
+        begin, end, span = self._range(source, window, view, _ns(recent.time[-1]))
         key = "fill", self.name, begin, end, tuple(self.drawn), room
         bucket, most = bucket_for(span, room), room * (4 if view else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
@@ -100,10 +101,10 @@ class Stream:
         oldest = source.oldest if source and self.drawn else None
         if source is None or oldest is None:
             return pack_points(Points.none(1))
-        begin = int(oldest.astype(np.int64))
+        begin = _ns(oldest)
 
         def make() -> Floats:
-            span = int(source.last(1).time[-1].astype(np.int64)) - begin
+            span = _ns(source.newest) - begin
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
             return pack_points(between(source, begin, None, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
 
@@ -123,7 +124,7 @@ class Stream:
         if window > 0:
             return newest - window * 10**9, None, window * 10**9
         oldest = source.oldest
-        begin = newest if oldest is None else int(oldest.astype(np.int64))
+        begin = newest if oldest is None else _ns(oldest)
         return begin, None, max(newest - begin, 1)
 
 
@@ -135,7 +136,7 @@ def between(
     Many rows are reduced where they lie: a copy of all would take more memory than a gateway has.
     """
     first = begin // bucket * bucket
-    last = int(source.last(1).time[-1].astype(np.int64)) + bucket if end is None else end
+    last = _ns(source.newest) + bucket if end is None else end
     count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
     window = source.window(_time(first), _time(first + count * bucket), count)
     if window.count.max(axis=1).sum() <= most:
@@ -166,7 +167,7 @@ class ChartSession(Session):
         return any(have_come)
 
     def due(self) -> float:
-        return min([self._looked + LOOK_S, *(stream.rhythm.due for stream in self._streams)])
+        return min((stream.rhythm.due for stream in self._streams), default=self._looked + LOOK_S)
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
         if self._must_reload():
@@ -226,6 +227,10 @@ def found(pump: Pump, text: str) -> list[tuple[str, str]]:
 
 def _time(ns: int) -> np.datetime64:
     return np.datetime64(ns, "ns")
+
+
+def _ns(time: np.datetime64 | None) -> int:
+    return 0 if time is None else int(time.astype(np.int64))
 
 
 def _last_ms(rows: linemon.Rows) -> float:

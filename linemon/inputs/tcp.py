@@ -142,9 +142,7 @@ class TcpInput:
                 waiting = 0
         self._intake.flush(now)
         self._after_round()
-        for (
-            connection
-        ) in ready:  # only now is it known who asked for answers: their lines may have waited for the flush
+        for connection in ready:  # only now: lines that ask for answers may have waited for the flush
             if connection is not None:
                 session = connection.session
                 if session.wants_errors or session.replies or session.sequence:
