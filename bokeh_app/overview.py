@@ -17,6 +17,7 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
+from linemon.liveness import RECENT, silent_after
 
 from . import health
 from .packing import Floats, as_pairs, epoch_ms
@@ -33,7 +34,7 @@ SPARK_S = 5  # each of so many seconds
 TICK_S = 1.0
 SLOW_S = 5.0  # how often rows change places and sparklines are sent
 READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
-SILENT_S, SILENT_INTERVALS = 10.0, 5.0  # what is silent: longer than both
+STALE = 10  # rows after which it is looked anew what is usual
 HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")  # a source with the first is a host
 
 
@@ -49,7 +50,9 @@ class Seen:
     units: list[str]
     cursor: int = 0
     newest: float = np.nan  # epoch ms
-    interval: float = 0.0  # ms, usual, between two rows
+    patience: float = np.inf  # ms; it is silent when its newest row is older
+    recent: Floats = field(default_factory=lambda: np.empty(0))  # epoch ms of the last rows
+    fresh: int = 0  # of them that came since it was looked what is usual
     values: Floats = field(default_factory=lambda: np.full(MEASURES, np.nan))
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
     sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
@@ -61,10 +64,10 @@ class Seen:
             return
         times = epoch_ms(rows.time)
         picked = rows.values[:, self.picked]
-        if len(rows) > 1:
-            self.interval = float(np.percentile(np.diff(times[-60:]), 75))
-        elif times[0] > self.newest:
-            self.interval = 0.75 * self.interval + 0.25 * (times[0] - self.newest)
+        self.recent = np.append(self.recent, times)[-RECENT:]
+        self.fresh += len(times)
+        if self.fresh >= STALE or len(self.recent) <= STALE:
+            self.patience, self.fresh = 1e3 * silent_after(np.diff(np.sort(self.recent)) / 1e3), 0
         self.newest = float(np.fmax(self.newest, times.max()))
         there = ~np.isnan(picked)
         last = len(rows) - 1 - np.argmax(there[::-1], axis=0)
@@ -73,10 +76,6 @@ class Seen:
         ids = (times / 1e3 / SPARK_S).astype(np.int64)
         self.ids[ids % SPARKS] = ids
         self.sparks[np.array(self.places)[:, None], ids % SPARKS] = picked.T
-
-    def silent_after(self) -> float:
-        """How old (ms) its newest row may be."""
-        return max(SILENT_S * 1e3, SILENT_INTERVALS * self.interval)
 
     def sparkline(self, now: int) -> Floats:
         """(MEASURES, SPARKS) values, oldest first, nan where was no row; `now` is the number of the last point."""
@@ -113,9 +112,8 @@ class Watch:
         if seen is None or seen.columns != source.columns:
             seen = self.seen[source.name] = meet(source.columns, source.units)
             self.changes += 1
-            since = np.datetime64(int((time.time() - SPARKS * SPARK_S) * 1e3), "ms")
-            seen.take(source.last(1))
-            seen.take(source.between(since))
+            rows = source.between(np.datetime64(int((time.time() - SPARKS * SPARK_S) * 1e3), "ms"))
+            seen.take(rows if len(rows) > RECENT else source.last(RECENT))
         elif source.rows != seen.cursor:
             seen.take(source.since(seen.cursor))
 
@@ -160,7 +158,7 @@ class OverviewSession(Session):
         self.send(APPEND)
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
-        """[rows, cells, sparklines?], then newest, silent after and values of each row, the cells, the sparklines."""
+        """[rows, cells, sparklines?], then newest, patience and values of each row, the cells, the sparklines."""
         watch = self._pump.shared("watch", _look, seconds=TICK_S / 2)
         now = time.monotonic()
         is_slow = kind != APPEND or now >= self._slow_due or watch.changes != self._changes
@@ -172,8 +170,8 @@ class OverviewSession(Session):
         if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
             self._slow_due = 0.0
             rows = [watch.seen.get(name) or meet((), ()) for name in self._listed]
-        numbers = [[seen.newest, seen.silent_after(), *seen.values] for seen in rows]
-        cells = [[seen.values[0], seen.newest] for name in self._cells if (seen := watch.seen.get(name))]
+        numbers = [[seen.newest, seen.patience, *seen.values] for seen in rows]
+        cells = [[seen.values[0], seen.newest, seen.patience] for name in self._cells if (seen := watch.seen.get(name))]
         sparks: Floats = np.empty(0)
         if is_slow and rows:
             last = int(time.time() / SPARK_S)

@@ -56,6 +56,8 @@ class Pump:
                 log.exception("a tick failed")
                 seconds = 1.0
             await asyncio.sleep(max(REST_S, seconds))
+        self._shared.clear()
+        self._kept.clear()
 
     def _tick(self) -> float:  # a function, so that none of its names outlives the tick and keeps a closed page
         """Ask all pages; returns in how many seconds one of them wants to be asked again."""
@@ -68,6 +70,8 @@ class Pump:
 
     def shared(self, key: Hashable, make: Callable[[], Result], seconds: float = 0.0) -> Result:
         """What `make` gives, made once per tick, or per so many seconds, for all pages that ask for the same."""
+        if self._task is None or self._task.done():  # nobody would make anew what a page has made that never opened
+            return make()
         if key in self._kept:
             kept: Result = self._kept[key][1]
             return kept

@@ -42,7 +42,7 @@ linemon.views.overview = (() => {
   function take(cut, floats) {
     const [count, many, hasSparks] = cut(3)
     numbers = cut(5 * count).slice()
-    cells = cut(2 * many).slice()
+    cells = cut(3 * many).slice()
     if (hasSparks) sparks = floats(count * 3 * 60).slice()
     hasNewSparks ||= hasSparks > 0
     hasData = true
@@ -76,7 +76,7 @@ linemon.views.overview = (() => {
   function map() {
     const section = $("map-section"), count = names.cells.length
     section.hidden = count < MAP_FROM
-    if (section.hidden || cells.length != 2 * count) return
+    if (section.hidden || cells.length != 3 * count) return
     const holder = $("map"), width = holder.clientWidth, plot = model("map")
     perRow = Math.max(1, Math.floor(width / CELL))
     const height = Math.ceil(count / perRow) * CELL
@@ -86,7 +86,7 @@ linemon.views.overview = (() => {
     const heat = [0, 1, 2, 3, 4].map((i) => colour(`heat-${i}`)), time = now()
     const data = {xs: [], ys: [], color: [], size: []}
     for (let i = 0; i < count; i++) {
-      const isSilent = !(time - cells[2 * i + 1] < 15 * S), value = cells[2 * i]
+      const [value, newest, patience] = cells.subarray(3 * i, 3 * i + 3), isSilent = !(time - newest < patience)
       data.xs.push((i % perRow + 0.5) * CELL)
       data.ys.push((Math.floor(i / perRow) + 0.5) * CELL)
       data.color.push(isSilent ? colour("bad") : heat[Math.max(0, Math.min(4, Math.floor(value / 20)))] ?? heat[0])
@@ -102,7 +102,7 @@ linemon.views.overview = (() => {
     const i = event && under(event), tip = $("tip")
     tip.hidden = i == null
     if (tip.hidden) return
-    text(tip, `${names.cells[i]}: ${format(cells[2 * i], "%")}, ${age(cells[2 * i + 1])} ago`)
+    text(tip, `${names.cells[i]}: ${format(cells[3 * i], "%")}, ${age(cells[3 * i + 1])} ago`)
     const box = $("map").getBoundingClientRect()
     tip.style.left = `${Math.min(box.left + event.sx + 12, innerWidth - tip.offsetWidth - 8)}px`
     tip.style.top = `${box.top + event.sy + 14}px`

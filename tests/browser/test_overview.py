@@ -48,12 +48,15 @@ def test_a_new_source_shows_up_by_itself(show: Show, served: Served, feed: Feed)
 
 
 def test_a_silent_source_says_since_when(show: Show, own_feed: Feed) -> None:
-    own_feed.write("old", {"value": 1.0}, ago=200)
-    own_feed.write("young", {"value": 1.0})
+    for ago in 1, 0:
+        own_feed.write("old", {"value": 1.0}, ago=200 + ago)
+        own_feed.write("young", {"value": 1.0}, ago=ago)
+    own_feed.write("once", {"value": 1.0}, ago=200)
     served = Served(own_feed.config)
     try:
         page = show(served.url)
-        old, young = (page.locator("tr", has_text=name) for name in ("old", "young"))
+        old, young, once = (page.locator("tr", has_text=name) for name in ("old", "young", "once"))
+        expect(once.locator(".seen")).to_have_text("3 min ago")  # one row promises no other
         expect(old.locator(".seen")).to_have_text(re.compile("silent 3 min"))
         expect(old).to_have_class(re.compile("silent"))
         expect(young.locator(".seen")).to_have_text(re.compile(r"\d s ago"))
