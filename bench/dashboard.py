@@ -204,8 +204,14 @@ def cpu_s(process: psutil.Process) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def rest() -> None:
+    """Until the server has forgotten the sessions of closed pages, which takes it time; both are Bokeh's defaults."""
+    time.sleep(15 + 17 + 3)
+
+
 def source_page(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
     """Load, latency, main thread and server, of one page with sixty lines in eight charts."""
+    rest()
     tab = Tab(browser, f"{setup.url}?source=one&window=1h", LINES)
     found["load s"].append(tab.load_s)
     found["HTTP MB"].append(tab.http / 1e6)
@@ -265,6 +271,7 @@ def overview(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> N
 
 
 def ten_viewers(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    rest()
     tabs = [Tab(browser, f"{setup.url}?source=one", LINES) for _ in range(10)]
     tabs[0].page.wait_for_timeout(3000)
     received = "linemon.received"
@@ -290,7 +297,7 @@ def growth(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> Non
     for _ in range(SESSIONS):
         Tab(browser, url, LINES).close()
     wait_until(lambda: setup.store["replayed"].rows == EIGHT_H_S, EIGHT_H_S / 50)
-    time.sleep(20)  # until the server has forgotten the last session
+    rest()
     newest = setup.store["replayed"].newest
     assert newest is not None
     assert abs(tab.page.evaluate("linemon.charts.newest") - newest.astype(int) / 1e6) < 1

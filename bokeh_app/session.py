@@ -67,7 +67,7 @@ class Session:
         for model in self.wishes, self.answers:
             doc.add_root(model)
         for wish in "window", "view", "refill", "sort":
-            self.wishes.on_change(wish, lambda attr, old, new: self.send(REPLACE))
+            self.wishes.on_change(wish, lambda attr, old, new: self._refill())
         self.wishes.on_change("find", lambda attr, old, new: self.search(new[:MAX_FIND]))
         self.wishes.on_change("pixels", lambda attr, old, new: self._open())
         doc.js_on_event("document_ready", CustomJS(code="linemon.start()"))
@@ -110,6 +110,10 @@ class Session:
     def _open(self) -> None:  # the page has its document and knows its size: what was sent before would be lost
         self.send(REPLACE)
         self._pump.open(self)
+
+    def _refill(self) -> None:
+        if self in self._pump.pages:  # not before it is open
+            self.send(REPLACE)
 
     def _close(self, context: object) -> None:
         self._pump.pages.discard(self)
