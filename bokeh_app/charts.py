@@ -21,10 +21,12 @@ from bokeh.models import (
     Plot,
     Range1d,
     RangeTool,
+    Selection,
     UnionRenderers,
     WheelZoomTool,
 )
 from bokeh.models.annotations import BoxAnnotation, Span
+from bokeh.models.annotations.geometry import AreaVisuals, BoxInteractionHandles
 from bokeh.models.glyph import Glyph
 from bokeh.models.glyphs import MultiLine, Patches, Rect, Scatter
 from bokeh.plotting import figure
@@ -40,7 +42,8 @@ class Common:
     def __init__(self) -> None:
         self.scale = LinearScale()
         self.labels = AllLabels()
-        self.union, self.all = UnionRenderers(), AllIndices()
+        self.union, self.all, self.nothing = UnionRenderers(), AllIndices(), Selection()
+        self.handles = BoxInteractionHandles(all=AreaVisuals())
         self.clock = CustomJSTickFormatter(code="return linemon.clock(tick, ticks)")
         self.times = CustomJSTicker(major_code="return linemon.timeTicks(cb_data.start, cb_data.end)")
 
@@ -57,6 +60,7 @@ def chart_page(panels: Sequence[Panel]) -> list[Plot]:
         overlay = BoxAnnotation(
             syncable=False,
             visible=False,
+            handles=common.handles,
             level="overlay",
             left=float("nan"),
             right=float("nan"),
@@ -113,6 +117,7 @@ def _brush(time: Range1d, common: Common) -> Plot:
     tool.overlay.fill_color, tool.overlay.fill_alpha = ACCENT, 0.14
     tool.overlay.line_color, tool.overlay.line_alpha = ACCENT, 0.9
     tool.overlay.syncable = False
+    tool.overlay.handles = common.handles
     brush.add_tools(tool)
     return brush
 
@@ -153,6 +158,7 @@ def _draw(plot: Plot, common: Common, name: str, glyph: Glyph, **more: str) -> N
         {field: [] for field in fields},
         name=f"{name} of {plot.name}",
         selection_policy=common.union,
+        selected=common.nothing,
         syncable=False,
     )
     view = CDSView(filter=common.all)

@@ -72,12 +72,44 @@ linemon.exports = (() => {
     })
     sheet.toBlob((blob) => save(fileName("png"), blob, "image/png"))
   }
-  // This page as it stands, with Bokeh in it: the charts can still be zoomed.
+  // The values under the pointer, in the page that needs no server: the text of this function goes into it.
+  function readOut(charts) {
+    const tip = document.getElementById("tip"), cell = (row, content) => row.insertCell().append(content)
+    const nearest = (times, x) => times.reduce((best, time, i) => Math.abs(time - x) < Math.abs(times[best] - x) ? i : best, 0)
+    for (const {id, place, unit, lines} of charts) {
+      const plot = Bokeh.documents[0].get_model_by_id(id), box = document.getElementById(place)
+      plot.on_event("mouseleave", () => { tip.hidden = true })
+      plot.on_event("mousemove", ({x, sx, sy}) => {
+        const table = document.createElement("table"), when = new Date(x), {left, top} = box.getBoundingClientRect()
+        table.createCaption().textContent = `${linemon.date(when)} ${linemon.seconds(when)}`
+        for (const {label, color, gap, times, values} of lines) {
+          const i = nearest(times, x), row = table.insertRow(), swatch = document.createElement("i")
+          swatch.style.setProperty("--color", color)
+          cell(row, swatch)
+          cell(row, label)
+          cell(row, linemon.format(Math.abs(times[i] - x) <= gap ? values[i] : NaN, unit))
+        }
+        tip.replaceChildren(table)
+        tip.hidden = false
+        tip.style.left = `${Math.max(4, Math.min(left + sx + 14, innerWidth - tip.offsetWidth - 8))}px`
+        tip.style.top = `${Math.max(4, Math.min(top + sy - 10, innerHeight - tip.offsetHeight - 4))}px`
+      })
+    }
+  }
+  function underPointer({lines, unit}, number) {
+    const shown = lines.map(({column, label}, i) => {
+      const {points, at} = linemon.draw.columnOf(column), gap = Math.min(linemon.draw.gaps(points, at), Number.MAX_VALUE)
+      const values = Array.from(points.mean(at), (value) => Number.isNaN(value) ? null : +value.toPrecision(6))
+      return {column, label, color: colour(`line-${i % 8}`), gap, times: [...points.times], values}
+    })
+    return {id: model(`chart${number}`).id, place: `plot${number}`, unit, lines: shown.filter(({column}) => !linemon.charts.hidden.has(column))}
+  }
+  // This page as it stands, with Bokeh in it: the charts can still be zoomed and read.
   async function html() {
     const scripts = await Promise.all(all("script[src]").map(async ({src}) => (await fetch(src)).text()))
     linemon.values.table()
     const doc = Bokeh.documents[0], copy = document.documentElement.cloneNode(true), ids = {}
-    for (const each of copy.querySelectorAll("script, .live-only, #status, #age, #tip, dialog")) each.remove()
+    for (const each of copy.querySelectorAll("script, .live-only, #status, #age, dialog")) each.remove()
     linemon.about.panels.forEach((_, number) => {
       const place = copy.querySelector(`#plot${number}`)
       place.replaceChildren(make("div", {id: `root${number}`, style: "display: contents"}))
@@ -87,7 +119,8 @@ linemon.exports = (() => {
     const json = JSON.parse(doc.to_json_string(false))
     json.roots = json.roots.filter(({id}) => id in ids)
     const safe = (code) => code.replaceAll("</script", "<\\/script")
-    const start = `Bokeh.embed.embed_items({d: ${JSON.stringify(json)}}, [{docid: "d", roots: ${JSON.stringify(ids)}, root_ids: ${JSON.stringify(Object.keys(ids))}}])`
+    const read = `(${readOut})(${JSON.stringify(linemon.about.panels.map(underPointer))})`
+    const start = `Bokeh.embed.embed_items({d: ${JSON.stringify(json)}}, [{docid: "d", roots: ${JSON.stringify(ids)}, root_ids: ${JSON.stringify(Object.keys(ids))}}]).then(() => ${read})`
     const head = copy.querySelector("head")
     head.append(...scripts.map((code) => make("script", {}, safe(code))), make("script", {}, safe($("format-script").textContent)))
     copy.querySelector("body").append(make("script", {}, safe(start).replaceAll("<!--", "<\\!--")))

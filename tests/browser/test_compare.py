@@ -100,7 +100,7 @@ def test_png_of_the_charts(show: Show, served: Served, tmp_path: Path) -> None:
 
 
 def test_html_that_needs_no_server(browser: Browser, own_feed: Feed, tmp_path: Path) -> None:
-    """The file draws the same lines with the server gone and the network off, asks for nothing, and can be zoomed."""
+    """The file draws the same lines with the server gone and the network off, can be read and zoomed."""
     own_feed.move()
     served = Served(own_feed.config)
     page = browser.new_page()
@@ -123,6 +123,8 @@ def test_html_that_needs_no_server(browser: Browser, own_feed: Feed, tmp_path: P
     expect(alone.locator("#find")).to_have_count(0)
     box = alone.locator("#plot0").bounding_box()
     assert box
+    alone.mouse.move(box["x"] + box["width"] - 60, box["y"] + 80)
+    expect(alone.locator("#tip")).to_contain_text(re.compile(r"\d\d:\d\d:\d\d.*busy[\d.]+ %"))
     alone.mouse.move(box["x"] + 200, box["y"] + 80)
     alone.mouse.down()
     alone.mouse.move(box["x"] + 260, box["y"] + 80, steps=4)
