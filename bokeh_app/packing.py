@@ -60,8 +60,8 @@ def thin(times: Ints, values: Floats, bucket: int) -> Points:
     if (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
-    starts = np.flatnonzero(np.diff(times // bucket, prepend=-1)) if bucket else np.arange(len(times))
-    if len(starts) == len(times):
+    starts = np.flatnonzero(np.diff(times // bucket, prepend=-1)) if bucket and len(times) > 1 else None
+    if starts is None or len(starts) == len(times):
         return Points(times, values, values, values, np.ones(len(times), np.int64), bucket)
     there = ~np.isnan(values)
     count = np.add.reduceat(there, starts, axis=0, dtype=np.int64)
@@ -98,7 +98,7 @@ def pack_points(points: Points) -> Floats:
     there = ~np.isnan(points.mean)
     first = np.argmax(there, axis=0) if len(points.times) else np.zeros(points.mean.shape[1], np.int64)
     offsets = points.mean[first, np.arange(points.mean.shape[1])] if len(points.times) else first.astype(np.float64)
-    offsets = np.floor(np.nan_to_num(offsets))  # whole, so that whole numbers arrive as they are
+    offsets = np.floor(np.where(np.isfinite(offsets), offsets, 0.0))  # whole, so that whole numbers arrive as they are
     arrays = (points.mean, points.low, points.high) if points.is_thinned else (points.mean,)
     with np.errstate(over="ignore"):  # what float32 cannot hold is off any axis
         shifted = [((array - offsets).T).astype(np.float32).ravel() for array in arrays]

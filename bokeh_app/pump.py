@@ -40,24 +40,26 @@ class Pump:
         self.busy = 0.0  # seconds of the last tick
         self._shared: dict[Hashable, Any] = {}
         self._kept: dict[Hashable, tuple[float, Any]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._next: asyncio.Handle | None = None
 
     def open(self, page: Page) -> None:
         """Ask this page, too, from now on, as long as it is in `pages`. To be called in the loop of the server."""
         self.pages.add(page)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._run)
 
-    async def _run(self) -> None:
-        while self.pages:
-            try:
-                seconds = self._tick()
-            except Exception:  # one bad tick must not end all that follow
-                log.exception("a tick failed")
-                seconds = 1.0
-            await asyncio.sleep(max(REST_S, seconds))
-        self._shared.clear()
-        self._kept.clear()
+    def _run(self) -> None:
+        if not self.pages:
+            self._next = None
+            self._shared.clear()
+            self._kept.clear()
+            return
+        try:
+            seconds = self._tick()
+        except Exception:  # one bad tick must not end all that follow
+            log.exception("a tick failed")
+            seconds = 1.0
+        self._next = asyncio.get_running_loop().call_later(max(REST_S, seconds), self._run)
 
     def _tick(self) -> float:  # a function, so that none of its names outlives the tick and keeps a closed page
         """Ask all pages; returns in how many seconds one of them wants to be asked again."""
@@ -70,7 +72,7 @@ class Pump:
 
     def shared(self, key: Hashable, make: Callable[[], Result], seconds: float = 0.0) -> Result:
         """What `make` gives, made once per tick, or per so many seconds, for all pages that ask for the same."""
-        if self._task is None or self._task.done():  # nobody would make anew what a page has made that never opened
+        if self._next is None:  # nobody would make anew what a page has made that never opened
             return make()
         if key in self._kept:
             kept: Result = self._kept[key][1]
