@@ -17,12 +17,13 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
-from linemon.liveness import RECENT, silent_after
+from linemon.liveness import RECENT
 
 from . import health
 from .packing import Floats, as_pairs, epoch_ms
 from .panels import label_of, take_apart
 from .pump import Pump, matching, natural, pump
+from .rhythm import Patience
 from .session import APPEND, Session
 from .streams import found
 
@@ -34,7 +35,6 @@ SPARK_S = 5  # each of so many seconds
 TICK_S = 1.0
 SLOW_S = 5.0  # how often rows change places and sparklines are sent
 READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
-STALE = 10  # rows after which it is looked anew what is usual
 HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")  # a source with the first is a host
 
 
@@ -50,9 +50,7 @@ class Seen:
     units: list[str]
     cursor: int = 0
     newest: float = np.nan  # epoch ms
-    patience: float = np.inf  # ms; it is silent when its newest row is older
-    recent: Floats = field(default_factory=lambda: np.empty(0))  # epoch ms of the last rows
-    fresh: int = 0  # of them that came since it was looked what is usual
+    patience: Patience = field(default_factory=Patience)
     values: Floats = field(default_factory=lambda: np.full(MEASURES, np.nan))
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
     sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
@@ -64,10 +62,7 @@ class Seen:
             return
         times = epoch_ms(rows.time)
         picked = rows.values[:, self.picked]
-        self.recent = np.append(self.recent, times)[-RECENT:]
-        self.fresh += len(times)
-        if self.fresh >= STALE or len(self.recent) <= STALE:
-            self.patience, self.fresh = 1e3 * silent_after(np.diff(np.sort(self.recent)) / 1e3), 0
+        self.patience.take(times)
         self.newest = float(np.fmax(self.newest, times.max()))
         there = ~np.isnan(picked)
         last = len(rows) - 1 - np.argmax(there[::-1], axis=0)
@@ -170,8 +165,9 @@ class OverviewSession(Session):
         if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
             self._slow_due = 0.0
             rows = [watch.seen.get(name) or meet((), ()) for name in self._listed]
-        numbers = [[seen.newest, seen.patience, *seen.values] for seen in rows]
-        cells = [[seen.values[0], seen.newest, seen.patience] for name in self._cells if (seen := watch.seen.get(name))]
+        numbers = [[seen.newest, seen.patience.ms, *seen.values] for seen in rows]
+        hosts = [watch.seen[name] for name in self._cells if name in watch.seen]
+        cells = [[seen.values[0], seen.newest, seen.patience.ms] for seen in hosts]
         sparks: Floats = np.empty(0)
         if is_slow and rows:
             last = int(time.time() / SPARK_S)

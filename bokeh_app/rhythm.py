@@ -1,4 +1,4 @@
-"""When rows are next to be looked for. Pure.
+"""When rows are next to be looked for, and when a source is silent. Pure.
 
 There is nobody to tell of new rows: a reader must look, and to wake up costs more than to look. A source that comes
 every second is looked at when it is expected, and then again and again at growing intervals.
@@ -6,10 +6,15 @@ every second is looked at when it is expected, and then again and again at growi
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
+from linemon.liveness import RECENT, silent_after
+
 LEAST_S = 0.25  # the least between two finds: four a second
 LONGEST_S = 1.0  # the longest without a look after a find
 AGAIN_S = 0.025  # after a look that came too early, at first
-EARLIER_S = 0.002  # a look that finds rows at once may be late: the next one is earlier, by twice as much each time
+EARLIER_S = 0.002  # a look that finds rows at once may be late: the next one is earlier, at least by so much
 
 
 class Rhythm:
@@ -17,17 +22,42 @@ class Rhythm:
 
     def __init__(self) -> None:
         self.due = 0.0
-        self._newest = 0.0
-        self._earlier = EARLIER_S
-        self._misses = 0
+        self._newest: float | None = None
+        self._missed = 0.0  # the last look without rows
+        self._misses = 0  # since the last find
+        self._late = LEAST_S  # how late the last find was at most; halved from find to find
+        self._earlier = 0.0
 
     def note(self, now: float, rows: int, newest: float = 0.0) -> None:
         """How many new rows a look has found, and the time of the newest."""
         if rows > 0:
-            step, self._newest = (newest - self._newest) / rows, newest
-            self._earlier = EARLIER_S if self._misses else min(2 * self._earlier, AGAIN_S)
+            step = 0.0 if self._newest is None else (newest - self._newest) / rows
+            self._newest = newest
+            if self._misses:
+                self._late = now - self._missed
+            else:  # at once: it was late by what is left of the last find's delay, or by any part of a step
+                self._late = self._late - self._earlier if rows == 1 else step
+            self._earlier = max(EARLIER_S, self._late / 2)
             self._misses = 0
             self.due = now + min(max(LEAST_S, step - self._earlier), LONGEST_S)
         else:
             self.due = now + min(LEAST_S, AGAIN_S * 2 ** min(self._misses // 2, 4))
-            self._misses += 1
+            self._missed, self._misses = now, self._misses + 1
+
+
+class Patience:
+    """How old (ms) the newest row of a source may be before it is called silent, as `linemon sources` does."""
+
+    STALE = 10  # rows after which it is looked anew what is usual
+
+    def __init__(self) -> None:
+        self.ms = np.inf
+        self._recent = np.empty(0)
+        self._fresh = 0
+
+    def take(self, times: npt.NDArray[np.float64]) -> None:
+        """Times (n,) of new rows, in ms."""
+        self._recent = np.append(self._recent, times)[-RECENT:]
+        self._fresh += len(times)
+        if self._fresh >= self.STALE or len(self._recent) <= self.STALE:
+            self.ms, self._fresh = 1e3 * silent_after(np.diff(np.sort(self._recent)) / 1e3), 0

@@ -11,11 +11,12 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
+from linemon.liveness import RECENT
 
 from . import health
 from .packing import MS, Floats, Points, bucket_for, epoch_ms, from_window, latest, pack_points, room_for, thin
 from .pump import Pump, matching
-from .rhythm import Rhythm
+from .rhythm import Patience, Rhythm
 from .session import APPEND, MAX_PIXELS, RELOAD, REPLACE, Session
 
 LOOK_S = 1.0  # how often it is asked whether the columns are still the same
@@ -23,7 +24,6 @@ WHOLE_S = 30.0  # how long the picture of all there is stays good for a page tha
 WHOLE_POINTS = 400
 MAX_FOUND = 40
 LAST_NS = 9_200_000_000 * 10**9  # about where int64 ends
-RECENT = 60  # rows in which the newest value of each column is looked for
 
 
 class Stream:
@@ -35,7 +35,7 @@ class Stream:
         self.shape = self._shape()
         self.drawn, self.shown = list(drawn), [*drawn, *shown]
         self.cursor = -1
-        self.rhythm = Rhythm()
+        self.rhythm, self.patience = Rhythm(), Patience()
         self._pump = pump
         self._bucket = 0
 
@@ -70,6 +70,8 @@ class Stream:
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
         recent = self._pump.shared(("recent", self.name), lambda: source.last(RECENT))
+        self.patience = Patience()
+        self.patience.take(epoch_ms(recent.time))
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
@@ -88,6 +90,7 @@ class Stream:
         cursor = self.cursor
         rows = self._pump.shared(("since", self.name, cursor), lambda: source.since(cursor))
         self.cursor = rows.cursor
+        self.patience.take(epoch_ms(rows.time))
         if not is_live:
             return self._parts(None, rows.values, _last_ms(rows))
         if rows.missed or (not self._bucket and len(rows) > 2 * room):
@@ -112,7 +115,7 @@ class Stream:
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
-        return [[newest], shown, pack_points(points or Points.none(len(self.drawn), self._bucket))]
+        return [[newest, self.patience.ms], shown, pack_points(points or Points.none(len(self.drawn), self._bucket))]
 
     @staticmethod
     def _range(source: linemon.Source, window: int, view: Sequence[float], newest: int) -> tuple[int, int | None, int]:

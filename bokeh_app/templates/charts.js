@@ -1,10 +1,10 @@
 "use strict"
 // The page with charts: takes what the server sends, keeps the points, draws.
 linemon.charts = linemon.views.charts = (() => {
-  const {$, all, text, model, now, age, Points, S} = linemon
-  const LATE_S = 10, WHOLE_S = 30, MOST_WHOLE = 2000
+  const {$, all, text, model, now, age, since, Points, S} = linemon
+  const WHOLE_S = 30, MOST_WHOLE = 2000
   const whole = new Points(1)     // one column over all there is
-  const sources = [], places = [], latest = [], states = []
+  const sources = [], places = [], latest = [], states = [], ages = []
   const hidden = new Set()        // numbers of the columns whose lines are off
   let newest = NaN, gapsAt = 0, wholeAt = 0, isFilled = false, fillAt = 0
 
@@ -27,7 +27,8 @@ linemon.charts = linemon.views.charts = (() => {
     if (count == 0 || about.panels.length == 0) return
     let first = Infinity
     sources.forEach((points, number) => {
-      const [last] = cut(1)
+      const [last, patience] = cut(2)
+      if (last >= 0) ages[number] = {last, patience}
       if (last > newest || !(newest >= 0)) newest = last
       const base = places.findIndex((place) => place.source == number)
       cut(about.shown[number]).forEach((value, i) => { if (!Number.isNaN(value) || isReplaced) latest[base + i] = value })
@@ -85,11 +86,9 @@ linemon.charts = linemon.views.charts = (() => {
   }
   function state() {
     if (!linemon.time.isLive) return "paused"
-    const [points] = sources, usual = points && points.length ? linemon.draw.gaps(points, 0) : 0
-    const shown = newest
-    text($("age"), shown >= 0 ? `newest row ${age(shown)} ago` : "")
-    const patience = Math.max(LATE_S * S, Math.min(usual || 0, 3600 * S))
-    return shown >= 0 && now() - shown < patience ? "live" : "waiting"
+    const isLive = ages.some(({last, patience}) => now() - last < patience)
+    text($("age"), !(newest >= 0) ? "" : isLive ? `newest row ${age(newest)} ago` : `silent since ${since(newest)}`)
+    return isLive ? "live" : "waiting"
   }
   function start() {
     const {about} = linemon

@@ -2,7 +2,7 @@
 // What every page does: the colours, the connection, and what state it is in. Texts that came in over the wire go
 // through textContent only.
 Object.assign(linemon, (() => {
-  const {duration} = linemon
+  const {duration, date, seconds} = linemon
   const REPLACE = 1, RELOAD = 2   // what a message may be beside more rows
   const S = 1000, ANSWER_EVERY = 8
   const LOCAL = {sync: false}     // what the browser does with its models is no business of the server
@@ -52,6 +52,8 @@ Object.assign(linemon, (() => {
   let isStarted = false, isLost = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
+
+  const since = (time) => now() - time < 86400 * S ? seconds(new Date(time)) : `${date(new Date(time))} ${seconds(new Date(time)).slice(0, 5)}`
 
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
   function start() {
@@ -166,5 +168,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, fill, colour, isDark, start, tell, now, age, keys, copy, zone, views: {}, LOCAL, S}
+  return {$, all, text, make, model, fill, colour, isDark, start, tell, now, age, since, keys, copy, zone, views: {}, LOCAL, S}
 })())

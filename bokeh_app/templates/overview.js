@@ -1,7 +1,7 @@
 "use strict"
 // The overview: a row per source, a cell per host.
 linemon.views.overview = (() => {
-  const {$, all, text, make, model, fill, colour, format, age, now, S} = linemon
+  const {$, all, text, make, model, fill, colour, format, age, since, now, S} = linemon
   const MAP_FROM = 25, CELL = 16  // hosts, below which their rows say it all; pixels
   const TITLES = ["CPU", "Memory", "Network in"]
   let names = {rows: [], cells: [], more: 0, all: 0}, rows = [], numbers = new Float64Array(0), cells = new Float64Array(0)
@@ -59,7 +59,7 @@ linemon.views.overview = (() => {
       const [newest, patience, ...values] = numbers.subarray(5 * i, 5 * i + 5)
       const isSilent = !(time - newest < patience)
       values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
-      text(row.seen, !(newest >= 0) ? "no rows" : isSilent ? `silent ${age(newest)}` : `${age(newest)} ago`)
+      text(row.seen, !(newest >= 0) ? "no rows" : isSilent ? `silent since ${since(newest)}` : `${age(newest)} ago`)
       row.element.classList.toggle("silent", isSilent)
       row.seen.title = newest >= 0 ? `newest row: ${new Date(newest).toLocaleString()}` : ""
     })

@@ -143,7 +143,7 @@ def test_a_missing_value_is_no_gap_but_missing_rows_are(show: Show, served: Serv
     for ago in range(60, 0, -1):
         if not 20 < ago < 40:
             feed.write("taken,in=turn", {"a": ago if ago % 2 else np.nan, "b": np.nan if ago % 2 else ago}, ago=ago)
-    page = show(served.url + "?source=taken%2Cin%3Dturn", wait="waiting")
+    page = show(served.url + "?source=taken%2Cin%3Dturn")
     lines = drawn(page)
     for t, values in zip(lines["xs"], lines["ys"], strict=True):
         (hole,) = np.flatnonzero(np.isnan(values))
@@ -152,7 +152,7 @@ def test_a_missing_value_is_no_gap_but_missing_rows_are(show: Show, served: Serv
 
 
 def test_a_row_between_gaps_is_a_dot(show: Show, served: Served) -> None:
-    page = show(served.url + "?source=room1.humidity", wait="waiting")
+    page = show(served.url + "?source=room1.humidity")
     eventually(lambda: line_pixels(page) > 5, "a single point is a dot")
 
 
