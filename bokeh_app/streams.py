@@ -111,7 +111,7 @@ class Stream:
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
             return pack_points(between(source, begin, None, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
 
-        return self._pump.shared(("whole", self.name, self.drawn[0]), make, 0 if is_live else WHOLE_S)
+        return self._pump.shared(("whole", self.name, self.drawn[0], is_live), make, 0 if is_live else WHOLE_S)
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)

@@ -50,6 +50,18 @@ def test_drag_zooms_all_charts_and_the_address_is_the_view(show: Show, served: S
     eventually(lambda: view(page)[1] - view(page)[0] > 1.5 * (end - start), "zoomed out")
 
 
+def test_the_picture_of_all_there_is_has_no_hole_where_another_page_stood_still(show: Show, served: Served) -> None:
+    still = show(served.url + "?source=web1")
+    still.keyboard.press("ArrowLeft")
+    eventually(lambda: "from" in query(still), "the address")
+    at = still.evaluate("linemon.charts.newest")
+    still.wait_for_function("(at) => linemon.charts.newest > at + 4000", arg=at)
+    other = show(served.url + "?source=web1")
+    times = "linemon.model('lines of brush').data.xs[0]"
+    other.wait_for_function(f"(at) => {times}?.at(-1) > at + 4000", arg=at)
+    assert other.evaluate(f"Math.max(...{times}.slice(1).map((t, i) => t - {times}[i]))") < 3000
+
+
 def test_pause_stands_still_and_live_follows(show: Show, served: Served) -> None:
     page = show(served.url + "?source=web1")
     page.keyboard.press("Space")
