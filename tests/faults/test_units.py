@@ -89,7 +89,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_units_start_and_rows_come(machine: Machine) -> None:
     """As users of their own, in a system that they cannot write, with rows, spools and a page; and they end well."""
-    store = Store(Path(f"/proc/{machine.first}/root/run/linemon/store"))
+    store = Store(Path("/proc", str(machine.first), "root", "run", "linemon", "store"))
     for name in ("by-up", "100% of it"):
         eventually(lambda name=name: name in store and store[name].rows > 2, f"rows {name}", 60)  # type: ignore[misc]
     for unit in ("linemon", "linemon-agent"):
