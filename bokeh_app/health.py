@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from linemon.errors import LinemonError
+from linemon.liveness import OWN
 
 from .packing import epoch_ms
 from .pump import Pump
 
-OWN = "linemon.collector"  # the source of the collector's own counters
 STORE_S = 5.0  # how often the store's memory is looked at
 COUNTERS = ("received", "stored", "duplicate", "lost", "connections", "connections_refused", "tap_rows_lost")
 
@@ -36,7 +36,6 @@ def _facts(pump: Pump, with_lines: bool) -> dict[str, Any]:
         known["age_ms"] = time.time() * 1e3 - float(epoch_ms(rows.time)[0])
         known["stored_per_s"] = now.get("lines.stored_per_s")
         known["rejected_per_s"] = now.get("lines.rejected_per_s")
-        known["rss_bytes"] = now.get("process.rss_bytes")
     known["senders"] = status.get("connections")
     known["started"] = status.get("started")
     known["max_sources"] = pump.config.store.max_sources

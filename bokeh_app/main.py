@@ -9,7 +9,8 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
-from . import health
+from linemon.liveness import OWN
+
 from .address import WINDOWS, Address, parse
 from .charts import chart_page, overview_page
 from .compare import compare
@@ -45,7 +46,7 @@ def build(doc: Document) -> None:
 
 def build_charts(doc: Document, address: Address) -> None:
     """The page of a source, of a comparison, or of the collector."""
-    name = health.OWN if address.kind == "health" else address.source
+    name = OWN if address.kind == "health" else address.source
     missing: list[str] = []
     if address.kind == "compare":
         streams, panels, columns, missing = compare(pump, address)
