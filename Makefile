@@ -34,7 +34,7 @@ chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arri
 
 # The standard library's zipapp, so that building it needs no .venv either.
 agent:  ## build dist/linemon-agent.pyz, which runs on any host with Python 3.9 and psutil
-	@rm -rf build/pyz && mkdir -p build/pyz/agent dist && cp agent/*.py build/pyz/agent
+	@rm -rf build/pyz && mkdir -p build/pyz dist && cp -r agent linemon_sender build/pyz && rm -rf build/pyz/*/__pycache__
 	@printf 'import sys\nfrom agent.__main__ import main\nsys.exit(main())\n' > build/pyz/__main__.py
 	@$(PYTHON) -m zipapp build/pyz -p '/usr/bin/env python3' -c -o dist/linemon-agent.pyz
 	@chmod 755 dist/linemon-agent.pyz && echo dist/linemon-agent.pyz

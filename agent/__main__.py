@@ -17,8 +17,8 @@ except ImportError:
 from agent.listener import Listener
 from agent.options import Options, UsageError, help_text
 from agent.sampler import FIXED, Sampler
-from agent.sender import Sender, columns_line
-from agent.spool import Spool, SpoolError
+from linemon_sender.sender import Sender, columns_line
+from linemon_sender.spool import Spool, SpoolError
 
 NAN = float("nan")
 
@@ -72,7 +72,7 @@ def run(options: Options) -> int:
             return 1
         tls = None
         if options.tls:
-            from agent.tls import Tls
+            from linemon_sender.tls import Tls
 
             tls = Tls(options.to[0], options.ca, options.cert)
         sender = Sender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)

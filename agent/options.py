@@ -7,7 +7,7 @@ import os
 import socket
 
 from agent.listener import TUTORIAL
-from agent.spool import MAX_AGE, MAX_BYTES, SMALLEST
+from linemon_sender.spool import MAX_AGE, MAX_BYTES, SMALLEST
 
 HELP = """\
 usage: linemon agent [--to HOST:PORT] [--listen HOST:PORT] [options]

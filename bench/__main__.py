@@ -27,7 +27,7 @@ from bench.http import show as show_http
 from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
 from bench.senders import Sender, allow_files
 from bench.store import figures
-from linemon import wire
+from linemon.lines import wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
@@ -114,7 +114,7 @@ def run_parse() -> list[dict[str, float]]:
 
         assert bulk() is not None
         line: dict[str, float] = {"rows": count}
-        for name, parse in (("linemon.wire.rows", bulk), ("float()", plain)):
+        for name, parse in (("wire.rows", bulk), ("float()", plain)):
             times = []
             for _ in range(5):
                 start, calls = time.process_time_ns(), 0
@@ -196,9 +196,11 @@ def main() -> int:
             print(show(case, report["cases"]), flush=True)
     if PARSE in chosen:
         report[PARSE] = run_parse()
-        print(f"\n{'parse only: rows of 6 a call':30} {'linemon.wire.rows':>20} {'float() a token':>20}   ns a row")
+        print(
+            f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row"
+        )
         for line in report[PARSE]:
-            print(f"{line['rows']:30,} {line['linemon.wire.rows']:20,.0f} {line['float()']:20,.0f}")
+            print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
     if STORE in chosen:
         report[STORE] = [figure._asdict() for figure in figures()]
         print("\nthe store, CPU time of one process, medians")

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from linemon.store import Store
+from linemon.store.reader import Store
 
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 WATCH_S = float(os.environ.get("BENCH_SECONDS", "15"))

@@ -30,7 +30,7 @@ import psutil
 from bench.cases import FIELDS, INFLUX, METRICS, ROWS, Traffic
 from bench.senders import Stream
 from linemon.errors import UnknownSource
-from linemon.store import Store
+from linemon.store.reader import Store
 
 START_S = 20.0
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}  # this linemon, not an installed one

@@ -24,8 +24,8 @@ def send(port: int, rows: int, speed: float) -> None:
     import psutil
 
     from agent.sampler import Sampler
-    from agent.sender import Sender, columns_line
-    from agent.spool import MAX_AGE, MAX_BYTES, Spool
+    from linemon_sender.sender import Sender, columns_line
+    from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 
     def log(text: str) -> None:
         print(text, file=sys.stderr)

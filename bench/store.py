@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from linemon.store import Store, default_folder
-from linemon.writer import StoreWriter
+from linemon.store.reader import Store, default_folder
+from linemon.store.writer import StoreWriter
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND

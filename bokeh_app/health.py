@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from linemon.errors import LinemonError
-from linemon.liveness import OWN
+from linemon.store.liveness import OWN
 
 from .packing import epoch_ms
 from .pump import Pump

@@ -9,7 +9,7 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
-from linemon.liveness import OWN
+from linemon.store.liveness import OWN
 
 from .address import WINDOWS, Address, parse
 from .charts import chart_page, overview_page

@@ -17,7 +17,7 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
-from linemon.liveness import RECENT
+from linemon.store.liveness import RECENT
 
 from . import health
 from .packing import Floats, as_pairs, epoch_ms

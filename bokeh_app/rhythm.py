@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from linemon.liveness import RECENT, silent_after
+from linemon.store.liveness import RECENT, silent_after
 
 LEAST_S = 0.25  # the least between two finds: four a second
 LONGEST_S = 1.0  # the longest without a look after a find

@@ -11,7 +11,7 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
-from linemon.liveness import RECENT
+from linemon.store.liveness import RECENT
 
 from . import health
 from .packing import MS, Floats, Points, bucket_for, epoch_ms, from_window, latest, pack_points, room_for, thin

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from linemon.config import load
 from linemon.sender import Sender
-from linemon.store import Rows, Source, Store, Window
+from linemon.store.reader import Rows, Source, Store, Window
 
 __all__ = ["Rows", "Sender", "Source", "Store", "Window", "open"]
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from linemon.cli import main
+from linemon.cli.main import main
 
 sys.exit(main())

@@ -23,14 +23,14 @@ import numpy as np
 from linemon.access import Tokens
 from linemon.config import Address, Config
 from linemon.errors import ConfigError, LineError
-from linemon.inputs.http import HttpInput
+from linemon.http.site import HttpInput
 from linemon.inputs.tcp import TcpInput
-from linemon.intake import Intake
-from linemon.liveness import OWN
+from linemon.lines.intake import Intake
 from linemon.outputs.tap import Tap
-from linemon.store import STATUS, Store
+from linemon.store.liveness import OWN
+from linemon.store.reader import STATUS, Store
+from linemon.store.writer import StoreWriter
 from linemon.tls import server_context
-from linemon.writer import StoreWriter
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from agent.spool import MAX_AGE, MAX_BYTES
 from linemon.access import ANY_SOURCE, Network, Tokens
 from linemon.errors import ConfigError
-from linemon.store import default_folder
+from linemon.store.reader import default_folder
+from linemon_sender.spool import MAX_AGE, MAX_BYTES
 
 FILE = "linemon.toml"
 MODES = {"owner": 0o700, "group": 0o750, "everyone": 0o755}  # of the store's folder, by who may read

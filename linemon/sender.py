@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final
 
-from agent.sender import Sender as Connection
-from agent.sender import columns_line
-from agent.spool import MAX_AGE, MAX_BYTES, Spool
-from agent.tls import Tls
-from linemon import wire
 from linemon.config import Address
 from linemon.errors import LineError
+from linemon.lines import wire
+from linemon_sender.sender import Sender as Connection
+from linemon_sender.sender import columns_line
+from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
+from linemon_sender.tls import Tls
 
 TURN_S: Final = 1.0  # between two looks at what is due, where nothing happens
 log = logging.getLogger("linemon.sender")
@@ -58,7 +58,7 @@ class Sender:
         `tls`: speak TLS; the collector must show a certificate for the host of `to` that `ca` has signed (a PEM file;
         empty = whom this machine trusts). `cert`: one of ours with its key, where the collector asks for it.
         LineError for a name that the line language has no place for, ValueError for a wrong address, or
-        `ca` or `cert` without `tls`; agent.spool.SpoolError where the folder cannot be used.
+        `ca` or `cert` without `tls`; linemon_sender.spool.SpoolError where the folder cannot be used.
         """
         units = dict(columns) if isinstance(columns, Mapping) else {}
         names = list(columns)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from dateutil import parser as free_form
 
 from linemon.errors import LineError
-from linemon.wire import time_ns
+from linemon.lines.wire import time_ns
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d|w)")
 UNIT_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -41,13 +41,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from linemon import wire
 from linemon.access import ANY_SOURCE, Tokens
-from linemon.catalog import Entry
 from linemon.errors import REASONS
-from linemon.intake import Intake
-from linemon.session import MAX_REPLIES, ForeignProtocol, Session
-from linemon.writer import StoreWriter
+from linemon.lines import wire
+from linemon.lines.intake import Intake
+from linemon.lines.session import MAX_REPLIES, ForeignProtocol, Session
+from linemon.store.catalog import Entry
+from linemon.store.writer import StoreWriter
 from tests import reference
 
 NOW = 1_600_000_000_987_654_321

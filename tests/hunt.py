@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 
-from linemon.arena import ArenaWriter
 from linemon.errors import StoreError
-from linemon.ring import COMMIT, RESERVED, Cells
-from linemon.store import Store
-from linemon.writer import StoreWriter
+from linemon.store.arena import ArenaWriter
+from linemon.store.reader import Store
+from linemon.store.ring import COMMIT, RESERVED, Cells
+from linemon.store.writer import StoreWriter
 
 POINTS = 8
 WIDTH = 13  # 12 values that follow from the row's number, and their checksum

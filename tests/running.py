@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from linemon.store import Store
+from linemon.store.reader import Store
 
 DEADLINE_S = 20.0
 Found = TypeVar("Found")

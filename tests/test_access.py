@@ -211,7 +211,7 @@ def test_the_agent_in_tls(start_collector: Start, authority: Authority) -> None:
 
 def test_only_who_asks_for_tls_pays_for_it() -> None:
     """Without --tls the agent does not load ssl."""
-    code = "import sys, agent.__main__, agent.sender; sys.exit('ssl' in sys.modules)"
+    code = "import sys, agent.__main__, linemon_sender.sender; sys.exit('ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

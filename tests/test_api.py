@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Address, ask, get, post
 
-DESCRIPTION = json.loads((Path(__file__).parent.parent / "linemon" / "openapi.json").read_text())
+DESCRIPTION = json.loads((Path(__file__).parent.parent / "linemon" / "http" / "openapi.json").read_text())
 
 
 # -- the description

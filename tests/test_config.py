@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from linemon.commands import check
+from linemon.cli.commands import check
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
 

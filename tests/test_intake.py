@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import linemon
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
-from linemon.intake import Intake
-from linemon.session import Session
-from linemon.store import Store
-from linemon.writer import StoreWriter
+from linemon.lines.intake import Intake
+from linemon.lines.session import Session
+from linemon.store.reader import Store
+from linemon.store.writer import StoreWriter
 
 NOW = 1_700_000_000 * 10**9
 

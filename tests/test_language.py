@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linemon.intake import Intake
-from linemon.session import Session
+from linemon.lines.intake import Intake
+from linemon.lines.session import Session
 from tests import fuzz, reference
 from tests.fuzz import NOW, EmptyStore, Event, Input, at_random, by_linemon, difference
 

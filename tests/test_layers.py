@@ -12,23 +12,23 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up: a module may import what stands below it, not beside it.
 LAYERS = [
     {"linemon.errors", "linemon.access"},
-    {"linemon.wire", "linemon.ring"},
-    {"linemon.arena", "linemon.catalog", "linemon.window", "linemon.influx"},
-    {"linemon.store", "linemon.upgrade"},
-    {"linemon.config", "linemon.writer", "linemon.when", "linemon.liveness"},
+    {"linemon.lines.wire", "linemon.store.ring"},
+    {"linemon.store.arena", "linemon.store.catalog", "linemon.store.window", "linemon.lines.influx"},
+    {"linemon.store.reader", "linemon.store.upgrade"},
+    {"linemon.config", "linemon.store.writer", "linemon.when", "linemon.store.liveness"},
     {"linemon.sender"},  # with the spool and the connection of the agent
-    {"linemon", "linemon.sequence", "linemon.tls", "linemon.login"},
-    {"linemon.session"},
-    {"linemon.accounts", "linemon.named"},
-    {"linemon.careful"},
-    {"linemon.intake"},
-    {"linemon.inputs.tcp", "linemon.points"},
-    {"linemon.outputs.tap", "linemon.outputs.export", "linemon.inputs.http_server"},
-    {"linemon.outputs.answers"},
-    {"linemon.outputs.stream"},
-    {"linemon.inputs.http"},
-    {"linemon.collector", "linemon.commands", "linemon.supervisor", "linemon.dashboard", "linemon.top"},
-    {"linemon.cli"},
+    {"linemon", "linemon.lines.sequence", "linemon.tls", "linemon.cli._login"},
+    {"linemon.lines.session"},
+    {"linemon.lines.accounts", "linemon.lines.named"},
+    {"linemon.lines.careful"},
+    {"linemon.lines.intake"},
+    {"linemon.inputs.tcp", "linemon.http.points"},
+    {"linemon.outputs.tap", "linemon.store.formats", "linemon.http.server"},
+    {"linemon.http.answers"},
+    {"linemon.http.stream"},
+    {"linemon.http.site"},
+    {"linemon.collector", "linemon.cli.commands", "linemon.cli.up", "linemon.cli.dashboard", "linemon.cli.top"},
+    {"linemon.cli.main"},
     {"linemon.__main__"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -97,7 +97,7 @@ def test_the_agent_and_the_page_stand_apart() -> None:
     """The agent imports nothing of linemon; the page only reads the store and the settings."""
     for path in (ROOT / "agent").glob("*.py"):
         assert not {each for each in imported(path) if each.split(".")[0] in ("linemon", "bokeh_app", "numpy")}, path
-    allowed = {"linemon", "linemon.store", "linemon.config", "linemon.errors", "linemon.liveness"}
+    allowed = {"linemon", "linemon.store.reader", "linemon.config", "linemon.errors", "linemon.store.liveness"}
     for path in (ROOT / "bokeh_app").glob("*.py"):
         for each in imported(path):
             if each.split(".")[0] == "linemon":
@@ -113,7 +113,7 @@ def test_what_linemon_takes_from_the_agent() -> None:
         if any(each.split(".")[0] == "agent" for each in imported(path))
     }
     assert taken == {
-        "linemon.sender": {"agent.sender", "agent.spool", "agent.tls"},
-        "linemon.config": {"agent.spool"},
-        "linemon.commands": {"agent.tls", "agent.unit"},
+        "linemon.sender": {"linemon_sender.sender", "linemon_sender.spool", "linemon_sender.tls"},
+        "linemon.config": {"linemon_sender.spool"},
+        "linemon.cli.commands": {"linemon_sender.tls", "agent.unit"},
     }

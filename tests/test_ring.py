@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import linemon
 from linemon.errors import LineError, StoreError, UnknownSource
-from linemon.ring import Cells
-from linemon.store import Store
-from linemon.writer import Ring, StoreWriter
+from linemon.store.reader import Store
+from linemon.store.ring import Cells
+from linemon.store.writer import Ring, StoreWriter
 
 SECOND = 10**9
 
@@ -323,7 +323,7 @@ def test_changed_units_are_told_at_a_bounded_rate(
         writer.bind("a", ("x",), (unit,))
     assert caplog.messages == ["source 'a': units changed from ('V',) to ('mV',)"]
     later = time.monotonic_ns() + 61 * SECOND
-    monkeypatch.setattr("linemon.writer.time.monotonic_ns", lambda: later)
+    monkeypatch.setattr("linemon.store.writer.time.monotonic_ns", lambda: later)
     writer.bind("a", ("x",), ("V",))
     assert caplog.messages[1:] == [
         "source 'a': units changed from ('mV',) to ('V',) (3 changes since the last such line)"

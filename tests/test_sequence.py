@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linemon import arena as arena_module
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
-from linemon.intake import Intake
-from linemon.ring import SENDERS
-from linemon.ring import fence as real_fence
-from linemon.session import Session
-from linemon.store import Store
-from linemon.writer import StoreWriter
+from linemon.lines.intake import Intake
+from linemon.lines.session import Session
+from linemon.store import arena as arena_module
+from linemon.store.reader import Store
+from linemon.store.ring import SENDERS
+from linemon.store.ring import fence as real_fence
+from linemon.store.writer import StoreWriter
 
 NOW = 1_700_000_000 * 10**9
 PEER = "10.0.0.7"

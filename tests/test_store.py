@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import linemon
-from linemon import arena as arena_module
-from linemon import writer as writer_module
 from linemon.errors import OtherVersion, StoreError, UnknownSource
-from linemon.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
-from linemon.store import Store
-from linemon.writer import Ring, StoreWriter
+from linemon.store import arena as arena_module
+from linemon.store import writer as writer_module
+from linemon.store.reader import Store
+from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
+from linemon.store.writer import Ring, StoreWriter
 from tests.hunt import hunt
 
 FIXTURES = Path(__file__).parent / "fixtures"

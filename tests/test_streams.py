@@ -14,7 +14,7 @@ import linemon
 from bokeh_app.packing import bucket_for
 from bokeh_app.rhythm import AGAIN_S, LEAST_S, LONGEST_S, Rhythm
 from bokeh_app.streams import between
-from linemon.writer import StoreWriter
+from linemon.store.writer import StoreWriter
 
 MINUTE = 60 * 10**9
 

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from linemon.liveness import OWN
-from linemon.top import number
-from linemon.writer import StoreWriter
+from linemon.cli.top import number
+from linemon.store.liveness import OWN
+from linemon.store.writer import StoreWriter
 from tests.running import Running, command, eventually
 
 

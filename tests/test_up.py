@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from agent.options import Options
-from linemon.cli import parser
+from linemon.cli.main import parser
 from linemon.config import AgentConfig, load
-from linemon.store import Store
+from linemon.store.reader import Store
 from tests.pki import Authority
 from tests.running import command, eventually
 

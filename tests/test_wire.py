@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from linemon import wire
 from linemon.errors import LineError
+from linemon.lines import wire
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = 1_700_000_000_123_456_789

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from linemon.access import Door, Tokens
 from linemon.config import TcpConfig
 from linemon.errors import LOG_EVERY_NS, LineError
-from linemon.intake import Intake
-from linemon.session import Session
+from linemon.lines.intake import Intake
+from linemon.lines.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from linemon.access import is_from
 from linemon.config import TapConfig
 from linemon.errors import StoreError
 from linemon.inputs.tcp import listen
-from linemon.store import Rows, Store
+from linemon.store.reader import Rows, Store
 
 # LabPlot's own tutorial: CPU percent, CPU MHz, memory percent, load of 1, 5 and 15 minutes; and what to multiply by.
 TUTORIAL = {

@@ -25,7 +25,7 @@ def test_imports_standard_library_and_psutil_only() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add((node.module or "").partition(".")[0])
-    assert imported - set(sys.stdlib_module_names) == {"agent", "psutil"}
+    assert imported - set(sys.stdlib_module_names) == {"agent", "linemon_sender", "psutil"}
 
 
 def test_loads_nothing_heavy() -> None:

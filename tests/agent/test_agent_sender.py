@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent import sender as module
-from agent.sender import Sender, columns_line
-from agent.spool import Spool
+from linemon_sender import sender as module
+from linemon_sender.sender import Sender, columns_line
+from linemon_sender.spool import Spool
 
 COLUMNS = {"a_pct": "%", "b": ""}
 BIG = b" ".join([b"1234567890"] * 5000)

@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent import segment
-from agent import spool as spool_module
-from agent.segment import Segment, write_whole
-from agent.spool import RETRY, Spool, SpoolError
+from linemon_sender import segment
+from linemon_sender import spool as spool_module
+from linemon_sender.segment import Segment, write_whole
+from linemon_sender.spool import RETRY, Spool, SpoolError
 
 A, B = b"#columns time a", b"#columns time a b"
 

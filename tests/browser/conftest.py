@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from linemon.writer import StoreWriter
+from linemon.store.writer import StoreWriter
 
 APP = Path(__file__).parents[2] / "bokeh_app"
 FLAGS = [

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linemon.store import Store
+from linemon.store.reader import Store
 from tests.running import command, eventually
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from linemon.store import Store
+from linemon.store.reader import Store
 from tests.running import eventually
 
 ROOT = Path(__file__).parents[2]

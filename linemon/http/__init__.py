@@ -1,0 +1,1 @@
+"""The HTTP port: points in, rows and counters out."""

@@ -1,0 +1,259 @@
+"""What the HTTP port answers about the store, piece by piece: a long answer is written while others go on.
+
+Each function gives pieces of one JSON text. Errors come before the first piece: UnknownSource, or `BadQuestion`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.lines.wire import INT64_MAX, NUMBER, Floats, Ints, time_ns
+from linemon.store.formats import iso
+from linemon.store.liveness import RECENT, silent_after
+from linemon.store.reader import Rows, Source, Store
+
+PIECE = 4096  # numbers
+RATE_SPAN_NS = 60 * 10**9
+MAX_POINTS = 10_000  # buckets of a window
+MAX_CELLS = 1_000_000  # buckets times columns
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BadQuestion(AskedWrongly):
+    """A parameter of the query is missing or wrong; `field` is its name."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON; never NaN, which is none."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def describe(source: Source, now: int) -> dict[str, Any]:
+    """One source as `linemon sources --json` shows it; `now` in ns."""
+    newest = source.last(RECENT).time.view(np.int64)
+    recent = newest[newest > now - RATE_SPAN_NS]
+    elapsed = int(recent[-1] - recent[0]) if len(recent) > 1 else 0
+    is_silent = len(newest) > 1 and now - newest[-1] > 1e9 * silent_after(np.diff(newest) / 1e9)
+    return {
+        "source": source.name,
+        "columns": source.columns,
+        "units": source.units,
+        "rows": source.rows,
+        "newest": iso_ns(int(newest[-1])) if len(newest) else None,
+        "rejected": source.rejected,
+        "rate_per_s": (len(recent) - 1) / elapsed * 1e9 if elapsed else None,
+        "age_s": max(0.0, (now - int(newest[-1])) / 1e9) if len(newest) else None,
+        "silent_since": iso_ns(int(newest[-1])) if is_silent else None,
+    }
+
+
+def iso_ns(ns: int) -> str:
+    return iso(np.array([ns], dtype="datetime64[ns]"))[0]
+
+
+def sources(store: Store, now: int) -> Iterator[bytes]:
+    """All sources, as a list."""
+
+    def each() -> Iterator[bytes]:
+        for source in _each(store):
+            with contextlib.suppress(UnknownSource):  # forgotten meanwhile
+                yield dumps(describe(source, now))
+
+    return _pieces(each())
+
+
+def rows(found: Rows) -> Iterator[bytes]:
+    """Rows by column, times in ms since the epoch."""
+    yield _head(found.source, found.columns, found.units)
+    yield b',"time":'
+    yield from _numbers(milliseconds(found.time.view(np.int64)))
+    yield from _columns("values", found.values)
+    yield f',"cursor":{found.cursor},"missed":{found.missed}}}'.encode()
+
+
+def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
+    """Buckets from `start` up to `end` (default: now), at most `points` (default 1200) of them."""
+    start, end = moment(query, "start", None), moment(query, "end", now)
+    points = whole(query, "points", 1200, 1, MAX_POINTS)
+    if end <= start:
+        raise BadQuestion("end", "end does not lie after start")
+    if points * len(source.columns) > MAX_CELLS:
+        raise BadQuestion("points", f"at most {MAX_CELLS // len(source.columns)} points of so many columns")
+    cursor = source.rows
+    found = source.window(np.datetime64(start, "ns"), np.datetime64(end, "ns"), points)
+
+    def pieces() -> Iterator[bytes]:
+        yield _head(source.name, found.columns, found.units)
+        yield b',"time":'
+        yield from _numbers(milliseconds(found.time.view(np.int64)))
+        for name, values in (("min", found.min), ("max", found.max), ("mean", found.mean), ("count", found.count)):
+            yield from _columns(name, values)
+        yield f',"cursor":{cursor},"missed":0}}'.encode()
+
+    return pieces()
+
+
+def rows_asked(store: Store, query: dict[str, str], now: int) -> Iterator[bytes]:
+    """`/api/rows`: what came after `since`, a window, or all that the ring holds."""
+    source = store[text(query, "source")]
+    if query.keys() & {"start", "end", "points"}:
+        return window(source, query, now)
+    return rows(held(source, query))
+
+
+def held(source: Source, query: dict[str, str]) -> Rows:
+    """What came after the cursor `since`; without one all that the ring holds, in time order."""
+    if "since" in query:
+        return source.since(whole(query, "since", 0, 0, 2**63 - 1))
+    return source.last(source.points)
+
+
+# -- http-plot-server's view
+
+
+def tags(store: Store) -> Iterator[bytes]:
+    """All tags: a source with a column `value` is one of its name, any other column is one as SOURCE:COLUMN."""
+    seen: set[str] = set()
+
+    def each() -> Iterator[bytes]:
+        for source in _each(store):
+            for column in source.columns:
+                tag = source.name if column == "value" else f"{source.name}:{column}"
+                if tag not in seen:
+                    seen.add(tag)
+                    yield dumps(tag)
+
+    return _pieces(each())
+
+
+def tag_column(store: Store, tag: str) -> tuple[Source, str]:
+    """The source and column that a tag stands for; UnknownSource if there is none."""
+    names = [(tag, "value")] + [(tag[:at], tag[at + 1 :]) for at, char in enumerate(tag) if char == ":"]
+    for name, column in names:
+        if name in store and column in (source := store[name]).columns:
+            return source, column
+    raise UnknownSource(f"no tag {tag[:100]!r}")
+
+
+def current_data(store: Store, query: dict[str, str]) -> Iterator[bytes]:
+    """`/current_data`: one column in time order, times as Python writes them in the server's own zone."""
+    tag = text(query, "tag")
+    source, column = tag_column(store, tag)
+    found = held(source, query)
+    times, at = found.time.view(np.int64), found.columns.index(column)
+    if "since" in query:
+        order = np.argsort(times, kind="stable")
+        times, values = times[order], found.values[order, at]
+    else:
+        values = found.values[:, at]
+
+    def pieces() -> Iterator[bytes]:
+        yield b'{"time":'
+        yield from _pieces(dumps(local(times[i : i + PIECE]))[1:-1] for i in range(0, len(times), PIECE))
+        yield b',"value":'
+        yield from _numbers(values)
+        yield b"," + dumps({"tag": tag, "unit": found.units[at] or None, "cursor": found.cursor})[1:]
+
+    return pieces()
+
+
+def local(times: Ints) -> list[str]:
+    """Times (ns) as `str` of a datetime in the zone of this machine, to the microsecond."""
+    return [str((EPOCH + timedelta(microseconds=at)).astimezone()) for at in (times // 1000).tolist()]
+
+
+# -- parameters
+
+
+def text(query: dict[str, str], name: str) -> str:
+    if not query.get(name):
+        raise BadQuestion(name, f"the parameter {name} is missing")
+    return query[name]
+
+
+def whole(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+    said = query.get(name)
+    if said is None:
+        return default
+    if not (said.isascii() and said.isdecimal() and len(said) < 20 and least <= int(said) <= most):
+        raise BadQuestion(name, f"{name} is a whole number from {least} to {most}, not {said[:60]!r}")
+    return int(said)
+
+
+def moment(query: dict[str, str], name: str, default: int | None) -> int:
+    """ISO 8601, or ms since the epoch; as ns."""
+    if default is not None and name not in query:
+        return default
+    said = text(query, name)
+    try:
+        if NUMBER.fullmatch(said.encode()):
+            ns = int(said) * 10**6 if said.isdecimal() and len(said) < 20 else round(float(said) * 1000) * 1000
+            if 0 <= ns <= INT64_MAX:
+                return ns
+        else:  # the "+" of a zone arrives as a blank
+            return time_ns((said[:10] + said[10:11].replace(" ", "T") + said[11:].replace(" ", "+")).encode()) or 0
+    except (LineError, OverflowError, UnicodeEncodeError):
+        pass
+    raise BadQuestion(name, f"{name} is ISO 8601 or ms since the epoch, not {said[:60]!r}")
+
+
+# -- pieces of JSON
+
+
+def _each(store: Store) -> Iterator[Source]:
+    for name in store.sources():
+        with contextlib.suppress(UnknownSource):  # forgotten meanwhile
+            yield store[name]
+
+
+def _head(source: str, columns: tuple[str, ...], units: tuple[str, ...]) -> bytes:
+    return dumps({"source": source, "columns": columns, "units": units})[:-1]
+
+
+def _pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    before = b"["
+    for piece in pieces:
+        yield before + piece
+        before = b","
+    yield b"]" if before == b"," else b"[]"
+
+
+def _columns(name: str, values: Floats | npt.NDArray[np.int64]) -> Iterator[bytes]:
+    yield f',"{name}":['.encode()
+    for i in range(values.shape[1]):
+        if i:
+            yield b","
+        yield from _numbers(values[:, i])
+    yield b"]"
+
+
+def _numbers(values: Floats | Ints) -> Iterator[bytes]:
+    """A list of numbers, null where one is missing."""
+    return _pieces(dumps(numbers(values[i : i + PIECE]))[1:-1] for i in range(0, len(values), PIECE))
+
+
+def numbers(values: Floats | Ints) -> list[float | None]:
+    listed: list[float | None] = values.tolist()
+    if values.dtype == np.float64 and not np.isfinite(values).all():  # a mean may overflow
+        return [value if math.isfinite(value) else None for value in values.tolist()]
+    return listed
+
+
+def milliseconds(ns: Ints) -> Floats | Ints:
+    """Times in ms: whole ones where all are, else with the microseconds as their fraction."""
+    if (ns % 10**6 == 0).all():
+        return ns // 10**6
+    return (ns // 1000) / 1000

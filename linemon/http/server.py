@@ -1,0 +1,397 @@
+"""An HTTP/1.1 server as linemon needs it: bounded in connections, requests, and answers that wait for their readers.
+
+httptools reads the requests. This file knows no path and no JSON: `handle` gets each request once its body is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from linemon.access import Door
+from linemon.config import HttpConfig
+from linemon.inputs.tcp import listen
+from linemon.lines.session import Session
+
+log = logging.getLogger(__name__)
+
+DRAIN = 16  # a body so many times too long is still read to its end, so that its sender sees the answer
+READ_BYTES = 1 << 16
+PIECE_BYTES = 1 << 16  # of an answer, until its reader must have taken them
+TURN_S = 0.005  # how long an answer may be worked on before others have their turn
+MAX_WAITING = 32  # answers that wait for their readers; beyond, the one that waits longest is given up
+HANDSHAKE_S = 10.0
+MAX_HEAD = 1 << 14  # bytes of a request before its body
+
+
+class Gone(Exception):
+    """The peer is gone, or was given up."""
+
+
+class Request:
+    """One request: what it says, and how to answer it, once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.session = connection.session
+        self.method = ""
+        self.path = ""
+        self.query = ""
+        self.headers: dict[str, str] = {}  # names in lower case
+        self.url = b""
+        self.length = 0  # bytes of the body, also of one that is too long to be kept
+        self.parts: list[bytes] = []
+        self.is_too_long = False
+        self.keeps_alive = False
+        self.knows_chunks = True
+        self.extra: dict[str, str] = {}  # headers of the answer, whatever it will be
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.parts)
+
+    def answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        """The whole answer at once."""
+        self._start(status, content_type, len(body), b"" if self.method == "HEAD" else body)
+        self._connection.answered(self)
+
+    async def give(self, content_type: str, pieces: Iterator[bytes]) -> None:
+        """An answer in pieces, made as the reader takes them; a short one is sent at once."""
+        ready, turn, is_started = bytearray(), time.monotonic(), False
+        for piece in pieces:
+            ready += piece
+            if len(ready) >= PIECE_BYTES and self.knows_chunks:
+                if not is_started:
+                    self._start(HTTPStatus.OK, content_type, None, b"")
+                    is_started = True
+                await self.write(bytes(ready))
+                ready.clear()
+                turn = time.monotonic()
+            elif time.monotonic() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = time.monotonic()
+        if not is_started:
+            return self.answer(HTTPStatus.OK, content_type, bytes(ready))
+        await self.write(bytes(ready))
+        self._connection.send(b"0\r\n\r\n")
+        return self._connection.answered(self)
+
+    def start_stream(self, content_type: str) -> None:
+        """Begin an answer without an end: it goes on with `write` until the peer closes its side."""
+        self._connection.streams = True
+        self.keeps_alive = self.keeps_alive and self.knows_chunks
+        self._start(HTTPStatus.OK, content_type, None, b"")
+
+    async def write(self, data: bytes) -> None:
+        """Send, and wait until the reader has taken most of it. Gone once it is gone or was given up."""
+        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self.knows_chunks else data)
+        await self._connection.drained()
+
+    @property
+    def is_gone(self) -> bool:
+        return self._connection.is_lost
+
+    def close(self) -> None:
+        """End the connection without (the rest of) an answer."""
+        self._connection.abort()
+
+    def _start(self, status: HTTPStatus, content_type: str, length: int | None, body: bytes) -> None:
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {date(int(time.time()))}\r\n"
+        if content_type:
+            head += f"Content-Type: {content_type}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+        if length is not None and status != HTTPStatus.NO_CONTENT:
+            head += f"Content-Length: {length}\r\n"
+        elif self.knows_chunks and length is None:
+            head += "Transfer-Encoding: chunked\r\n"
+        if not self.keeps_alive:
+            head += "Connection: close\r\n"
+        elif not self.knows_chunks:
+            head += "Connection: keep-alive\r\n"
+        for name, value in self.extra.items():
+            head += f"{name}: {value}\r\n"
+        self._connection.send(head.encode("latin1", "replace") + b"\r\n" + body)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One peer: requests are read as they come, and answered in their order."""
+
+    def __init__(self, server: HttpServer, session: Session) -> None:
+        self.session = session
+        self.is_lost = False
+        self.streams = False  # the answer that is being given has no end
+        self.since = time.monotonic()  # when the request began that comes, or when the last was answered
+        self.stalled: float | None = None  # since when the peer does not take its answer
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._request: Request | None = None  # that comes
+        self._head = 0  # bytes of it
+        self._ready: deque[Request] = deque()  # to be answered; the first one is being
+        self._drained: asyncio.Future[None] | None = None
+        self._is_over = False  # no more requests are read
+
+    # -- the socket, called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=PIECE_BYTES)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._is_over:
+            return
+        try:
+            self._parser.feed_data(self._server.buffer[:nbytes])
+        except httptools.HttpParserUpgrade:  # to what we do not speak: it was answered, and that is all
+            self._is_over = True
+        except httptools.HttpParserError:
+            self._server.malformed += 1
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        if len(self._ready) > 1 and not self._is_over:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._is_over = True
+        return bool(self._ready) and not self.streams and self._transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        self.stalled = time.monotonic()
+        self._drained = asyncio.get_running_loop().create_future()
+        self._server.stalls(self)
+
+    def resume_writing(self) -> None:
+        self.stalled = None
+        if self._drained and not self._drained.done():
+            self._drained.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        self.resume_writing()
+        self._server.forget(self)
+
+    # -- what comes, called by the parser
+
+    def on_message_begin(self) -> None:
+        self._request, self._head, self.since = Request(self), 0, time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        assert self._request
+        self._request.url += url
+        self._count_head(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        assert self._request
+        self._request.headers[name.decode("latin1").lower()] = value.decode("latin1")
+        self._count_head(name + value)
+
+    def _count_head(self, part: bytes) -> None:
+        self._head += len(part) + 4
+        if self._head > MAX_HEAD:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        request, parser = self._request, self._parser
+        assert request
+        request.method = parser.get_method().decode("latin1")
+        request.keeps_alive = parser.should_keep_alive()
+        request.knows_chunks = parser.get_http_version() == "1.1" and request.method != "HEAD"
+        try:
+            url = urlsplit(request.url.decode("latin1"))
+        except ValueError:  # such as brackets that are no IPv6 address
+            return self._refuse(HTTPStatus.BAD_REQUEST)
+        request.path, request.query = url.path, url.query
+        said = request.headers.get("content-length", "")
+        request.is_too_long = said.isdecimal() and (len(said) > 18 or int(said) > self._server.max_body)
+        if request.is_too_long and (len(said) > 18 or int(said) > DRAIN * self._server.max_body):
+            self._give_up(request)
+        elif request.headers.get("expect", "").lower() == "100-continue":
+            if request.is_too_long:
+                self._give_up(request)
+            else:
+                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return None
+
+    def on_body(self, body: bytes) -> None:
+        request = self._request
+        if request is None or self._is_over:
+            return
+        request.length += len(body)
+        if request.is_too_long or request.length > self._server.max_body:
+            request.is_too_long = True
+            request.parts.clear()
+            if request.length > DRAIN * self._server.max_body:
+                self._give_up(request)
+        else:
+            request.parts.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._request is not None and not self._is_over:
+            self._take(self._request)
+
+    # -- requests and answers
+
+    def _take(self, request: Request) -> None:
+        self._request = None
+        self._ready.append(request)
+        if len(self._ready) == 1:
+            self._server.handle(request)
+
+    def _give_up(self, request: Request) -> None:
+        """Answer before the whole body has come; the connection ends with that."""
+        request.keeps_alive = False
+        self._take(request)
+        self._is_over = True
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """What comes cannot be told to be a request."""
+        if not self._is_over:
+            self._is_over = True
+            if not self._ready:
+                request = Request(self)
+                self._ready.append(request)
+                request.answer(status, "text/plain", status.phrase.encode())
+
+    def answered(self, request: Request) -> None:
+        """The answer is sent as far as we are concerned: on to the next request."""
+        assert self._ready[0] is request
+        self._ready.popleft()
+        self.since = time.monotonic()
+        if not request.keeps_alive or (self._is_over and not self._ready):
+            self._is_over = True
+            self._ready.clear()
+            self._transport.close()
+        elif self._ready:
+            asyncio.get_running_loop().call_soon(self._server.handle, self._ready[0])
+            if len(self._ready) == 1:
+                self._transport.resume_reading()
+
+    def send(self, data: bytes) -> None:
+        if not self.is_lost:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the peer has taken most of what was sent. Gone if it will not."""
+        if self.stalled is not None and self._drained:
+            await self._drained
+        if self.is_lost or self._transport.is_closing():
+            raise Gone
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """For a request, or for the rest of it."""
+        return not self._ready
+
+
+class HttpServer:
+    """A port, and its connections."""
+
+    def __init__(self, config: HttpConfig, tls: ssl.SSLContext | None, handle: Callable[[Request], None]) -> None:
+        """Listen; OSError where the port cannot be had."""
+        self.handle = handle
+        self.tls = tls  # for connections that come from now on
+        self.door = Door(config.allow, config.max_per_peer)
+        self.max_body = config.max_body
+        self.refused = 0  # connections beyond the limit
+        self.malformed = 0  # what came and was not HTTP
+        self.buffer = memoryview(bytearray(READ_BYTES))  # of all connections: the parser keeps nothing of it
+        self._idle_s = config.idle_timeout
+        self._limit = min(config.max_connections, max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._connections: set[Connection] = set()
+        self._listener = listen(config.listen.host, config.listen.port)
+        self.port = int(self._listener.getsockname()[1])
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+        self._sweeping = self._loop.call_later(self._sweep_s, self._sweep)
+        self._starting: set[asyncio.Task[Any]] = set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    @property
+    def _sweep_s(self) -> float:
+        return min(10.0, self._idle_s / 4)
+
+    def close(self) -> None:
+        """Close the port and all connections."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        self._sweeping.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+
+    def stalls(self, connection: Connection) -> None:
+        """An answer waits for its reader; there is a bound to how many do."""
+        waiting = [each for each in self._connections if each.stalled is not None]
+        if len(waiting) > MAX_WAITING:
+            min(waiting, key=lambda each: each.stalled or 0.0).abort()
+
+    def forget(self, connection: Connection) -> None:
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self.door.leave(connection.session.peer)
+
+    def _sweep(self) -> None:
+        """Close the connections where nothing has moved for too long."""
+        self._sweeping = self._loop.call_later(self._sweep_s, self._sweep)
+        before = time.monotonic() - self._idle_s
+        for connection in list(self._connections):
+            since = connection.since if connection.is_waiting else connection.stalled
+            if since is not None and since < before:
+                connection.abort()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, address = self._listener.accept()
+            except OSError:  # none is left, or it is gone before we came
+                return
+            peer = str(address[0]).removeprefix("::ffff:")
+            if len(self._connections) >= self._limit or not self.door.enter(peer):
+                self.refused += 1
+                sock.close()
+                continue
+            sock.setblocking(False)
+            connection = Connection(self, Session(peer, self.max_body))
+            self._connections.add(connection)
+            task = self._loop.create_task(self._start(connection, sock))
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _start(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            timeout = HANDSHAKE_S if self.tls else None
+            await self._loop.connect_accepted_socket(
+                lambda: connection, sock, ssl=self.tls, ssl_handshake_timeout=timeout
+            )
+        except OSError as error:  # gone, or no TLS
+            self.malformed += isinstance(error, ssl.SSLError)
+            self.forget(connection)
+            sock.close()
+
+
+_date = (0, "")
+
+
+def date(now: int) -> str:
+    """The time as HTTP writes it."""
+    global _date
+    if _date[0] != now:
+        _date = now, formatdate(now, usegmt=True)
+    return _date[1]

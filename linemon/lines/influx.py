@@ -1,0 +1,143 @@
+r"""InfluxDB line protocol: ``measurement,tag=value field=value,field=value [time]``. No I/O, no clock.
+
+By the public specification (https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/): a backslash makes
+the comma, blank or equals sign after it an ordinary character, a string field stands in double quotes in which a
+backslash stands before a quote or a backslash, integers end with ``i``, unsigned ones with ``u``. What may separate the
+three parts is linemon's: any number of blanks and tabs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+
+from linemon.errors import LineError
+from linemon.lines import wire
+from linemon.lines.wire import Floats
+
+# A backslash, or a row of them, takes the special meaning from the character that follows.
+_PLAIN: Final = rb"(?:[^\\,= \t]|\\+[^\\])+"
+_MEASUREMENT: Final = rb"(?:[^\\, \t]|\\+[^\\])+"
+_STRING: Final = rb'"(?>[^"\\]|\\["\\]|\\(?!["\\]))*"'
+_FIELD: Final = _PLAIN + rb"=(?:" + _STRING + rb'|[^,= \t"\\]+)'
+IS_INFLUX: Final = re.compile(rb"(?:[^\\ \t]|\\+[^\\])+[ \t]+(?:[^\\= \t]|\\+[^\\])*=", re.DOTALL)
+LINE: Final = re.compile(
+    rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=" + _PLAIN + rb")*)[ \t]+"
+    rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)(?:[ \t]+(?P<time>[^ \t]+))?",
+    re.DOTALL,
+)
+TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")", re.DOTALL)
+PAIR: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _STRING + rb"|" + _PLAIN + rb")", re.DOTALL)
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+ESCAPED: Final = re.compile(rb"\\([,= ])")
+INTEGER: Final = re.compile(rb"([+-]?\d+)i|(\+?\d+)u")
+BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
+    (b"f", b"F", b"false", b"False", b"FALSE"), 0.0
+)
+_NO_SIGNS: Final = bytes(set(range(256)) - set(b",="))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line: its source, its numeric fields, its time token if it has one, and how many string fields it had."""
+
+    source: str
+    fields: dict[str, float]
+    time: bytes | None
+    strings: int
+
+
+def point(line: bytes) -> Point:
+    """What a line says. LineError `syntax`, `number`, `name` or `fields` (no numeric field) if it is not one."""
+    match = LINE.fullmatch(line)
+    if match is None:
+        raise LineError("syntax", "not MEASUREMENT[,TAG=VALUE…] FIELD=VALUE[,…] [TIME]")
+    fields: dict[str, float] = {}
+    strings = 0
+    for key, value in PAIR.findall(match["fields"]):
+        if value.startswith(b'"'):
+            strings += 1
+        else:
+            fields[_name(key)] = number(value)
+    if not fields:
+        raise LineError("fields", "the line has only string fields, and nothing to store")
+    if "time" in fields or any(CONTROL.search(key) for key in fields):
+        raise LineError("name", "a field is called time, or holds a control character")
+    return Point(source(match["name"], match["tags"]), fields, match["time"], strings)
+
+
+def source(measurement: bytes, tags: bytes) -> str:
+    """The name of the source: unescaped, tags sorted by key. LineError `name` if it cannot be one."""
+    name = _name(measurement)
+    if not wire.is_metric_name(name.encode()):
+        raise LineError("name", f"{name!r} is no measurement: it starts with a letter or _, and is not inf or nan")
+    pairs = sorted((_name(key), _name(value)) for key, value in TAG.findall(tags))
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise LineError("name", "a tag is there twice")
+    return wire.source_name(",".join([name, *(f"{key}={value}" for key, value in pairs)]))
+
+
+def number(token: bytes) -> float:
+    """A field's value as a double: float, integer, unsigned or boolean. LineError `number` if it is none of them."""
+    if token in BOOLEANS:
+        return BOOLEANS[token]
+    if match := INTEGER.fullmatch(token):
+        signed, unsigned = match.groups()
+        exact = Decimal((signed or unsigned).decode())  # int() refuses more than 4,300 digits
+        if -(2**63) <= exact < (2**63 if signed else 2**64):
+            return float(int(exact))
+        raise LineError("number", f"{wire.show(token)} overflows 64 bits")
+    return wire.number(token)
+
+
+def _name(token: bytes) -> str:
+    return wire.text(ESCAPED.sub(rb"\1", token))
+
+
+def columns(fields: Sequence[bytes]) -> tuple[tuple[bytes, ...], Floats] | None:
+    """The field keys and values of lines that all have the same keys in the same order, (n, k); None if they do not.
+
+    `fields` are the middle parts of the lines, without quotes and backslashes.
+    """
+    joined = b",".join(fields)
+    keys_and_values = joined.replace(b"=", b",").split(b",")
+    width = fields[0].count(b"=")
+    keys = keys_and_values[: 2 * width : 2]
+    lines = len(fields)
+    if (
+        len(set(keys)) < width
+        or joined.translate(None, _NO_SIGNS) != (b"=," * (width * lines))[:-1]
+        or any(each.count(b"=") != width for each in fields)
+        or keys_and_values[::2] != keys * lines
+    ):
+        return None
+    values = keys_and_values[1::2]
+    joined = b",".join(values)
+    table = wire.numbers(joined)
+    if table is not None:
+        return (tuple(keys), table.reshape(lines, width)) if len(table) == len(values) else None
+    table = np.empty((lines, width))
+    for at in range(width):
+        column = _column(values[at::width])
+        if column is None:
+            return None
+        table[:, at] = column
+    return tuple(keys), table
+
+
+def _column(values: list[bytes]) -> Floats | None:
+    """One field of many lines, if they are all of one kind."""
+    joined = b",".join(values)
+    if joined.endswith(b"i"):
+        whole = wire.integers((joined + b",").replace(b"i,", b",")[:-1])
+        return whole.astype(np.float64) if whole is not None and len(whole) == len(values) else None
+    if values[0] in BOOLEANS:
+        booleans = [BOOLEANS.get(value) for value in values]
+        return None if None in booleans else np.array(booleans, np.float64)
+    numbers = wire.numbers(joined)
+    return numbers if numbers is not None and len(numbers) == len(values) else None

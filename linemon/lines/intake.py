@@ -1,0 +1,271 @@
+"""Lines of all connections, parsed and appended in as few calls as there are shapes of rows.
+
+A block of complete lines waits until `flush`; then the blocks of all connections that send rows of one shape are
+joined, parsed with one call and appended with one. Only a block that does not parse so is looked at line by line, in
+`linemon.lines.careful`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+
+import numpy as np
+
+from linemon.errors import LineError
+from linemon.lines import wire
+from linemon.lines.accounts import Accounts
+from linemon.lines.careful import CarefulLines
+from linemon.lines.sequence import Sequence
+from linemon.lines.session import Session
+from linemon.store.arena import ArenaWriter
+from linemon.store.ring import Cells
+from linemon.store.writer import StoreWriter
+
+FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
+PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
+
+# What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
+# the time stands. NAMED stands for metrics and points, NO_SHAPE for lines to be looked at one by one.
+Shape = tuple[ArenaWriter | None, int, int | None]
+NAMED: Shape = (None, 1, None)
+NO_SHAPE: Shape = (None, 0, None)
+
+
+class Intake:
+    """Takes bytes of sessions, puts their rows into the store, and accounts for every line."""
+
+    def __init__(self, store: StoreWriter) -> None:
+        self.store = store
+        self.accounts = Accounts()
+        self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
+        self._waits: dict[Session, Shape] = {}
+        self._careful = CarefulLines(store, self.accounts)
+        self._named = self._careful.named
+
+    def take(self, session: Session, data: bytes, now: int) -> None:
+        """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end."""
+        try:
+            parts = session.feed(data)
+        except LineError as error:
+            session.lines += 1
+            self._careful.reject(session, error, data.partition(b"\n")[0], now)
+            raise
+        for part in parts:
+            if isinstance(part, LineError):
+                self._flush_if_waiting(session, NO_SHAPE, now)
+                self._careful.too_long(session, part, now)
+            else:
+                self._take_block(session, part, now)
+
+    def end(self, session: Session, now: int) -> None:
+        """The peer closed cleanly: a last line without its newline counts."""
+        if session in self._waits:
+            self.flush(now)  # a #seq may be among what waits
+        if last := session.end():
+            self._take_block(session, last, now)
+
+    def foreign(self, session: Session, protocol: str, now: int) -> None:
+        """The peer does not speak as it must for its bytes to be lines: one rejected line."""
+        session.lines += 1
+        self._careful.reject(session, LineError("protocol", f"this port takes lines in TLS: {protocol}"), b"", now)
+
+    def reject(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
+        """Count a line that was not taken; `number` is its own in the connection, `source` where it would have gone."""
+        self._careful.count(session, source, error, line, now, number)
+
+    def flush(self, now: int) -> None:
+        """Parse and append all that waits; rows without a time of their own get `now` (ns since the epoch)."""
+        waiting, self._waiting, self._waits = self._waiting, {}, {}
+        for shape, blocks in waiting.items():
+            self._named.heed_moves()
+            if not (self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)):
+                for session, block in blocks:
+                    self._careful.take(session, block, now)
+
+    # -- which way a block goes
+
+    def _take_block(self, session: Session, block: bytes, now: int) -> None:
+        shape = self._shape(session, block[:1])
+        if self._flush_if_waiting(session, shape, now):
+            shape = self._shape(session, block[:1])  # what waited may have held directives
+        if shape == NO_SHAPE:
+            head, block = self._peel(block)
+            self._careful.take(session, head, now)
+            shape = self._shape(session, block[:1])
+        if shape == NO_SHAPE:
+            self._careful.take(session, block, now)
+        else:
+            self._waiting.setdefault(shape, []).append((session, block))
+            self._waits[session] = shape
+
+    @staticmethod
+    def _peel(block: bytes) -> tuple[bytes, bytes]:
+        """The first lines, and the rest."""
+        at = 0
+        for _ in range(PEEL_LINES):
+            at = block.find(b"\n", at) + 1
+            if at == len(block):
+                break
+        return block[:at], block[at:]
+
+    @staticmethod
+    def _shape(session: Session, first: bytes) -> Shape:
+        if first and session.grant is not None and not session.refused:
+            if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
+                return session.ring.arena, session.width, session.time_at
+            if first.isalpha() and session.sequence is None and not session.grant.is_limited:
+                return NAMED
+        return NO_SHAPE
+
+    def _flush_if_waiting(self, session: Session, shape: Shape, now: int) -> bool:
+        """Keep the order of a connection's lines: what waits goes first, unless it goes the same way."""
+        if self._waits.get(session, shape) == shape:
+            return False
+        self.flush(now)
+        return True
+
+    # -- many lines at once
+
+    def _row_blocks(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> bool:
+        """Store blocks of rows of this shape; False, and nothing done, if they hold more than rows and bad lines."""
+        arena, width, time_at = shape
+        assert arena is not None
+        are_numbered = False
+        for session, _ in blocks:
+            if session.ring is None or session.ring.arena is not arena or session.ring.is_gone:
+                return False  # a source got more columns, or was forgotten, while the blocks waited
+            are_numbered = are_numbered or session.sequence is not None
+        if are_numbered and not self._are_next(blocks):
+            return False
+        joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
+        tokens = width + (time_at is not None)
+        for tidy in (False, True):  # superfluous blanks are rare, and to look for them costs as much as to parse
+            found = wire.rows(joined, tokens, tidy=tidy)
+            if found is None:
+                return False
+            values, odd, rows = found
+            lines = [len(values) + len(odd)]
+            if len(blocks) > 1:
+                lines = [wire.count_lines(block) for _, block in blocks]
+            bad = self._all_bad(blocks, lines, odd) if odd else []
+            if bad is not None:
+                break
+        else:
+            return False
+        cells = np.empty((len(values), 1 + arena.width))
+        cells[:, 1 + width :] = np.nan
+        if time_at is None:
+            cells[:, 1 : 1 + width] = values
+            cells.view(np.int64)[:, 0] = now
+        else:
+            times = wire.epoch_times(values[:, time_at], now)
+            if times is None:
+                times = wire.times(rows.split()[time_at::tokens], now)
+            if times is None:
+                return False
+            cells[:, 1 : 1 + time_at] = values[:, :time_at]
+            cells[:, 1 + time_at : 1 + width] = values[:, time_at + 1 :]
+            cells.view(np.int64)[:, 0] = times
+        counts = lines.copy()
+        for which, *_ in bad:
+            counts[which] -= 1
+        if not self._append(arena, [session for session, _ in blocks], counts, lines, cells.view(np.int64)):
+            return False
+        for (session, _), count in zip(blocks, counts, strict=True):
+            session.needs_care = 16 * len(bad) > len(values)
+            self.accounts.store(session, count)
+        for which, number, line, error in bad:
+            self._careful.reject(blocks[which][0], error, line, now, number)
+        for (session, _), count in zip(blocks, lines, strict=True):
+            session.lines += count
+        return True
+
+    @staticmethod
+    def _are_next(blocks: list[tuple[Session, bytes]]) -> bool:
+        """Whether all numbered blocks begin with the line that their ring awaits, and no sender has two connections."""
+        at: dict[Sequence, Session] = {}
+        for session, _ in blocks:
+            sequence = session.sequence
+            if sequence is not None and (
+                at.setdefault(sequence, session) is not session
+                or session.number != sequence.next
+                or sequence.ring is not session.ring
+            ):
+                return False
+        return True
+
+    def _append(
+        self, arena: ArenaWriter, sessions: list[Session], counts: list[int], lines: list[int], cells: Cells
+    ) -> bool:
+        """Append `counts[i]` rows of each session, and acknowledge its `lines[i]` lines if it numbers them.
+
+        False, and nothing done, if there is no room.
+        """
+        slots = [session.slot for session in sessions]
+        acked: list[tuple[int, int] | None] = [None] * len(sessions)  # place and number
+        reached: dict[Sequence, tuple[Session, int]] = {}
+        for i, session in enumerate(sessions):
+            if session.sequence is not None:
+                number = reached.get(session.sequence, (session, session.number))[1] + lines[i]
+                reached[session.sequence] = session, number
+                acked[i] = session.sequence.place, number
+        try:
+            if len(cells) >= FEW_ROWS * len(sessions):  # long blocks: one by one is quicker than to sort them out
+                for slot, count in zip(slots, counts, strict=True):
+                    arena.make_room(slot, count if len(slots) == 1 else len(cells))
+                at = 0
+                for slot, count, ack in zip(slots, counts, acked, strict=True):
+                    arena.append_to(slot, cells[at : at + count], ack)
+                    at += count
+            else:
+                acks = [(slot, *ack) for slot, ack in zip(slots, acked, strict=True) if ack] if reached else []
+                arena.append(np.repeat(slots, counts), cells, acks)
+        except LineError:
+            return False
+        for sequence, (session, number) in reached.items():
+            sequence.next = sequence.settled = session.number = number
+        return True
+
+    def _all_bad(
+        self, blocks: list[tuple[Session, bytes]], counts: list[int], odd: list[tuple[int, bytes]]
+    ) -> list[tuple[int, int, bytes, LineError]] | None:
+        """Why each of the odd lines is to be rejected: its block, its number in the connection, itself, the error.
+
+        None if one of them is not to be rejected: a row written in another way, another kind of line, nothing.
+        """
+        ends = list(accumulate(counts))
+        lines: dict[Session, int] = {}  # a session may have several blocks
+        before = []
+        for (session, _), count in zip(blocks, counts, strict=True):
+            before.append(lines.setdefault(session, session.lines))
+            lines[session] += count
+        bad = []
+        for index, raw in odd:
+            which = bisect_right(ends, index)
+            session = blocks[which][0]
+            line = raw.strip(b" \t")
+            if not line or line.startswith(b"#"):
+                return None
+            try:
+                wire.text(line)
+                tokens = wire.tokens(line)
+                if wire.is_metric_name(tokens[0]):
+                    return None
+                self._careful.row(session, tokens)
+                return None
+            except LineError as error:
+                number = before[which] + 1 + index - (ends[which] - counts[which])
+                bad.append((which, number, line, error))
+        return bad
+
+    def _named_blocks(self, blocks: list[tuple[Session, bytes]], now: int) -> bool:
+        """Store blocks of metrics or of points; False, and nothing done, if there is anything else."""
+        if not self._named.store_block(b"".join([block for _, block in blocks]), now):
+            return False
+        for session, block in blocks:
+            count = wire.count_lines(block)
+            session.lines += count
+            session.needs_care = False
+            self.accounts.store(session, count)
+        return True

@@ -1,0 +1,187 @@
+"""Lines that name their source themselves: metrics and points, many at once.
+
+A metric is ``NAME VALUE [TIME]``, a point a line of InfluxDB's. A block of either is split once; names are mapped to
+rings by what was met before, values and times are parsed in bulk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from linemon.errors import LineError
+from linemon.lines import influx, wire
+from linemon.lines.wire import Floats, Ints
+from linemon.store.arena import ArenaWriter
+from linemon.store.ring import Cells, Slots
+from linemon.store.writer import Ring, StoreWriter
+
+MAX_PLACES = 20_000  # measurements with their tags and fields that are remembered, none longer than PLACE_BYTES
+PLACE_BYTES = 2048
+METRIC = ("value",)
+
+
+class Place(NamedTuple):
+    """Where the fields of Influx points go: a ring, and which of its columns each field is."""
+
+    ring: Ring
+    columns: tuple[int, ...]
+
+
+class NamedLines:
+    """Where metrics and points go, and how many of them go there at once."""
+
+    def __init__(self, store: StoreWriter, before_move: Callable[[], None]) -> None:
+        """`before_move` is called before a source may get another ring."""
+        self._store = store
+        self._before_move = before_move
+        self._metrics: dict[bytes, int] = {}  # slots of metrics in their one arena
+        self._metric_arena: ArenaWriter | None = None
+        self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
+        self._moves = 0  # of the store, when these were true
+
+    def heed_moves(self) -> None:
+        """Forget what was true of sources before they got more columns or were removed."""
+        if self._moves != self._store.moves:
+            self._moves = self._store.moves
+            self._metrics.clear()
+            self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
+
+    def store_block(self, block: bytes, now: int) -> bool:
+        """Store lines of one kind and length; False, and nothing done, if they are not that."""
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+        tokens = block.split()
+        lines = wire.count_lines(block)
+        per_line = len(tokens) // lines
+        if per_line not in (2, 3) or len(tokens) != lines * per_line or not wire.is_regular(block, per_line):
+            return False
+        names = tokens[::per_line]
+        times: Ints | None = np.full(lines, now)
+        if b"=" in tokens[1]:
+            if per_line == 3:
+                times = wire.times(tokens[2::3], now)
+            if times is None or b'"' in block or b"\\" in block:
+                return False
+            return self._store_points(names, tokens[1::per_line], times)
+        del tokens[::per_line]
+        values = wire.numbers(b",".join(tokens))
+        if values is None or len(values) != len(tokens):
+            return False
+        if per_line == 3:
+            times = wire.epoch_times(values[1::2], now)
+            if times is None:
+                times = wire.times(tokens[1::2], now)
+        if times is None:
+            return False
+        try:
+            slots = list(map(self._metrics.__getitem__, names))
+        except KeyError:
+            if not self._meet([name for name in dict.fromkeys(names) if name not in self._metrics]):
+                return False
+            slots = list(map(self._metrics.__getitem__, names))
+        cells = np.empty((lines, 2))
+        cells[:, 1] = values[:: per_line - 1]
+        cells.view(np.int64)[:, 0] = times
+        assert self._metric_arena
+        try:
+            self._metric_arena.append(np.array(slots), cells.view(np.int64))
+        except LineError:  # no room
+            return False
+        return True
+
+    def _store_points(self, heads: list[bytes], fields: list[bytes], times: Ints) -> bool:
+        """Store Influx lines; False, and nothing done, if those of one measurement differ in their fields."""
+        groups = [(np.arange(len(heads)), influx.columns(fields))]
+        if groups[0][1] is None:
+            by_measurement: dict[bytes, list[int]] = {}
+            for i, head in enumerate(heads):
+                by_measurement.setdefault(head.partition(b",")[0], []).append(i)
+            groups = [(np.array(at), influx.columns([fields[i] for i in at])) for at in by_measurement.values()]
+        met: list[tuple[list[bytes], Ints, Floats, dict[bytes, Place]]] = []
+        first: list[tuple[int, bytes, tuple[bytes, ...]]] = []
+        for at, found in groups:
+            if found is None:
+                return False
+            met_at = {heads[i]: i for i in reversed(at.tolist())}
+            first += [(i, head, found[0]) for head, i in met_at.items()]
+        try:
+            for _, head, keys in sorted(first):  # as the lines come: max_sources may end it
+                self._place(head, keys)
+        except LineError:
+            return False
+        for at, found in groups:
+            assert found is not None
+            keys, table = found
+            group = [heads[i] for i in at]
+            places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
+            met.append((group, times[at], table, places))
+        appends = [append for group in met for append in self._appends(*group)]
+        try:
+            for arena in {arena for arena, _, _ in appends}:
+                arena.make_rooms(np.concatenate([slots for each, slots, _ in appends if each is arena]))
+        except LineError:
+            return False
+        for arena, slots, cells in appends:
+            arena.append(slots, cells)
+        return True
+
+    @staticmethod
+    def _appends(
+        group: list[bytes], times: Ints, table: Floats, places: dict[bytes, Place]
+    ) -> Iterator[tuple[ArenaWriter, Slots, Cells]]:
+        """What to append for points with the same fields: rows for the same columns of the same arena go together."""
+        targets = {(place.ring.arena, place.columns) for place in places.values()}
+        for arena, columns in targets:
+            mine = np.arange(len(group))
+            if len(targets) > 1:
+                here = {head for head, at in places.items() if (at.ring.arena, at.columns) == (arena, columns)}
+                mine = np.array([i for i, head in enumerate(group) if head in here])
+            cells = np.full((len(mine), 1 + arena.width), np.nan)
+            cells[:, [1 + column for column in columns]] = table[mine]
+            cells.view(np.int64)[:, 0] = times[mine]
+            yield arena, np.array([places[group[i]].ring.entry.slot for i in mine]), cells.view(np.int64)
+
+    def _place(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
+        """Where points of this measurement and tags with these fields go."""
+        place = self._places.get((head, keys))
+        if place is None:
+            text = head + b" " + b",".join(key + b"=0" for key in keys)
+            point = influx.point(text)
+            place = self.point_place(point.source, tuple(point.fields))
+            if len(text) <= PLACE_BYTES:
+                if len(self._places) >= MAX_PLACES:
+                    self._places.clear()
+                self._places[head, keys] = place
+        return place
+
+    def point_place(self, source: str, fields: tuple[str, ...]) -> Place:
+        """The ring of a point's source, with these fields among its columns."""
+        ring = self._store.rings.get(source)
+        have = ring.entry.columns if ring else ()
+        new = tuple(field for field in fields if field not in have)
+        if ring is None or new:
+            self._before_move()  # a source that gets more columns moves
+            ring = self._store.bind(source, have + new, ("",) * (len(have) + len(new)))
+        return Place(ring, tuple(ring.entry.columns.index(field) for field in fields))
+
+    def _meet(self, names: list[bytes]) -> bool:
+        """Remember where metrics go that were not met since the last move; False if one of them cannot be stored."""
+        try:
+            for name in names:
+                ring = self.metric_ring(name)
+                self._metrics[name], self._metric_arena = ring.entry.slot, ring.arena
+        except LineError:
+            return False
+        return True
+
+    def metric_ring(self, token: bytes) -> Ring:
+        """The ring of a metric, made if it is new. LineError if it cannot have one, or its source has more columns."""
+        if not wire.is_metric_name(token):
+            raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
+        ring = self._store.bind(wire.source_name(wire.text(token)), METRIC, ("",))
+        if ring.width > 1:
+            raise LineError("columns", f"source {ring.entry.source!r} has {ring.width} columns, a metric has one")
+        return ring

@@ -1,0 +1,329 @@
+"""An arena as its one writer has it: slots are taken and given back, rows appended, in the order of docs/STORE.md."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from linemon.errors import LineError
+from linemon.store.ring import (
+    ACKED,
+    APPENDS,
+    CHECK,
+    COMMIT,
+    CRC,
+    DISORDER,
+    HEAD_CELLS,
+    ID,
+    LATEST,
+    MAGIC,
+    MARK,
+    NAME,
+    NAME_BYTES,
+    PAGE_BYTES,
+    REJECTED,
+    RESERVED,
+    USED,
+    VERSION,
+    Arena,
+    Cells,
+    Slots,
+    fence,
+    slot_bytes,
+)
+
+CHECKED: Final = 1 << 32  # so that a check is never 0
+STEP_BYTES: Final = 1 << 20  # a file grows by about this much
+ROOM_PARTS: Final = 64  # of a ring, one of which at least is allocated at a time
+
+
+class ArenaWriter(Arena):
+    """The file of rings of one width, for the only process that writes it."""
+
+    _flags, _access = os.O_RDWR, mmap.ACCESS_WRITE
+
+    def __init__(self, path: Path) -> None:
+        """Map an existing file; StoreError says what is wrong with it."""
+        self._room = np.zeros(0, np.int64)  # rows of each slot for which there is room in the file system
+        super().__init__(path)
+        self._tell()  # of what an earlier writer published before it was killed
+
+    @classmethod
+    def create(cls, path: Path, width: int, points: int, mode: int = 0o600) -> ArenaWriter:
+        """Make a new file without slots; it appears under its name only when it is whole."""
+        header = np.zeros(PAGE_BYTES // 8, np.int64)
+        header[:CRC] = MAGIC, VERSION, MARK, width, points, slot_bytes(width, points)
+        header[CRC] = zlib.crc32(header[:CRC].tobytes())
+        draft = path.with_suffix(".new")
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            os.fchmod(fd, mode)  # whatever the umask
+            os.write(fd, header.tobytes())
+        finally:
+            os.close(fd)
+        draft.rename(path)
+        return cls(path)
+
+    def remap(self) -> None:
+        """Map the file as long as it is now; nothing is copied."""
+        super().remap()
+        for advice in ("MADV_RANDOM", "MADV_NOHUGEPAGE"):  # a ring takes memory for the rows that it has, no more
+            with suppress(AttributeError, OSError):
+                self._pages.madvise(getattr(mmap, advice))
+        self._room = np.append(self._room, np.zeros(self.slots - len(self._room), np.int64))
+
+    @property
+    def step_bytes(self) -> int:
+        """How much longer `grow` makes the file."""
+        return max(1, STEP_BYTES // self.slot_bytes) * self.slot_bytes
+
+    def grow(self) -> None:
+        """Lengthen the file by some empty slots, about a megabyte."""
+        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + self.step_bytes)
+        self.remap()
+
+    def unused_bytes(self) -> int:
+        """How much more memory the file would take if every row of every ring were used."""
+        stat = os.fstat(self._fd)
+        return max(0, stat.st_size - stat.st_blocks * 512)
+
+    def sync(self) -> None:
+        """Have the system write out what has changed; it may take long."""
+        os.fsync(self._fd)
+
+    # -- slots
+
+    def take(self, slot: int, source_id: int) -> None:
+        """Make the slot an empty ring of this source. LineError if the file system has no room for it."""
+        self._room[slot] = 0
+        self._allocate(slot, 0, HEAD_CELLS * 8)
+        self.cells[slot, ID] = 0
+        fence()
+        self.cells[slot] = 0
+        fence()
+        self.cells[slot, ID] = source_id
+
+    def release(self, slot: int) -> None:
+        """Make the slot nobody's, and give its memory back to the system."""
+        self.cells[slot, ID] = 0
+        fence()
+        self._room[slot] = 0
+        with suppress(AttributeError, OSError):  # not every file system can
+            self._pages.madvise(mmap.MADV_REMOVE, PAGE_BYTES + slot * self.slot_bytes, self.slot_bytes)
+
+    def damage(self, slot: int, source_id: int) -> str:
+        """What is wrong with the slot as the ring of this source; empty if nothing is."""
+        if slot >= self.slots:
+            return "the file ends before its ring"
+        cells = self.cells[slot]
+        if cells[ID] != source_id:
+            return "its ring is not where it should be"
+        head = self.head(slot)
+        if cells[CHECK] not in (0, _check(cells)):
+            return "the head of its ring has changed since it was closed"
+        if not 0 <= head <= cells[RESERVED] or not 0 <= cells[DISORDER] <= cells[RESERVED] or cells[REJECTED] < 0:
+            return f"its ring says {head} rows, {cells[RESERVED]} reserved, disorder at {cells[DISORDER]}"
+        return ""
+
+    def take_up(self, slot: int) -> None:
+        """Go on with a slot of an earlier writer."""
+        cells, head = self.cells[slot], self.head(slot)
+        cells[CHECK] = 0
+        # What a batch that was never published has left; `disorder` first, so that it is never above `reserved`.
+        cells[DISORDER] = min(int(cells[DISORDER]), head)
+        cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
+
+    def seal(self, slot: int) -> None:
+        """Leave the slot to a later writer, who can tell whether its head part has changed since."""
+        self.cells[slot, CHECK] = _check(self.cells[slot])
+
+    def count_rejected(self, slot: int) -> None:
+        """One more line of this source was rejected."""
+        self.cells[slot, REJECTED] += 1
+
+    def make_room(self, slot: int, count: int) -> None:
+        """Have room for so many more rows. LineError if the file system has none."""
+        head, had = min(self.points, self.head(slot) + count), int(self._room[slot])
+        if head <= had:
+            return
+        row_bytes = 8 * (1 + self.width)
+        wanted = min(self.points, max(head, had + self.points // ROOM_PARTS))
+        start, stop = (8 * HEAD_CELLS + rows * row_bytes for rows in (had, wanted))
+        stop = -(-stop // PAGE_BYTES) * PAGE_BYTES
+        self._allocate(slot, start, stop)
+        self._room[slot] = (stop - 8 * HEAD_CELLS) // row_bytes
+
+    def make_rooms(self, slots: Slots) -> None:
+        """Have room for one more row for each time that a slot stands in `slots`. LineError as for `make_room`."""
+        owners, counts = np.unique(slots, return_counts=True)
+        self._make_rooms(owners, self.cells[owners, COMMIT] >> 1, counts)
+
+    def _make_rooms(self, owners: Slots, heads: Cells, counts: Slots) -> None:
+        for short in np.flatnonzero(np.minimum(heads + counts, self.points) > self._room[owners]):
+            self.make_room(int(owners[short]), int(counts[short]))
+
+    def _allocate(self, slot: int, start: int, stop: int) -> None:
+        """Have room in the file system for these bytes of the slot.
+
+        Without this a full file system would end the process with a SIGBUS at the row that meets it.
+        """
+        try:
+            os.posix_fallocate(self._fd, PAGE_BYTES + slot * self.slot_bytes + start, stop - start)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise LineError("store_full", f"no room for more rows in {self.path}: {error.strerror}") from error
+
+    # -- rows
+
+    def append(self, slots: Slots, block: Cells, acks: Sequence[tuple[int, int, int]] = ()) -> None:
+        """Append row i of `block`, (n, 1 + width) cells, to the ring of `slots[i]`, in that order.
+
+        `acks` are slots, places, and the numbers below which all lines of that sender are held then; the last one of a
+        place counts. They become visible with the rows. LineError, and nothing done, if the file system has no room.
+        """
+        order = np.argsort(slots, kind="stable")
+        sorted_slots = slots[order]
+        starts = np.flatnonzero(np.diff(sorted_slots, prepend=-1))
+        owners = sorted_slots[starts]
+        counts = np.diff(starts, append=len(slots))
+        commits = self.cells[owners, COMMIT]
+        heads = commits >> 1
+        self._make_rooms(owners, heads, counts)
+        rank = np.arange(len(slots)) - np.repeat(starts, counts)
+        numbers = np.repeat(heads, counts) + rank
+        block = block[order]
+        self.cells[owners, RESERVED] = np.maximum(self.cells[owners, RESERVED], heads + counts)
+        self._note_order(owners, starts, counts, numbers, block[:, 0])
+        fence()
+        newest = rank >= np.repeat(counts, counts) - self.points
+        if not newest.all():  # more rows than the ring holds: the first of them would be overwritten at once
+            sorted_slots, numbers, block = sorted_slots[newest], numbers[newest], block[newest]
+        self.rows[sorted_slots, numbers % self.points] = block
+        commits += counts << 1
+        acked = self._stage(acks)
+        if len(acked):
+            commits ^= np.isin(owners, acked)
+        fence()
+        self.cells[owners, COMMIT] = commits
+        if len(acked):  # also of rings that get no rows
+            self.cells[acked[~np.isin(acked, owners)], COMMIT] ^= 1
+        self._tell()
+
+    def _stage(self, acks: Sequence[tuple[int, int, int]]) -> Slots:
+        """Put acknowledged numbers into the halves that do not count yet; returns the slots."""
+        if not acks:
+            return np.empty(0, np.intp)
+        slots, places, numbers = np.array(acks).T
+        half = self.cells[slots, COMMIT] & 1
+        self._acked[slots, 1 - half] = self._acked[slots, half]
+        self._acked[slots, 1 - half, places] = numbers
+        return np.unique(slots)
+
+    def append_to(self, slot: int, block: Cells, ack: tuple[int, int] | None = None) -> None:
+        """Append `block`, (n, 1 + width) cells, to the ring of one slot; the quick way for long blocks.
+
+        `ack` is a place and the number that becomes visible there with the rows. LineError as for `append`.
+        """
+        self.make_room(slot, len(block))
+        cells, ring, count = self.cells[slot], self.rows[slot], len(block)
+        head, half = divmod(int(cells[COMMIT]), 2)
+        if count:
+            cells[RESERVED] = max(int(cells[RESERVED]), head + count)
+            self._note_order_of(slot, head, block[:, 0])
+            fence()
+            newest = block[-self.points :]
+            at = (head + count - len(newest)) % self.points
+            before_wrap = min(len(newest), self.points - at)
+            ring[at : at + before_wrap] = newest[:before_wrap]
+            ring[: len(newest) - before_wrap] = newest[before_wrap:]
+        if ack:
+            self._acked[slot, 1 - half] = self._acked[slot, half]
+            self._acked[slot, 1 - half, ack[0]] = ack[1]
+            half = 1 - half
+        fence()
+        cells[COMMIT] = 2 * (head + count) + half
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have readers that wait look at the rings of this file."""
+        fence()
+        self.header[APPENDS] += 1
+
+    def _note_order_of(self, slot: int, head: int, times: Cells) -> None:
+        cells = self.cells[slot]
+        if times[0] >= cells[LATEST] and (times[1:] >= times[:-1]).all():
+            cells[LATEST] = times[-1]
+        else:
+            one = np.array([slot]), np.array([0]), np.array([len(times)])
+            self._note_order(*one, np.arange(head, head + len(times)), times)
+
+    def _note_order(self, owners: Slots, starts: Slots, counts: Slots, numbers: Cells, times: Cells) -> None:
+        """Note the newest row that is earlier than one before it, so that readers sort only when they must."""
+        latest = self.cells[owners, LATEST]
+        before = np.empty_like(times)
+        before[1:] = times[:-1]
+        before[starts] = latest
+        late = times < before
+        if late.any():
+            # One row back in time makes all that follow suspect until time has caught up: judge each ring by
+            # its running maximum.
+            for i in np.flatnonzero(np.logical_or.reduceat(late, starts)):
+                of_ring = slice(starts[i], starts[i] + counts[i])
+                highest = np.maximum(np.maximum.accumulate(times[of_ring]), latest[i])
+                is_late = times[of_ring] < highest
+                self.cells[owners[i], DISORDER] = numbers[of_ring][is_late][-1]
+        self.cells[owners, LATEST] = np.maximum(latest, np.maximum.reduceat(times, starts))
+
+    def adopt(self, slot: int, head: int, block: Cells, rejected: int) -> None:
+        """Fill an empty ring with the rows below number `head` of another one, of as many columns or fewer.
+
+        New columns are missing in old rows. LineError if the file system has no room.
+        """
+        block = block[max(0, len(block) - self.points) :]
+        wide = np.full((len(block), 1 + self.width), np.nan).view(np.int64)
+        wide[:, : block.shape[1]] = block
+        cells, first = self.cells[slot], head - len(block)
+        cells[COMMIT] = 2 * first
+        cells[RESERVED] = first + self.points if first else 0  # what lies below `first` never was in this ring
+        cells[REJECTED] = rejected
+        self.append_to(slot, wide)
+
+    # -- senders of numbered lines
+
+    def adopt_ring(self, slot: int, other: Arena, other_slot: int) -> None:
+        """Fill an empty ring with all that another one of as many columns or fewer holds. LineError as for `adopt`."""
+        first, block = other.read(other_slot, 0)
+        self.adopt(slot, first + len(block), block, int(other.cells[other_slot, REJECTED]))
+        self._acked[slot, :] = other._acked[other_slot, int(other.cells[other_slot, COMMIT]) & 1]
+        for part in (slice(USED, ACKED), slice(NAME, HEAD_CELLS)):
+            self.cells[slot, part] = other.cells[other_slot, part]
+
+    # -- senders of numbered lines
+
+    def register(self, slot: int, place: int, name: str, number: int) -> None:
+        """Give the place to a sender whose next line is `number`."""
+        self.cells[slot, USED + place] = 0
+        fence()
+        self._name(slot, place)[:] = np.frombuffer(name.encode().ljust(NAME_BYTES, b"\0"), np.int64)
+        self._acked[slot, :, place] = number
+        fence()
+        self.register_again(slot, place)
+
+    def register_again(self, slot: int, place: int) -> None:
+        """The sender that has this place is the last one that announced itself."""
+        used = self.cells[slot, USED:ACKED]
+        used[place] = used.max() + 1
+
+
+def _check(cells: Cells) -> int:
+    """The CRC of a head part, without the cell that keeps it."""
+    return CHECKED + zlib.crc32(cells[CHECK + 1 :].tobytes(), zlib.crc32(cells[:CHECK].tobytes()))

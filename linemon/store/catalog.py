@@ -1,0 +1,114 @@
+"""The catalog of a store: which source has which columns, and where its ring is. docs/STORE.md has the format."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from linemon.errors import StoreError
+from linemon.store.ring import VERSION, check_version
+
+CATALOG: Final = "catalog"
+OLD_CATALOG: Final = "catalog.jsonl"  # of version 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One source in the catalog: its columns and the ring that holds its rows."""
+
+    source: str
+    id: int
+    file: str
+    slot: int
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, fields: dict[str, Any]) -> Entry:
+        """From the JSON object; KeyError or TypeError if it is not one."""
+        names = {name: tuple(map(str, fields[name])) for name in ("columns", "units")}
+        return cls(fields["source"], fields["id"], fields["file"], fields["slot"], **names)
+
+    def line(self) -> bytes:
+        return _line(self.__dict__)
+
+    def farewell(self) -> bytes:
+        """The line that says that the source is no more."""
+        return _line({"source": self.source, "removed": self.id})
+
+
+class Catalog:
+    """The newest entry of each source, by name, as far as the file has been read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / CATALOG
+        self.entries: dict[str, Entry] = {}
+        self.lines = 0
+        self.damaged = 0  # lines
+        self._file: BinaryIO | None = None  # open, so that no other file gets its inode
+        self._inode = self._offset = -1
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Another one after each change."""
+        return self._inode, self._offset
+
+    def refresh(self) -> None:
+        """Read what the writer has added; a line without its newline is not there yet.
+
+        OtherVersion if another linemon wrote it.
+        """
+        try:
+            stat = os.stat(self.path)
+        except FileNotFoundError:
+            if self.path.with_name(OLD_CATALOG).exists():
+                raise StoreError(
+                    f"{self.path.parent} was written by an older linemon: start the collector, it brings it up to date"
+                ) from None
+            self.entries, self._inode = {}, -1
+            return
+        if (stat.st_ino, stat.st_size) == self.state:
+            return
+        if stat.st_ino != self._inode or self._file is None:
+            self.close()
+            self._file = open(self.path, "rb")  # noqa: SIM115  it stays open
+            self._inode, self._offset = os.fstat(self._file.fileno()).st_ino, 0
+            self.entries, self.lines, self.damaged = {}, 0, 0
+        self._file.seek(self._offset)
+        *lines, _unfinished = self._file.read().split(b"\n")
+        for line in lines:
+            self._take(line)
+            self._offset += len(line) + 1
+        self.lines += len(lines)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _take(self, line: bytes) -> None:
+        crc, _, text = line.partition(b" ")
+        try:
+            if int(crc, 16) != zlib.crc32(text):
+                raise ValueError(crc)
+            fields = json.loads(text)
+            if "version" in fields:
+                check_version(self.path, fields["version"])
+            elif "removed" in fields:
+                self.entries.pop(fields["source"], None)
+            else:
+                self.entries[fields["source"]] = Entry.parse(fields)
+        except (ValueError, KeyError, TypeError):
+            self.damaged += 1
+
+
+def first_line() -> bytes:
+    return _line({"version": VERSION})
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)

@@ -1,0 +1,409 @@
+"""Names to rings, for whoever reads: `Store`, its sources, and the rows and windows that they give.
+
+A store is a folder that the collector writes (docs/STORE.md). Readers only read, and cost the collector nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from linemon.errors import StoreError, UnknownSource
+from linemon.store import window
+from linemon.store.catalog import Catalog, Entry
+from linemon.store.ring import APPENDS, ID, REJECTED, Arena, Cells, fence
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+Times = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float64]
+TimeLike = str | datetime | np.datetime64
+
+STATUS = "status.json"
+ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
+AGAIN_S = 0.001
+LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
+NAMED = 20  # names in a message
+
+
+def default_folder() -> Path:
+    """The store when none is configured: in memory where the system has such a place, one per user."""
+    memory = Path("/dev/shm")  # noqa: S108  a folder of our own in it, checked by `own_folder`
+    return (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"linemon-{os.getuid()}"
+
+
+def as_ns(time: TimeLike) -> int:
+    """A moment as int64 nanoseconds since the epoch; without a zone it is UTC. ValueError if it is not a time."""
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    if isinstance(time, datetime):
+        time = np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time)
+    return int(time.astype("datetime64[ns]").astype(np.int64))
+
+
+@dataclass(frozen=True, repr=False)
+class Rows:
+    """Rows of one source: `time` datetime64[ns] UTC (n,), `values` float64 (n, k), missing = nan.
+
+    `cursor` is for `Source.since`; `missed` counts rows that were overwritten before they could be read. The arrays
+    are views of one copy: rows must leave the ring, which goes on. Nothing after that copies.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    time: Times
+    values: Floats
+    cursor: int
+    missed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __getitem__(self, column: str) -> Floats:
+        """The values (n,) of one column; KeyError names those there are."""
+        if column not in self.columns:
+            raise KeyError(f"{self.source!r} has no column {column!r}{_known(column, self.columns)}")
+        return self.values[:, self.columns.index(column)]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.columns)
+
+    def __repr__(self) -> str:
+        span = f" from {self.time[0]} to {self.time[-1]}" if len(self) else ""
+        missed = f", {self.missed} missed" if self.missed else ""
+        return f"<{len(self)} rows of {self.source!r}{span}: {_some(self.columns)}{missed}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The time and each column as an array under its name, as views."""
+        return {"time": self.time} | {name: self.values[:, i] for i, name in enumerate(self.columns)}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A DataFrame with a UTC time index; needs pandas."""
+        import pandas as pd  # an optional extra: only who asks for a frame needs it
+
+        index = pd.DatetimeIndex(self.time, name="time").tz_localize("UTC")
+        return pd.DataFrame(self.values, index=index, columns=list(self.columns))
+
+    def to_polars(self) -> pl.DataFrame:
+        """A DataFrame with the UTC time as its first column; needs polars."""
+        import polars as pl  # an optional extra, too
+
+        return pl.DataFrame(self.to_dict()).with_columns(pl.col("time").dt.replace_time_zone("UTC"))
+
+
+@dataclass(frozen=True, repr=False)
+class Window:
+    """Buckets of equal length: `time` their starts (n,), and `min`, `max`, `mean`, `count`, each (n, k).
+
+    Missing values are left out; a bucket without any has count 0 and nan. `cursor` is for `Source.since`: what came
+    after the window was made.
+    """
+
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    time: Times
+    min: Floats
+    max: Floats
+    mean: Floats
+    count: npt.NDArray[np.int64]
+    cursor: int
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} buckets from {self.time[0]} to {self.time[-1]}: {_some(self.columns)}>"
+
+
+class Source:
+    """One named stream of rows, read from the ring that the collector writes."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self.name = name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._store._entry(self.name).columns
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """One text per column, empty where none was given."""
+        return self._store._entry(self.name).units
+
+    @property
+    def points(self) -> int:
+        """How many rows the ring holds at most."""
+        return self._store._ring(self.name)[1].points
+
+    @property
+    def rows(self) -> int:
+        """How many rows were ever appended."""
+        _, arena, slot = self._store._ring(self.name)
+        return arena.head(slot)
+
+    @property
+    def rejected(self) -> int:
+        """How many lines of this source were rejected."""
+        _, arena, slot = self._store._ring(self.name)
+        return int(arena.cells[slot, REJECTED])
+
+    @property
+    def newest(self) -> np.datetime64 | None:
+        """The latest time the ring holds; None while it holds none."""
+        time = self.last(1).time
+        return time[0] if len(time) else None
+
+    @property
+    def oldest(self) -> np.datetime64 | None:
+        """The earliest time the ring holds; None while it holds none."""
+        for entry, arena, slot in self._attempts():
+            oldest, head = arena.held(slot)
+            block = arena.read(slot, oldest, oldest + 1)[1] if arena.is_in_order(slot, head) else np.empty((0, 1))
+            if not len(block):  # not in order, or overwritten meanwhile
+                _, block = arena.read(slot, oldest)
+            if self._whole(entry, arena, slot):
+                return block[:, 0].min().view("datetime64[ns]") if len(block) else None
+        raise AssertionError  # the attempts end with an error of their own
+
+    def last(self, n: int) -> Rows:
+        """The newest `n` rows, in time order."""
+        for entry, arena, slot in self._attempts():
+            _, head = arena.held(slot)
+            first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
+            if self._whole(entry, arena, slot):
+                return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
+        raise AssertionError  # the attempts end with an error of their own
+
+    def since(self, cursor: int) -> Rows:
+        """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival."""
+        for entry, arena, slot in self._attempts():
+            if cursor > arena.head(slot):
+                cursor = 0  # a cursor of an earlier source of this name
+            first, block = arena.read(slot, cursor)
+            if self._whole(entry, arena, slot):
+                return _rows(entry, block, first + len(block), missed=first - cursor)
+        raise AssertionError  # the attempts end with an error of their own
+
+    def between(self, start: TimeLike | None = None, end: TimeLike | None = None) -> Rows:
+        """The rows of [start, end) in time order; None leaves a side open."""
+        return _rows(*self._between(None if start is None else as_ns(start), None if end is None else as_ns(end)))
+
+    def window(self, start: TimeLike, end: TimeLike, points: int = 1200) -> Window:
+        """[start, end) cut into `points` buckets of equal length (fewer only where they would be below 1 ns)."""
+        return self._store.window([self.name], start, end, points)[self.name]
+
+    def __repr__(self) -> str:
+        return f"<source {self.name!r}: {self.rows} rows of {_some(self.columns)}>"
+
+    def _between(self, begin: int | None, stop: int | None) -> tuple[Entry, Cells, int]:
+        """The source, its cells of [begin, stop) ns in time order, and the cursor after them."""
+        for entry, arena, slot in self._attempts():
+            block, cursor = _range(arena, slot, begin, stop)
+            if self._whole(entry, arena, slot):
+                return entry, block, cursor
+        raise AssertionError  # the attempts end with an error of their own
+
+    def _attempts(self) -> Iterator[tuple[Entry, Arena, int]]:
+        """The ring of this source, and again when the source moved while it was read."""
+        for _ in range(ATTEMPTS):
+            yield self._store._ring(self.name)
+        raise StoreError(f"{self.name!r} moved {ATTEMPTS} times while it was read")
+
+    @staticmethod
+    def _whole(entry: Entry, arena: Arena, slot: int) -> bool:
+        """After a copy and the look at `reserved`: whether the slot still was this source's."""
+        fence()
+        return int(arena.cells[slot, ID]) == entry.id
+
+
+class Store:
+    """All rings of one folder, read-only. It may be opened before the collector has written anything."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._catalog = Catalog(self.path)
+        self._arenas: dict[str, Arena] = {}
+        self._seen: object = None  # the state that `wait` has told of
+
+    def sources(self) -> tuple[str, ...]:
+        """The names of all sources, in the order in which they came."""
+        self._refresh()
+        return tuple(self._catalog.entries)
+
+    def __getitem__(self, name: str) -> Source:
+        self._entry(name)
+        return Source(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sources())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.sources()
+
+    def __len__(self) -> int:
+        return len(self.sources())
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.sources())
+
+    def __repr__(self) -> str:
+        names = self.sources()
+        return f"<linemon store at {self.path}: {len(names)} sources{': ' if names else ''}{_some(names)}>"
+
+    def status(self) -> dict[str, Any]:
+        """The collector's counters as it last wrote them; empty before its first."""
+        try:
+            status: dict[str, Any] = json.loads((self.path / STATUS).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return status
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until rows or sources have come since the last call that returned true; the first returns at once.
+
+        False after `timeout` seconds without any (None: wait for ever). It looks at a number per ring file every
+        20 ms, and reads nothing else.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (state := self._state()) == self._seen:
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_S)
+        self._seen = state
+        fence()
+        return True
+
+    def window(self, sources: Iterable[str], start: TimeLike, end: TimeLike, points: int = 1200) -> dict[str, Window]:
+        """[start, end) of each source cut into the same `points` buckets, fewer only where they would be below 1 ns.
+
+        Rows are reduced where they lie in the rings, without a copy of them all, many rings at once.
+        """
+        begin, stop = as_ns(start), as_ns(end)
+        if points < 1 or stop <= begin:
+            raise ValueError(f"a window needs points >= 1 and start < end, not {points} points, {start} to {end}")
+        length = -(-(stop - begin) // points)
+        starts = begin + length * np.arange(-(-(stop - begin) // length))
+        edges = np.append(starts, stop)
+        rings: dict[Arena, list[tuple[Entry, int]]] = {}
+        for name in sources:
+            entry, arena, slot = self._ring(name)
+            rings.setdefault(arena, []).append((entry, slot))
+        found: dict[str, Window] = {}
+        for arena, members in rings.items():
+            buckets, cursors, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
+            for i, (entry, slot) in enumerate(members):
+                if holds[i] and Source._whole(entry, arena, slot):
+                    found[entry.source] = _window(entry, starts, buckets, i, int(cursors[i]))
+                else:
+                    moved, block, cursor = Source(self, entry.source)._between(begin, stop)
+                    found[entry.source] = _window(moved, starts, window.of_block(block, edges), 0, cursor)
+        return found
+
+    def _state(self) -> object:
+        self._refresh()
+        arenas = [self._arena(file) for file in {entry.file for entry in self._catalog.entries.values()}]
+        return self._catalog.state, [int(arena.header[APPENDS]) for arena in arenas if arena]
+
+    def _refresh(self) -> None:
+        """Read what is new in the catalog; after that no mapping is kept of a file that was removed or replaced."""
+        before = self._catalog.state
+        self._catalog.refresh()
+        if self._catalog.state != before:
+            self._arenas = {file: arena for file, arena in self._arenas.items() if not arena.is_gone()}
+
+    def _entry(self, name: str) -> Entry:
+        self._refresh()
+        entry = self._catalog.entries.get(name)
+        if entry is None:
+            raise UnknownSource(f"no source {name!r} in {self.path}{_known(name, self._catalog.entries)}")
+        return entry
+
+    def _arena(self, file: str) -> Arena | None:
+        """The mapped file; None if there is none of that name."""
+        arena = self._arenas.get(file)
+        if arena is None:
+            try:
+                arena = self._arenas[file] = Arena(self.path / file)
+            except FileNotFoundError:
+                return None
+        return arena
+
+    def _ring(self, name: str) -> tuple[Entry, Arena, int]:
+        """Where the rows of `name` are now."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(AGAIN_S)  # the writer is between two steps
+            entry = self._entry(name)
+            arena = self._arena(entry.file)
+            if arena is None:
+                continue  # the source moved between the two reads
+            if entry.slot >= arena.slots:
+                arena.remap()
+            if entry.slot >= arena.slots:
+                raise StoreError(f"{arena.path} is damaged: it ends before the ring of {name!r}")
+            if int(arena.cells[entry.slot, ID]) == entry.id:
+                fence()
+                return entry, arena, entry.slot
+            # The source moved on: the catalog says where to, unless the whole file was replaced.
+            if arena.is_gone():
+                del self._arenas[entry.file]
+        raise StoreError(f"{self.path} is damaged: its catalog and its ring files disagree about {name!r}")
+
+
+def _range(arena: Arena, slot: int, begin: int | None, stop: int | None) -> tuple[Cells, int]:
+    """The cells of [begin, stop) ns in time order, and the cursor after them."""
+    oldest, head = arena.held(slot)
+    if arena.is_in_order(slot, head):  # the times tell which rows to copy
+        first, last = oldest, head
+        if begin is not None:
+            first = arena.first_not_before(slot, begin, oldest, head)
+        if stop is not None:
+            last = arena.first_not_before(slot, stop, oldest, head)
+        return arena.read(slot, first, max(first, last))[1], head
+    block = _in_time_order(arena.read(slot, oldest, head)[1])
+    from_row = 0 if begin is None else int(np.searchsorted(block[:, 0], begin))
+    to_row = len(block) if stop is None else int(np.searchsorted(block[:, 0], stop))
+    return block[from_row:to_row], head
+
+
+def _in_time_order(block: Cells) -> Cells:
+    times = block[:, 0]
+    if (times[1:] >= times[:-1]).all():
+        return block
+    return block[np.argsort(times, kind="stable")]
+
+
+def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0) -> Rows:
+    time, values = block[:, 0].view("datetime64[ns]"), block[:, 1:].view(np.float64)
+    return Rows(entry.source, entry.columns, entry.units, time, values, cursor, missed)
+
+
+def _window(entry: Entry, starts: Cells, buckets: window.Buckets, ring: int, cursor: int) -> Window:
+    low, high, mean, count = (each[ring] for each in (buckets.min, buckets.max, buckets.mean, buckets.count))
+    return Window(entry.columns, entry.units, starts.view("datetime64[ns]"), low, high, mean, count, cursor)
+
+
+def _some(names: Iterable[str]) -> str:
+    names = tuple(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _known(wanted: str, names: Iterable[str]) -> str:
+    """What a message about an unknown name says of those that exist, the nearest one first of all."""
+    near = difflib.get_close_matches(wanted, names, 1)
+    return (f"; did you mean {near[0]!r}?" if near else ";") + f" there are: {_some(sorted(names)) or 'none yet'}"

@@ -1,0 +1,384 @@
+"""The one writer of a store: gives sources their rings, lets them grow, keeps the catalog."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from linemon.errors import LOG_EVERY_NS, LineError, OtherVersion, StoreError
+from linemon.store.arena import ArenaWriter
+from linemon.store.catalog import CATALOG, OLD_CATALOG, Catalog, Entry, first_line
+from linemon.store.ring import PAGE_BYTES
+from linemon.store.upgrade import old_sources
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Ring:
+    """Where the rows of one source go. It changes in place when the source gets more columns."""
+
+    entry: Entry
+    arena: ArenaWriter
+    is_gone: bool = False  # the source was forgotten: whoever holds this must bind again
+
+    @property
+    def width(self) -> int:
+        return self.arena.width
+
+
+class StoreWriter:
+    """Opens a store for writing, as the only process that does; what it held before is still there.
+
+    `points` rows are kept per source, at most `max_sources` sources of at most `max_columns` columns. `mode` has the
+    permissions of the folder, and without execution of its files. StoreError says why the store cannot be had.
+    """
+
+    def __init__(self, folder: Path, points: int, max_sources: int, max_columns: int = 1000, mode: int = 0o700) -> None:
+        self.folder = folder
+        self.points = points
+        self.max_sources = max_sources
+        self.max_columns = max_columns
+        self._file_mode = mode & 0o666
+        own_folder(folder, mode)
+        self._lock = lock(folder, self._file_mode)
+        self._catalog = Catalog(folder)
+        self._fd = -1  # of the catalog
+        self._catalog_bytes = 0
+        self._arenas: dict[str, ArenaWriter] = {}
+        self._free: dict[str, list[int]] = {}
+        self._last_id = 0
+        self.rings: dict[str, Ring] = {}
+        self.moves = 0  # how often a source got another ring, or lost its own
+        self._units_changed = 0  # how often, since the log told of it
+        self._units_logged = -LOG_EVERY_NS
+        self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Let another collector have the store; the rows stay."""
+        for ring in self.rings.values():
+            ring.arena.seal(ring.entry.slot)
+        self.sync()
+        self.rings.clear()
+        self._arenas.clear()
+        self._catalog.close()
+        os.close(self._fd)
+        os.close(self._lock)
+
+    def sync(self) -> None:
+        """Have the system write out what has changed. It may take seconds, and may be called in a thread of its own."""
+        os.fsync(self._fd)
+        for arena in list(self._arenas.values()):
+            arena.sync()
+
+    def replace_file(self, name: str, data: bytes) -> int:
+        """Put a file in place of the one of this name, in one step; its open file descriptor is the caller's."""
+        draft = self.folder / f"{name}.new"
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, self._file_mode)
+        try:
+            os.fchmod(fd, self._file_mode)
+            _write_all(fd, data)
+            draft.rename(self.folder / name)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
+        """The ring for rows of these columns, made or widened as needed; `units` is None for unnamed columns.
+
+        Named columns fit where they are the source's first columns in order, or all of them and more; unnamed ones
+        where there are as many as the source has. LineError: `columns`, `max_sources` or `store_full`.
+        """
+        try:
+            return self._bind(name, columns, units)
+        except OSError as error:  # no space, no file descriptor
+            raise LineError("store_full", f"cannot make a ring in {self.folder}: {error.strerror}") from error
+
+    def _bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
+        if len(columns) > self.max_columns:
+            raise LineError("columns", f"source {name!r} would have more than max_columns = {self.max_columns}")
+        ring = self.rings.get(name)
+        if ring is None:
+            return self._new(name, columns, units or ("",) * len(columns))
+        have = ring.entry
+        if units is None:
+            if len(columns) != len(have.columns):
+                raise LineError(
+                    "columns", f"source {name!r} has {len(have.columns)} columns, the row has {len(columns)}"
+                )
+            return ring
+        shared = min(len(columns), len(have.columns))
+        if columns[:shared] != have.columns[:shared]:
+            at = next(i for i in range(shared) if columns[i] != have.columns[i])
+            raise LineError(
+                "columns", f"source {name!r} has {have.columns[at]!r} as column {at + 1}, not {columns[at]!r}"
+            )
+        said = tuple(new or old for new, old in zip(units, have.units, strict=False))
+        new_units = said + have.units[shared:] + units[shared:]
+        if len(columns) > shared:
+            self._move(ring, have.columns + columns[shared:], new_units)
+        elif new_units != have.units:
+            entry = Entry(name, have.id, have.file, have.slot, have.columns, new_units)
+            self._record(entry)
+            ring.entry = entry
+            self._log_units(name, have.units, new_units)
+        return ring
+
+    def _log_units(self, name: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
+        """Tell of changed units; at a bounded rate, as senders that do not agree may change them with each row."""
+        self._units_changed += 1
+        if time.monotonic_ns() - self._units_logged >= LOG_EVERY_NS:
+            more = f" ({self._units_changed} changes since the last such line)" if self._units_changed > 1 else ""
+            log.warning("source %r: units changed from %s to %s%s", name, before, now, more)
+            self._units_logged, self._units_changed = time.monotonic_ns(), 0
+
+    def forget_silent(self, now_s: float, after_s: float) -> None:
+        """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method."""
+        seen, self._seen = self._seen, {}
+        for name, ring in list(self.rings.items()):
+            head = ring.arena.head(ring.entry.slot)
+            had, since_s = seen.get(name, (head, now_s))
+            self._seen[name] = (head, since_s if head == had else now_s)
+            if head == had and now_s - since_s >= after_s:
+                try:
+                    self._forget(ring)
+                except OSError as error:
+                    log.error("source %r cannot be forgotten: %s", name, error.strerror)
+                else:
+                    log.info("source %r is forgotten: no row for %g s", name, after_s)
+
+    def _forget(self, ring: Ring) -> None:
+        entry = ring.entry
+        self._write(entry.farewell())
+        del self._catalog.entries[entry.source], self.rings[entry.source]
+        ring.is_gone = True
+        self.moves += 1
+        self._release(entry, ring.arena)
+
+    def _new(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
+        count = len(self.rings)
+        if count >= self.max_sources:
+            raise LineError("max_sources", f"source {name!r} would be one more than max_sources = {self.max_sources}")
+        if count + 1 == int(0.85 * self.max_sources):
+            log.warning("%d of max_sources = %d sources in use", count + 1, self.max_sources)
+        ring = self.rings[name] = self._publish(self._place(name, columns, units))
+        return ring
+
+    def _move(self, ring: Ring, columns: tuple[str, ...], units: tuple[str, ...]) -> None:
+        """Give the source a ring for these columns, with all its rows; the old ring's place is free again."""
+        old, arena = ring.entry, ring.arena
+        new = self._place(old.source, columns, units)
+        self._publish(new, lambda slot: new.arena.adopt_ring(slot, arena, old.slot))
+        ring.entry, ring.arena = new.entry, new.arena
+        self.moves += 1
+        self._release(old, arena)
+
+    def _release(self, entry: Entry, arena: ArenaWriter) -> None:
+        """Give a ring's place back, after the catalog has said so: readers who miss the id look there."""
+        arena.release(entry.slot)
+        free = self._free[entry.file]
+        free.append(entry.slot)
+        if len(free) == arena.slots:
+            arena.path.unlink()
+            del self._arenas[entry.file], self._free[entry.file]
+
+    def _place(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
+        """A ring that no reader knows of yet; its slot is not taken."""
+        file = f"{len(columns)}x{self.points}.v2.ring"
+        arena = self._arenas.get(file)
+        if arena is None:
+            self._room_for(PAGE_BYTES)
+            arena = self._arenas[file] = ArenaWriter.create(
+                self.folder / file, len(columns), self.points, self._file_mode
+            )
+            self._free[file] = []
+        free = self._free[file]
+        if not free:
+            self._room_for(arena.step_bytes)
+            had = arena.slots
+            arena.grow()
+            free.extend(reversed(range(had, arena.slots)))
+        # No id comes back, also not one of an earlier run that this one never saw.
+        self._last_id = max(self._last_id + 1, time.time_ns())
+        return Ring(Entry(name, self._last_id, file, free.pop(), columns, units), arena)
+
+    def _publish(self, ring: Ring, fill: Callable[[int], None] = lambda slot: None) -> Ring:
+        """Take the ring's slot, have it filled, and tell readers of it. If any of this fails, there is no such ring."""
+        try:
+            ring.arena.take(ring.entry.slot, ring.entry.id)
+        except LineError:  # no room: the slot is not to be touched
+            self._free[ring.entry.file].append(ring.entry.slot)
+            raise
+        try:
+            fill(ring.entry.slot)
+            self._record(ring.entry)
+        except BaseException:
+            self._release(ring.entry, ring.arena)
+            raise
+        return ring
+
+    def _record(self, entry: Entry) -> None:
+        entries, before = self._catalog.entries, self._catalog.entries.get(entry.source)
+        entries[entry.source] = entry
+        try:
+            self._write(entry.line())
+        except OSError:
+            if before:
+                entries[entry.source] = before
+            else:
+                del entries[entry.source]
+            raise
+
+    def _write(self, line: bytes) -> None:
+        """Add a line to the catalog, whole or not at all."""
+        try:
+            _write_all(self._fd, line)
+        except OSError:
+            os.ftruncate(self._fd, self._catalog_bytes)
+            os.lseek(self._fd, self._catalog_bytes, os.SEEK_SET)
+            raise
+        self._catalog_bytes += len(line)
+        self._catalog.lines += 1
+        if self._catalog.lines > 1000 + 2 * len(self._catalog.entries):
+            with suppress(OSError):  # it is right as it is, only long
+                self._rewrite_catalog()
+
+    def _room_for(self, growth: int) -> None:
+        """Refuse to grow beyond what the folder's file system could hold with every ring full.
+
+        The files are sparse: without this a full file system would show as a SIGBUS on the row that meets it.
+        """
+        promised = sum(arena.unused_bytes() for arena in self._arenas.values())
+        disk = os.statvfs(self.folder)
+        if promised + growth > disk.f_bavail * disk.f_frsize:
+            raise LineError("store_full", f"{self.folder} has no room for another {growth} bytes of rings")
+
+    # -- opening what is there
+
+    def _open(self) -> None:
+        if self._catalog.path.exists():
+            self._catalog.refresh()
+        if self._catalog.damaged:
+            log.error("%s has %d damaged lines: kept as %s.bad", self._catalog.path, self._catalog.damaged, CATALOG)
+            shutil.copyfile(self._catalog.path, self._catalog.path.with_suffix(".bad"))
+        self._last_id = max((entry.id for entry in self._catalog.entries.values()), default=0)
+        self._rewrite_catalog()
+        try:
+            for entry in list(self._catalog.entries.values()):
+                self._take_up(entry)
+            self._upgrade()
+        except LineError as error:
+            raise StoreError(
+                f"the rows of {self.folder} cannot be moved to rings of [store] points: {error}"
+            ) from error
+        self._collect_free()
+        self._rewrite_catalog()  # without what was lost or moved
+
+    def _rewrite_catalog(self) -> None:
+        """Replace the catalog by one that holds only what counts; readers notice the new file."""
+        data = b"".join([first_line(), *(entry.line() for entry in self._catalog.entries.values())])
+        fd = self.replace_file(CATALOG, data)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._catalog_bytes = fd, len(data)
+        self._catalog.lines = 1 + len(self._catalog.entries)
+
+    def _take_up(self, entry: Entry) -> None:
+        """Go on with a ring of an earlier run; one of another length is moved to one of ours."""
+        path = self.folder / entry.file
+        try:
+            arena = self._arenas.get(entry.file) or ArenaWriter(path)
+            damage = arena.damage(entry.slot, entry.id)
+        except OtherVersion:
+            raise
+        except (StoreError, OSError) as error:
+            damage = str(error)
+            if path.exists():
+                path.rename(path.with_suffix(".bad"))
+        else:
+            path.chmod(self._file_mode)
+            self._arenas[entry.file] = arena
+            self._free.setdefault(entry.file, [])
+        if damage:
+            log.error("source %r is lost: %s", entry.source, damage)
+            del self._catalog.entries[entry.source]
+            return
+        arena.take_up(entry.slot)
+        ring = self.rings[entry.source] = Ring(entry, arena)
+        if arena.points != self.points:
+            self._move(ring, entry.columns, entry.units)
+
+    def _upgrade(self) -> None:
+        """Take over the sources of a store of version 1."""
+        if not (self.folder / OLD_CATALOG).exists():
+            return
+        for old in old_sources(self.folder):
+            if isinstance(old, str):
+                log.error("source %r of version 1 is lost: its ring cannot be read", old)
+            elif old.name not in self.rings:
+                ring = self._place(old.name, old.columns, old.units)
+                adopt = functools.partial(ring.arena.adopt, head=old.head, block=old.block, rejected=old.rejected)
+                self.rings[old.name] = self._publish(ring, adopt)
+        (self.folder / OLD_CATALOG).unlink()
+
+    def _collect_free(self) -> None:
+        """Find the slots that nobody owns, and remove files of which nothing is used."""
+        used: dict[str, set[int]] = {file: set() for file in self._arenas}
+        for ring in self.rings.values():
+            used[ring.entry.file].add(ring.entry.slot)
+        for file, arena in list(self._arenas.items()):
+            self._free[file] = sorted(set(range(arena.slots)) - used[file], reverse=True)
+        for path in self.folder.glob("*.ring"):
+            if not used.get(path.name):
+                self._arenas.pop(path.name, None)
+                if self._catalog.damaged:  # it may hold what the damaged lines told of
+                    path.rename(path.with_suffix(".bad"))
+                else:
+                    path.unlink()
+
+
+def own_folder(folder: Path, mode: int) -> None:
+    """Make sure that the folder exists and that nobody else could have put things into it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stat = folder.stat()
+        if stat.st_uid != os.getuid():
+            raise StoreError(f"{folder} belongs to another user: set [store] path to a folder of yours")
+        folder.chmod(stat.st_mode | mode)
+    except OSError as error:
+        raise StoreError(f"cannot use {folder} as the store: {error.strerror}") from error
+
+
+def lock(folder: Path, mode: int) -> int:
+    """Be the only writer: a lock that the system gives back when the process ends, however it ends."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(fd, 32).decode(errors="replace").strip()
+        os.close(fd)
+        raise StoreError(
+            f"another collector (process {pid}) writes to {folder}: stop it, or set [store] path to another folder"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+    return fd
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,328 @@
+"""The connection to the collector: rows out of the spool, acknowledgements and complaints in.
+
+Rows are numbered (`#seq`) and wait in the spool until the collector has said `#ack`. A connection begins with the
+question how far the collector is; rows follow its answer, no more at a time than WINDOW, the next when these are
+acknowledged: so a backlog goes out as fast as the collector takes it and no faster. Nothing here waits or blocks.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from contextlib import suppress
+
+from linemon_sender.dialler import DEAD_AFTER, Dialler
+from linemon_sender.spool import NO_RUN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linemon_sender.spool import Spool
+    from linemon_sender.tls import Tls
+
+ANSWER_TIMEOUT = 10.0  # seconds until `#seq` must be answered
+ALIVE_EVERY = 60.0  # seconds until an idle connection gets an empty line; a collector hangs up on who is silent
+COMPLAIN_EVERY = 60.0  # seconds between two of the collector's complaints in the log
+LONGEST_ANSWER = 4096  # bytes of an unfinished answer that are kept
+WINDOW = 65536  # bytes of rows on their way, about
+NEVER = float("-inf")
+
+
+class Sender:
+    """Sends the rows of a spool to one collector, over a connection that is made anew whenever it is lost.
+
+    Everything but dialling happens in the caller's thread: in `turn`, and in what the selector calls.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        token: str,
+        spool: Spool,
+        selector: selectors.BaseSelector,
+        log: Callable[[str], None],
+        fixed: int = 0,
+        lazy: bool = False,
+        tls: Tls | None = None,
+    ) -> None:
+        """`fixed`: how many columns are enough where the collector refuses them all; 0 = no fewer than all.
+
+        `tls`: for the connection, None = in the clear.
+        `lazy`: with nothing else to send, answers are read at the next turn. It saves a wake-up per row.
+        """
+        self._address = address
+        self._where = "{}:{}".format(f"[{address[0]}]" if ":" in address[0] else address[0], address[1])
+        self._token, self._spool, self._fixed, self._lazy = token, spool, fixed, lazy
+        self._selector, self._log = selector, log
+        self._sending: bool | None = None  # as the log says; None: it has said nothing yet
+        self._reported = 0  # dropped rows that the log has told of
+        self._complained_at = NEVER
+        self._complaints = 0  # since then
+        self._sock: socket.socket | None = None
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        selector.register(self._woken, selectors.EVENT_READ, self._wakes)
+        self._dialler = Dialler(address, tls, self.wake, lambda why: self._fails(f"cannot reach {self._where}: {why}"))
+        # Of the connection, which _adopt begins:
+        self._run, self._number = NO_RUN, 0  # whose rows it carries, and the number of the next
+        self._greeted = False  # `#seq` was answered
+        self._columns = self._declared = b""  # of the rows that are sent, and as the collector was told
+        self._on_trial = False  # these columns are not yet accepted
+        self._refused = False  # all of them were, and it gets the fixed ones
+        self._unsent, self._answer = b"", b""
+        self._lines = self._columns_line = 0  # sent so far; which of them was the last #columns
+        self._flying: list[tuple[int, int]] = []  # the number after each bunch of rows on its way, and its bytes
+        self._moved_at = self._wrote_at = 0.0  # when rows were last acknowledged, and bytes sent
+        self._mask = 0  # what the selector watches
+        self._dialler.dial()
+
+    def turn(self) -> None:
+        """Do what is due: read answers, send what the spool has. Returns at once."""
+        if self._sock is None and self._spool.run != NO_RUN and (sock := self._dialler.take()):
+            self._adopt(sock)
+        self._read()
+        self._check_time()
+        self._send()
+        self._watch()
+
+    def wake(self) -> None:
+        """Have the selector call `turn`; may be called from any thread."""
+        with suppress(OSError):  # full: it is being woken already
+            self._waker.send(b".")
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Wait so long for acknowledgements, then end the connection; what is not acknowledged is told of."""
+        end = time.monotonic() + seconds
+        self._lazy = False
+        self.turn()
+        while self._spool.waiting and (left := end - time.monotonic()) > 0:
+            for key, mask in self._selector.select(left):
+                key.data(mask)
+        self._dialler.close()
+        self._hang_up()
+        self._selector.unregister(self._woken)
+        self._woken.close()
+        self._waker.close()
+        if self._spool.waiting:
+            self._log(f"ends; {self._spool.waiting} rows were not acknowledged by {self._where}")
+
+    # -- rows on their way
+
+    def _send(self) -> None:
+        """Hand rows to the socket, as many as it and the window take."""
+        while self._sock is not None and self._flush() and self._greeted:
+            if self._spool.run not in (self._run, NO_RUN):
+                self._hang_up()  # an `#ack` on its way would be taken for one of the other SENDER's
+                self._dialler.dial()
+                return
+            columns = self._spool.columns()
+            if columns is None or self._on_the_way() >= WINDOW:
+                return
+            if columns != self._columns:
+                if self._flying:
+                    return  # what is refused must be about these columns
+                self._declare(columns)
+            limit = 1 if self._on_trial else WINDOW - self._on_the_way()
+            if self._on_trial and self._flying:
+                return
+            number, count, lines = self._spool.take(limit)
+            if count:
+                self._add(number, count, lines)
+
+    def _declare(self, columns: bytes) -> None:
+        """Name the columns of the next rows; one row must be accepted before more follow."""
+        self._columns, self._on_trial = columns, True
+        if self._refused:
+            columns = _first_tokens(columns, 2 + self._fixed)
+            if columns == self._declared:
+                self._on_trial = False
+                return
+        self._declared = columns
+        self._write(columns + b"\n")
+        self._columns_line = self._lines
+
+    def _add(self, number: int, count: int, lines: bytes) -> None:
+        if number != self._number:
+            self._write(f"#seq {number} {self._run[1]}\n".encode())
+        if self._refused:
+            cut = [_first_tokens(line, 1 + self._fixed) for line in lines.splitlines()]
+            lines = b"\n".join(cut) + b"\n"
+        if not self._flying:
+            self._moved_at = time.monotonic()
+        self._number = number + count
+        self._flying.append((self._number, len(lines)))
+        self._write(lines, count)
+
+    def _on_the_way(self) -> int:
+        return sum([size for _, size in self._flying])
+
+    def _write(self, lines: bytes, count: int = 1) -> None:
+        self._unsent += lines
+        self._lines += count
+
+    def _flush(self) -> bool:
+        """Whether all that was written is handed over."""
+        if self._unsent and self._sock is not None:
+            try:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                self._wrote_at = time.monotonic()
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._lost(error.strerror or str(error))
+        return not self._unsent
+
+    def _check_time(self) -> None:
+        if self._sock is None:
+            return
+        now = time.monotonic()
+        if not self._greeted and now - self._moved_at > ANSWER_TIMEOUT:
+            self._lost("it does not answer #seq; is it linemon's collector?")
+        elif (self._flying or self._unsent) and now - self._moved_at > DEAD_AFTER:
+            self._lost(f"no acknowledgement for {DEAD_AFTER:g} s")
+        elif self._greeted and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
+            self._write(b"\n")
+
+    def _watch(self) -> None:
+        """Have the selector tell of what must not wait until the next turn."""
+        if self._sock is None:
+            return
+        waits = not self._lazy or not self._greeted or self._on_trial or self._spool.columns() is not None
+        mask = selectors.EVENT_READ if waits else 0
+        if self._unsent:
+            mask |= selectors.EVENT_WRITE
+        if mask == self._mask:
+            return
+        if self._mask:
+            self._selector.unregister(self._sock)
+        if mask:
+            self._selector.register(self._sock, mask, lambda _: self.turn())
+        self._mask = mask
+
+    def _wakes(self, _mask: int) -> None:
+        with suppress(BlockingIOError):
+            self._woken.recv(4096)
+        self.turn()
+
+    # -- what the collector answers
+
+    def _read(self) -> None:
+        if self._sock is None:
+            return
+        try:
+            answer = self._sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error.strerror or str(error))
+            return
+        if not answer:
+            self._lost("closed by the collector")
+            return
+        *lines, rest = (self._answer + answer).split(b"\n")
+        self._answer = rest[:LONGEST_ANSWER]
+        acked = 0
+        for line in lines:
+            if line.startswith(b"#ack ") and line[5:].strip().isdigit():
+                acked = int(line[5:])
+            elif line.startswith(b"#error "):
+                text = line[len(b"#error ") :].decode("utf-8", "replace")
+                self._complaint("".join([char if char.isprintable() else "?" for char in text]))
+        if acked:
+            self._acknowledged(acked)
+
+    def _acknowledged(self, number: int) -> None:
+        if self._spool.run != self._run:  # all of it was, before
+            return
+        if not self._spool.acknowledge(number):
+            before = self._spool.dropped
+            self._spool.disown()
+            self._log(
+                f"{self._where} holds rows up to {number} of this spool's SENDER that are not from here: is the spool "
+                f"a copy? {self._spool.dropped - before} rows are dropped, later ones go under another SENDER"
+            )
+        self._flying = [each for each in self._flying if each[0] > number]
+        self._moved_at = time.monotonic()
+        if not self._greeted:
+            self._greeted = True
+            self._works()
+        elif not self._flying:
+            self._on_trial = False
+            self._dialler.worked()
+
+    def _complaint(self, text: str) -> None:
+        """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
+        line, _, reason = text.partition(" ")
+        # A host whose devices changed since the agent's last run may not fit the columns that the collector
+        # holds. Those of every host always do, and a part of the columns is better than none.
+        about_columns = line in (str(self._columns_line), str(self._columns_line + 1)) and "column" in reason
+        if about_columns and self._fixed and not self._refused:
+            self._refused, self._columns = True, b""
+            self._log(f"{self._where} gets the first {self._fixed} columns, as it refuses more: {reason}")
+            return
+        self._complaints += 1
+        if time.monotonic() - self._complained_at >= COMPLAIN_EVERY:
+            more = f" ({self._complaints} since the last such line)" if self._complaints > 1 else ""
+            self._log(f"{self._where} rejects line {line}: {reason}{more}")
+            self._complained_at, self._complaints = time.monotonic(), 0
+
+    # -- connections
+
+    def _adopt(self, sock: socket.socket) -> None:
+        """Begin a connection that the thread has made: say who sends, and ask how far the collector is."""
+        self._sock = sock
+        self._unsent, self._answer = b"", b""
+        self._greeted = self._on_trial = self._refused = False
+        self._mask = self._lines = self._columns_line = 0
+        self._columns = self._declared = b""
+        self._flying = []
+        self._moved_at = self._wrote_at = time.monotonic()
+        self._run = self._spool.run
+        self._number = self._spool.rewind()
+        if self._token:
+            self._write(f"#token {self._token}\n".encode())
+        source, sender = self._run
+        self._write(f"#errors on\n#source {source}\n#seq {self._number} {sender}\n".encode(), 3)
+
+    def _lost(self, reason: str) -> None:
+        if self._sock is None:
+            return
+        self._hang_up()
+        self._fails(f"lost {self._where}: {reason}")
+        self._dialler.dial()
+
+    def _hang_up(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        if self._mask:
+            self._selector.unregister(sock)
+        sock.close()
+
+    # -- one line in the log per change of state
+
+    def _fails(self, text: str) -> None:
+        if self._sending is not False:
+            self._sending = False
+            self._log(f"{text}; rows wait in the spool until it is back")
+
+    def _works(self) -> None:
+        if not self._sending:
+            waited = f", {self._spool.waiting} rows waited" if self._sending is False else ""
+            self._sending = True
+            lost = self._spool.dropped - self._reported
+            dropped = f", {lost} rows were dropped" if lost else ""
+            self._log(f"sends to {self._where} as {self._spool.source}{waited}{dropped}")
+            self._reported = self._spool.dropped
+
+
+def columns_line(columns: dict[str, str]) -> bytes:
+    """The `#columns` line of these names and their units, `time` first; without a newline."""
+    return " ".join(["#columns time", *[f"{name}:{unit}" if unit else name for name, unit in columns.items()]]).encode()
+
+
+def _first_tokens(line: bytes, count: int) -> bytes:
+    return b" ".join(line.split(b" ", count)[:count])
