@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from linemon.store.reader import Store, default_folder
+from linemon.config import default_folder
+from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 
 SECOND = 10**9

@@ -9,15 +9,34 @@ linemon.Sender("room1", ["temperature"]).send(20.3)
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from linemon.config import load
-from linemon.sender import Sender
-from linemon.store.reader import Rows, Source, Store, Window
+if TYPE_CHECKING:
+    from linemon.sender import Sender
+    from linemon.store.reader import Rows, Source, Store, Window
 
 __all__ = ["Rows", "Sender", "Source", "Store", "Window", "open"]
+__version__ = "0.2.0"
 
 
 def open(path: str | os.PathLike[str] | None = None, *, config: str | os.PathLike[str] | None = None) -> Store:
     """Attach, read-only, to the store at `path`, or of the given linemon.toml, or of the one that is in force here."""
+    from linemon.config import load
+    from linemon.store.reader import Store
+
     return Store(path if path is not None else load(Path(config) if config else None).store.folder)
+
+
+def __getattr__(name: str) -> Any:
+    """What `__all__` names, when it is first asked for: the commands import this package, and most need no numpy."""
+    if name not in __all__:
+        raise AttributeError(f"module 'linemon' has no attribute {name!r}")
+    module = import_module("linemon.sender" if name == "Sender" else "linemon.store.reader")
+    found = globals()[name] = getattr(module, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

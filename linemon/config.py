@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import tempfile
 import tomllib
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
@@ -17,8 +18,6 @@ from typing import Any, TypeVar, get_type_hints
 
 from linemon.access import ANY_SOURCE, Network, Tokens
 from linemon.errors import ConfigError
-from linemon.store.reader import default_folder
-from linemon_sender.spool import MAX_AGE, MAX_BYTES
 
 FILE = "linemon.toml"
 MODES = {"owner": 0o700, "group": 0o750, "everyone": 0o755}  # of the store's folder, by who may read
@@ -55,6 +54,12 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def default_folder() -> Path:
+    """The store when none is configured: in memory where the system has such a place, one per user."""
+    memory = Path("/dev/shm")  # noqa: S108  a folder of our own in it, which its writer checks
+    return (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"linemon-{os.getuid()}"
 
 
 Networks = tuple[Network, ...]
@@ -193,8 +198,8 @@ class AgentConfig:
     subsamples: int = 1
     groups: tuple[str, ...] = ()
     spool: str = ""
-    spool_bytes: int = MAX_BYTES
-    spool_age: float = MAX_AGE
+    spool_bytes: int = 16777216
+    spool_age: float = 86400.0
     tls: bool = False
     ca: str = ""
     cert: str = ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -37,12 +36,6 @@ ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
 AGAIN_S = 0.001
 LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
 NAMED = 20  # names in a message
-
-
-def default_folder() -> Path:
-    """The store when none is configured: in memory where the system has such a place, one per user."""
-    memory = Path("/dev/shm")  # noqa: S108  a folder of our own in it, checked by `own_folder`
-    return (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"linemon-{os.getuid()}"
 
 
 def as_ns(time: TimeLike) -> int:
