@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import selectors
 import signal
 import socket
 import sys
 import time
+
+if not __package__:  # run by its path, so that no other module called agent can stand in its place
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 try:
     import psutil

@@ -26,7 +26,7 @@ def open(path: str | os.PathLike[str] | None = None, *, config: str | os.PathLik
     from linemon.config import load
     from linemon.store.reader import Store
 
-    return Store(path if path is not None else load(Path(config) if config else None).store.folder)
+    return Store(path if path is not None else load(Path(config) if config else None, secrets=False).store.folder)
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,8 @@ from linemon.inputs.tcp import TcpInput
 from linemon.lines.intake import Intake
 from linemon.outputs.tap import Tap
 from linemon.store.liveness import OWN
-from linemon.store.reader import STATUS, Store
+from linemon.store.reader import Store
+from linemon.store.status import STATUS
 from linemon.store.writer import StoreWriter
 from linemon.tls import server_context
 

@@ -189,6 +189,12 @@ class DashboardConfig:
     allow_open: bool = False
     panel: tuple[PanelConfig, ...] = ()
 
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the page."""
+        prefix = self.prefix.strip("/")
+        return f"http://{self.listen.from_here}/{prefix + '/' if prefix else ''}"
+
 
 @dataclass(frozen=True)
 class AgentConfig:
@@ -237,7 +243,7 @@ class Config:
                 continue
             raise ConfigError(
                 f"{section} listen = {str(port.listen)!r} lets other machines in without a token: "
-                f"{way_out}say allow_open = true in {section}"
+                f"{way_out}set allow_open = true in {section}"
             )
 
     def knows_peers(self, port: TcpConfig | HttpConfig) -> bool:
@@ -270,8 +276,11 @@ def find(path: Path | None = None) -> Path | None:
     return next((file for file in (Path(FILE), home / "linemon" / FILE) if file.is_file()), None)
 
 
-def load(path: Path | None = None) -> Config:
-    """Read the settings in force; ConfigError names the key, the value and what was expected."""
+def load(path: Path | None = None, *, secrets: bool = True) -> Config:
+    """Read the settings in force; ConfigError names the key, the value and what was expected.
+
+    `secrets`: whether each ``${VAR}`` must be in the environment; who only reads the store needs no token.
+    """
     file = find(path)
     if file is None:
         return Config()
@@ -282,7 +291,7 @@ def load(path: Path | None = None) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {error}") from error
     try:
-        return _config(tables, file)
+        return _config({name: _filled(f"[{name}]", table, secrets) for name, table in tables.items()}, file)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
 
@@ -320,9 +329,7 @@ def _section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
 
 
 def _value(key: str, kind: Any, value: Any) -> Any:
-    """The value as its field's type, with ``${VAR}`` taken from the environment."""
-    if isinstance(value, str):
-        value = re.sub(r"\$\{(\w+)\}", lambda match: _environment(key, match[1]), value)
+    """The value as its field's type. ConfigError names the key, and the value where it is no secret."""
     if kind is bool and isinstance(value, bool):
         return value
     if kind is str and isinstance(value, str):
@@ -346,7 +353,8 @@ def _value(key: str, kind: Any, value: Any) -> Any:
         return tuple(map(float, value))
     elif kind == tuple[PanelConfig, ...] and isinstance(value, list) and all(isinstance(each, dict) for each in value):
         return tuple(_section(PanelConfig, "[[dashboard.panel]]", each) for each in value)
-    raise ConfigError(f"{key} = {value!r}: expected {EXPECTED[kind]}")
+    shown = "..." if key.rpartition(" ")[2] in SECRETS else repr(value)
+    raise ConfigError(f"{key} = {shown}: expected {EXPECTED[kind]}")
 
 
 def _is_finite(value: Any) -> bool:
@@ -355,19 +363,32 @@ def _is_finite(value: Any) -> bool:
 
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
-    str: "a text in quotes",
+    str: "a string in quotes",
     int: "a whole number above 0",
     float: "a number above 0",
     Address: 'an address such as "127.0.0.1:4000"',
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
-    tuple[str, ...]: 'a list of texts such as ["a", "b"]',
+    tuple[str, ...]: 'a list of strings such as ["a", "b"]',
     tuple[float, ...]: "a list of numbers such as [0, 100]",
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
 }
 
 
-def _environment(key: str, variable: str) -> str:
-    try:
-        return os.environ[variable]
-    except KeyError:
-        raise ConfigError(f"{key}: the environment has no variable {variable}") from None
+SECRETS = ("token", "password", "secret")  # keys whose values no error shows
+
+
+def _filled(key: str, value: Any, secrets: bool) -> Any:
+    """The value with each ``${VAR}`` in its strings from the environment; it may be absent where not `secrets`."""
+    if isinstance(value, dict):
+        return {name: _filled(f"{key} {name}", each, secrets) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(key, each, secrets) for each in value]
+    if not isinstance(value, str):
+        return value
+
+    def found(match: re.Match[str]) -> str:
+        if match[1] not in os.environ and secrets:
+            raise ConfigError(f"{key}: the environment has no variable {match[1]}")
+        return os.environ.get(match[1], match[0])
+
+    return re.sub(r"\$\{(\w+)\}", found, value)

@@ -1,41 +1,43 @@
-"""Times and spans as a person types them. Not for lines: those have `wire.time_ns`, which guesses nothing."""
+"""Times and spans as a person types them. Not for lines: those have `wire.time_ns`."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-
-from dateutil import parser as free_form
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
 
 from linemon.errors import LineError
-from linemon.lines.wire import time_ns
+from linemon.lines.wire import NUMBER, time_ns
 
-SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d|w)")
-UNIT_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+SPAN: Final = re.compile("-?" + "".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in "wdhms"), re.ASCII)
+UNITS_S: Final = (604800, 86400, 3600, 60, 1)
+CLOCK: Final = re.compile(r"(\d\d?):(\d\d)", re.ASCII)
+EPOCH_DIGITS: Final = 9  # of a number that is a time: fewer could be a span whose unit was forgotten
+EXPECTED: Final = "a span back from now (10m, 2h, 1h30m, 3d), 2026-11-22T10:15:00Z, HH:MM (today, UTC) or epoch seconds"
 
 
 def when(text: str, now: int) -> int:
-    """Nanoseconds since the epoch of a span back from `now` (``10m``), an epoch number, ISO 8601, or free form.
+    """Nanoseconds since the epoch of what `EXPECTED` says, or of the word ``now``; `now` in ns, too.
 
-    Without a zone it is UTC. ValueError says what is wrong, also where a date can be read in two ways.
+    An epoch number has its unit by magnitude, as in lines. ValueError for anything else.
     """
-    if match := SPAN.fullmatch(text):
-        return now - int(float(match[1]) * UNIT_S[match[2]] * 1e9)
     if text == "now":
         return now
-    try:
-        found = time_ns(text.encode())
+    if (span := SPAN.fullmatch(text)) and any(span.groups()):
+        back = sum(float(count or 0) * unit for count, unit in zip(span.groups(), UNITS_S, strict=True))
+        return max(0, now - round(back * 1e9))
+    if clock := CLOCK.fullmatch(text):
+        hour, minute = map(int, clock.groups())
+        if hour < 24 and minute < 60:
+            today = datetime.fromtimestamp(now // 10**9, UTC).date()
+            at = datetime.combine(today, time(hour, minute), UTC) - datetime.fromtimestamp(0, UTC)
+            return at // timedelta(seconds=1) * 10**9
+    is_number = NUMBER.fullmatch(text.encode(errors="replace"))
+    if not is_number or len(text.partition(".")[0]) >= EPOCH_DIGITS:
+        try:
+            found = time_ns(re.sub(r"^(\S{10}) (?=\d)", r"\1T", text).encode(errors="replace"))
+        except LineError:
+            found = None
         if found is not None:
             return found
-    except LineError:
-        pass
-    try:
-        today = datetime.fromtimestamp(now // 10**9, UTC).replace(hour=0, minute=0, second=0)
-        day_first, month_first = (free_form.parse(text, dayfirst=first, default=today) for first in (True, False))
-    except (ValueError, OverflowError):
-        day_first = month_first = None
-    if day_first is None or text.isdecimal():
-        raise ValueError(f"{text!r} is not a time: expected 10m, 2h, 3d, or such as 2026-11-22T10:15:00Z")
-    if day_first != month_first:
-        raise ValueError(f"{text!r} can be read as {day_first:%d %B} or {month_first:%d %B}: write YYYY-MM-DD")
-    return int(day_first.timestamp() * 1e6) * 1000
+    raise ValueError(f"{text!r} is not a time: expected {EXPECTED}")

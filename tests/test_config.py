@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from linemon.cli.commands import check
+from linemon.cli import check
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
 
@@ -63,7 +64,7 @@ def test_each_setting_has_a_comment() -> None:
         ('[tcp]\nlisten = "h:70000"\n', r"expected an address"),
         ('[tcp]\nallow_open = "yes"\n', r"expected true or false"),
         ("[tap]\n", r"must be written \[\[tap\]\]"),
-        ("[[tap]]\ncolumns = [1]\n", r"\[\[tap\]\] columns = \[1\]: expected a list of texts"),
+        ("[[tap]]\ncolumns = [1]\n", r"\[\[tap\]\] columns = \[1\]: expected a list of strings"),
         ("store = 1\n", r"expected a section \[store\]"),
         (
             '[tcp]\nlisten = "0.0.0.0:4000"\n',
@@ -120,7 +121,7 @@ def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert config.tcp.token == "s3cret"
     assert config.tcp.idle_timeout == 5.0
     assert [tap.listen for tap in config.tap] == [Address("::1", 1027), Address("::", 1028)]
-    assert check(config) == 0
+    assert check.run(config, Namespace()) == 0
     out = capsys.readouterr()
     assert "asks for a token, open to other machines" in out.out
     assert "s3cret" not in out.out + out.err

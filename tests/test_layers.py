@@ -1,4 +1,4 @@
-"""Imports point one way, and the core does no I/O of its own."""
+"""Imports point down, and what each room must not know."""
 
 from __future__ import annotations
 
@@ -8,36 +8,39 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+GROUND = {"errors", "access", "config", "tls", "net", "when"}
 
-# From the bottom up: a module may import what stands below it, not beside it.
-LAYERS = [
-    {"linemon.errors", "linemon.access"},
-    {"linemon.lines.wire", "linemon.store.ring"},
-    {"linemon.store.arena", "linemon.store.catalog", "linemon.store.window", "linemon.lines.influx"},
-    {"linemon.store.reader", "linemon.store.upgrade"},
-    {"linemon.config", "linemon.store.writer", "linemon.when", "linemon.store.liveness"},
-    {"linemon.sender"},  # with the spool and the connection of the agent
-    {"linemon", "linemon.lines.sequence", "linemon.tls", "linemon.cli._login"},
-    {"linemon.lines.session"},
-    {"linemon.lines.accounts", "linemon.lines.named"},
-    {"linemon.lines.careful"},
-    {"linemon.lines.intake"},
-    {"linemon.inputs.tcp", "linemon.http.points"},
-    {"linemon.outputs.tap", "linemon.store.formats", "linemon.http.server"},
-    {"linemon.http.answers"},
-    {"linemon.http.stream"},
-    {"linemon.http.site"},
-    {"linemon.collector", "linemon.cli.commands", "linemon.cli.up", "linemon.cli.dashboard", "linemon.cli.top"},
-    {"linemon.cli.main"},
-    {"linemon.__main__"},
-]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+# What each room may import beside itself. Within `inputs`, `outputs` and `parts` files do not know one another.
+MAY = {
+    "ground": set(),
+    "store": {"ground"},
+    "lines": {"ground", "store"},
+    "sender": {"ground", "lines", "linemon_sender"},
+    "inputs": {"ground", "store", "lines"},
+    "outputs": {"ground", "store", "lines"},
+    "http": {"ground", "store", "lines"},
+    "collector": {"ground", "store", "lines", "inputs", "outputs", "http"},
+    "cli": {"ground", "store", "lines", "outputs", "http", "collector", "linemon_sender"},
+    "linemon_sender": set(),
+    "agent": {"linemon_sender"},
+    "bokeh_app": {"ground", "store"},
+}
+BESIDE_IS_FORBIDDEN = {"inputs", "outputs"}
 NO_IO = {"socket", "select", "selectors", "asyncio", "threading", "time", "subprocess"}
+FILES = [path for room in ("linemon", "linemon_sender", "agent", "bokeh_app") for path in (ROOT / room).rglob("*.py")]
 
 
 def module_name(path: Path) -> str:
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    return name.removesuffix(".__init__")
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
+    """The room that a module is in; empty for what is not ours, and for names of packages alone."""
+    package, _, rest = module.partition(".")
+    if package != "linemon":
+        return package if package in MAY else ""
+    name = rest.split(".")[0]
+    return "ground" if name in GROUND else name if name in MAY else ""
 
 
 def imported(path: Path) -> set[str]:
@@ -51,69 +54,42 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-FILES = sorted((ROOT / "linemon").rglob("*.py"))
-
-
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_imports_point_down(path: Path) -> None:
-    """A module imports only from layers below its own; a new module must be given a layer here."""
-    module = module_name(path)
-    if module in ("linemon.inputs", "linemon.outputs"):
-        assert not imported(path)
-        return
-    assert module in LEVEL, f"give {module} a layer"
-    for other in imported(path) & set(LEVEL):
-        if other == "linemon" and module != "linemon":
-            continue  # `from linemon import wire` names the package, not what it exports
-        assert LEVEL[other] < LEVEL[module], f"{module} imports {other}"
+    """A module imports only from its own room and those below it; only the page and its server know Bokeh."""
+    here = room(module_name(path))
+    for other in imported(path):
+        there = room(other)
+        assert not there or not here or there == here or there in MAY[here], f"{module_name(path)} imports {other}"
+        if there == here and here in BESIDE_IS_FORBIDDEN:
+            assert other.startswith(module_name(path)), f"{module_name(path)} imports {other}"
+        if other.split(".")[0] in ("bokeh", "tornado"):
+            assert here == "bokeh_app" or path.name in ("dashboard.py", "_login.py"), module_name(path)
+        assert other != "psutil" or here == "agent", module_name(path)
 
 
-def test_what_the_core_must_not_know() -> None:
-    """The grammar and the connection's state have no socket, no loop, no clock; only the page knows Bokeh."""
-    for name in (
-        "wire",
-        "influx",
-        "session",
-        "accounts",
-        "named",
-        "careful",
-        "intake",
-        "points",
-        "access",
-        "ring",
-        "arena",
-        "window",
-        "errors",
-    ):
-        allowed = {"threading"} if name == "ring" else set()  # a lock is its memory barrier
+def test_every_module_has_a_room() -> None:
+    """A new file in `linemon/` itself is a new room, or ground: say which."""
+    for path in (ROOT / "linemon").glob("*.py"):
+        assert path.stem in ("__init__", "__main__") or room(module_name(path)), path
+
+
+def test_the_core_does_no_io() -> None:
+    """The grammar and the connection's state have no socket, no loop, no clock."""
+    for path in (ROOT / "linemon" / "lines").glob("*.py"):
+        assert not imported(path) & NO_IO, path
+    for name in ("access", "errors", "store/ring", "store/arena", "store/window"):
+        allowed = {"threading"} if name == "store/ring" else set()  # a lock is its memory barrier
         assert not imported(ROOT / "linemon" / f"{name}.py") & NO_IO - allowed, name
-    for path in FILES:
-        roots = {each.split(".")[0] for each in imported(path)}
-        assert "psutil" not in roots, path
-        assert not roots & {"bokeh", "tornado"} or path.name in ("dashboard.py", "login.py"), path
 
 
-def test_the_agent_and_the_page_stand_apart() -> None:
-    """The agent imports nothing of linemon; the page only reads the store and the settings."""
-    for path in (ROOT / "agent").glob("*.py"):
-        assert not {each for each in imported(path) if each.split(".")[0] in ("linemon", "bokeh_app", "numpy")}, path
-    allowed = {"linemon", "linemon.store.reader", "linemon.config", "linemon.errors", "linemon.store.liveness"}
-    for path in (ROOT / "bokeh_app").glob("*.py"):
-        for each in imported(path):
-            if each.split(".")[0] == "linemon":
-                assert each in allowed or each.rpartition(".")[0] in allowed, f"{path}: {each}"
-
-
-def test_what_linemon_takes_from_the_agent() -> None:
-    """Sending and spooling are written once, in the agent; linemon takes them from there, and nothing that samples."""
-    agent = {f"agent.{path.name}" for path in (ROOT / "agent").glob("*.py")}
-    taken = {
-        module_name(path): {each for each in imported(path) if f"{each}.py" in agent}
-        for path in FILES
-        if any(each.split(".")[0] == "agent" for each in imported(path))
-    }
-    assert taken == {
-        "linemon.sender": {"linemon_sender.sender", "linemon_sender.spool", "linemon_sender.tls"},
-        "linemon.config": {"linemon_sender.spool"},
-        "linemon.cli.commands": {"linemon_sender.tls", "agent.unit"},
-    }
+def test_commands_start_without_numpy() -> None:
+    """What a command needs it imports when it runs: `linemon --help` imports them all."""
+    for path in (ROOT / "linemon" / "cli").glob("*.py"):
+        if path.name in ("_screen.py", "_login.py"):
+            continue
+        top = ast.parse(path.read_text()).body
+        names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
+        heavy = ("numpy", "bokeh", "rich", "linemon.lines", "linemon.http", "linemon.store.reader", "linemon.collector")
+        assert not {name for name in names if name.startswith(heavy)}, path

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from linemon.cli.top import number
+from linemon.cli._screen import number
 from linemon.store.liveness import OWN
 from linemon.store.writer import StoreWriter
 from tests.running import Running, command, eventually
@@ -145,9 +145,9 @@ def test_what_is_silent(tmp_path: Path, terminal: Callable[[Path], Terminal]) ->
     config.write_text(f'[store]\npath = "{writer.folder}"\n')
     since = datetime.fromtimestamp(stopped[-1], UTC).strftime("%H:%M:%SZ")
     screen = terminal(config).shows("once")
-    assert f"the collector is silent since {since}" in screen[0]
+    assert f"no data from the collector since {since}" in screen[0]
     said = {line.split()[0]: line.split(maxsplit=2)[2] for line in screen[2:6]}
-    assert (said[OWN], said["old"]) == (f"silent since {since}", "silent since 1970-01-01")
+    assert (said[OWN], said["old"]) == (f"no data since {since}", "no data since 1970-01-01")
     for name in ("slow", "once"):
         assert 31 <= int(said[name].removesuffix(" s")) < 60
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from agent.options import Options
-from linemon.cli.main import parser
+from linemon.cli.main import parse
 from linemon.config import AgentConfig, load
 from linemon.store.reader import Store
 from tests.pki import Authority
@@ -54,7 +54,7 @@ class Up:
         """The process of one part, once it runs."""
         for child in psutil.Process(self.process.pid).children():
             line = child.cmdline()
-            if name in line[2:4]:
+            if name in line[4:5] or (name == "agent" and line[2].endswith("/agent")):
                 return child
         return None
 
@@ -133,9 +133,9 @@ def test_each_setting_of_the_agent_reaches_it(tmp_path: Path, monkeypatch: pytes
         said = load(up.config).agent
         process = eventually(lambda: up.part("agent"), "the agent's process")
         command_line = eventually(
-            lambda: line if "linemon" not in (line := process.cmdline())[1:3] else None, "the agent in place of linemon"
+            lambda: line if "linemon" not in (line := process.cmdline())[3:4] else None, "the agent in place of linemon"
         )
-        got = Options(command_line[command_line.index("agent") + 1 :])
+        got = Options(command_line[3:])
         for setting in dataclasses.fields(AgentConfig):
             wanted = getattr(said, setting.name)
             assert wanted != setting.default, f"give {setting.name} a value that is not its default"
@@ -171,13 +171,13 @@ def test_a_printed_unit_starts_what_it_was_printed_for(tmp_path: Path, part: str
     assert "s3cret" not in done.stdout
     (start,) = (line.partition("=")[2] for line in lines if line.startswith("ExecStart="))
     words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(start)]
-    assert words[:2] == [sys.executable, "-m"]
+    assert words[0] == sys.executable
     if part == "up":
-        assert words[2] == "linemon"
-        options = parser().parse_args(words[3:])
+        assert words[1:4] == ["-P", "-m", "linemon"]
+        options = parse(words[4:])
         assert (options.command, options.config, options.print_unit) == ("up", config, False)
     else:
-        assert words[2] == "agent"
+        assert words[1:3] == ["-m", "agent"]
         got = Options(words[3:])
         assert (got.name, got.interval, got.spool, got.print_unit) == ("web 1; rm $x", 2.5, "/var/lib/a b", False)
 

@@ -29,7 +29,7 @@ try:
     from rich.table import Table
     from rich.text import Text
 except ImportError:
-    raise LinemonError('top needs rich: pip install "linemon[top]", or pip install rich') from None
+    raise LinemonError(f"top needs rich: {sys.executable} -m pip install rich") from None
 
 TICK_S = 1.0
 VALUES = 4  # per source
@@ -53,7 +53,7 @@ HOME, END = ("\x1b[H", "\x1bOH", "\x1b[1~", "g"), ("\x1b[F", "\x1bOF", "\x1b[4~"
 
 
 def top(store: Store, *, once: bool = False) -> int:
-    """Show the table until `q` or Ctrl-C; `once`, or where the output is no terminal, print it and end."""
+    """Show the table until `q` or Ctrl-C; `once`, or where the output is no terminal, print it and exit."""
     if once or not sys.stdout.isatty():
         console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
         console.print(table(store, names(store, ""), console.width))
@@ -156,7 +156,7 @@ class View:
         if since is None:
             title = Text(f"linemon  {len(found)} source{'s' * (len(found) != 1)}  {store.path}", "bold")
         else:
-            title = Text(f"the collector is silent since {at(since)}: these are old", "bold red")
+            title = Text(f"no data from the collector since {at(since)}; values are stale", "bold red")
         if len(shown) < len(found):
             title.append(f"  {self.first + 1} to {self.first + len(shown)} of {len(found)}")
         keys = Text(f"/{self.find}" + "█" * self.is_typing if self.find or self.is_typing else HELP, "dim")
@@ -199,7 +199,7 @@ def line(store: Store, name: str, now: int) -> tuple[str, str, bool]:
     times = rows.time.view(np.int64)
     age = max(0.0, (now - int(times[-1])) / 1e9)
     if age > silent_after(np.diff(times) / 1e9):
-        return newest(source, rows.values[-1]), f"silent since {at(int(times[-1]))}", True
+        return newest(source, rows.values[-1]), f"no data since {at(int(times[-1]))}", True
     return newest(source, rows.values[-1]), f"{age:.0f} s", False
 
 

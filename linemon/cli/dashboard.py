@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
 import signal
 import sys
 from hashlib import scrypt
-from importlib.util import find_spec
 from pathlib import Path
 
-from bokeh.application import Application
-from bokeh.application.handlers import DirectoryHandler
-from bokeh.server.auth_provider import NullAuth
-from bokeh.server.server import Server
-
-from linemon.cli._login import Login
 from linemon.config import Address, Config
 
+HELP = "the page alone"
+EXAMPLE = "linemon dashboard"
+APP = Path(__file__).parents[2] / "bokeh_app"  # ours: a folder of a user's may have another module of that name
 
-def main(config: Config) -> int:
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """It has none of its own."""
+
+
+def run(config: Config, options: argparse.Namespace) -> int:
     """Serve the page until SIGINT or SIGTERM; OSError where the port cannot be had."""
+    from bokeh.application import Application
+    from bokeh.application.handlers import DirectoryHandler
+    from bokeh.server.auth_provider import NullAuth
+    from bokeh.server.server import Server
+
+    from linemon.cli._login import Login
+
+    if not options.debug:
+        logging.getLogger("bokeh").setLevel(logging.WARNING)
+        for name in ("tornado.access", "tornado.general"):  # what strangers send must not fill the log
+            logging.getLogger(name).setLevel(logging.ERROR)
     if config.file:
         os.environ["LINEMON_CONFIG"] = str(config.file.resolve())  # where the app looks for the store
-    spec = find_spec("bokeh_app")
-    assert spec
-    assert spec.origin
+    sys.path.insert(0, str(APP.parent))
     dashboard, listen = config.dashboard, config.dashboard.listen
     secret = None
     if dashboard.password:  # signs the cookies: made of the password, so that they outlive a restart and end with it
@@ -32,7 +44,7 @@ def main(config: Config) -> int:
     origins = dashboard.allow_origins or tuple(f"{name}:{listen.port}" for name in ("localhost", "127.0.0.1"))
     try:
         server = Server(
-            {"/": Application(DirectoryHandler(filename=str(Path(spec.origin).parent)))},
+            {"/": Application(DirectoryHandler(filename=str(APP)))},
             address=listen.host,
             port=listen.port,
             allow_websocket_origin=list(origins),

@@ -1,269 +1,172 @@
-"""What the short commands do: sources, tail, send, export, check. Each returns the exit code."""
+"""`linemon send`: rows and lines by hand, and what became of them."""
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import select
 import socket
+import ssl
 import sys
-import time
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from contextlib import suppress
 
-import numpy as np
+from linemon.config import Address, Config
+from linemon.errors import REASONS, AskedWrongly, LineError, LinemonError
+from linemon.store.status import read_status
 
-from agent.unit import unit as systemd_unit
-from linemon.config import Address, Config, HttpConfig, TcpConfig
-from linemon.errors import AskedWrongly, LinemonError
-from linemon.http.answers import describe, iso_ns
-from linemon.lines import wire
-from linemon.outputs.tap import raw_lines
-from linemon.store.formats import FORMATS, iso
-from linemon.store.reader import Rows, Store
-from linemon.tls import server_context
-from linemon.when import when
-from linemon_sender.tls import Tls
+HELP = "send one row by hand, or the lines of standard input"
+EXAMPLE = "linemon send room1.temperature value=20.3"
+SHOWN = 10  # errors that are shown as they come; the others are counted
+WAIT_S = 10.0  # for the collector, to connect and for its last word
+PIECE_BYTES = 1 << 16
+END = b"#stats\n"
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-def sources(store: Store, *, as_json: bool, errors: bool) -> int:
-    """A table of all sources, or with `errors` of the last bad lines."""
-    must_be_there(store)
-    if errors:
-        listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
-    else:
-        now = time.time_ns()
-        listed = [describe(store[name], now) for name in store.sources()]
-    if as_json:
-        print(json.dumps(listed, ensure_ascii=False, indent=1))
-    elif errors:
-        names = ("time", "peer", "source", "number", "error", "line")
-        table(
-            ("time", "peer", "source", "line", "error", "text"),
-            ([bad[name] for name in names] for bad in listed),
-        )
-    else:
-        table(
-            ("source", "columns", "rows", "rate", "age", "rejected"),
-            (
-                (
-                    each["source"],
-                    len(each["columns"]),
-                    each["rows"],
-                    "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
-                    newest(each),
-                    each["rejected"],
-                )
-                for each in listed
-            ),
-        )
-    return 0
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="whose rows they are; - for lines that name their source")
+    parser.add_argument("values", metavar="NAME=VALUE", nargs="*", help="none: read lines from standard input")
 
 
-def must_be_there(store: Store) -> None:
-    """LinemonError where no collector has ever written."""
-    if not store.status() and not store.sources():
-        raise LinemonError(f"no store at {store.path}: is the collector running? `linemon up` starts one")
+def run(config: Config, options: argparse.Namespace) -> int:
+    """Send, show errors as they come, and say at the end, also on Ctrl-C, what was stored."""
+    head = [] if options.source == "-" else [f"#source {options.source}"]
+    row = b""
+    if options.values:
+        values = one_row(config, options.source, options.values)
+        head.append("#columns " + " ".join(values))
+        row = " ".join(values.values()).encode() + b"\n"
+    if token := os.environ.get("LINEMON_TOKEN") or config.tcp.token:
+        head.insert(0, f"#token {token}")
+    head.insert(0, "#errors on")
+    answers = Answers(0 if options.values else len(head))
+    with connect(config) as sock:
+        converse(sock, "\n".join([*head, ""]).encode() + row, None if options.values else sys.stdin.fileno(), answers)
+    return answers.sum_up()
 
 
-def newest(described: dict[str, Any]) -> str:
-    """How old the newest row is, or since when there should have been one."""
-    if described["silent_since"]:
-        return f"silent since {described['silent_since']}"
-    return "-" if described["age_s"] is None else span(described["age_s"])
+def converse(sock: socket.socket, first: bytes, fd: int | None, answers: Answers) -> None:
+    """Send these lines, then those that come from `fd`, and hear the answers meanwhile, until the last one is heard."""
+    sock.setblocking(False)
+    out = bytearray(first + (END if fd is None else b""))
+    last = first
+    while not answers.are_complete:
+        try:
+            readers: list[socket.socket | int] = [sock]
+            if fd is not None and len(out) < PIECE_BYTES:
+                readers.append(fd)
+            ready, room, _ = select.select(readers, [sock] if out else [], [], WAIT_S if fd is None else None)
+            if not ready and not room:
+                return
+            if fd in ready and fd is not None:
+                if said := os.read(fd, PIECE_BYTES):
+                    last = said
+                else:
+                    said, fd = (b"" if last.endswith(b"\n") else b"\n") + END, None
+                out += said
+            if room:
+                with suppress(*NOT_NOW):
+                    del out[: sock.send(out)]
+            with suppress(*NOT_NOW):
+                while said := sock.recv(PIECE_BYTES):
+                    answers.hear(said)
+                return
+        except KeyboardInterrupt:  # what was sent until now is accounted for all the same
+            if fd is None:
+                return
+            fd = None
+            out += b"\n" + END
+        except OSError:  # the collector is gone; what it said until then counts
+            return
 
 
-def tail(config: Config, store: Store, name: str | None, columns: tuple[str, ...], *, raw: bool) -> int:
-    """The newest row, then every row as it comes, until interrupted."""
-    source = store[name or config.agent.source]
-    if raw:
-        columns = columns or (() if name is None else source.columns)
-    else:
-        columns = columns or source.columns
-        missing = [column for column in columns if column not in source.columns]
-        if missing:
-            raise AskedWrongly(f"{source.name!r} has no column {missing[0]!r}; it has: {', '.join(source.columns)}")
-        print("time", *columns)
-    rows = source.last(1)
-    while True:
-        if rows.missed:
-            print(f"{rows.missed} rows came too fast to be shown", file=sys.stderr)
-        lines = [line.decode() for line in raw_lines(rows, columns)]
-        if not raw:
-            lines = [f"{at} {line}" for at, line in zip(iso(rows.time), lines, strict=True)]
-        sys.stdout.writelines(lines)
-        sys.stdout.flush()
-        while not len(rows := source.since(rows.cursor)):
-            store.wait()
+def one_row(config: Config, source: str, assignments: list[str]) -> dict[str, str]:
+    """The tokens of a row by column; columns of a known source that are not named are missing."""
+    from linemon.lines import wire
+    from linemon.store.reader import Store
 
-
-def send(config: Config, store: Store, source: str, assignments: list[str]) -> int:
-    """Send one row of NAME=VALUE, or the lines of standard input, and say what became of them.
-
-    Columns of a known source that are not named are sent as missing.
-    """
+    if source == "-":
+        raise AskedWrongly("NAME=VALUE needs a SOURCE; - is for lines that name their source")
     wire.source_name(source)
-    lines: Iterable[bytes] = sys.stdin.buffer
-    head = [f"#source {source}"]
-    if assignments:
-        row = dict.fromkeys(store[source].columns if source in store else (), "nan")
-        for assignment in assignments:
-            name, _, value = assignment.rpartition("=")
-            if not name or set(name) & set(": \t"):
-                raise AskedWrongly(f"{assignment!r}: expected NAME=VALUE, such as value=20.3")
+    store = Store(config.store.folder)
+    known = store[source].columns if source in store else ()
+    row = dict.fromkeys(known, "nan")
+    for assignment in assignments:
+        name, _, value = assignment.rpartition("=")
+        if not name or set(name) & set(": \t"):
+            raise AskedWrongly(f"{assignment!r}: expected NAME=VALUE, such as value=20.3")
+        try:
             wire.number(value.encode())
-            row[name] = value
-        wire.columns(list(row))
-        head.append("#columns " + " ".join(row))
-        lines = [" ".join(row.values()).encode() + b"\n"]
-    if config.tcp.token:
-        head.insert(0, f"#token {config.tcp.token}")
+        except LineError as error:
+            raise AskedWrongly(f"{assignment!r}: {error}") from None
+        if known and name not in row:
+            print(f"linemon: {name!r} is a new column of {source!r}", file=sys.stderr)
+        row[name] = value
+    wire.columns(list(row))
+    return row
+
+
+def connect(config: Config) -> socket.socket:
+    """A connection to the line port. LinemonError where there is none."""
     # The collector knows its port where the settings leave the choice to the system.
-    address = Address.parse(store.status().get("tcp", str(config.tcp.listen))).from_here
+    address = Address.parse(read_status(config.store.folder).get("tcp", str(config.tcp.listen))).from_here
     try:
-        sock = socket.create_connection((address.host, address.port), timeout=10)
+        sock = socket.create_connection((address.host, address.port), timeout=WAIT_S)
     except OSError as error:
         raise LinemonError(f"no collector at {address}: {error.strerror}; `linemon up` starts one") from error
     if config.tcp.tls:
+        from linemon_sender.tls import Tls
+
         try:
-            sock = Tls(address.host, config.agent.ca, config.agent.cert).wrap(sock)
+            return Tls(address.host, config.agent.ca, config.agent.cert).wrap(sock)
         except OSError as error:
             raise LinemonError(f"no TLS with {address}: {error.strerror}; see ca and cert in [agent]") from error
-    with sock:
-        sock.sendall("\n".join(["#errors on", *head, ""]).encode())
+    return sock
+
+
+class Answers:
+    """What the collector says."""
+
+    def __init__(self, skip: int) -> None:
+        """`skip`: lines of ours before the first one of the user's; 0 where he typed none."""
+        self._skip = skip
+        self._rest = b""
+        self._reasons: Counter[str] = Counter()
+        self._stats: dict[str, int] = {}
+
+    @property
+    def are_complete(self) -> bool:
+        return bool(self._stats)
+
+    def hear(self, data: bytes) -> None:
+        """Bytes as they come: errors are shown, the first ones, and counted."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            sock.sendall(line if line.endswith(b"\n") else line + b"\n")
-        sock.sendall(b"#stats\n")
-        answers = []
-        for said in sock.makefile("r", errors="replace"):
-            answers.append(said.rstrip("\n"))
-            if said.startswith("#stats "):
-                break
-    for answer in answers:
-        if answer.startswith("#error "):
-            _, number, reason = answer.split(" ", 2)
-            at = "" if assignments else f"line {int(number) - len(head) - 1}: "
-            print(f"linemon: {at}{reason}", file=sys.stderr)
-    counts = dict(pair.split("=") for pair in answers[-1].split()[1:]) if answers else {}
-    if not counts:
-        raise LinemonError("the collector closed the connection before it said what it stored")
-    return 0 if counts["received"] == counts["stored"] else 1
+            word, _, rest = line.decode(errors="replace").partition(" ")
+            if word == "#error":
+                self._error(*rest.split(" ", 1))
+            elif word == "#stats":
+                self._stats = {name: int(count) for name, count in (pair.split("=") for pair in rest.split())}
 
+    def _error(self, number: str, text: str) -> None:
+        reason, _, what = text.partition(": ")
+        if reason not in REASONS:
+            reason, what = "other", text
+        self._reasons[reason] += 1
+        if self._reasons.total() <= SHOWN:
+            at = f"line {int(number) - self._skip}: " if self._skip else ""
+            print(f"linemon: {at}{what}", file=sys.stderr)
+        elif self._reasons.total() == SHOWN + 1:
+            print("linemon: more errors follow; they are counted", file=sys.stderr)
 
-def export(
-    store: Store,
-    name: str,
-    *,
-    since: str | None,
-    until: str | None,
-    kind: str,
-    columns: tuple[str, ...],
-    out: str | None,
-) -> int:
-    """The rows of a source from `since` up to, not including, `until`."""
-    now = time.time_ns()
-    try:
-        start, end = (np.datetime64(when(text, now), "ns") if text else None for text in (since, until))
-    except ValueError as error:
-        raise AskedWrongly(str(error)) from None
-    rows = store[name].between(start, end)
-    if columns:
-        rows = select(rows, columns)
-    if out is None:
-        FORMATS[kind](rows, sys.stdout.buffer)
-        return 0
-    # Under its name only when it is whole: a half-written export looks like data.
-    draft = Path(out + ".part")
-    try:
-        with draft.open("wb") as file:
-            FORMATS[kind](rows, file)
-        draft.rename(out)
-    except OSError as error:
-        raise LinemonError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-    return 0
-
-
-def select(rows: Rows, columns: tuple[str, ...]) -> Rows:
-    """Only these columns, in this order."""
-    missing = [column for column in columns if column not in rows.columns]
-    if missing:
-        raise AskedWrongly(f"{rows.source!r} has no column {missing[0]!r}; it has: {', '.join(rows.columns)}")
-    at = [rows.columns.index(column) for column in columns]
-    return Rows(rows.source, columns, tuple(rows.units[i] for i in at), rows.time, rows.values[:, at], rows.cursor)
-
-
-def check(config: Config) -> int:
-    """Say what the settings mean; they are right, or they could not have been loaded."""
-    print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: right")
-    store, tcp = config.store, config.tcp
-    print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
-    tokens = config.tokens()
-    if config.tls.cert:
-        server_context(config.tls)
-    asks = "asks for a token" if tokens else "asks for no token"
-    print(f"lines in:  {tcp.listen}, {asks}{in_tls(config, tcp)}, {reach(tcp.listen)}")
-    print(f"HTTP:      {config.http.listen}, writing {asks}{in_tls(config, config.http)}, {reach(config.http.listen)}")
-    for tap in config.tap:
-        columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
-        print(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
-    print(f"dashboard: http://{config.dashboard.listen}/, {reach(config.dashboard.listen)}")
-    agent = config.agent
-    print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
-    spool = agent.spool or "memory"
-    print(f"           rows wait in {spool}, up to {agent.spool_bytes} bytes and {agent.spool_age:g} s")
-    if tcp.tls and not agent.tls:
-        print("warning: [tcp] tls = true, but [agent] tls = false: an agent in the clear is refused", file=sys.stderr)
-    for section, port in config.ports():
-        if port.allow_open and not port.listen.is_loopback:
-            print(f"warning: {section} listens on {port.listen} and asks nobody who they are", file=sys.stderr)
-        elif isinstance(port, TcpConfig | HttpConfig) and not port.listen.is_loopback and not port.tls:
-            print(f"warning: {section} listens on {port.listen} without tls: others may read it all", file=sys.stderr)
-    return 0
-
-
-def print_unit(config: Config) -> int:
-    """A systemd unit for `linemon up` with these settings."""
-    command = [sys.executable, "-m", "linemon", "up"]
-    if config.file:
-        command += ["--config", str(config.file.resolve())]
-    # Its user is not yours: the store needs a place that both can name.
-    more = "RuntimeDirectory=linemon\nRuntimeDirectoryMode=0755\nLimitNOFILE=65536"
-    print(systemd_unit("linemon", "linemon: collector, page and agent", command, more), end="")
-    if not config.store.path:
-        say = 'path = "/run/linemon/store" and readable_by = "everyone" under [store]'
-        print(f"linemon: say {say}, so that others find the rings", file=sys.stderr)
-    return 0
-
-
-def in_tls(config: Config, port: TcpConfig | HttpConfig) -> str:
-    """How a port is guarded beside tokens."""
-    if not port.tls:
-        return ""
-    return ", TLS with certificates of both sides" if config.tls.client_ca else ", TLS"
-
-
-def reach(address: Address) -> str:
-    return "this machine only" if address.is_loopback else "open to other machines"
-
-
-def span(seconds: float) -> str:
-    """A duration in its largest fitting unit."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-def printable(cell: object) -> str:
-    """The cell's text with what is not printable escaped; `-` for None."""
-    text = "-" if cell is None else str(cell)
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
-
-
-def table(header: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> None:
-    """Columns of text as wide as they need to be; what a sender wrote cannot steer the terminal."""
-    cells = [header, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    def sum_up(self) -> int:
+        """Print what was stored and rejected; the exit code."""
+        if not self._stats:
+            raise LinemonError("the collector closed the connection before it said what it stored")
+        rejected, reasons = self._stats["rejected"], self._reasons
+        if untold := rejected - reasons.total():  # the collector had no room for all of them
+            reasons["other"] += untold
+        by_reason = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common() if count > 0)
+        print(f"stored {self._stats['stored']}, rejected {rejected}" + (f" ({by_reason})" if rejected else ""))
+        return 0 if self._stats["received"] == self._stats["stored"] else 1

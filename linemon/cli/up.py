@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
-PARTS = ("collect", "agent", "dashboard")
+from linemon.config import Config
+from linemon.store.status import read_status
+
+HELP = "all of it: collector, dashboard, an agent for this machine"
+EXAMPLE = "linemon up"
+COMMANDS = ("collect", "agent", "dashboard")
+AGAIN = 75  # EX_TEMPFAIL of sysexits(3): a process ends with it that asks to be started again, however young it is
 BACK_OFF_S = (0.5, 30.0)  # first and longest wait before a restart
-STEADY_S = 10.0  # a part that ran so long had started well
-STOP_S = 10.0  # until a part that does not end is killed
-POLL_S = 0.1
+STEADY_S = 10.0  # a process that ran so long had started well
+STOP_S = 10.0  # until a process that does not end is killed
+LOOK_S = 0.1  # from one look to the next whether the collector takes lines
 PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--print-unit", action="store_true", help="print a systemd unit for it, and exit")
+
+
+def run(config: Config, options: argparse.Namespace) -> int:
+    """Run all until SIGINT or SIGTERM: 0. Where one cannot start at all: its exit code."""
+    if options.print_unit:
+        return print_unit(config)
+    common = ["--config", str(config.file)] if config.file else []
+    return up(common + ["--debug"] * options.debug, config.store.folder)
 
 
 def say(text: str) -> None:
@@ -23,7 +45,7 @@ def say(text: str) -> None:
 
 
 @dataclass
-class Part:
+class Child:
     """One of our processes, and how it is started again."""
 
     name: str
@@ -38,8 +60,9 @@ class Part:
         self.start()
 
     def start(self) -> None:
-        # In a session of its own: Ctrl-C reaches us alone, and we end the parts in order.
-        command = [sys.executable, "-m", "linemon", self.name, *self.options]
+        # In a session of its own: Ctrl-C reaches us alone, and we end them in order. -P: a file of the folder that we
+        # were started in must not be taken for a module of ours.
+        command = [sys.executable, "-P", "-m", "linemon", self.name, *self.options]
         self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent)  # noqa: S603
         self.started, self.restart_at = time.monotonic(), None
 
@@ -55,52 +78,81 @@ class Part:
         code = self.process.poll()
         if code is None:
             return None
-        if code > 0 and not self.ran_well:
+        if code > 0 and code != AGAIN and not self.ran_well:
             return code  # it has said why: a port in use, a wrong setting
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        say(f"{self.name} {how}; it starts again in {self.wait:g} s")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        say(f"{self.name} {how}; restarting in {self.wait:g} s")
         self.restart_at = now + self.wait
         self.wait = min(2 * self.wait, BACK_OFF_S[1])
         return None
 
 
-def up(options: list[str], collector_is_up: Callable[[int], bool]) -> int:
-    """Run all parts until SIGINT, SIGTERM or SIGHUP: 0. Where one cannot start at all: its exit code.
-
-    `collector_is_up` tells whether the process of that number takes lines: the others are started then.
-    """
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: stopping.append(number))
-    collector = Part(PARTS[0], options)
-    parts = [collector]
+def up(options: list[str], store: Path) -> int:
+    """Run all of them, the others once the collector of this store takes lines; then wait for what happens."""
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)  # they are read from the pipe
+    ending = {signal.SIGINT, signal.SIGTERM} | ({signal.SIGHUP} if has_terminal() else set())
+    children = [Child(COMMANDS[0], options)]
     try:
-        while not stopping:
-            if len(parts) == 1 and collector_is_up(collector.process.pid):
-                parts += [Part(name, options) for name in PARTS[1:]]
-            for part in parts:
-                if code := part.mind():
+        while True:
+            if len(children) == 1 and read_status(store).get("pid") == children[0].process.pid:
+                children += [Child(name, options) for name in COMMANDS[1:]]
+            for child in children:
+                if code := child.mind():
                     return code
-            time.sleep(POLL_S)
+            waits = [child.restart_at - time.monotonic() for child in children if child.restart_at is not None]
+            waits += [LOOK_S] if len(children) == 1 else []
+            ready, _, _ = select.select([woken], [], [], max(0.0, min(waits)) if waits else None)
+            signals = set(os.read(woken, 512)) if ready else set()
+            if signals & ending:
+                return 0
+            if signal.SIGHUP in signals and children[0].restart_at is None:  # read certificates and tokens anew
+                children[0].process.send_signal(signal.SIGHUP)
     finally:
-        stop(parts)
-    return 0
+        stop(children)
 
 
-def stop(parts: list[Part]) -> None:
-    """End all parts, one after the other, the collector last; kill what does not end by itself."""
-    for part in reversed(parts):
-        if part.process.poll() is None:
-            part.process.terminate()
+def has_terminal() -> bool:
+    """Whether SIGHUP means that our terminal is gone; a service is told by it to read its files anew."""
+    with suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        return True
+    return False
+
+
+def stop(children: list[Child]) -> None:
+    """End all, one after the other, the collector last; kill what does not end by itself."""
+    for child in reversed(children):
+        if child.process.poll() is None:
+            child.process.terminate()
             try:
-                part.process.wait(STOP_S)
+                child.process.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                say(f"{part.name} does not end; killed")
-                part.process.kill()
-                part.process.wait()
+                say(f"{child.name} does not exit; killed")
+                child.process.kill()
+                child.process.wait()
 
 
 def die_with_parent() -> None:
     """Have the system end this process when its parent is gone, however that came (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def print_unit(config: Config) -> int:
+    """A systemd unit for `linemon up` with these settings."""
+    from linemon_sender.unit import unit
+
+    command = [sys.executable, "-P", "-m", "linemon", "up"]
+    if config.file:
+        command += ["--config", str(config.file.resolve())]
+    # Its user is not yours: the store needs a place that both can name.
+    more = "ExecReload=kill -HUP $MAINPID\nRuntimeDirectory=linemon\nRuntimeDirectoryMode=0755\nLimitNOFILE=65536"
+    print(unit("linemon", "linemon: collector, page and agent", command, more), end="")
+    if not config.store.path:
+        settings = 'path = "/run/linemon/store" and readable_by = "everyone" under [store]'
+        say(f"set {settings}, so that others find the rings")
+    return 0

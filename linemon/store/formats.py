@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -45,7 +46,7 @@ def write_parquet(rows: Rows, out: BinaryIO) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise LinemonError("parquet needs pyarrow: pip install 'linemon[parquet]'") from None
+        raise LinemonError(f"parquet needs pyarrow: {sys.executable} -m pip install pyarrow") from None
     fields = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
     fields += [
         pa.field(name, pa.float64(), metadata={"unit": unit} if unit else None)

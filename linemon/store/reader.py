@@ -6,7 +6,6 @@ A store is a folder that the collector writes (docs/STORE.md). Readers only read
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from linemon.errors import StoreError, UnknownSource
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
 from linemon.store.ring import APPENDS, ID, REJECTED, Arena, Cells, fence
+from linemon.store.status import read_status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,6 @@ Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 TimeLike = str | datetime | np.datetime64
 
-STATUS = "status.json"
 ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
 AGAIN_S = 0.001
 LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
@@ -79,6 +78,12 @@ class Rows:
         span = f" from {self.time[0]} to {self.time[-1]}" if len(self) else ""
         missed = f", {self.missed} missed" if self.missed else ""
         return f"<{len(self)} rows of {self.source!r}{span}: {_some(self.columns)}{missed}>"
+
+    def select(self, columns: tuple[str, ...]) -> Rows:
+        """Only these columns, in this order; ValueError if one is not there."""
+        at = [self.columns.index(column) for column in columns]
+        units = tuple(self.units[i] for i in at)
+        return Rows(self.source, columns, units, self.time, self.values[:, at], self.cursor, self.missed)
 
     def to_dict(self) -> dict[str, Any]:
         """The time and each column as an array under its name, as views."""
@@ -260,11 +265,7 @@ class Store:
 
     def status(self) -> dict[str, Any]:
         """The collector's counters as it last wrote them; empty before its first."""
-        try:
-            status: dict[str, Any] = json.loads((self.path / STATUS).read_bytes())
-        except FileNotFoundError:
-            return {}
-        return status
+        return read_status(self.path)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until rows or sources have come since the last call that returned true; the first returns at once.

@@ -1,0 +1,68 @@
+"""`linemon check`: whether linemon.toml is right, and what it means."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from linemon.config import Address, Config, HttpConfig, TcpConfig
+from linemon.tls import server_context
+
+HELP = "say whether linemon.toml is right, and what it means"
+EXAMPLE = "linemon check --config linemon.toml"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """It has none of its own."""
+
+
+def run(config: Config, options: argparse.Namespace) -> int:
+    """Say what the settings mean; they are right, or they could not have been loaded."""
+    print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
+    store, tcp = config.store, config.tcp
+    print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
+    tokens = config.tokens()
+    if config.tls.cert:
+        server_context(config.tls)
+    asks = "asks for a token" if tokens else "asks for no token"
+    print(f"lines in:  {tcp.listen}, {asks}{in_tls(config, tcp)}, {reach(tcp.listen)}")
+    print(f"HTTP:      {config.http.listen}, writing {asks}{in_tls(config, config.http)}, {reach(config.http.listen)}")
+    for tap in config.tap:
+        columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
+        print(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
+    page = config.dashboard
+    print(f"dashboard: {page.url}, {reach(page.listen)}")
+    agent = config.agent
+    print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
+    spool = agent.spool or "memory"
+    print(f"           rows wait in {spool}, up to {agent.spool_bytes} bytes and {agent.spool_age:g} s")
+    warn(config)
+    return 0
+
+
+def warn(config: Config) -> None:
+    """Say what is allowed, and perhaps not meant."""
+    tcp, agent = config.tcp, config.agent
+    warnings = []
+    if tcp.tls and not agent.tls:
+        warnings.append("[tcp] tls = true, but [agent] tls = false: an agent in the clear is refused")
+    if agent.to.is_loopback and tcp.listen.is_loopback and tcp.listen.port not in (0, agent.to.port):
+        warnings.append(f"[tcp] listens on {tcp.listen}, but the agent sends to {agent.to}: see [agent] to")
+    for section, port in config.ports():
+        if port.allow_open and not port.listen.is_loopback:
+            warnings.append(f"{section} listens on {port.listen} and asks nobody who they are")
+        elif isinstance(port, TcpConfig | HttpConfig) and not port.listen.is_loopback and not port.tls:
+            warnings.append(f"{section} listens on {port.listen} without tls: others may read it all")
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def in_tls(config: Config, port: TcpConfig | HttpConfig) -> str:
+    """How a port is guarded beside tokens."""
+    if not port.tls:
+        return ""
+    return ", TLS with certificates of both sides" if config.tls.client_ca else ", TLS"
+
+
+def reach(address: Address) -> str:
+    return "this machine only" if address.is_loopback else "open to other machines"

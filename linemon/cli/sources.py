@@ -1,0 +1,63 @@
+"""`linemon sources`: what there is."""
+
+from __future__ import annotations
+
+import argparse
+
+from linemon.cli._terminal import print_json, span, store_of, table
+from linemon.config import Config
+
+HELP = "a table of all sources"
+EXAMPLE = "linemon sources --errors"
+READS_ONLY = True
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--errors", action="store_true", help="the last lines that were rejected")
+
+
+def run(config: Config, options: argparse.Namespace) -> int:
+    """A table of all sources, or with `--errors` of the last bad lines."""
+    import time
+
+    from linemon.http.answers import describe, iso_ns
+
+    store = store_of(config)
+    if options.errors:
+        listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
+    else:
+        now = time.time_ns()
+        listed = [describe(store[name], now) for name in store.sources()]
+    if options.json:
+        print_json(listed)
+    elif options.errors:
+        names = ("time", "peer", "source", "number", "error", "line")
+        table(
+            ("time", "peer", "source", "line", "error", "text"),
+            ([bad[name] for name in names] for bad in listed),
+        )
+    else:
+        table(
+            ("source", "columns", "rows", "rate", "age", "rejected"),
+            (
+                (
+                    each["source"],
+                    len(each["columns"]),
+                    each["rows"],
+                    "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
+                    newest(each),
+                    each["rejected"],
+                )
+                for each in listed
+            ),
+        )
+    return 0
+
+
+def newest(described: dict[str, object]) -> str:
+    """How old the newest row is, or since when there should have been one."""
+    age = described["age_s"]
+    if not isinstance(age, float):
+        return "-"
+    return f"no data for {span(age)}" if described["silent_since"] else span(age)
