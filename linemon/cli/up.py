@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import select
-import signal
-import subprocess
 import sys
-import time
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from linemon.config import Config
-from linemon.store.status import read_status
+from linemon.store.status import STATUS
 
 HELP = "all of it: collector, dashboard, an agent for this machine"
 EXAMPLE = "linemon up"
-COMMANDS = ("collect", "agent", "dashboard")
-AGAIN = 75  # EX_TEMPFAIL of sysexits(3): a process ends with it that asks to be started again, however young it is
-BACK_OFF_S = (0.5, 30.0)  # first and longest wait before a restart
-STEADY_S = 10.0  # a process that ran so long had started well
-STOP_S = 10.0  # until a process that does not end is killed
-LOOK_S = 0.1  # from one look to the next whether the collector takes lines
-PR_SET_PDEATHSIG = 1  # prctl(2)
+SUPERVISOR = Path(__file__).with_name("_supervisor.py")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -34,112 +21,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Run all until SIGINT or SIGTERM: 0. Where one cannot start at all: its exit code."""
-    if options.print_unit:
-        return print_unit(config)
-    common = ["--config", str(config.file)] if config.file else []
-    return up(common + ["--debug"] * options.debug, config.store.folder)
-
-
-def say(text: str) -> None:
-    print(f"linemon: {text}", file=sys.stderr, flush=True)
-
-
-@dataclass
-class Child:
-    """One of our processes, and how it is started again."""
-
-    name: str
-    options: list[str]
-    wait: float = BACK_OFF_S[0]
-    restart_at: float | None = None
-    ran_well: bool = False
-    process: subprocess.Popen[bytes] = field(init=False)
-    started: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        # In a session of its own: Ctrl-C reaches us alone, and we end them in order. -P: a file of the folder that we
-        # were started in must not be taken for a module of ours.
-        command = [sys.executable, "-P", "-m", "linemon", self.name, *self.options]
-        self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent)  # noqa: S603
-        self.started, self.restart_at = time.monotonic(), None
-
-    def mind(self) -> int | None:
-        """Start the process again if it has died; its exit code where another start would not help."""
-        now = time.monotonic()
-        if self.restart_at is not None:
-            if now >= self.restart_at:
-                self.start()
-            return None
-        if now - self.started > STEADY_S:
-            self.ran_well, self.wait = True, BACK_OFF_S[0]
-        code = self.process.poll()
-        if code is None:
-            return None
-        if code > 0 and code != AGAIN and not self.ran_well:
-            return code  # it has said why: a port in use, a wrong setting
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        say(f"{self.name} {how}; restarting in {self.wait:g} s")
-        self.restart_at = now + self.wait
-        self.wait = min(2 * self.wait, BACK_OFF_S[1])
-        return None
-
-
-def up(options: list[str], store: Path) -> int:
-    """Run all of them, the others once the collector of this store takes lines; then wait for what happens."""
-    woken, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)  # they are read from the pipe
-    ending = {signal.SIGINT, signal.SIGTERM} | ({signal.SIGHUP} if has_terminal() else set())
-    children = [Child(COMMANDS[0], options)]
-    try:
-        while True:
-            if len(children) == 1 and read_status(store).get("pid") == children[0].process.pid:
-                children += [Child(name, options) for name in COMMANDS[1:]]
-            for child in children:
-                if code := child.mind():
-                    return code
-            waits = [child.restart_at - time.monotonic() for child in children if child.restart_at is not None]
-            waits += [LOOK_S] if len(children) == 1 else []
-            ready, _, _ = select.select([woken], [], [], max(0.0, min(waits)) if waits else None)
-            signals = set(os.read(woken, 512)) if ready else set()
-            if signals & ending:
-                return 0
-            if signal.SIGHUP in signals and children[0].restart_at is None:  # read certificates and tokens anew
-                children[0].process.send_signal(signal.SIGHUP)
-    finally:
-        stop(children)
-
-
-def has_terminal() -> bool:
-    """Whether SIGHUP means that our terminal is gone; a service is told by it to read its files anew."""
-    with suppress(OSError):
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-        return True
-    return False
-
-
-def stop(children: list[Child]) -> None:
-    """End all, one after the other, the collector last; kill what does not end by itself."""
-    for child in reversed(children):
-        if child.process.poll() is None:
-            child.process.terminate()
-            try:
-                child.process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                say(f"{child.name} does not exit; killed")
-                child.process.kill()
-                child.process.wait()
-
-
-def die_with_parent() -> None:
-    """Have the system end this process when its parent is gone, however that came (Linux; elsewhere nothing)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if not options.print_unit:
+        common = ["--config", str(config.file)] if config.file else []
+        common += ["--debug"] * options.debug
+        # In place of this process, and with nothing loaded that it does not need.
+        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(config.store.folder / STATUS), *common]
+        os.execv(sys.executable, supervisor)  # noqa: S606
+    return print_unit(config)
 
 
 def print_unit(config: Config) -> int:
@@ -154,5 +42,5 @@ def print_unit(config: Config) -> int:
     print(unit("linemon", "linemon: collector, page and agent", command, more), end="")
     if not config.store.path:
         settings = 'path = "/run/linemon/store" and readable_by = "everyone" under [store]'
-        say(f"set {settings}, so that others find the rings")
+        print(f"linemon: set {settings}, so that others find the rings", file=sys.stderr)
     return 0
