@@ -60,6 +60,19 @@ class Machine:
         return sorted(self.run("systemctl", "show", unit, "-p", ",".join(properties)).split())
 
 
+def settings_of_the_kernel() -> dict[str, str]:
+    """Those that there are but once, whatever the namespace."""
+    files = [path for part in ("fs", "kernel", "vm") for path in Path("/proc/sys", part).glob("*") if path.is_file()]
+    counters = {"dentry-state", "perf_event_max_sample_rate", "file-nr", "inode-nr", "inode-state", "ns_last_pid"}
+    return {str(path): path.read_text() for path in files if path.name not in counters and os.access(path, os.R_OK)}
+
+
+@pytest.fixture
+def before() -> dict[str, str]:
+    """The kernel's settings; a test asks for them before it asks for the machine."""
+    return settings_of_the_kernel()
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     mounted = [each.mountpoint for each in psutil.disk_partitions(all=True) if each.fstype == "cgroup2"]
@@ -110,3 +123,21 @@ def test_units_start_and_rows_come(machine: Machine) -> None:
     machine.run("systemctl", "stop", "linemon", "linemon-agent")
     for unit in ("linemon", "linemon-agent"):
         assert machine.show(unit, "ActiveState", "Result") == ["ActiveState=inactive", "Result=success"]
+
+
+def test_the_machine_outside_is_as_before(before: dict[str, str], machine: Machine) -> None:
+    """Nothing is started but our units and the journal; who tries to set what the kernel has but once is refused."""
+    eventually(
+        lambda: machine.show("multi-user.target", "ActiveState") == ["ActiveState=active"], "the end of the boot", 60
+    )
+    listed = machine.run(
+        "systemctl", "list-units", "--type=service", "--state=active,activating", "--plain", "--no-legend"
+    )
+    services = {line.split()[0] for line in listed.splitlines()}
+    assert services <= {"linemon.service", "linemon-agent.service", "systemd-journald.service"}
+    other = int(before["/proc/sys/fs/lease-break-time"]) + 1
+    machine.run("sh", "-c", f"echo 'fs.lease-break-time = {other}' > /etc/sysctl.d/99-test.conf")
+    machine.run("/lib/systemd/systemd-sysctl")
+    for path in ("/proc/sys/fs/lease-break-time", "/proc/sysrq-trigger", "/sys/power", "/sys/module"):
+        assert machine.run("sh", "-c", f"test ! -e {path} || test ! -w {path} && echo refused") == "refused\n", path
+    assert settings_of_the_kernel() == before
