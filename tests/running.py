@@ -26,6 +26,13 @@ def eventually(look: Callable[[], Found | None], what: str, deadline_s: float = 
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
+def archive(folder: Path) -> Path:
+    """The agent in one file, as `make agent` builds it, in a folder of the test's own."""
+    make = ["make", "agent", f"PYTHON={sys.executable}", f"DIST={folder}"]
+    subprocess.run(make, cwd=Path(__file__).parents[1], check=True, capture_output=True)
+    return folder / "linemon-agent.pyz"
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "linemon", *arguments]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import psutil
 import pytest
 
 from linemon.store.reader import Store
-from tests.running import eventually
+from tests.running import archive, eventually
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")
@@ -80,8 +78,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     if may.returncode != 0 or not SYSTEMD.exists() or not mounted or not os.access(mounted[0], os.W_OK):
         pytest.skip("a systemd of one's own needs root, systemd, namespaces, and control groups of version 2")
     cgroup = Path(mounted[0]) / f"linemon-test-{os.getpid()}"
-    subprocess.run(["make", "agent", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True)
-    shutil.copy(ROOT / "dist" / "linemon-agent.pyz", tmp_path)
+    archive(tmp_path)
     (tmp_path / "linemon.toml").write_text(SETTINGS)
     (tmp_path / "linemon.env").write_text("LINEMON_TOKEN=s3cret\nPYTHONPATH=/opt/linemon\n")
     cgroup.mkdir()
