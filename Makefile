@@ -14,8 +14,10 @@ install: .venv/run  ## set up .venv with the linemon command in it
 run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C ends all
 	@$(BIN)/linemon up
 
-test: .venv/dev .venv/tools  ## set everything up and run all tests
-	$(BIN)/python -m pytest
+# One worker a core; more would only starve each other's browsers. FAST=1 is for ten times a day: half a minute.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
+	$(PYTEST) $(if $(FAST),-m "not slow" --ignore tests/browser --ignore tests/faults)
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .
