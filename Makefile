@@ -14,8 +14,10 @@ install: .venv/run  ## set up .venv with the linemon command in it
 run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C ends all
 	@$(BIN)/linemon up
 
-test: .venv/dev .venv/tools  ## set everything up and run all tests
-	$(BIN)/python -m pytest
+# One worker a core; more would only starve each other's browsers. FAST=1 is for ten times a day: half a minute.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
+	$(PYTEST) $(if $(FAST),-m "not slow" --ignore tests/browser --ignore tests/faults)
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .
@@ -33,11 +35,12 @@ chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arri
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
 
 # The standard library's zipapp, so that building it needs no .venv either.
+DIST ?= dist
 agent:  ## build dist/linemon-agent.pyz, which runs on any host with Python 3.9 and psutil
-	@rm -rf build/pyz && mkdir -p build/pyz dist && cp -r agent linemon_sender build/pyz && rm -rf build/pyz/*/__pycache__
-	@printf 'import sys\nfrom agent.__main__ import main\nsys.exit(main())\n' > build/pyz/__main__.py
-	@$(PYTHON) -m zipapp build/pyz -p '/usr/bin/env python3' -c -o dist/linemon-agent.pyz
-	@chmod 755 dist/linemon-agent.pyz && echo dist/linemon-agent.pyz
+	@rm -rf $(DIST)/pyz && mkdir -p $(DIST)/pyz && cp -r agent linemon_sender $(DIST)/pyz && rm -rf $(DIST)/pyz/*/__pycache__
+	@printf 'import sys\nfrom agent.__main__ import main\nsys.exit(main())\n' > $(DIST)/pyz/__main__.py
+	@$(PYTHON) -m zipapp $(DIST)/pyz -p '/usr/bin/env python3' -c -o $(DIST)/linemon-agent.pyz
+	@rm -r $(DIST)/pyz && chmod 755 $(DIST)/linemon-agent.pyz && echo $(DIST)/linemon-agent.pyz
 
 lock: .venv/dev  ## choose versions anew within the ranges of pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -1,17 +1,57 @@
-"""Collectors for the tests, stopped when the test ends."""
+"""Collectors for the tests, stopped when the test ends; and what no test may leave behind."""
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.running import Running
+from tests.running import Running, eventually
 
 # What a shell starts in the background ignores SIGINT, and so would all that it starts: the tests end some by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed  # type: ignore[attr-defined]
+    return report
+
+
+def held() -> set[object]:
+    """This process's threads, and its open files with what they are: sockets and pipes by number."""
+    files: set[object] = set()
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one that listed them
+            files.add((number, os.readlink(f"/proc/self/fd/{number}")))
+    return files | set(threading.enumerate())
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test leaves a thread or an open file; what a module shares was there before. Tasks: `Running.stop`."""
+    before = held()
+    yield
+    if request.node.stash.get(FAILED, False) or held() <= before:
+        return  # where it failed, the report holds on to what the test had
+
+    def left() -> set[object]:
+        gc.collect()  # a store closes its files when nobody knows it any more
+        return held() - before
+
+    with suppress(AssertionError):
+        eventually(lambda: not left(), "an end of threads that end now", 2.0)
+    assert not left()
 
 
 @pytest.fixture

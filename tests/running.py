@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from typing import Any, TypeVar
 from linemon.store.reader import Store
 
 DEADLINE_S = 20.0
+# What Python says of a task or a file that a program has forgotten.
+LEAKS = re.compile(r".*(?:Task was destroyed|never awaited|never retrieved|ResourceWarning).*")
 Found = TypeVar("Found")
 
 
@@ -24,6 +28,13 @@ def eventually(look: Callable[[], Found | None], what: str, deadline_s: float = 
             return found
         time.sleep(0.01)
     raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def archive(folder: Path) -> Path:
+    """The agent in one file, as `make agent` builds it, in a folder of the test's own."""
+    make = ["make", "agent", f"PYTHON={sys.executable}", f"DIST={folder}"]
+    subprocess.run(make, cwd=Path(__file__).parents[1], check=True, capture_output=True)
+    return folder / "linemon-agent.pyz"
 
 
 def command(*arguments: str) -> list[str]:
@@ -48,7 +59,9 @@ class Running:
         self.log = open(folder / "log", "a+b")  # noqa: SIM115
         limit = [] if not open_files else ["prlimit", f"--nofile={open_files}:{open_files}"]
         self.process = subprocess.Popen(
-            [*limit, *command("collect", "--config", str(self.config)), *options], stderr=self.log
+            [*limit, *command("collect", "--config", str(self.config)), *options],
+            stderr=self.log,
+            env=os.environ | {"PYTHONWARNINGS": "default::ResourceWarning"},
         )
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")
@@ -83,8 +96,10 @@ class Running:
         )
 
     def stop(self) -> int:
+        """The exit code. It must have left no task and no file behind."""
         if self.process.poll() is None:
             self.process.terminate()
         code = self.process.wait(DEADLINE_S)
         self.log.close()
+        assert not LEAKS.findall((self.folder / "log").read_text(errors="replace"))
         return code

@@ -77,7 +77,7 @@ def compile_(compiler: list[str], text: str, folder: Path) -> None:
 def micropython() -> str:
     program = Path(sys.executable).with_name("micropython")
     if not program.exists():
-        pytest.skip("MicroPython comes as a wheel for Linux on x86-64 only")
+        pytest.skip("MicroPython comes as a wheel for Linux on x86-64 and up to Python 3.14 only")
     return str(program)
 
 

@@ -257,6 +257,7 @@ def memory() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
     """Whatever line a SIGKILL comes at, the store opens with the state before the step or the one after it."""
     for lines in range(1, 5000):
@@ -289,9 +290,10 @@ def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
     raise AssertionError("the steps never end")
 
 
-def test_the_hunt_finds_nothing_for_a_minute() -> None:
+@pytest.mark.slow
+def test_the_hunt_finds_nothing() -> None:
     """Four readers, a ring that wraps thousands of times a second, a writer that is killed every few hundred ms."""
-    found = hunt(60.0)
+    found = hunt(20.0)
     assert not found.wrong, found.wrong[0]
     assert found.kills > 20
     assert all(each.rows > 100 for each in found.findings)

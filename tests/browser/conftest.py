@@ -85,6 +85,14 @@ class Feed:
             self._step(0.0)
 
 
+def errors_in(log: str) -> list[str]:
+    """The errors in a server's log, but for Bokeh's own about a page that closed while they shook hands."""
+    records = re.split(r"(?m)^(?=\d{4}-\d\d-\d\d )", log)
+    found = [each for each in records if "ERROR" in each or "Traceback" in each]
+    not_bokehs = re.compile(r'(?m)^  File "(?!.*/site-packages/(?:bokeh|tornado)/)')
+    return [each for each in found if not_bokehs.search(each) or "assert self._session is not None" not in each]
+
+
 class Served:
     """`bokeh serve bokeh_app` in a process of its own."""
 
@@ -115,8 +123,7 @@ class Served:
         self.process.terminate()
         self.process.wait(20)
         self._reader.join()
-        assert "Traceback" not in self.log, self.log
-        assert "ERROR" not in self.log, self.log
+        assert not errors_in(self.log), self.log
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +193,8 @@ def show(browser: Browser) -> Iterator[Callable[..., Page]]:
         return page
 
     yield show
+    said = complaints.copy()  # a page that is being closed may complain that its server has gone
     for context in contexts:
         context.close()
-    assert not complaints
+    assert not said
     assert hosts <= {"localhost", "127.0.0.1"}

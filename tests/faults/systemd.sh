@@ -1,5 +1,7 @@
 #!/bin/sh
-# Boots systemd with its own root, processes, network and control group, in which nothing can be changed outside of them:
+# Boots systemd with its own root, processes, network and control group, in which nothing can be changed outside of them.
+# What the kernel has but once (sysctls, modules, devices, auditing) is closed twice: /proc and /sys are read-only but for
+# processes and the control group, and of this machine's units and generators only the journal is left to be started.
 #   unshare --mount --pid --fork --net --uts --ipc --kill-child sh systemd.sh REPOSITORY FOLDER CGROUP
 # The root is this machine's with a layer of memory over it; REPOSITORY is /opt/linemon there; FOLDER/linemon.toml and
 # FOLDER/linemon.env become /etc/linemon's; the units are those that linemon prints for itself.
@@ -16,7 +18,11 @@ ip link set lo up
 mkdir -p "$root/opt/linemon" "$root/etc/linemon" "$root/usr/local/bin"
 mount --bind "$repository" "$root/opt/linemon"
 mount -t proc proc "$root/proc"
-mount -t sysfs sysfs "$root/sys"
+for part in sys sysrq-trigger irq bus fs; do
+    [ ! -e "$root/proc/$part" ] || mount --bind "$root/proc/$part" "$root/proc/$part"
+    [ ! -e "$root/proc/$part" ] || mount -o remount,bind,ro "$root/proc/$part"
+done
+mount -t sysfs -o ro sysfs "$root/sys"
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/dev"
 for device in null zero full random urandom tty; do
@@ -36,8 +42,11 @@ while [ "$home" != / ]; do
 done
 
 units=$root/etc/systemd/system
-rm -rf "$units"
-mkdir -p "$units/multi-user.target.wants"
+rm -rf "$units" "$root/etc/fstab" "$root"/lib/systemd/system-generators/* "$root"/lib/systemd/system/*.wants
+mkdir -p "$units/multi-user.target.wants" "$units/sockets.target.wants"
+for socket in systemd-journald systemd-journald-dev-log; do
+    ln -s "/lib/systemd/system/$socket.socket" "$units/sockets.target.wants/"
+done
 cp "$folder/linemon.toml" "$root/etc/linemon/"
 cp "$folder/linemon-agent.pyz" "$root/usr/local/bin/"
 for name in linemon linemon-agent; do

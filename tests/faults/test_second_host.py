@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from linemon.store.reader import Store
-from tests.running import command, eventually
+from tests.running import archive, command, eventually
 
-ROOT = Path(__file__).parents[2]
 HERE, THERE = "10.254.254.1", "10.254.254.2"
 
 
@@ -59,25 +58,17 @@ def cable() -> Iterator[Cable]:
     made.remove()
 
 
-@pytest.fixture(scope="module")
-def archive() -> Path:
-    subprocess.run(["make", "agent", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True)
-    return ROOT / "dist" / "linemon-agent.pyz"
-
-
-def test_a_second_host(cable: Cable, archive: Path, tmp_path: Path) -> None:
+def test_a_second_host(cable: Cable, tmp_path: Path) -> None:
     """It appears under its own name; the minute in which the cable was pulled is there afterwards, too."""
     config = tmp_path / "linemon.toml"
     config.write_text(
         f'[store]\npath = "{tmp_path}/store"\n[tcp]\nlisten = "0.0.0.0:4000"\ntoken = "${{LINEMON_TOKEN}}"\n'
         '[[tap]]\nlisten = "127.0.0.1:0"\n'
     )
-    copy = tmp_path / "other" / archive.name
-    copy.parent.mkdir()
-    shutil.copy(archive, copy)
+    agent_file = archive(tmp_path / "other")
     environment = {**os.environ, "LINEMON_TOKEN": "choose-one"}
     collect = ["ip", "netns", "exec", cable.near, *command("collect", "--config", str(config))]
-    start = f"hostname other && exec {sys.executable} {copy} --to {HERE}:4000 --interval 0.1"
+    start = f"hostname other && exec {sys.executable} {agent_file} --to {HERE}:4000 --interval 0.1"
     agent = ["ip", "netns", "exec", cable.far, "unshare", "--uts", "sh", "-c", start]
     store = Store(tmp_path / "store")
     processes: list[subprocess.Popen[bytes]] = []

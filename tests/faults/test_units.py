@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import psutil
 import pytest
 
 from linemon.store.reader import Store
-from tests.running import eventually
+from tests.running import archive, eventually
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")
@@ -60,6 +58,19 @@ class Machine:
         return sorted(self.run("systemctl", "show", unit, "-p", ",".join(properties)).split())
 
 
+def settings_of_the_kernel() -> dict[str, str]:
+    """Those that there are but once, whatever the namespace."""
+    files = [path for part in ("fs", "kernel", "vm") for path in Path("/proc/sys", part).glob("*") if path.is_file()]
+    counters = {"dentry-state", "perf_event_max_sample_rate", "file-nr", "inode-nr", "inode-state", "ns_last_pid"}
+    return {str(path): path.read_text() for path in files if path.name not in counters and os.access(path, os.R_OK)}
+
+
+@pytest.fixture
+def before() -> dict[str, str]:
+    """The kernel's settings; a test asks for them before it asks for the machine."""
+    return settings_of_the_kernel()
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     mounted = [each.mountpoint for each in psutil.disk_partitions(all=True) if each.fstype == "cgroup2"]
@@ -67,8 +78,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     if may.returncode != 0 or not SYSTEMD.exists() or not mounted or not os.access(mounted[0], os.W_OK):
         pytest.skip("a systemd of one's own needs root, systemd, namespaces, and control groups of version 2")
     cgroup = Path(mounted[0]) / f"linemon-test-{os.getpid()}"
-    subprocess.run(["make", "agent", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True)
-    shutil.copy(ROOT / "dist" / "linemon-agent.pyz", tmp_path)
+    archive(tmp_path)
     (tmp_path / "linemon.toml").write_text(SETTINGS)
     (tmp_path / "linemon.env").write_text("LINEMON_TOKEN=s3cret\nPYTHONPATH=/opt/linemon\n")
     cgroup.mkdir()
@@ -110,3 +120,21 @@ def test_units_start_and_rows_come(machine: Machine) -> None:
     machine.run("systemctl", "stop", "linemon", "linemon-agent")
     for unit in ("linemon", "linemon-agent"):
         assert machine.show(unit, "ActiveState", "Result") == ["ActiveState=inactive", "Result=success"]
+
+
+def test_the_machine_outside_is_as_before(before: dict[str, str], machine: Machine) -> None:
+    """Nothing is started but our units and the journal; who tries to set what the kernel has but once is refused."""
+    eventually(
+        lambda: machine.show("multi-user.target", "ActiveState") == ["ActiveState=active"], "the end of the boot", 60
+    )
+    listed = machine.run(
+        "systemctl", "list-units", "--type=service", "--state=active,activating", "--plain", "--no-legend"
+    )
+    services = {line.split()[0] for line in listed.splitlines()}
+    assert services <= {"linemon.service", "linemon-agent.service", "systemd-journald.service"}
+    other = int(before["/proc/sys/fs/lease-break-time"]) + 1
+    machine.run("sh", "-c", f"echo 'fs.lease-break-time = {other}' > /etc/sysctl.d/99-test.conf")
+    machine.run("/lib/systemd/systemd-sysctl")
+    for path in ("/proc/sys/fs/lease-break-time", "/proc/sysrq-trigger", "/sys/power", "/sys/module"):
+        assert machine.run("sh", "-c", f"test ! -e {path} || test ! -w {path} && echo refused") == "refused\n", path
+    assert settings_of_the_kernel() == before
