@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up: a module may import what stands below it, not beside it.
 LAYERS = [
-    {"linemon.errors", "linemon.access"},
+    {"linemon.errors", "linemon.access", "linemon.lines.bulk"},
     {"linemon.lines.wire", "linemon.store.ring"},
     {"linemon.store.arena", "linemon.store.catalog", "linemon.store.window", "linemon.lines.influx"},
     {"linemon.store.reader", "linemon.store.upgrade"},
