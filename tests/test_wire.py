@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from linemon.errors import LineError
-from linemon.lines import wire
+from linemon.lines import bulk, wire
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = 1_700_000_000_123_456_789
@@ -142,3 +145,33 @@ def test_columns_of_a_directive() -> None:
         with pytest.raises(LineError, match=named) as caught:
             wire.columns(bad)
         assert caught.value.reason == "name"
+
+
+def test_the_standard_library_reads_as_pysimdjson_does() -> None:
+    """Where pysimdjson does not install, all vectors, properties and random bytes hold too: here again, without it."""
+    tests = [Path(__file__).parent / name for name in ("test_wire.py", "test_language.py", "test_vectors.py")]
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            "not a_collector_holds and not standard_library",
+            *tests,
+        ],
+        env=os.environ | {"LINEMON_READER": "python"},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+
+
+def test_which_reader_there_is() -> None:
+    """Where pysimdjson is not installed the standard library needs no setting."""
+    assert os.environ.get("LINEMON_READER", bulk.READER) == bulk.READER  # the run above is what it says
+    code = "import sys; sys.modules['simdjson'] = None; from linemon.lines import bulk; print(bulk.READER)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "python\n"

@@ -1,8 +1,8 @@
 """The line language: bytes to columns of numbers. No I/O, no clock.
 
-Numbers and times of whole blocks are read in bulk; what the bulk reader does not take (it knows JSON's numbers only)
-goes line by line to `number` and `time_ns`, which are the language's definition. Both give the same doubles and the
-same nanoseconds, to the bit.
+Numbers and times of whole blocks are read in bulk (`linemon.lines.bulk`); what the bulk reader does not take goes line
+by line to `number` and `time_ns`, which are the language's definition. Both give the same doubles and the same
+nanoseconds, to the bit.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import simdjson
 
 from linemon.errors import LineError
+from linemon.lines import bulk
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -167,13 +167,11 @@ def columns(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 # -- bulk
 
-_PARSER = simdjson.Parser()
-_COMMAS = bytes.maketrans(b" \t\n", b",,,")
 _JSON_BYTES = b"0123456789+-.eE, \t\n"
 _NUMBER_BYTES = b"0123456789+-.eE"
 _BLANKS_ONLY = bytes(range(33, 256))  # deleted, a block shows how its tokens are separated
 FEW = 16  # one line in so many may be odd before the whole block is looked at again
-# Stands for nan in JSON: a double that nobody sends; if somebody does, the count tells and the careful way decides.
+# Stands for nan in bulk: a double that nobody sends; if somebody does, the count tells and the careful way decides.
 _NAN_TEXT = b"-7.4109846876186982e-323"
 _NAN_VALUE = float(_NAN_TEXT)
 _NAN = re.compile(rb"(?<![^ \t\n,])nan(?![^ \t\n,])", re.IGNORECASE)
@@ -186,11 +184,8 @@ def numbers(block: bytes) -> Floats | None:
         block, nans = _NAN.subn(_NAN_TEXT, block)
     if block.translate(None, _JSON_BYTES):
         return None
-    buffer = _bulk(block, "d")
-    if buffer is None:
-        return None
-    values = np.frombuffer(buffer, np.float64)
-    if nans:
+    values = bulk.doubles(block)
+    if nans and values is not None:
         missing = values == _NAN_VALUE
         if np.count_nonzero(missing) != nans:
             return None
@@ -202,18 +197,7 @@ def integers(block: bytes) -> Ints | None:
     """The whole numbers of a block, with one blank, comma or newline between each two; None: not so simple."""
     if block.translate(None, b"0123456789-, \t\n"):
         return None
-    buffer = _bulk(block, "i")
-    return None if buffer is None else np.frombuffer(buffer, np.int64)
-
-
-def _bulk(block: bytes, of_type: Literal["d", "i"]) -> memoryview | None:
-    """The cells of a block of numbers as JSON knows them; None if it is not one."""
-    try:
-        array = _PARSER.parse(b"[" + block.translate(_COMMAS) + b"]")
-        assert isinstance(array, simdjson.Array)
-        return memoryview(array.as_buffer(of_type=of_type))
-    except (ValueError, TypeError, RuntimeError):  # the last for a whole number of more than 64 bits
-        return None
+    return bulk.integers(block)
 
 
 def count_lines(block: bytes) -> int:
@@ -235,10 +219,10 @@ def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[
     """
     separators = block.translate(None, _NUMBER_BYTES)
     if _is_pattern(separators, width):
-        buffer = _bulk(block[:-1], "d")
-        if buffer is None or buffer.nbytes != 8 * len(separators):
+        values = bulk.doubles(block[:-1])
+        if values is None or len(values) != len(separators):
             return None
-        return np.frombuffer(buffer, np.float64).reshape(-1, width), [], block
+        return values.reshape(-1, width), [], block
     if tidy or b"\r" in separators or b"\t" in separators:
         block, tidy = _tidied(block), True
         separators = block.translate(None, _NUMBER_BYTES)
@@ -252,11 +236,8 @@ def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[
         if FEW * len(wrong) > lines:
             return None if tidy else rows(block, width, tidy=True)
         block, odd = _without(block, wrong)
-    if may_miss:
-        values = numbers(block[:-1])
-    else:  # what stands between the numbers is known by now
-        buffer = _bulk(block[:-1], "d")
-        values = None if buffer is None else np.frombuffer(buffer, np.float64)
+    # Without nan what stands between the numbers is known by now.
+    values = numbers(block[:-1]) if may_miss else bulk.doubles(block[:-1])
     if values is None or len(values) != (lines - len(odd)) * width:
         return None
     return values.reshape(-1, width), odd, block
