@@ -15,9 +15,9 @@ from linemon.store.liveness import RECENT
 
 from . import health
 from .packing import MS, Floats, Points, bucket_for, epoch_ms, from_window, latest, pack_points, room_for, thin
+from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page
 from .pump import Pump, matching
 from .rhythm import Patience, Rhythm
-from .session import APPEND, MAX_PIXELS, RELOAD, REPLACE, Session
 
 LOOK_S = 1.0  # how often it is asked whether the columns are still the same
 WHOLE_S = 30.0  # how long the picture of all there is stays good for a page that is moved about in
@@ -64,8 +64,8 @@ class Stream:
         except (LinemonError, OSError):
             return (), ()
 
-    def fill(self, window: int, view: Sequence[float], room: int) -> list[Any]:
-        """All points of the window, or of the view with half as much again on either side, to pan into."""
+    def fill(self, window: int, sight: Sequence[float], room: int) -> list[Any]:
+        """All points of the window, or of what is in sight with half as much again on either side, to pan into."""
         source = self.source
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
@@ -75,9 +75,9 @@ class Stream:
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
-        begin, end, span = self._range(source, window, view, _ns(recent.time[-1]))
+        begin, end, span = self._range(source, window, sight, _ns(recent.time[-1]))
         key = "fill", self.name, begin, end, tuple(self.drawn), room
-        bucket, most = bucket_for(span, room), room * (4 if view else 2)
+        bucket, most = bucket_for(span, room), room * (4 if sight else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
         return self._parts(points, recent.values, _last_ms(recent))
@@ -118,10 +118,10 @@ class Stream:
         return [[newest, self.patience.ms], shown, pack_points(points or Points.none(len(self.drawn), self._bucket))]
 
     @staticmethod
-    def _range(source: linemon.Source, window: int, view: Sequence[float], newest: int) -> tuple[int, int | None, int]:
+    def _range(source: linemon.Source, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
         """From and to in ns, None = open, and the length in ns of what is in sight."""
-        if len(view) == 2:
-            start, end = (int(min(max(each, 0), LAST_NS / MS) * MS) for each in np.nan_to_num(view))
+        if len(sight) == 2:
+            start, end = (int(min(max(each, 0), LAST_NS / MS) * MS) for each in np.nan_to_num(sight))
             span = max(end - start, 1)
             return max(0, start - span // 2), min(end + span // 2, LAST_NS), span
         if window > 0:
@@ -149,7 +149,7 @@ def between(
     return from_window(window, columns, bucket), window.cursor
 
 
-class ChartSession(Session):
+class ChartPage(Page):
     """A page of charts: of one source, or of columns of several."""
 
     def __init__(
@@ -195,7 +195,7 @@ class ChartSession(Session):
     def _append(self) -> list[Any] | None:
         parts: list[Any] = []
         for stream in self._streams:
-            more = stream.append(not self.wishes.view, self._room)
+            more = stream.append(not self.wishes.sight, self._room)
             if more is None:
                 return None
             parts += more
@@ -204,8 +204,8 @@ class ChartSession(Session):
     def _fill(self) -> list[Any]:
         parts: list[Any] = []
         for stream in self._streams:
-            parts += stream.fill(self.wishes.window, self.wishes.view, self._room)
-        return [*parts, self._streams[0].whole(not self.wishes.view)] if self._streams else parts
+            parts += stream.fill(self.wishes.window, self.wishes.sight, self._room)
+        return [*parts, self._streams[0].whole(not self.wishes.sight)] if self._streams else parts
 
     @property
     def _room(self) -> int:

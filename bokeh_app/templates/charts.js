@@ -1,6 +1,6 @@
 "use strict"
 // The page with charts: takes what the server sends, keeps the points, draws.
-linemon.charts = linemon.views.charts = (() => {
+linemon.charts = linemon.pages.charts = (() => {
   const {$, all, text, model, now, age, since, Points, S} = linemon
   const WHOLE_S = 30, MOST_WHOLE = 2000
   const whole = new Points(1)     // one column over all there is

@@ -23,7 +23,7 @@ linemon.time = (() => {
     linemon.tell()
   }
   function look() {               // in full detail what is in sight
-    model("wishes").view = isLive ? [] : [range.start, range.end]
+    model("wishes").sight = isLive ? [] : [range.start, range.end]
     const here = new URL(location), pressed = all(".window").find((each) => +each.dataset.seconds == span)
     here.searchParams.set("window", pressed.dataset.window)
     for (const [name, value] of [["from", range.start], ["to", range.end]])
@@ -87,7 +87,7 @@ linemon.time = (() => {
     if (from > 0 && to > from) {
       put(from, to)
       setLive(false)
-      wishes.view = [from, to]
+      wishes.sight = [from, to]
     } else setLive(true)
     range.change.connect(stand)
     $("live").addEventListener("click", toggle)

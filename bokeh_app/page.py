@@ -39,7 +39,7 @@ class Wishes(DataModel):
     # mypy: Bokeh's properties are descriptors without types for what they hold
     ack: int = Int(0)  # type: ignore[assignment]  # the newest message it has drawn
     window: int = Int(300)  # type: ignore[assignment]  # seconds to follow; 0 = all there is
-    view: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms while paused; empty = live
+    sight: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms while paused; empty = live
     pixels: int = Int(0)  # type: ignore[assignment]  # how wide its widest chart is; 0 = it does not know yet
     refill: int = Int(0)  # type: ignore[assignment]  # counted up when what it holds is not what it should be
     find: str = String("")  # type: ignore[assignment]  # the text typed into the search
@@ -55,7 +55,7 @@ class Answers(DataModel):
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
 
 
-class Session:
+class Page:
     """The server's side of one page. Nothing but the pump refers to it, and only as long as its document lives."""
 
     def __init__(self, doc: Document, pump: Pump) -> None:
@@ -66,7 +66,7 @@ class Session:
         self._sent, self._sent_at = 0, 0.0
         for model in self.wishes, self.answers:
             doc.add_root(model)
-        for wish in "window", "view", "refill", "sort":
+        for wish in "window", "sight", "refill", "sort":
             self.wishes.on_change(wish, lambda attr, old, new: self._refill())
         self.wishes.on_change("find", lambda attr, old, new: self.search(new[:MAX_FIND]))
         self.wishes.on_change("pixels", lambda attr, old, new: self._open())
