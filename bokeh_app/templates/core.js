@@ -16,6 +16,7 @@ Object.assign(linemon, (() => {
     return element
   }
   const model = (name) => Bokeh.documents[0].get_model_by_name(name)
+  const drawing = (name) => { const {id} = model(name), {index} = Bokeh; return index.get_one_by_id ? index.get_one_by_id(id) : index[id] }
   // New data for the source of a glyph; none again costs nothing.
   const fill = (name, data) => {
     const source = model(name)
@@ -168,5 +169,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, fill, colour, isDark, start, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
 })())

@@ -37,12 +37,11 @@ linemon.exports = (() => {
     save(fileName("csv"), lines.join("\n") + "\n", "text/csv")
     return about.title
   }
-  const canvasOf = (number) => Bokeh.index.get_one_by_id ? Bokeh.index.get_one_by_id(model(`chart${number}`).id) : Bokeh.index[model(`chart${number}`).id]
 
   // All charts on one sheet, with titles and legends.
   function png() {
     const scale = devicePixelRatio || 1, gap = 12, head = 44, foot = 22
-    const plots = linemon.about.panels.map((panel, number) => ({panel, number, canvas: canvasOf(number).export("png").canvas}))
+    const plots = linemon.about.panels.map((panel, number) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
     const across = Math.min(plots.length, Math.max(1, Math.round(Math.sqrt(plots.length))))
     const sheet = document.createElement("canvas"), draw = sheet.getContext("2d")
