@@ -171,7 +171,7 @@ class OverviewPage(Page):
         sparks: Floats = np.empty(0)
         if is_slow and rows:
             last = int(time.time() / SPARK_S)
-            sparks = as_pairs(np.concatenate([seen.sparkline(last).ravel() for seen in rows]).astype(np.float32))
+            sparks = as_pairs(np.concatenate([seen.sparkline(last).ravel() for seen in rows]))
         return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
 
     def _list(self, watch: Watch) -> None:

@@ -12,8 +12,10 @@ import asyncio
 import logging
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
+import numpy.typing as npt
 from bokeh.core.properties import Float, Int, List, String
 from bokeh.document import Document
 from bokeh.model import DataModel
@@ -42,6 +44,7 @@ class Wishes(DataModel):
     sight: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms while paused; empty = live
     pixels: int = Int(0)  # type: ignore[assignment]  # how wide its widest chart is; 0 = it does not know yet
     refill: int = Int(0)  # type: ignore[assignment]  # counted up when what it holds is not what it should be
+    save: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms of what is to be saved, and a number
     find: str = String("")  # type: ignore[assignment]  # the text typed into the search
     sort: str = String("name")  # type: ignore[assignment]  # the order of the overview
 
@@ -50,6 +53,7 @@ class Answers(DataModel):
     """What the server says: the numbers, and what changes seldom as JSON."""
 
     packed: str = String("")  # type: ignore[assignment]  # a message: float64 as base64
+    saved: str = String("")  # type: ignore[assignment]  # the rows that are to be saved: float64 as base64
     names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
@@ -104,8 +108,7 @@ class Page:
         kind, arrays = self.message(kind)
         self._sent += 1
         self._sent_at = time.monotonic()
-        packed = pack([[kind, self._sent, time.time() * 1e3], *arrays])
-        self.answers.packed = b64encode(packed.tobytes()).decode()
+        self.answers.packed = as_text([[kind, self._sent, time.time() * 1e3], *arrays])
 
     def _open(self) -> None:  # the page has its document and knows its size: what was sent before would be lost
         self.send(REPLACE)
@@ -130,3 +133,8 @@ class Page:
             log.exception("a message failed")
         finally:
             self._sending = None
+
+
+def as_text(arrays: Sequence[npt.ArrayLike]) -> str:
+    """Arrays as a page takes them."""
+    return b64encode(pack(arrays).tobytes()).decode()

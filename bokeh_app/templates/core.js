@@ -66,7 +66,7 @@ Object.assign(linemon, (() => {
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }
-  function receive(packed) {
+  function unpack(packed) {
     const array = new Float64Array(Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0)).buffer)
     let at = 0
     const take = (length) => array.subarray(at, at += length)
@@ -75,7 +75,10 @@ Object.assign(linemon, (() => {
       at += Math.ceil(length / 2)
       return found
     }
-    const [kind, number, sent] = take(3)
+    return {take, floats}
+  }
+  function receive(packed) {
+    const {take, floats} = unpack(packed), [kind, number, sent] = take(3)
     if (kind == RELOAD) return location.reload()
     // How far the clocks are apart is seen in the quickest message; what another takes longer is how far it is behind.
     const offset = sent - Date.now()
@@ -169,5 +172,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, drawing, fill, colour, isDark, start, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
 })())

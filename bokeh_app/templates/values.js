@@ -110,7 +110,7 @@ linemon.values = (() => {
   function statistics(number) {
     const {points, at} = linemon.draw.columnOf(number), {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, sum = 0, count = 0
-    const mean = points.mean(at), least = points.low(at), most = points.high(at), counts = points.arrays[1]
+    const mean = points.mean(at), least = points.low(at), most = points.high(at), counts = points.count(at)
     for (let i = points.before(start); i < points.length && points.times[i] <= end; i++) {
       if (Number.isNaN(mean[i])) continue
       low = Math.min(low, least[i])
