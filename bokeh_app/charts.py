@@ -48,7 +48,7 @@ class Common:
         self.times = CustomJSTicker(major_code="return linemon.timeTicks(cb_data.start, cb_data.end)")
 
 
-def chart_page(panels: Sequence[Panel]) -> list[Plot]:
+def chart_figures(panels: Sequence[Panel]) -> list[Plot]:
     """A chart per panel on one time axis, the picture of all there is with its brush, the tiles' sparklines."""
     time = _range("time")
     crosshair = Span(dimension="height", line_color="#8a94a3", line_width=1, line_dash="dotted")
@@ -90,7 +90,7 @@ def chart_page(panels: Sequence[Panel]) -> list[Plot]:
     return figures
 
 
-def overview_page() -> list[Plot]:
+def overview_figures() -> list[Plot]:
     """The map of the hosts, and the sparklines of the rows."""
     common = Common()
     cells = _bare("map", common)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from .address import Address
 from .panels import MAX_LINES, MAX_PANELS, Line, Panel, unit_of
 from .pump import Pump
 from .streams import Stream
+from .view import View
 
 Columns = list[tuple[int, str, str]]
 
 
-def compare(pump: Pump, address: Address) -> tuple[list[Stream], list[Panel], Columns, list[str]]:
+def compare(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str]]:
     """A stream per source, the charts, (stream, name, unit) of each column they draw, and what there is not (yet)."""
     wanted: dict[str, list[str]] = {}
-    for owner, column in address.plot:
+    for owner, column in view.plot:
         wanted.setdefault(owner, []).append(column)
     streams: list[Stream] = []
     columns: Columns = []
@@ -26,7 +26,7 @@ def compare(pump: Pump, address: Address) -> tuple[list[Stream], list[Panel], Co
         if there:
             columns += [(len(streams), column, unit_of(column, units[known.index(column)])) for column in there]
             streams.append(Stream(pump, name, [known.index(column) for column in there], ()))
-    return streams, _panels(streams, columns[:MAX_LINES], address.is_beside), columns, missing
+    return streams, _panels(streams, columns[:MAX_LINES], view.is_beside), columns, missing
 
 
 def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Panel]:

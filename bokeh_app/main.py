@@ -1,4 +1,4 @@
-"""Builds one page: Bokeh runs this for every tab that opens it. `address.py` says which there are."""
+"""Builds one page: Bokeh runs this for every tab that opens it. `view.py` says which there are."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bokeh.server.contexts import BokehSessionContext
 
 from linemon.store.liveness import OWN
 
-from .address import WINDOWS, Address, parse
-from .charts import chart_page, overview_page
+from .charts import chart_figures, overview_figures
 from .compare import compare
 from .layout import as_toml, lay_out, tiles
-from .overview import OverviewSession
+from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
-from .streams import ChartSession, Stream
+from .streams import ChartPage, Stream
+from .view import WINDOWS, View, parse
 
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
 
@@ -27,29 +27,29 @@ def build(doc: Document) -> None:
     """Put one page together."""
     context = doc.session_context
     request = context.request if isinstance(context, BokehSessionContext) else None
-    address = parse(request.arguments if request else {})
+    view = parse(request.arguments if request else {})
     # The page shows by itself what becomes of the connection, and starts anew when the server is back: Bokeh's way
     # would put a second document into the first, without its arrays.
     doc.config.reconnect_session = False
     doc.config.notify_connection_status = False
-    doc.template_variables.update(address=address, windows=WINDOWS, lines_to=pump.config.tcp.listen)
-    if address.kind == "overview":
-        OverviewSession(doc, pump)
-        for plot in overview_page():
+    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen)
+    if view.kind == "overview":
+        OverviewPage(doc, pump)
+        for plot in overview_figures():
             doc.add_root(plot)
         doc.title = "linemon"
         doc.template_variables.update(about={"kind": "overview"})
     else:
-        build_charts(doc, address)
+        build_charts(doc, view)
     doc.template_variables["trouble"] = pump.trouble
 
 
-def build_charts(doc: Document, address: Address) -> None:
+def build_charts(doc: Document, view: View) -> None:
     """The page of a source, of a comparison, or of the collector."""
-    name = OWN if address.kind == "health" else address.source
+    name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
-    if address.kind == "compare":
-        streams, panels, columns, missing = compare(pump, address)
+    if view.kind == "compare":
+        streams, panels, columns, missing = compare(pump, view)
         numbers, toml = [], ""
     else:
         stream = Stream(pump, name, (), ())
@@ -62,19 +62,19 @@ def build_charts(doc: Document, address: Address) -> None:
         columns = [(0, shape[0][number], unit_of(shape[0][number], shape[1][number])) for number in stream.shown]
         toml = as_toml(name, panels, [column for _, column, _ in columns])
     names = tuple(pump.names()) if missing else ()
-    ChartSession(
+    ChartPage(
         doc,
         pump,
         streams,
-        has_health=address.kind == "health",
+        has_health=view.kind == "health",
         is_stale=lambda: bool(missing) and tuple(pump.names()) != names,
     )
-    for figure in chart_page(panels):
+    for figure in chart_figures(panels):
         doc.add_root(figure)
-    title = {"health": "Health of the collector", "compare": "Compare"}.get(address.kind, name)
+    title = {"health": "Health of the collector", "compare": "Compare"}.get(view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
-        "kind": address.kind,
+        "kind": view.kind,
         "source": name,
         "title": title,
         "sources": [stream.name for stream in streams],
@@ -93,7 +93,7 @@ def build_charts(doc: Document, address: Address) -> None:
         ],
         "tiles": [],
     }
-    if address.kind != "compare" and len(columns) > 1:
+    if view.kind != "compare" and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
@@ -102,7 +102,7 @@ def build_charts(doc: Document, address: Address) -> None:
         is_known=bool(panels),
         missing=missing,
         numbers=[(number, columns[number][1]) for number in numbers],
-        unshown=0 if address.kind == "compare" else max(0, len(shape[0]) - len(columns)),
+        unshown=0 if view.kind == "compare" else max(0, len(shape[0]) - len(columns)),
         toml=toml,
     )
 

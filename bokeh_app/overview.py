@@ -21,10 +21,10 @@ from linemon.store.liveness import RECENT
 
 from . import health
 from .packing import Floats, as_pairs, epoch_ms
+from .page import APPEND, Page
 from .panels import label_of, take_apart
 from .pump import Pump, matching, natural, pump
 from .rhythm import Patience
-from .session import APPEND, Session
 from .streams import found
 
 MAX_ROWS = 200  # listed; the rest is counted, drawn in the map, and found by typing
@@ -127,7 +127,7 @@ def meet(columns: tuple[str, ...], units: tuple[str, ...]) -> Seen:
     return Seen(is_host, columns, picked, places, labels, shown_units)
 
 
-class OverviewSession(Session):
+class OverviewPage(Page):
     """The server's side of an open overview."""
 
     def __init__(self, doc: Document, pump: Pump) -> None:
@@ -171,7 +171,7 @@ class OverviewSession(Session):
         sparks: Floats = np.empty(0)
         if is_slow and rows:
             last = int(time.time() / SPARK_S)
-            sparks = as_pairs(np.concatenate([seen.sparkline(last).ravel() for seen in rows]).astype(np.float32))
+            sparks = as_pairs(np.concatenate([seen.sparkline(last).ravel() for seen in rows]))
         return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
 
     def _list(self, watch: Watch) -> None:

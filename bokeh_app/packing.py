@@ -1,7 +1,7 @@
 """Rows as a page takes them: thinned to what its charts can show, in one array of numbers. Pure.
 
 A message is one float64 array. Values of lines travel as float32 beside a float64 offset per column: half the bytes,
-and as exact as a chart, a table of four digits or a difference of counters needs.
+and as exact as a chart, a table or a difference of counters needs. A file that is saved has the float64 themselves.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MAX_BYTES = 150_000  # of the values in one message, whatever is asked for: a pa
 class Points:
     """Rows, or buckets of rows, in time order.
 
-    `times` (n,) int64 ns; `mean`, `low`, `high` (n, k), the same array where nothing was thinned; `count` (n,) rows in
-    each; `bucket` ns, 0 = rows.
+    `times` (n,) int64 ns; `mean`, `low`, `high` (n, k), the same array where nothing was thinned; `count` (n, k) values
+    in each; `bucket` ns, 0 = rows.
     """
 
     times: Ints
@@ -39,7 +39,7 @@ class Points:
     @classmethod
     def none(cls, columns: int, bucket: int = 0) -> Points:
         empty = np.empty((0, columns))
-        return cls(np.empty(0, np.int64), empty, empty, empty, np.empty(0, np.int64), bucket)
+        return cls(np.empty(0, np.int64), empty, empty, empty, np.empty((0, columns), np.int64), bucket)
 
     @property
     def is_thinned(self) -> bool:
@@ -60,15 +60,16 @@ def thin(times: Ints, values: Floats, bucket: int) -> Points:
     if (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
+    there = ~np.isnan(values)
     starts = np.flatnonzero(np.diff(times // bucket, prepend=-1)) if bucket and len(times) > 1 else None
     if starts is None or len(starts) == len(times):
-        return Points(times, values, values, values, np.ones(len(times), np.int64), bucket)
-    there = ~np.isnan(values)
+        return Points(times, values, values, values, there.astype(np.int64), bucket)
     count = np.add.reduceat(there, starts, axis=0, dtype=np.int64)
-    total = np.add.reduceat(np.where(there, values, 0.0), starts, axis=0)
+    with np.errstate(over="ignore"):  # a mean of what no float64 can sum is beyond any axis
+        total = np.add.reduceat(np.where(there, values, 0.0), starts, axis=0)
     mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
     low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
-    return Points(times[starts], mean, low, high, np.diff(starts, append=len(times)), bucket)
+    return Points(times[starts], mean, low, high, count, bucket)
 
 
 def bucket_for(span: int, room: int) -> int:
@@ -81,10 +82,9 @@ def bucket_for(span: int, room: int) -> int:
 
 def from_window(window: Window, columns: list[int], bucket: int) -> Points:
     """Some columns of a window as points; buckets without a row are left out."""
-    count = window.count.max(axis=1, initial=0)
-    some = np.flatnonzero(count)
+    some = np.flatnonzero(window.count.max(axis=1, initial=0))
     mean, low, high = (each[some][:, columns] for each in (window.mean, window.min, window.max))
-    return Points(window.time[some].view(np.int64), mean, low, high, count[some], bucket)
+    return Points(window.time[some].view(np.int64), mean, low, high, window.count[some][:, columns], bucket)
 
 
 def pack(parts: Sequence[npt.ArrayLike]) -> Floats:
@@ -93,21 +93,41 @@ def pack(parts: Sequence[npt.ArrayLike]) -> Floats:
 
 
 def pack_points(points: Points) -> Floats:
-    """[bucket ms, rows, is thinned], times ms, counts, an offset per column, then the float32 values by column."""
-    head = [points.bucket / 1e6, len(points.times), points.is_thinned]
-    there = ~np.isnan(points.mean)
-    first = np.argmax(there, axis=0) if len(points.times) else np.zeros(points.mean.shape[1], np.int64)
-    offsets = points.mean[first, np.arange(points.mean.shape[1])] if len(points.times) else first.astype(np.float64)
-    offsets = np.floor(np.where(np.isfinite(offsets), offsets, 0.0))  # whole, so that whole numbers arrive as they are
+    """[bucket ms, rows, is thinned, k], times ms, an offset per column, then float32: the values by column, the counts.
+
+    Counts come where it is thinned: of `k` columns, 1 where they are the same in all. What float32 cannot hold is inf.
+    """
+    count = points.count[:, : 0 if not points.is_thinned else 1 if _is_even(points.count) else None]
+    head = [points.bucket / 1e6, len(points.times), points.is_thinned, count.shape[1]]
+    offsets = _offsets(points)
     arrays = (points.mean, points.low, points.high) if points.is_thinned else (points.mean,)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is off any axis
-        shifted = [((array - offsets).T).astype(np.float32).ravel() for array in arrays]
-    return pack([head, epoch_ms(points.times), points.count, offsets, as_pairs(np.concatenate(shifted))])
+    shifted = [((array - offsets).T).ravel() for array in arrays]
+    return pack([head, epoch_ms(points.times), offsets, as_pairs(np.concatenate([*shifted, count.T.ravel()]))])
 
 
-def as_pairs(values: npt.NDArray[np.float32]) -> Floats:
-    """float32 values, two in each float64; one more where there is an odd number."""
-    return np.append(values, np.zeros(len(values) % 2, np.float32)).view(np.float64)
+def pack_exactly(points: Points) -> Floats:
+    """[rows, is thinned], the bits of the times (int64 ns), and the values by column as they are."""
+    arrays = (points.mean, points.low, points.high) if points.is_thinned else (points.mean,)
+    times = points.times.view(np.float64)
+    return pack([[len(times), points.is_thinned], times, *(array.T for array in arrays)])
+
+
+def _offsets(points: Points) -> Floats:
+    """What to subtract: a large number of which only the end changes keeps it, whole numbers stay whole."""
+    low, high = np.fmin.reduce(points.low, initial=np.nan), np.fmax.reduce(points.high, initial=np.nan)
+    with np.errstate(over="ignore"):
+        return np.where(high - low < np.abs(low), np.trunc(low), 0.0)
+
+
+def _is_even(count: Ints) -> bool:
+    return bool((count == count[:, :1]).all())
+
+
+def as_pairs(values: Floats) -> Floats:
+    """Values as float32, two in each float64; one more where there is an odd number. What is too large is inf."""
+    with np.errstate(over="ignore"):
+        short = values.astype(np.float32)
+    return np.append(short, np.zeros(len(short) % 2, np.float32)).view(np.float64)
 
 
 def epoch_ms(time: npt.NDArray[np.datetime64] | Ints) -> Floats:

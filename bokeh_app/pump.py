@@ -10,22 +10,19 @@ import re
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
 
+if TYPE_CHECKING:
+    from .page import Page
+
 log = logging.getLogger(__name__)
 
 REST_S = 0.01  # the least between two looks
 Result = TypeVar("Result")
-
-
-class Page(Protocol):
-    """What the pump asks of an open page."""
-
-    def schedule(self, now: float) -> float: ...
 
 
 class Pump:

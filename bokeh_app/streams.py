@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,16 +15,31 @@ from linemon.errors import LinemonError
 from linemon.store.liveness import RECENT
 
 from . import health
-from .packing import MS, Floats, Points, bucket_for, epoch_ms, from_window, latest, pack_points, room_for, thin
+from .packing import (
+    MS,
+    Floats,
+    Points,
+    bucket_for,
+    epoch_ms,
+    from_window,
+    latest,
+    pack_exactly,
+    pack_points,
+    room_for,
+    thin,
+)
+from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page, as_text
 from .pump import Pump, matching
 from .rhythm import Patience, Rhythm
-from .session import APPEND, MAX_PIXELS, RELOAD, REPLACE, Session
+
+log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # how often it is asked whether the columns are still the same
 WHOLE_S = 30.0  # how long the picture of all there is stays good for a page that is moved about in
 WHOLE_POINTS = 400
 MAX_FOUND = 40
-LAST_NS = 9_200_000_000 * 10**9  # about where int64 ends
+MAX_SAVED = 1_000_000  # values in a file that is saved; of more rows it has buckets
+LAST_NS, MOST_NS = 9_200_000_000 * 10**9, 2**63 - 1  # about, and just where time ends
 
 
 class Stream:
@@ -64,8 +80,8 @@ class Stream:
         except (LinemonError, OSError):
             return (), ()
 
-    def fill(self, window: int, view: Sequence[float], room: int) -> list[Any]:
-        """All points of the window, or of the view with half as much again on either side, to pan into."""
+    def fill(self, window: int, sight: Sequence[float], room: int) -> list[Any]:
+        """All points of the window, or of what is in sight with half as much again on either side, to pan into."""
         source = self.source
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
@@ -75,12 +91,20 @@ class Stream:
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
-        begin, end, span = self._range(source, window, view, _ns(recent.time[-1]))
+        begin, end, span = self._range(source, window, sight, _ns(recent.time[-1]))
         key = "fill", self.name, begin, end, tuple(self.drawn), room
-        bucket, most = bucket_for(span, room), room * (4 if view else 2)
+        bucket, most = bucket_for(span, room), room * (4 if sight else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
         return self._parts(points, recent.values, _last_ms(recent))
+
+    def save(self, sight: Sequence[float], most: int) -> Floats:
+        """The `drawn` columns of [from, to] in epoch ms as stored: rows, or buckets of too many."""
+        begin, end = (_clipped(each) for each in sight)
+        if self.source is None or end <= begin:
+            return pack_exactly(Points.none(len(self.drawn)))
+        points, _ = between(self.source, begin, end, self.drawn, bucket_for(end - begin, max(2, most // 3)), most)
+        return pack_exactly(points)
 
     def append(self, is_live: bool, room: int) -> list[Any] | None:
         """The points that came since; None where the page must be filled anew, as after a long time in the dark."""
@@ -118,10 +142,10 @@ class Stream:
         return [[newest, self.patience.ms], shown, pack_points(points or Points.none(len(self.drawn), self._bucket))]
 
     @staticmethod
-    def _range(source: linemon.Source, window: int, view: Sequence[float], newest: int) -> tuple[int, int | None, int]:
+    def _range(source: linemon.Source, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
         """From and to in ns, None = open, and the length in ns of what is in sight."""
-        if len(view) == 2:
-            start, end = (int(min(max(each, 0), LAST_NS / MS) * MS) for each in np.nan_to_num(view))
+        if len(sight) == 2:
+            start, end = (_clipped(each) for each in sight)
             span = max(end - start, 1)
             return max(0, start - span // 2), min(end + span // 2, LAST_NS), span
         if window > 0:
@@ -141,7 +165,9 @@ def between(
     first = begin // bucket * bucket
     last = _ns(source.newest) + bucket if end is None else end
     count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
-    window = source.window(_time(first), _time(first + count * bucket), count)
+    bucket = min(bucket, (MOST_NS - first) // count)  # where time ends
+    with np.errstate(over="ignore"):  # a mean of what no float64 can sum is beyond any axis
+        window = source.window(_time(first), _time(first + count * bucket), count)
     if window.count.max(axis=1).sum() <= most:
         rows = source.between(_time(begin), None if end is None else _time(end))
         if len(rows) <= most:  # also where many of them have no value in most columns
@@ -149,7 +175,7 @@ def between(
     return from_window(window, columns, bucket), window.cursor
 
 
-class ChartSession(Session):
+class ChartPage(Page):
     """A page of charts: of one source, or of columns of several."""
 
     def __init__(
@@ -160,6 +186,7 @@ class ChartSession(Session):
         self._has_health = has_health
         self._is_stale = is_stale
         self._looked = 0.0
+        self.wishes.on_change("save", lambda attr, old, new: self.save(new[:2]))
 
     def is_due(self, now: float) -> bool:
         if now - self._looked >= LOOK_S:
@@ -189,13 +216,21 @@ class ChartSession(Session):
         """Sources, and columns of them where the text says so: `web1:cpu` or `cpu.busy`."""
         self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))
 
+    def save(self, sight: Sequence[float]) -> None:
+        """Answer with the rows of what is in sight, exactly."""
+        most = MAX_SAVED // max(1, sum(len(stream.drawn) for stream in self._streams))
+        try:
+            self.answers.saved = as_text([stream.save(sight, most) for stream in self._streams])
+        except (LinemonError, OSError) as error:
+            log.warning("nothing could be saved: %s", error)
+
     def _must_reload(self) -> bool:
         return self._is_stale() or any(stream.is_stale() for stream in self._streams)
 
     def _append(self) -> list[Any] | None:
         parts: list[Any] = []
         for stream in self._streams:
-            more = stream.append(not self.wishes.view, self._room)
+            more = stream.append(not self.wishes.sight, self._room)
             if more is None:
                 return None
             parts += more
@@ -204,8 +239,8 @@ class ChartSession(Session):
     def _fill(self) -> list[Any]:
         parts: list[Any] = []
         for stream in self._streams:
-            parts += stream.fill(self.wishes.window, self.wishes.view, self._room)
-        return [*parts, self._streams[0].whole(not self.wishes.view)] if self._streams else parts
+            parts += stream.fill(self.wishes.window, self.wishes.sight, self._room)
+        return [*parts, self._streams[0].whole(not self.wishes.sight)] if self._streams else parts
 
     @property
     def _room(self) -> int:
@@ -226,6 +261,11 @@ def found(pump: Pump, text: str) -> list[tuple[str, str]]:
         columns = source.columns if source and (colon or wanted) else ()
         listed += [(name, column) for column in columns if wanted in column.casefold()]
     return listed[:MAX_FOUND]
+
+
+def _clipped(ms: float) -> int:
+    """A time in epoch ms as ns, within what there may be."""
+    return int(min(max(np.nan_to_num(ms), 0), LAST_NS / MS) * MS)
 
 
 def _time(ns: int) -> np.datetime64:

@@ -1,6 +1,6 @@
 "use strict"
 // The page with charts: takes what the server sends, keeps the points, draws.
-linemon.charts = linemon.views.charts = (() => {
+linemon.charts = linemon.pages.charts = (() => {
   const {$, all, text, model, now, age, since, Points, S} = linemon
   const WHOLE_S = 30, MOST_WHOLE = 2000
   const whole = new Points(1)     // one column over all there is
@@ -11,15 +11,32 @@ linemon.charts = linemon.views.charts = (() => {
   // -- the blocks of a message, as `packing.py` makes them
 
   function block(take, floats, width) {
-    const [bucket, rows, isThinned] = take(3)
-    const times = take(rows), counts = take(rows), offsets = take(width)
-    const values = floats(rows * width * (isThinned ? 3 : 1))
+    const [bucket, rows, isThinned, counted] = take(4)
+    const times = take(rows), offsets = take(width), all = width * rows
+    const values = floats((isThinned ? 3 : 1) * all + counted * rows), isBeyond = Array(width).fill(false)
     const columns = (part) => Array.from({length: width}, (_, c) => {
-      const from = (part * width + c) * rows
-      return Float64Array.from(values.subarray(from, from + rows), (value) => value + offsets[c])
+      const from = part * all + c * rows, offset = offsets[c]
+      return Float64Array.from(values.subarray(from, from + rows), (value) => {
+        if (value - value == 0) return known(value, offset)
+        isBeyond[c] ||= value == value   // an infinity: more than a chart can draw, as missing
+        return NaN
+      })
     })
-    const mean = columns(0)
-    return {bucket, times, counts, isThinned: isThinned > 0, mean, low: isThinned ? columns(1) : mean, high: isThinned ? columns(2) : mean}
+    const mean = columns(0), low = isThinned ? columns(1) : mean, high = isThinned ? columns(2) : mean
+    const count = Array.from({length: width}, (_, c) => {
+      if (!isThinned) return mean[c].map((value) => +(value == value))
+      const from = 3 * all + (counted == 1 ? 0 : c) * rows
+      return values.subarray(from, from + rows)
+    })
+    return {bucket, times, isThinned: isThinned > 0, isBeyond, mean, low, high, count}
+  }
+  // A float32 beside its offset as the decimal number that it was: what it cannot know is cut off.
+  function known(value, offset) {
+    const sum = value + offset
+    if (value == 0 || Number.isInteger(sum)) return sum
+    if (offset == 0) return +value.toPrecision(7)
+    const scale = 10 ** Math.min(6 - Math.floor(Math.log10(Math.abs(value))), 15)
+    return Math.round(sum * scale) / scale
   }
   function take(cut, floats, isReplaced) {
     const [count] = cut(1)
@@ -38,7 +55,7 @@ linemon.charts = linemon.views.charts = (() => {
         points.gaps = null
       }
       if (isReplaced || time.isLive) points.add(more)
-      if (number == 0 && !isReplaced && time.isLive && more.mean.length) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]]})
+      if (number == 0 && !isReplaced && time.isLive && more.mean.length) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]], count: [more.count[0]]})
       if (points.length) first = Math.min(first, points.times[0])
       if (points.length < 50) points.gaps = null
     })
@@ -106,5 +123,5 @@ linemon.charts = linemon.views.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, sources, places, latest, hidden, get newest() { return newest }}
+  return {start, take, draw, redraw, state, sources, places, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

@@ -16,6 +16,7 @@ Object.assign(linemon, (() => {
     return element
   }
   const model = (name) => Bokeh.documents[0].get_model_by_name(name)
+  const drawing = (name) => { const {id} = model(name), {index} = Bokeh; return index.get_one_by_id ? index.get_one_by_id(id) : index[id] }
   // New data for the source of a glyph; none again costs nothing.
   const fill = (name, data) => {
     const source = model(name)
@@ -38,7 +39,7 @@ Object.assign(linemon, (() => {
     text(button, {auto: "◐", light: "☀", dark: "☾"}[scheme()])
     button.setAttribute("aria-label", `Colours: ${scheme()}`)
     button.title = {auto: "Colours: as the system", light: "Colours: light", dark: "Colours: dark"}[scheme()]
-    if (isStarted) linemon.view.redraw()
+    if (isStarted) linemon.page.redraw()
   }
   function nextScheme() {
     const next = {auto: "light", light: "dark", dark: "auto"}[scheme()]
@@ -47,7 +48,7 @@ Object.assign(linemon, (() => {
     dress()
   }
 
-  // -- the connection. `linemon.view` is what the page shows: start, take, redraw, state
+  // -- the connection. `linemon.page` is what the page shows: start, take, redraw, state
 
   let isStarted = false, isLost = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
@@ -58,14 +59,14 @@ Object.assign(linemon, (() => {
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
   function start() {
     isStarted = true
-    const pixels = linemon.view.start()
+    const pixels = linemon.page.start()
     dress()
     Bokeh.documents[0].on_event("connection_lost", lost)
     const answers = model("answers")
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }
-  function receive(packed) {
+  function unpack(packed) {
     const array = new Float64Array(Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0)).buffer)
     let at = 0
     const take = (length) => array.subarray(at, at += length)
@@ -74,14 +75,17 @@ Object.assign(linemon, (() => {
       at += Math.ceil(length / 2)
       return found
     }
-    const [kind, number, sent] = take(3)
+    return {take, floats}
+  }
+  function receive(packed) {
+    const {take, floats} = unpack(packed), [kind, number, sent] = take(3)
     if (kind == RELOAD) return location.reload()
     // How far the clocks are apart is seen in the quickest message; what another takes longer is how far it is behind.
     const offset = sent - Date.now()
     clockOffset = clockOffset > offset ? clockOffset - Math.min(5, clockOffset - offset) : offset
     delay = now() - sent
     linemon.received = number
-    linemon.view.take(take, floats, kind == REPLACE)
+    linemon.page.take(take, floats, kind == REPLACE)
     if ($("status").dataset.state != "live") tell()
     if (!isDrawing) requestAnimationFrame(draw)
     isDrawing = true
@@ -91,7 +95,7 @@ Object.assign(linemon, (() => {
   function draw() {
     const wishes = model("wishes")
     isDrawing = false
-    linemon.view.draw()
+    linemon.page.draw()
     if (linemon.received - wishes.ack >= ANSWER_EVERY) wishes.ack = linemon.received
   }
   // A page that lost its server starts anew as soon as there is one: the rings still hold what it showed, and its
@@ -109,7 +113,7 @@ Object.assign(linemon, (() => {
   }
   const SAID = {lost: "connection lost", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
-    const state = isLost ? "lost" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.view.state()
+    const state = isLost ? "lost" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
     const place = $("status")
     place.dataset.state = state
     text(place, state == "behind" ? `${duration(Math.round(delay / S))} behind` : SAID[state])
@@ -142,7 +146,7 @@ Object.assign(linemon, (() => {
   system.addEventListener("change", dress)
   addEventListener("DOMContentLoaded", () => {
     linemon.about = JSON.parse($("about").textContent)
-    linemon.view = linemon.views[linemon.about.kind == "overview" ? "overview" : "charts"]
+    linemon.page = linemon.pages[linemon.about.kind == "overview" ? "overview" : "charts"]
     dress()
     text($("zone"), zone())
     $("scheme").addEventListener("click", nextScheme)
@@ -168,5 +172,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, fill, colour, isDark, start, tell, now, age, since, keys, copy, zone, views: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
 })())

@@ -21,7 +21,7 @@ linemon.draw = (() => {
     const drawn = {xs: [], ys: [], color: [], dash: []}, areas = {xs: [], ys: [], color: [], alpha: []}
     const dots = {xs: [], ys: [], color: []}
     const {start, end} = linemon.time.range
-    let low = Infinity, high = -Infinity, below = null
+    let low = Infinity, high = -Infinity, below = null, isBeyond = false
     const seen = (points, values, sign = 1) => {
       const to = Math.min(points.length, points.before(end) + 1)
       for (let i = Math.max(0, points.before(start) - 1); i < to; i++) {
@@ -42,6 +42,7 @@ linemon.draw = (() => {
       if (hidden.has(line.column)) continue
       const {points, at} = columnOf(line.column)
       if (!points.length) continue
+      isBeyond ||= points.isBeyond[at]
       const {times} = points, gap = gaps(points, at), color = colour(`line-${i % 8}`), sign = line.role == "below" ? -1 : 1
       let values = points.mean(at)
       if (line.role == "stack") {
@@ -74,6 +75,7 @@ linemon.draw = (() => {
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, drawn)
     fill(`dots of ${name}`, dots)
+    document.querySelector(`#card${number} .warning`).hidden = !isBeyond
   }
   // Wider at once, narrower only after a while: an axis that follows every value cannot be read.
   function axis(range, [start, end], state, isFixed) {

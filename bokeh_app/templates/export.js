@@ -16,33 +16,49 @@ linemon.exports = (() => {
   }
   const cell = (value) => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value
 
-  // Rows as they are drawn; where they are buckets, the means, and least and greatest beside them.
+  // The server is asked for the rows as they are stored: what is drawn is rounded.
   function csv() {
-    const {about, charts, time} = linemon, {start, end} = time.range, shown = linemon.values.drawn().filter((number) => !charts.hidden.has(number))
-    const isThinned = charts.sources.some((points) => points.isThinned)
-    const parts = shown.flatMap((number) => {
-      const {points, at} = linemon.draw.columnOf(number), name = linemon.values.nameOf(number), mean = [points, points.mean(at)]
-      return isThinned ? [[`${name} mean`, ...mean], [`${name} min`, points, points.low(at)], [`${name} max`, points, points.high(at)]] : [[name, ...mean]]
-    })
-    const rows = new Map()
-    parts.forEach(([, points, values], n) => {
-      for (let i = points.before(start); i < points.length && points.times[i] <= end; i++) {
-        const at = points.times[i]
-        if (!rows.has(at)) rows.set(at, Array(parts.length).fill(""))
-        rows.get(at)[n] = Number.isNaN(values[i]) ? "" : String(values[i])
+    const {start, end} = linemon.time.range
+    model("wishes").save = [start, end, model("wishes").save.length ? model("wishes").save[2] + 1 : 0]
+  }
+  // Rows; where there are too many, the means of buckets, and least and greatest beside them. Each row is a line, also
+  // of several with one stamp; rows of several sources with the same stamp share it.
+  function saved(take) {
+    const {about, charts} = linemon, parts = [], rows = new Map(), drawn = linemon.values.drawn()
+    let most = 0n
+    about.sources.forEach((_, source) => {
+      const [length, isThinned] = take(2), kept = take(length)
+      const times = new BigInt64Array(kept.buffer, kept.byteOffset, length)
+      const first = charts.places.findIndex((place) => place.source == source), shown = []
+      for (const kind of isThinned ? ["mean", "min", "max"] : [""]) for (let at = 0; at < about.drawn[source]; at++) {
+        const values = take(length), number = first + at
+        if (charts.hidden.has(number) || !drawn.includes(number)) continue
+        parts.push(`${linemon.values.nameOf(number)} ${kind}`.trim())
+        shown.push([parts.length - 1, values])
+      }
+      for (let i = 0, same = 0; i < length && shown.length; i++) {
+        same = times[i] == times[i - 1] ? same + 1 : 0
+        const key = `${times[i]}/${same}`, fraction = (times[i] % 1000000000n + 1000000000n) % 1000000000n
+        if (!rows.has(key)) rows.set(key, {time: times[i], cells: []})
+        while (most < 9n && fraction % 10n ** (9n - most)) most++
+        for (const [n, values] of shown) rows.get(key).cells[n] = Number.isNaN(values[i]) ? "" : String(values[i])
       }
     })
-    const lines = [["time", ...parts.map(([name]) => cell(name))].join(",")]
-    for (const at of [...rows.keys()].sort((a, b) => a - b)) lines.push([new Date(at).toISOString(), ...rows.get(at)].join(","))
+    const digits = Number(most)   // the same in all rows
+    const iso = (time) => {
+      const fraction = (time % 1000000000n + 1000000000n) % 1000000000n, whole = new Date(Number((time - fraction) / 1000000n)).toISOString().slice(0, 19)
+      return digits ? `${whole}.${String(fraction).padStart(9, "0").slice(0, digits)}Z` : `${whole}Z`
+    }
+    const lines = [["time", ...parts.map(cell)].join(",")]
+    const inOrder = [...rows.values()].sort((a, b) => a.time < b.time ? -1 : +(a.time > b.time))
+    for (const {time, cells} of inOrder) lines.push([iso(time), ...parts.map((_, n) => cells[n] ?? "")].join(","))
     save(fileName("csv"), lines.join("\n") + "\n", "text/csv")
-    return about.title
   }
-  const canvasOf = (number) => Bokeh.index.get_one_by_id ? Bokeh.index.get_one_by_id(model(`chart${number}`).id) : Bokeh.index[model(`chart${number}`).id]
 
   // All charts on one sheet, with titles and legends.
   function png() {
     const scale = devicePixelRatio || 1, gap = 12, head = 44, foot = 22
-    const plots = linemon.about.panels.map((panel, number) => ({panel, number, canvas: canvasOf(number).export("png").canvas}))
+    const plots = linemon.about.panels.map((panel, number) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
     const across = Math.min(plots.length, Math.max(1, Math.round(Math.sqrt(plots.length))))
     const sheet = document.createElement("canvas"), draw = sheet.getContext("2d")
@@ -118,16 +134,18 @@ linemon.exports = (() => {
     for (const details of copy.querySelectorAll("details")) details.setAttribute("open", "")
     const json = JSON.parse(doc.to_json_string(false))
     json.roots = json.roots.filter(({id}) => id in ids)
-    const safe = (code) => code.replaceAll("</script", "<\\/script")
-    const read = `(${readOut})(${JSON.stringify(linemon.about.panels.map(underPointer))})`
-    const start = `Bokeh.embed.embed_items({d: ${JSON.stringify(json)}}, [{docid: "d", roots: ${JSON.stringify(ids)}, root_ids: ${JSON.stringify(Object.keys(ids))}}]).then(() => ${read})`
+    // A browser ends a script at `</script`, whatever its case, and reads `<!--` as a comment: no text may hold a `<`.
+    const safe = (code) => code.replace(/<(?=\/script|!--)/gi, "\\x3c"), text = (value) => JSON.stringify(value).replaceAll("<", "\\u003c")
+    const read = `(${readOut})(${text(linemon.about.panels.map(underPointer))})`
+    const start = `Bokeh.embed.embed_items({d: ${text(json)}}, [{docid: "d", roots: ${text(ids)}, root_ids: ${text(Object.keys(ids))}}]).then(() => ${read})`
     const head = copy.querySelector("head")
     head.append(...scripts.map((code) => make("script", {}, safe(code))), make("script", {}, safe($("format-script").textContent)))
-    copy.querySelector("body").append(make("script", {}, safe(start).replaceAll("<!--", "<\\!--")))
+    copy.querySelector("body").append(make("script", {}, start))
     save(fileName("html"), `<!doctype html>\n${copy.outerHTML}`, "text/html")
   }
   function start() {
-    const menu = $("export")
+    const menu = $("export"), answers = model("answers")
+    answers.properties.saved.change.connect(() => saved(linemon.unpack(answers.saved).take))
     for (const [name, does] of Object.entries({csv, png, html})) $(`export-${name}`).addEventListener("click", () => { menu.open = false; does() })
     addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false })
   }

@@ -1,6 +1,6 @@
 "use strict"
 // The overview: a row per source, a cell per host.
-linemon.views.overview = (() => {
+linemon.pages.overview = (() => {
   const {$, all, text, make, model, fill, colour, format, age, since, now, S} = linemon
   const MAP_FROM = 25, CELL = 16  // hosts, below which their rows say it all; pixels
   const TITLES = ["CPU", "Memory", "Network in"]

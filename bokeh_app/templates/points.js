@@ -11,13 +11,15 @@ linemon.Points = class {
     this.length = 0
     this.isThinned = false
     this.hasHoles = Array(this.width).fill(false)
-    this.arrays = Array.from({length: 2 + 3 * this.width}, () => new Float64Array(room))
+    this.isBeyond = Array(this.width).fill(false)   // whether there were values that cannot be drawn
+    this.arrays = Array.from({length: 1 + 4 * this.width}, () => new Float64Array(room))
   }
   // (length,) views, good until the next change
   get times() { return this.arrays[0].subarray(0, this.length) }
-  mean(column) { return this.arrays[2 + column].subarray(0, this.length) }
-  low(column) { return this.arrays[2 + this.width + column].subarray(0, this.length) }
-  high(column) { return this.arrays[2 + 2 * this.width + column].subarray(0, this.length) }
+  mean(column) { return this.arrays[1 + column].subarray(0, this.length) }
+  low(column) { return this.arrays[1 + this.width + column].subarray(0, this.length) }
+  high(column) { return this.arrays[1 + 2 * this.width + column].subarray(0, this.length) }
+  count(column) { return this.arrays[1 + 3 * this.width + column].subarray(0, this.length) }
   get newest() { return this.length ? this.arrays[0][this.length - 1] : NaN }
 
   // How many points are earlier.
@@ -37,26 +39,25 @@ linemon.Points = class {
     for (const array of this.arrays) array.copyWithin(0, drop, this.length)
     this.length -= drop
   }
-  // Take a block: {bucket, times, counts, mean, low, high}, each of the last three an array per column.
+  // Take a block: {bucket, times, isThinned, isBeyond, mean, low, high, count}, each of the last four an array per column.
   add(block) {
-    const {times, counts, mean, low, high} = block, n = times.length
+    const {times, mean, low, high, count} = block, n = times.length, parts = [mean, low, high, count]
     if (n == 0) return
     this.isThinned ||= block.isThinned
-    for (let c = 0; c < this.width; c++) this.hasHoles[c] ||= mean[c].some(Number.isNaN)
+    for (let c = 0; c < this.width; c++) {
+      this.hasHoles[c] ||= mean[c].some(Number.isNaN)
+      this.isBeyond[c] ||= block.isBeyond[c]
+    }
     this.#makeRoom(n)
     for (let i = 0; i < n; i++) {
       const [at, isSame] = this.#place(times[i])
-      if (isSame) this.#merge(at, counts[i], (c) => mean[c][i], (c) => low[c][i], (c) => high[c][i])
+      if (isSame) this.#merge(at, block, i)
       else {
         if (at < this.length) for (const array of this.arrays) array.copyWithin(at + 1, at, this.length)
         this.length++
         this.arrays[0][at] = times[i]
-        this.arrays[1][at] = counts[i]
-        for (let c = 0; c < this.width; c++) {
-          this.arrays[2 + c][at] = mean[c][i]
-          this.arrays[2 + this.width + c][at] = low[c][i]
-          this.arrays[2 + 2 * this.width + c][at] = high[c][i]
-        }
+        for (let c = 0; c < this.width; c++)
+          for (let part = 0; part < 4; part++) this.arrays[1 + part * this.width + c][at] = parts[part][c][i]
       }
     }
   }
@@ -71,16 +72,17 @@ linemon.Points = class {
     }
     return [at, false]
   }
-  #merge(at, count, mean, low, high) {
-    const {arrays, width} = this, had = arrays[1][at]
-    arrays[1][at] += count
+  #merge(at, {mean, low, high, count}, i) {
     this.isThinned = true
-    for (let c = 0; c < width; c++) {
-      const value = mean(c), old = arrays[2 + c][at]
+    for (let c = 0; c < this.width; c++) {
+      const value = mean[c][i], more = count[c][i]
       if (Number.isNaN(value)) continue
-      arrays[2 + c][at] = Number.isNaN(old) ? value : (old * had + value * count) / (had + count)
-      arrays[2 + width + c][at] = Number.isNaN(old) ? low(c) : Math.min(arrays[2 + width + c][at], low(c))
-      arrays[2 + 2 * width + c][at] = Number.isNaN(old) ? high(c) : Math.max(arrays[2 + 2 * width + c][at], high(c))
+      const means = this.mean(c), lows = this.low(c), highs = this.high(c), counts = this.count(c)
+      const isFirst = Number.isNaN(means[at])
+      means[at] = isFirst ? value : (means[at] * counts[at] + value * more) / (counts[at] + more)
+      lows[at] = isFirst ? low[c][i] : Math.min(lows[at], low[c][i])
+      highs[at] = isFirst ? high[c][i] : Math.max(highs[at], high[c][i])
+      counts[at] += more
     }
   }
   #makeRoom(more) {
@@ -95,7 +97,7 @@ linemon.Points = class {
   }
   // How long (ms) a column may have no value before that is a gap: several of its usual intervals.
   gap(column) {
-    const times = this.arrays[0], values = this.arrays[2 + column], isWhole = !this.hasHoles[column]
+    const times = this.arrays[0], values = this.arrays[1 + column], isWhole = !this.hasHoles[column]
     const steps = []
     let last = NaN
     for (let i = Math.max(0, this.length - 200); i < this.length; i++) {

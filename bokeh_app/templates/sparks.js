@@ -12,7 +12,11 @@ linemon.sparks = (figure, holder, wanted) => {
     if (rect.width == 0) continue
     const left = rect.left - box.left, bottom = rect.bottom - box.top - 1
     let low = Infinity, high = -Infinity
-    for (const value of values) { if (value < low) low = value; if (value > high) high = value }
+    for (const value of values) {
+      if (!Number.isFinite(value)) continue   // missing, or beyond what can be drawn
+      if (value < low) low = value
+      if (value > high) high = value
+    }
     if (!(low <= high)) continue
     if (isPercent && low >= 0 && high <= 100) { low = 0; high = 100 }
     else if (low >= 0 && low <= 0.6 * high) low = 0
@@ -26,8 +30,8 @@ linemon.sparks = (figure, holder, wanted) => {
       xs = []; ys = []
     }
     for (let i = 0; i < values.length; i++) {
-      if (Number.isNaN(values[i])) { close(); continue }
-      if (times[i] < start) continue
+      if (!Number.isFinite(values[i])) { close(); continue }
+      if (times[i] < start || times[i] > end) continue
       xs.push(left + (times[i] - start) / (end - start) * rect.width)
       ys.push(bottom - (values[i] - low) / (high - low) * (rect.height - 3))
     }

@@ -4,7 +4,7 @@
 linemon.time = (() => {
   const {$, all, text, model, keys, LOCAL, S} = linemon
   const LOOK_MS = 60              // after the last of several moves the server is asked
-  const LEAST_MS = 10
+  const LEAST_MS = 10, MOST_MS = 100 * 365 * 86400 * S
   let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN
 
   function put(start, end) {
@@ -23,7 +23,7 @@ linemon.time = (() => {
     linemon.tell()
   }
   function look() {               // in full detail what is in sight
-    model("wishes").view = isLive ? [] : [range.start, range.end]
+    model("wishes").sight = isLive ? [] : [range.start, range.end]
     const here = new URL(location), pressed = all(".window").find((each) => +each.dataset.seconds == span)
     here.searchParams.set("window", pressed.dataset.window)
     for (const [name, value] of [["from", range.start], ["to", range.end]])
@@ -42,8 +42,10 @@ linemon.time = (() => {
     lookSoon()
   }
   function go(start, end) {
-    if (end - start < LEAST_MS) return
-    put(start, end)
+    if (!(end - start >= LEAST_MS && end - start <= MOST_MS)) return
+    const {oldest, newest} = linemon.charts, late = start - newest, early = oldest - end   // not out of what there is
+    const back = late > 0 ? late : early > 0 ? -early : 0
+    put(start - back, end - back)
     setLive(false)
     moved()
     lookSoon()
@@ -87,7 +89,7 @@ linemon.time = (() => {
     if (from > 0 && to > from) {
       put(from, to)
       setLive(false)
-      wishes.view = [from, to]
+      wishes.sight = [from, to]
     } else setLive(true)
     range.change.connect(stand)
     $("live").addEventListener("click", toggle)

@@ -110,7 +110,7 @@ linemon.values = (() => {
   function statistics(number) {
     const {points, at} = linemon.draw.columnOf(number), {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, sum = 0, count = 0
-    const mean = points.mean(at), least = points.low(at), most = points.high(at), counts = points.arrays[1]
+    const mean = points.mean(at), least = points.low(at), most = points.high(at), counts = points.count(at)
     for (let i = points.before(start); i < points.length && points.times[i] <= end; i++) {
       if (Number.isNaN(mean[i])) continue
       low = Math.min(low, least[i])
@@ -153,6 +153,8 @@ linemon.values = (() => {
       chart.on_event("mousemove", (event) => hover(number, event))
       chart.on_event("mouseleave", () => hover(number, null))
       chart.on_event("doubletap", () => linemon.time.zoom(2))
+      // Bokeh's own undo, which a double click after a zoom would do first, leads to the empty axes of the start.
+      chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`).state.clear())
       if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
         for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false}, LOCAL)
     })

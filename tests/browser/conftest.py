@@ -47,19 +47,22 @@ class Feed:
     def __init__(self, folder: Path) -> None:
         self.config = folder / "linemon.toml"
         self.config.write_text(f'[store]\npath = "{folder / "store"}"\n[agent]\nname = "web1"\n')
-        self._store = folder / "store"
+        self.store = folder / "store"
         self._writer: StoreWriter | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._mover = threading.Thread(target=self._move)
 
-    def write(self, name: str, values: dict[str, float], *, units: tuple[str, ...] = (), ago: float = 0.0) -> None:
+    def write(
+        self, name: str, values: dict[str, float], *, units: tuple[str, ...] = (), ago: float = 0.0, at: int = 0
+    ) -> None:
+        """A row of now, of `ago` seconds before, or of `at` ns since 1970."""
         with self._lock:
-            self._writer = self._writer or StoreWriter(self._store, 3600, 1000)
+            self._writer = self._writer or StoreWriter(self.store, 3600, 1000)
             ring = self._writer.bind(name, tuple(values), units or ("",) * len(values))
             missing = [np.nan] * (ring.width - len(values))
             row = np.array([[0.0, *values.values(), *missing]]).view(np.int64)
-            row[0, 0] = int((time.time() - ago) * 1e9)
+            row[0, 0] = at or int((time.time() - ago) * 1e9)
             ring.arena.append_to(ring.entry.slot, row)
 
     def move(self, seconds_before: int = 120) -> None:

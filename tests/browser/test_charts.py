@@ -121,6 +121,20 @@ def test_the_table_of_what_is_in_sight(show: Show, served: Served) -> None:
     assert "temp.core_celsius\t51.5\t51.5\t51.5\t51.5\t°C" in copied
 
 
+def test_a_mean_counts_the_values_that_are_there(show: Show, served: Served, feed: Feed) -> None:
+    """Where rows are buckets, and a column has a value in some rows only."""
+    end = time.time_ns()
+    values = [(100.0 if i % 10 == 0 else np.nan) if i < 1500 else 0.0 for i in range(3000)]
+    for i, value in enumerate(values):
+        feed.write("seldom", {"a": 1.0, "b": value}, at=end - (3000 - i) * 10**9)
+    page = show(served.url + "?source=seldom&window=all", viewport={"width": 400, "height": 800})
+    assert page.evaluate("linemon.charts.sources[0].isThinned")
+    page.click("#values summary")
+    row = page.locator("#statistics tbody tr").filter(has=page.get_by_role("rowheader", name="b"))
+    mean = float(row.locator("td").nth(2).inner_text())
+    assert mean == pytest.approx(np.nanmean(values), rel=1e-3)
+
+
 def test_many_rows_and_late_ones(show: Show, served: Served, feed: Feed) -> None:
     """A thousand rows a second, some out of order: few points, in order, with the extremes in a band."""
     for i in range(3000):

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import linemon
 from tests.browser.conftest import Feed, Served
-from tests.browser.looking import drawn, line_pixels
+from tests.browser.looking import axis, drawn, line_pixels
 from tests.running import eventually
 
 Show = Callable[..., Page]
@@ -45,6 +47,25 @@ def test_columns_of_sources_over_each_other_and_side_by_side(show: Show, two: Se
         page.close()
     finally:
         two.stop()
+
+
+def test_values_too_large_to_be_drawn_are_told_and_hide_no_other(show: Show, served: Served, feed: Feed) -> None:
+    """Such as the greatest float64, which stands for "no value" in many laboratories."""
+    for ago in range(60, 0, -1):
+        huge = float(np.finfo(float).max) if ago % 2 else 1e300
+        feed.write("lab", {"huge": huge, "sentinel": huge if ago % 2 else 5.0, "plain": 20.0 + ago}, ago=ago)
+    feed.write("lab", {"huge": 1e300, "sentinel": 5.0, "plain": 20.0})
+    page = show(served.url + "?plot=lab:huge,lab:sentinel,lab:plain", wait=None)
+    page.wait_for_function("linemon.charts.sources[0]?.length > 60")
+    assert axis(page) == (0, 100)
+    eventually(lambda: line_pixels(page, 2) > 20, "the other line")
+    expect(page.locator("figcaption .warning")).to_have_text("values beyond 3.4e38 are not drawn")
+    expect(page.locator(".line output").first).to_have_text("1e+300")
+    page.goto(served.url)
+    expect(page.locator("#others a", has_text="lab")).to_be_visible()
+    page.goto(served.url + "?plot=lab:plain")
+    page.wait_for_function("linemon.charts.sources[0]?.length > 60")
+    expect(page.locator("figcaption .warning")).to_be_hidden()
 
 
 def test_columns_are_added_by_search(show: Show, two: Served) -> None:
@@ -90,6 +111,30 @@ def test_csv_of_what_is_in_sight(show: Show, served: Served, tmp_path: Path) -> 
     assert {row[head.index("temp.core_celsius")] for row in rows} == {"51.5"}
 
 
+@pytest.mark.parametrize("every", [0, 1_000, 1_000_000_000])
+def test_csv_holds_the_stored_numbers_times_and_rows(
+    show: Show, served: Served, feed: Feed, tmp_path: Path, every: int
+) -> None:
+    """Also of rows with one stamp, or in one millisecond."""
+    begin = time.time_ns() - 60 * 10**9
+    exact = [23.619, 3567000867.6, 1.5e-300, 1e300, 2.204404e-12, -1e-9, 123456789.25, 0.1 + 0.2]
+    for i in range(50):
+        values = [each * (1 + i / 7) for each in exact]
+        feed.write(f"exact {every}", {f"c{n}": value for n, value in enumerate(values)}, at=begin + i * every)
+    page = show(served.url + f"?source=exact%20{every}", wait=None)
+    expect(page.locator("#export")).to_be_visible()
+    page.wait_for_function("linemon.charts.sources[0]?.length > 0")
+    page.evaluate("(at) => linemon.time.go(at - 1e3, at + 59e3)", begin // 10**6)
+    with saved(page, "#export-csv", tmp_path).open() as file:
+        head, *rows = csv.reader(file)
+    stored = linemon.open(feed.store)[f"exact {every}"].last(50)
+    assert head == ["time", *stored.columns]
+    assert [[float(cell) for cell in row[1:]] for row in rows] == stored.values.tolist()
+    times = np.array([row[0].removesuffix("Z") for row in rows], "datetime64[ns]")
+    assert times.tolist() == stored.time.tolist()
+    assert len({len(row[0]) for row in rows}) == 1, "as many digits in all"
+
+
 def test_png_of_the_charts(show: Show, served: Served, tmp_path: Path) -> None:
     page = show(served.url + "?source=web1")
     data = saved(page, "#export-png", tmp_path).read_bytes()
@@ -97,6 +142,21 @@ def test_png_of_the_charts(show: Show, served: Served, tmp_path: Path) -> None:
     width, height = struct.unpack(">II", data[16:24])
     assert width > 600
     assert height > 400
+
+
+def test_names_are_text_in_the_html_that_needs_no_server(
+    show: Show, browser: Browser, served: Served, feed: Feed, tmp_path: Path
+) -> None:
+    column = "a_</SCRIPT><svg/onload=document['title']=4242>"
+    feed.write("hostile", {column: 1.0, "b": 2.0})
+    path = saved(show(served.url + "?source=hostile"), "#export-html", tmp_path)
+    alone = browser.new_page()
+    alone.goto(path.as_uri())
+    eventually(lambda: line_pixels(alone) > 2, "what is drawn")
+    assert alone.title() == "hostile · linemon"
+    assert alone.locator("svg").count() == 0
+    assert alone.locator("#statistics th", has_text=column).count() == 1
+    alone.close()
 
 
 def test_html_that_needs_no_server(browser: Browser, own_feed: Feed, tmp_path: Path) -> None:

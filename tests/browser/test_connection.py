@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from bokeh_app.session import MAX_OPEN
+from bokeh_app.page import MAX_OPEN
 from tests.browser.conftest import APP, COLUMNS, Feed, Served
 from tests.browser.looking import newest, until_newer, view
 from tests.running import Running, eventually

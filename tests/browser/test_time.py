@@ -46,8 +46,37 @@ def test_drag_zooms_all_charts_and_the_address_is_the_view(show: Show, served: S
     assert view(other) == pytest.approx((start, end), abs=1)
     eventually(lambda: len(drawn(other)["xs"]) == 3, "lines")
     assert newest(other) < kept + 5000
-    page.mouse.dblclick(*middle(page))
-    eventually(lambda: view(page)[1] - view(page)[0] > 1.5 * (end - start), "zoomed out")
+
+
+def test_a_double_click_zooms_out_one_step_after_whatever_zoom(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1&window=1m")
+    axes = [axis(page, chart) for chart in range(4)]
+    for chart in 0, 3:
+        drag(page, middle(page, chart), 150)
+    start, end = view(page)
+    for factor in 2, 4:
+        page.mouse.dblclick(*middle(page, 3))
+        eventually(lambda factor=factor: view(page)[1] - view(page)[0] > 0.9 * factor * (end - start), "zoomed out")  # type: ignore[misc]
+        now = view(page)
+        assert now[1] - now[0] == pytest.approx(factor * (end - start))
+        assert now[0] < start < end < now[1]
+    page.keyboard.press("0")
+    expect(page.locator("#status")).to_have_text("live")
+    assert [axis(page, chart) for chart in range(4)] == axes
+
+
+def test_nothing_leads_out_of_what_there_is(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1&window=1m")
+    for key in ("ArrowRight", "ArrowLeft"):
+        for _ in range(40):
+            page.keyboard.press(key)
+        start, end = view(page)
+        assert start <= page.evaluate("linemon.charts.newest")
+        assert end >= page.evaluate("linemon.model('whole').start")
+    for _ in range(80):
+        page.keyboard.press("-")
+    start, end = view(page)
+    assert end - start < 110 * 365 * 86400e3
 
 
 def test_the_picture_of_all_there_is_has_no_hole_where_another_page_stood_still(show: Show, served: Served) -> None:

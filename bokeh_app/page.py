@@ -12,8 +12,10 @@ import asyncio
 import logging
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
+import numpy.typing as npt
 from bokeh.core.properties import Float, Int, List, String
 from bokeh.document import Document
 from bokeh.model import DataModel
@@ -39,9 +41,10 @@ class Wishes(DataModel):
     # mypy: Bokeh's properties are descriptors without types for what they hold
     ack: int = Int(0)  # type: ignore[assignment]  # the newest message it has drawn
     window: int = Int(300)  # type: ignore[assignment]  # seconds to follow; 0 = all there is
-    view: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms while paused; empty = live
+    sight: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms while paused; empty = live
     pixels: int = Int(0)  # type: ignore[assignment]  # how wide its widest chart is; 0 = it does not know yet
     refill: int = Int(0)  # type: ignore[assignment]  # counted up when what it holds is not what it should be
+    save: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms of what is to be saved, and a number
     find: str = String("")  # type: ignore[assignment]  # the text typed into the search
     sort: str = String("name")  # type: ignore[assignment]  # the order of the overview
 
@@ -50,12 +53,13 @@ class Answers(DataModel):
     """What the server says: the numbers, and what changes seldom as JSON."""
 
     packed: str = String("")  # type: ignore[assignment]  # a message: float64 as base64
+    saved: str = String("")  # type: ignore[assignment]  # the rows that are to be saved: float64 as base64
     names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
 
 
-class Session:
+class Page:
     """The server's side of one page. Nothing but the pump refers to it, and only as long as its document lives."""
 
     def __init__(self, doc: Document, pump: Pump) -> None:
@@ -66,7 +70,7 @@ class Session:
         self._sent, self._sent_at = 0, 0.0
         for model in self.wishes, self.answers:
             doc.add_root(model)
-        for wish in "window", "view", "refill", "sort":
+        for wish in "window", "sight", "refill", "sort":
             self.wishes.on_change(wish, lambda attr, old, new: self._refill())
         self.wishes.on_change("find", lambda attr, old, new: self.search(new[:MAX_FIND]))
         self.wishes.on_change("pixels", lambda attr, old, new: self._open())
@@ -104,8 +108,7 @@ class Session:
         kind, arrays = self.message(kind)
         self._sent += 1
         self._sent_at = time.monotonic()
-        packed = pack([[kind, self._sent, time.time() * 1e3], *arrays])
-        self.answers.packed = b64encode(packed.tobytes()).decode()
+        self.answers.packed = as_text([[kind, self._sent, time.time() * 1e3], *arrays])
 
     def _open(self) -> None:  # the page has its document and knows its size: what was sent before would be lost
         self.send(REPLACE)
@@ -130,3 +133,8 @@ class Session:
             log.exception("a message failed")
         finally:
             self._sending = None
+
+
+def as_text(arrays: Sequence[npt.ArrayLike]) -> str:
+    """Arrays as a page takes them."""
+    return b64encode(pack(arrays).tobytes()).decode()

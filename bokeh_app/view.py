@@ -1,15 +1,14 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?health=1` the collector; `&window=5m`, or `&from=…&to=…` in epoch ms. In `plot` a comma, a colon or a percent
-sign of a name is percent-encoded.
+side; `?health=1` the collector; `&window=5m`, or `&from=…&to=…` in epoch ms, which only the browser reads. In `plot` a
+comma, a colon or a percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from urllib.parse import unquote
 
 WINDOWS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "all": 0}
@@ -18,18 +17,17 @@ MAX_PLOT = 80  # columns in one comparison
 
 
 @dataclass(frozen=True)
-class Address:
-    """One view. `plot` holds (source, column); `view` from and to in epoch ms, empty = live."""
+class View:
+    """One view. `plot` holds (source, column)."""
 
     kind: str
     source: str = ""
     plot: tuple[tuple[str, str], ...] = ()
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
-    view: tuple[float, ...] = ()
 
 
-def parse(arguments: Mapping[str, Sequence[bytes]]) -> Address:
+def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
     """The view that the arguments of a request ask for; what makes no sense is as if it were not there."""
 
     def say(name: str) -> str:
@@ -39,14 +37,12 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> Address:
     source, plot = say("source"), _plot(say("plot"))
     kind = "health" if say("health") else "source" if source else "compare" if "plot" in arguments else "overview"
     window = say("window")
-    view = _number(say("from")), _number(say("to"))
-    return Address(
+    return View(
         kind,
         source,
         plot,
         bool(say("beside")),
         window if window in WINDOWS else DEFAULT_WINDOW,
-        view if isfinite(view[0]) and isfinite(view[1]) and 0 <= view[0] < view[1] else (),
     )
 
 
@@ -57,10 +53,3 @@ def _plot(text: str) -> tuple[tuple[str, str], ...]:
         if part:
             pairs.append((unquote(source), unquote(column)) if colon else (unquote(column), "value"))
     return tuple(dict.fromkeys(pairs))[:MAX_PLOT]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
