@@ -178,6 +178,20 @@ def test_a_forgotten_source_is_nobody_elses(writer: StoreWriter, store: Store) -
     assert store["new"].since(0).values.tolist() == [[4.0]]
 
 
+def test_many_sources_forgotten_at_once(tmp_path: Path) -> None:
+    """A farewell that makes the catalog anew does not bring back the source that it is for."""
+    writer = StoreWriter(tmp_path, 10, 1000)
+    for i in range(600):
+        writer.bind(f"m{i}", ("value",), None)
+    store = linemon.open(tmp_path)
+    writer.forget_silent(0.0, 4.0)
+    append(writer.bind("busy", ("value",), None), [1], [1.0])
+    writer.forget_silent(4.0, 4.0)
+    assert store.sources() == ("busy",)
+    assert linemon.open(tmp_path).sources() == ("busy",)
+    writer.close()
+
+
 def test_max_sources(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One source more than allowed is refused, with a warning before it comes so far; known ones go on."""
     writer = StoreWriter(tmp_path, 10, max_sources=20)

@@ -15,7 +15,7 @@ import numpy as np
 from agent.unit import unit as systemd_unit
 from linemon.config import Address, Config, HttpConfig, TcpConfig
 from linemon.errors import AskedWrongly, LinemonError
-from linemon.http.answers import describe, iso_ns
+from linemon.http.answers import describe_all, iso_ns
 from linemon.lines import wire
 from linemon.outputs.tap import raw_lines
 from linemon.store.formats import FORMATS, iso
@@ -32,7 +32,7 @@ def sources(store: Store, *, as_json: bool, errors: bool) -> int:
         listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
     else:
         now = time.time_ns()
-        listed = [describe(store[name], now) for name in store.sources()]
+        listed = list(describe_all(store, now))
     if as_json:
         print(json.dumps(listed, ensure_ascii=False, indent=1))
     elif errors:
@@ -48,10 +48,10 @@ def sources(store: Store, *, as_json: bool, errors: bool) -> int:
                 (
                     each["source"],
                     len(each["columns"]),
-                    each["rows"],
+                    "-" if each["rows"] is None else each["rows"],
                     "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
                     newest(each),
-                    each["rejected"],
+                    "-" if each["rejected"] is None else each["rejected"],
                 )
                 for each in listed
             ),
@@ -66,7 +66,9 @@ def must_be_there(store: Store) -> None:
 
 
 def newest(described: dict[str, Any]) -> str:
-    """How old the newest row is, or since when there should have been one."""
+    """How old the newest row is, since when there should have been one, or why it cannot be told."""
+    if "error" in described:
+        return str(described["error"])
     if described["silent_since"]:
         return f"silent since {described['silent_since']}"
     return "-" if described["age_s"] is None else span(described["age_s"])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.errors import AskedWrongly, LineError, StoreError, UnknownSource
 from linemon.lines.wire import INT64_MAX, NUMBER, Floats, Ints, time_ns
 from linemon.store.formats import iso
 from linemon.store.liveness import RECENT, silent_after
@@ -60,19 +60,25 @@ def describe(source: Source, now: int) -> dict[str, Any]:
     }
 
 
+def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
+    """All sources, as `describe` has them; one that cannot be read has an `error`, and its counters are null."""
+    for name in store.sources():
+        try:
+            yield describe(store[name], now)
+        except UnknownSource:  # forgotten meanwhile
+            continue
+        except StoreError as error:
+            nothing = dict.fromkeys(("rows", "newest", "rejected", "rate_per_s", "age_s", "silent_since"))
+            yield {"source": name, "columns": (), "units": (), **nothing, "error": str(error)}
+
+
 def iso_ns(ns: int) -> str:
     return iso(np.array([ns], dtype="datetime64[ns]"))[0]
 
 
 def sources(store: Store, now: int) -> Iterator[bytes]:
     """All sources, as a list."""
-
-    def each() -> Iterator[bytes]:
-        for source in _each(store):
-            with contextlib.suppress(UnknownSource):  # forgotten meanwhile
-                yield dumps(describe(source, now))
-
-    return _pieces(each())
+    return _pieces(dumps(each) for each in describe_all(store, now))
 
 
 def rows(found: Rows) -> Iterator[bytes]:

@@ -163,8 +163,13 @@ class StoreWriter:
 
     def _forget(self, ring: Ring) -> None:
         entry = ring.entry
-        self._write(entry.farewell())
-        del self._catalog.entries[entry.source], self.rings[entry.source]
+        del self._catalog.entries[entry.source]  # first: the farewell may bring about a catalog made anew
+        try:
+            self._write(entry.farewell())
+        except OSError:
+            self._catalog.entries[entry.source] = entry
+            raise
+        del self.rings[entry.source]
         ring.is_gone = True
         self.moves += 1
         self._release(entry, ring.arena)
