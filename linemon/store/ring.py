@@ -136,9 +136,19 @@ class Arena:
         return first + torn, block[torn:]
 
     def first_not_before(self, slot: int, time: int, first: int, head: int) -> int:
-        """The number of the first of the rows `first` to `head` with this time or a later one; they are in order."""
+        """The number of the first of the rows `first` to `head` with this time or a later one; they are in order.
+
+        Rows that are overwritten meanwhile show other times in their places: later ones lead below them, earlier ones
+        no higher than to the oldest row that is left. So what is found is right if it is still held; if it is not, what
+        is held is searched again.
+        """
         times = self.rows[slot, :, 0]
-        return first + bisect_left(range(first, head), time, key=lambda number: int(times[number % self.points]))
+        while True:
+            found = first + bisect_left(range(first, head), time, key=lambda number: int(times[number % self.points]))
+            oldest = min(head, self.oldest(slot))
+            if found >= oldest or first >= oldest:
+                return found
+            first = oldest
 
 
 def slot_bytes(width: int, points: int) -> int:
