@@ -85,7 +85,7 @@ def tail(config: Config, store: Store, name: str | None, columns: tuple[str, ...
         if missing:
             raise AskedWrongly(f"{source.name!r} has no column {missing[0]!r}; it has: {', '.join(source.columns)}")
         print("time", *columns)
-    rows = source.last(1)
+    rows = source.last_arrived()  # not the latest by its stamp, which may lie ahead
     while True:
         if rows.missed:
             print(f"{rows.missed} rows came too fast to be shown", file=sys.stderr)

@@ -229,7 +229,7 @@ class ArenaWriter(Arena):
         is_ahead = block[:, 0] > now + AHEAD_NS
         if is_ahead.any():
             np.add.at(self.cells[:, AHEAD], sorted_slots[is_ahead], 1)
-            self.ahead += np.count_nonzero(is_ahead)
+            self.ahead += int(np.count_nonzero(is_ahead))
         fence()
         newest = rank >= np.repeat(counts, counts) - self.points
         if not newest.all():  # more rows than the ring holds: the first of them would be overwritten at once
@@ -266,7 +266,7 @@ class ArenaWriter(Arena):
             cells[ARRIVED] = now
         self._put(slot, block, ack)
         if cells[LATEST] > now + AHEAD_NS:  # one of all its rows is ahead
-            ahead = np.count_nonzero(block[:, 0] > now + AHEAD_NS)
+            ahead = int(np.count_nonzero(block[:, 0] > now + AHEAD_NS))
             cells[AHEAD] += ahead
             self.ahead += ahead
 

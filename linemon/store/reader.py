@@ -212,13 +212,17 @@ class Source:
         raise AssertionError  # the attempts end with an error of their own
 
     def last(self, n: int) -> Rows:
-        """The newest `n` rows, in time order."""
+        """The newest `n` rows by their times, also of those that are ahead of the clock; in time order."""
         for entry, arena, slot in self._attempts():
             _, head = arena.held(slot)
             first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
             if self._whole(entry, arena, slot):
                 return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
         raise AssertionError  # the attempts end with an error of their own
+
+    def last_arrived(self) -> Rows:
+        """The row that came last, whatever its time: where a live view begins. None or more where rows just come."""
+        return self.since(max(0, self.rows - 1))
 
     def since(self, cursor: int, born: int | None = None) -> Rows:
         """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival.

@@ -108,11 +108,10 @@ class Arena:
     def arrivals(self, slot: int) -> Cells:
         """When rows came (ns) and how many there were then, (n, 2): the last ones that were noted, in order."""
         while True:
-            noted = self._arrivals[slot].copy()
+            noted: Cells = self._arrivals[slot].copy()
             fence()
             if np.array_equal(noted, self._arrivals[slot]):  # a time and its count are two stores
-                noted = noted[noted[:, 0] > 0]
-                return noted[np.argsort(noted[:, 0])]
+                return noted[np.argsort(noted[:, 0])][np.count_nonzero(noted[:, 0] == 0) :]
 
     def held(self, slot: int) -> tuple[int, int]:
         """The numbers of the oldest row that is held, and of the one after the newest."""
