@@ -89,6 +89,7 @@ class Collector:
             "lost": accounts.lost,
             "rejected": dict(accounts.rejected),
             "dropped": dict(accounts.dropped),
+            "ahead": self.store.ahead,
             "string_fields_left_out": accounts.strings,
             "connections": self.tcp.connections,
             "connections_refused": self.tcp.refused,
@@ -124,6 +125,7 @@ class Collector:
                 except TimeoutError:
                     self._write_status()
                     self._count_ourselves()
+                    self.store.note_arrivals()
                     if time.monotonic() - synced > self.config.store.sync and (syncing is None or syncing.done()):
                         synced = time.monotonic()
                         syncing = asyncio.create_task(asyncio.to_thread(self._sync))  # a slow disk takes its time

@@ -131,6 +131,7 @@ def read(folder: Path, seed: int, over: Event, found: Synchronized[int], results
         start = max(0, cursor - POINTS)  # a window in which each bucket is one row
         window = source.window(np.datetime64(start, "ns"), np.datetime64(start + 5 * POINTS, "ns"), 5 * POINTS)
         there = window.count[:, 0] == 1
+        missing = absent(store, start, min(window.cursor, start + 5 * POINTS), start + np.flatnonzero(there))
         expected = rows(start, 5 * POINTS)[there, 1:].view(np.float64)
         if (
             window.count.max() > 1
@@ -139,8 +140,23 @@ def read(folder: Path, seed: int, over: Event, found: Synchronized[int], results
         ):
             findings.wrong.append(f"the window at row {start} is\n{window.min[there]}\ninstead of\n{expected}")
             found.value += 1
+        stop = start + rng.randrange(1, 2 * POINTS) if rng.random() < 0.5 else None
+        block, after = source._between(start, stop)[1:]
+        if not np.array_equal(block, rows(int(block[0, 0]), len(block)) if len(block) else rows(0, 0)):
+            findings.wrong.append(f"from row {start} on are\n{block}")
+            found.value += 1
+        missing += absent(store, start, after if stop is None else min(after, stop), block[:, 0])
+        if missing or (len(block) and block[0, 0] < start):
+            findings.wrong.append(f"rows {missing} were held and not shown; {start} to {stop}: {block[:, 0].tolist()}")
+            found.value += 1
     findings.wraps = cursor // POINTS
     results.put(findings)
+
+
+def absent(store: Store, start: int, stop: int, shown: Cells) -> list[int]:
+    """Which of the rows `start` to `stop` are still held, but were not shown."""
+    _, arena, slot = store._ring("x")
+    return sorted(set(range(max(start, arena.oldest(slot)), stop)).difference(shown.tolist()))
 
 
 @dataclass

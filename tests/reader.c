@@ -1,4 +1,4 @@
-// reader FOLDER SOURCE CURSOR: rows of a source (STORE.md, version 2). SOURCE is compared as the catalog has it:
+// reader FOLDER SOURCE CURSOR[.BORN]: rows of a source (STORE.md, version 2). SOURCE is compared as the catalog has it:
 // give `"`, `\`, controls JSON-escaped. Each load is an acquire, which no later load passes: that is the barriers.
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -31,8 +31,8 @@ static void look_up(const char *source) {
     fclose(catalog); free(line); free(key);
 }
 int main(int argc, char **argv) {
-    if (argc != 4 || chdir(argv[1])) die("usage: reader FOLDER SOURCE CURSOR, and the folder must be there");
-    long long cursor = max(0, strtoll(argv[3], NULL, 10)), size = 0; _Atomic long long *map = NULL;
+    if (argc != 4 || chdir(argv[1])) die("usage: reader FOLDER SOURCE CURSOR[.BORN], and the folder must be there");
+    char *dot; long long said = max(0, strtoll(argv[3], &dot, 10)), size = 0; _Atomic long long *map = NULL;
     for (int tries = 0; tries < 1000; tries++, munmap(map, size), usleep(1000)) {  // again where the source has moved
         look_up(argv[2]);
         int fd = open(file, O_RDONLY); size = lseek(fd, 0, SEEK_END);
@@ -43,7 +43,9 @@ int main(int argc, char **argv) {
         long long width = map[3], points = map[4], slot_bytes = map[5];
         _Atomic long long *slot = map + 512 + number * (slot_bytes / 8);
         if (number < 0 || 4096 + (number + 1) * slot_bytes > size || load(slot) != id) continue;  // it moved, or grows
-        long long head = load(slot + 2) >> 1, from = max(cursor, head - points), n;
+        long long born = load(slot + 7), head = load(slot + 2) >> 1;
+        long long cursor = said > head || (*dot && born != strtoll(dot + 1, NULL, 10)) ? 0 : said;  // another life
+        long long from = max(cursor, head - points), n;
         union { long long time; double num; } (*row)[1 + width] = malloc(max(1, head - from) * sizeof *row);
         for (n = from; row && n < head; n++) for (long long k = 0; k <= width; k++)
             row[n - from][k].time = load(slot + 128 + n % points * (1 + width) + k);
@@ -54,7 +56,7 @@ int main(int argc, char **argv) {
             printf("%lld %lld", n, row[n - from][0].time);
             for (int k = 1; k <= width; k++) { double v = row[n - from][k].num; printf(v == v ? " %.17g" : " nan", v); }
         }
-        return printf("cursor %lld missed %lld\n", head, max(0, (low < head ? low : head) - cursor)) < 0;
+        return printf("cursor %lld.%lld missed %lld\n", head, born, max(0, (low < head ? low : head) - cursor)) < 0;
     }
     die("the source is not where the catalog says, or its file is missing or too short");
 }

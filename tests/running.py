@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
+
+import numpy as np
 
 from linemon.store.reader import Store
+from linemon.store.writer import StoreWriter
 
 DEADLINE_S = 20.0
 # What Python says of a task or a file that a program has forgotten.
@@ -39,6 +43,15 @@ def archive(folder: Path) -> Path:
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "linemon", *arguments]
+
+
+def arrive(writer: StoreWriter, name: str, at_s: float, stamps_s: Sequence[float]) -> None:
+    """Rows of one column, stamped so, come at that moment: all in seconds since the epoch."""
+    ring, now = writer.bind(name, ("value",), ("",)), round(at_s * 1e9)
+    rows = np.array([[round(stamp * 1e9), 0] for stamp in stamps_s])
+    with mock.patch("linemon.store.arena.time.time_ns", return_value=now):
+        ring.arena.append_to(ring.entry.slot, rows)
+    writer.note_arrivals()
 
 
 class Running:

@@ -16,6 +16,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
+from linemon.store.ring import PAGE_BYTES
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Address, ask, get, post
 
@@ -134,6 +135,23 @@ def test_a_window(collector: Running) -> None:
 def test_wrong_questions(described: Running, query: dict[str, object], status: int, field: str) -> None:
     answer = get(described.address("http"), "/api/rows", **query)
     assert (answer.status, answer.json["field"]) == (status, field)
+
+
+def test_one_source_that_cannot_be_read(collector: Running) -> None:
+    """The others are listed all the same, by the command and by HTTP; its own line says what is wrong."""
+    collector.say("good 1\n#source bad\n1 2\n#stats\n")
+    eventually(lambda: "bad" in collector.store, "both sources")
+    (file,) = collector.store_path.glob("2x*.ring")
+    with open(file, "r+b") as ring:  # another owner's id where the catalog says that its ring is
+        ring.seek(PAGE_BYTES)
+        ring.write((1).to_bytes(8, "little"))
+    ran = collector.run("sources", "--json")
+    assert ran.returncode == 0, ran.stderr
+    for listed in (json.loads(ran.stdout), get(collector.address("http"), "/api/sources").json):
+        found = {each["source"]: each for each in listed}
+        assert found["good"]["rows"] == 1
+        assert (found["bad"]["rows"], "damaged" in found["bad"]["error"]) == (None, True)
+    assert "is damaged" in collector.run("sources").stdout
 
 
 def test_sources_and_health(collector: Running) -> None:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -393,20 +392,6 @@ def test_a_port_in_use(collector: Running, start_collector: Callable[..., Runnin
     out = collector.run("collect")
     assert out.returncode == 1
     assert f"another collector (process {collector.process.pid})" in out.stderr
-
-
-def test_a_source_that_went_silent(collector: Running) -> None:
-    """`linemon sources` says since when, by what the source usually does; a slow one, or one of a row, is not yet."""
-    now = time.time_ns() // 10**9
-    for name, every_s, age_s, rows in (("fast", 1, 30, 5), ("slow", 60, 30, 5), ("fresh", 1, 0, 5), ("once", 1, 30, 1)):
-        times = [now - age_s - i * every_s for i in range(rows)]
-        collector.say("".join(f"{name} 1 {at}\n" for at in reversed(times)) + "#stats\n")
-    listed = {each["source"]: each for each in json.loads(collector.run("sources", "--json").stdout)}
-    silent = datetime.fromtimestamp(now - 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert {name: listed[name]["silent_since"] for name in ("fast", "slow", "fresh", "once")} == {
-        "fast": silent, "slow": None, "fresh": None, "once": None,
-    }  # fmt: skip
-    assert "no data for" in collector.run("sources").stdout
 
 
 @pytest.mark.parametrize(

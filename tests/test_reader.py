@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from linemon.store.reader import Store
 from tests.hunt import rows, write
 from tests.running import Running, eventually
 
@@ -19,17 +20,23 @@ SOURCE = Path(__file__).parent / "reader.c"
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("reader") / "reader"
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-std=c11", SOURCE, "-o", program], check=True)
-    assert len(SOURCE.read_text().splitlines()) <= 60
+    assert len(SOURCE.read_text().splitlines()) <= 62
     return program
 
 
-def read(reader: Path, folder: Path, source: str, cursor: int) -> tuple[list[list[float]], int, int]:
+def read(reader: Path, folder: Path, source: str, cursor: int | str) -> tuple[list[list[float]], int, int]:
     """The rows with their numbers and times, the next cursor, and how many were missed."""
-    ran = subprocess.run([reader, folder, source, str(cursor)], capture_output=True, text=True, timeout=20)
+    return read_life(reader, folder, source, str(cursor))[:3]
+
+
+def read_life(reader: Path, folder: Path, source: str, cursor: str) -> tuple[list[list[float]], int, int, int]:
+    """As `read`, and when the source was born."""
+    ran = subprocess.run([reader, folder, source, cursor], capture_output=True, text=True, timeout=20)
     assert ran.returncode == 0, ran.stderr
     *lines, last = ran.stdout.splitlines()
     _, next_cursor, _, missed = last.split()
-    return [[float(token) for token in line.split()] for line in lines], int(next_cursor), int(missed)
+    count, born = map(int, next_cursor.split("."))
+    return [[float(token) for token in line.split()] for line in lines], count, int(missed), born
 
 
 def test_it_reads_a_live_store(reader: Path, tmp_path: Path) -> None:
@@ -59,6 +66,18 @@ def test_it_reads_a_live_store(reader: Path, tmp_path: Path) -> None:
         assert (ran.returncode, ran.stderr) == (1, "reader: no such source\n")
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize("minor", ["2", "2.1"])
+def test_it_reads_every_minor_version(reader: Path, minor: str) -> None:
+    """What a cursor is worth is known from the life that it is of, where the store says it."""
+    folder = Path(__file__).parent / "fixtures" / f"store-{minor}"
+    source = Store(folder)["room1.temperature"]
+    rows, cursor, missed, born = read_life(reader, folder, "room1.temperature", "10")
+    assert (len(rows), cursor, missed, born) == (3, 13, 0, source.born)
+    assert len(read(reader, folder, "room1.temperature", f"10.{source.born}")[0]) == 3
+    assert len(read(reader, folder, "room1.temperature", f"10.{source.born + 1}")[0]) == 8
+    assert len(read(reader, folder, "room1.temperature", 14)[0]) == 8
 
 
 def test_it_sees_no_torn_row(reader: Path, tmp_path: Path) -> None:

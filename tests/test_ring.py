@@ -17,6 +17,7 @@ from linemon.errors import LineError, StoreError, UnknownSource
 from linemon.store.reader import Store
 from linemon.store.ring import Cells
 from linemon.store.writer import Ring, StoreWriter
+from tests.running import eventually
 
 SECOND = 10**9
 
@@ -178,6 +179,20 @@ def test_a_forgotten_source_is_nobody_elses(writer: StoreWriter, store: Store) -
     assert store["new"].since(0).values.tolist() == [[4.0]]
 
 
+def test_many_sources_forgotten_at_once(tmp_path: Path) -> None:
+    """A farewell that makes the catalog anew does not bring back the source that it is for."""
+    writer = StoreWriter(tmp_path, 10, 1000)
+    for i in range(600):
+        writer.bind(f"m{i}", ("value",), None)
+    store = linemon.open(tmp_path)
+    writer.forget_silent(0.0, 4.0)
+    append(writer.bind("busy", ("value",), None), [1], [1.0])
+    writer.forget_silent(4.0, 4.0)
+    assert store.sources() == ("busy",)
+    assert linemon.open(tmp_path).sources() == ("busy",)
+    writer.close()
+
+
 def test_max_sources(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One source more than allowed is refused, with a warning before it comes so far; known ones go on."""
     writer = StoreWriter(tmp_path, 10, max_sources=20)
@@ -313,6 +328,45 @@ def test_two_readers_while_writing(tmp_path: Path) -> None:
     assert [text for _, _, text in found] == ["", ""]
     assert [seen + missed for seen, missed, _ in found] == [total, total]
     assert all(seen > 0 for seen, _, _ in found)
+
+
+def _write_quickly(path: Path) -> None:
+    """A thousand rows each two milliseconds, whose times are their numbers, until killed."""
+    writer = StoreWriter(path, points=3600, max_sources=5)
+    ring, numbers = writer.bind("x", ("a",), None), np.arange(1000)
+    while True:
+        ring.arena.append_to(ring.entry.slot, cells(numbers.tolist(), numbers.astype(float).tolist()))
+        numbers += 1000
+        time.sleep(0.002)
+
+
+def test_spans_of_a_ring_that_is_quickly_overwritten(tmp_path: Path) -> None:
+    """Windows and `between` show every row that was held throughout, and none from before the start."""
+    process = multiprocessing.get_context("fork").Process(target=_write_quickly, args=(tmp_path,))
+    process.start()
+    try:
+        store = linemon.open(tmp_path)
+        eventually(lambda: "x" in store and store["x"].rows > 4000, "a full ring")
+        source, seen = store["x"], 0
+        _, arena, slot = store._ring("x")
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            start = source.rows - 2100
+            span = np.datetime64(start, "ns"), np.datetime64(start + 100, "ns")
+            if seen % 3:
+                count = source.window(*span, 10).count.sum()
+            elif seen % 2:
+                count = len(source.between(*span))
+            else:
+                times = source.between(span[0]).time.view(np.int64)
+                count = np.count_nonzero(times < start + 100)
+                assert not len(times) or times[0] >= start
+            assert count == 100 or arena.oldest(slot) > start, f"{count} rows from {start} on"
+            seen += 1
+        assert seen > 1000
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_changed_units_are_told_at_a_bounded_rate(

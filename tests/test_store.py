@@ -320,14 +320,14 @@ def test_a_reader_that_sleeps(tmp_path: Path) -> None:
 # -- damage and other versions
 
 
-def _fixture(tmp_path: Path, version: int) -> Path:
+def _fixture(tmp_path: Path, version: float) -> Path:
     folder = tmp_path / "store"
     shutil.copytree(FIXTURES / f"store-{version}", folder)
     return folder
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_stores_of_every_version(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("version", [1, 2, 2.1])
+def test_stores_of_every_version(tmp_path: Path, version: float) -> None:
     """A store of each version that ever was is taken up with its rows, columns, units and counters."""
     folder = _fixture(tmp_path, version)
     if version == 1:
@@ -347,7 +347,129 @@ def test_stores_of_every_version(tmp_path: Path, version: int) -> None:
     assert store["late"].last(9).values[:, 0].tolist() == [3.0, 4.0, 5.0, 6.0]
     assert [path.name for path in folder.glob("*1x8*")] == ["1x8.v2.ring"]
     ring = writer.rings["web1"]
-    assert ring.arena.senders(ring.entry.slot) == ({"spool-1": 0} if version == 2 else {})
+    assert ring.arena.senders(ring.entry.slot) == ({"spool-1": 0} if version >= 2 else {})
+    assert (room.born == 1795644530444913250) == (version == 2.1)
+    assert (room.born > 0, len({store[name].born for name in store.sources()})) == (True, 3)
+    assert (room.arrived is None) == (version < 2.1)
+    writer.close()
+
+
+def test_an_open_reader_of_an_older_store(tmp_path: Path) -> None:
+    """Stores of the minor version before are read as they are; what they do not say is unknown."""
+    room = linemon.open(_fixture(tmp_path, 2))["room1.temperature"]
+    assert (room.rows, room.born, room.arrived, room.ahead, len(room.arrivals)) == (13, 0, None, 0, 0)
+
+
+def test_a_store_of_a_newer_minor_version(tmp_path: Path) -> None:
+    """Readers read it; a collector, which would not keep what it does not know, leaves it alone."""
+    folder = _fixture(tmp_path, 2.1)
+    _first_line(folder, minor=2)
+    before = (folder / "catalog").read_bytes()
+    assert linemon.open(folder)["web1"].rows == 6
+    with pytest.raises(OtherVersion, match="newer linemon"):
+        StoreWriter(folder, 8, 10)
+    assert (folder / "catalog").read_bytes() == before
+
+
+def _first_line(folder: Path, **fields: object) -> dict[str, Any]:
+    """Change what the first line of a catalog says; returns what it said."""
+    first, rest = (folder / "catalog").read_bytes().split(b"\n", 1)
+    said: dict[str, Any] = json.loads(first[9:])
+    text = json.dumps(said | fields).encode()
+    (folder / "catalog").write_bytes(b"%08x %s\n" % (zlib.crc32(text), text) + rest)
+    return said
+
+
+# -- whose row numbers they are
+
+
+def test_a_cursor_of_an_earlier_life(tmp_path: Path) -> None:
+    """Source removed and made again, past where it was: the rows from its first one on, and that it began anew."""
+    writer = StoreWriter(tmp_path, 100, 5)
+    source = linemon.open(tmp_path)
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 10))
+    kept = source["x"].since(0)
+    assert (kept.restarted, kept.born) == (False, source["x"].born)
+    ring = writer.bind("x", ("a", "b"), ("", ""))  # it moves
+    ring.arena.append_to(ring.entry.slot, cells(2, 10, 1))
+    assert not source["x"].since(kept.cursor, kept.born).restarted
+    writer.close()
+    writer = StoreWriter(tmp_path, 50, 5)  # it moves again
+    assert source["x"].since(kept.cursor, kept.born).values[:, 0].tolist() == [10.0]
+    writer._forget(writer.rings["x"])
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 100, 60))
+    rows = source["x"].since(kept.cursor, kept.born)
+    assert (rows.restarted, rows.missed) == (True, 10)
+    assert rows.values[:, 0].tolist() == [float(i) for i in range(110, 160)]
+    assert rows.born != kept.born
+    again = source["x"].since(rows.cursor, rows.born)
+    assert (again.restarted, again.missed, len(again)) == (False, 0, 0)
+    assert source["x"].since(kept.cursor).values[:, 0].tolist() == rows.values[:, 0].tolist()  # without: as it was
+    writer.close()
+
+
+@pytest.mark.parametrize(("is_closed", "is_other_boot"), [(False, True), (True, True), (False, False)])
+def test_row_numbers_after_a_power_loss(tmp_path: Path, is_closed: bool, is_other_boot: bool) -> None:
+    """A store that was open when the machine went down may have lost rows: its sources begin a new life."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 3))
+    before = linemon.open(tmp_path)["x"].since(0)
+    writer.close() if is_closed else abandon(writer)
+    if is_other_boot:
+        _first_line(tmp_path, boot="another")
+    writer = StoreWriter(tmp_path, 10, 5)
+    after = linemon.open(tmp_path)["x"].since(before.cursor, before.born)
+    assert after.restarted == (is_other_boot and not is_closed)
+    assert len(after) == (3 if after.restarted else 0)
+    abandon(writer)
+    writer = StoreWriter(tmp_path, 10, 5)  # once for each time that the machine went down
+    assert linemon.open(tmp_path)["x"].born == after.born
+    writer.close()
+
+
+def test_the_id_of_a_store(tmp_path: Path) -> None:
+    """Kept as long as the store is on its machine; a copy on another one has an id of its own."""
+    ids = []
+    for machine in (None, None, "another"):
+        if machine:
+            _first_line(tmp_path, machine=machine)
+        StoreWriter(tmp_path, 10, 5).close()
+        ids.append(linemon.open(tmp_path).id)
+    assert len(ids[0]) == 12
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_arrivals_are_kept_with_the_ring(tmp_path: Path) -> None:
+    """By the clock here, whatever the stamps say; over new columns and restarts; rows ahead of it are counted."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    store = linemon.open(tmp_path)
+    ring = writer.bind("x", ("a",), None)
+    assert store["x"].arrived is None
+    began = time.time_ns()
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 3))
+    slots = np.full(2, ring.entry.slot)
+    ring.arena.append(slots, cells(1, began + 299 * SECOND, 2))
+    arrived = store["x"].arrived
+    assert arrived is not None
+    assert began <= arrived.astype(int) <= time.time_ns()
+    assert (store["x"].ahead, writer.ahead) == (0, 0)
+    writer.note_arrivals()
+    ring = writer.bind("x", ("a", "b"), ("", ""))
+    ring.arena.append_to(ring.entry.slot, cells(2, began + 400 * SECOND, 1))
+    ring.arena.append(slots, cells(2, began + 400 * SECOND, 2))
+    ring.arena.append_to(ring.entry.slot, cells(2, 7, 1))
+    writer.note_arrivals()
+    writer.note_arrivals()
+    before = store["x"].arrivals.tolist()
+    assert [count for _, count in before] == [5, 9]
+    ring.arena.append_to(ring.entry.slot, cells(2, 0, 0), (0, 5))
+    abandon(writer)
+    writer = StoreWriter(tmp_path, 20, 5)
+    assert store["x"].arrivals.tolist() == before
+    assert (store["x"].ahead, writer.ahead) == (3, 0)
     writer.close()
 
 
@@ -453,6 +575,24 @@ def test_a_damaged_catalog_line_costs_its_source(tmp_path: Path, caplog: pytest.
         assert (folder / "catalog.bad").exists()
         writer.close()
     assert "damaged lines: kept as" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["empty", "cut", "zeros", "gone", "cut at the end"])
+def test_a_catalog_that_a_power_cut_left(tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """No row is thrown away: the ring files that nobody claims are kept aside, and the log names them."""
+    folder = _fixture(tmp_path, 2)
+    catalog = folder / "catalog"
+    whole = catalog.read_bytes()
+    left = {"empty": b"", "cut": whole[:9], "zeros": bytes(len(whole)), "cut at the end": whole[:60]}
+    catalog.write_bytes(left[what]) if what in left else catalog.unlink()
+    rings = {path.name: path.read_bytes() for path in folder.glob("*.ring")}
+    writer = StoreWriter(folder, 8, 10)
+    assert linemon.open(folder).sources() == ()
+    for name, data in rings.items():
+        assert (folder / name.replace(".ring", ".bad")).read_bytes()[72:] == data[72:]
+        assert f"{name} belongs to no source" in caplog.text
+    assert what == "gone" or (folder / "catalog.bad").read_bytes() == left[what]
+    writer.close()
 
 
 def test_a_file_that_shrinks_under_a_reader_is_a_sentence(tmp_path: Path) -> None:

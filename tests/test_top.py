@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
 from linemon.cli._screen import number
 from linemon.store.liveness import OWN
 from linemon.store.writer import StoreWriter
-from tests.running import Running, command, eventually
+from tests.running import Running, arrive, command, eventually
 
 
 class Terminal:
@@ -136,10 +135,8 @@ def test_what_is_silent(tmp_path: Path, terminal: Callable[[Path], Terminal]) ->
     now = time.time_ns() // 10**9
     stopped = [now - 40 + n for n in range(10)]
     for name, times in ((OWN, stopped), ("slow", [now - 100, now - 31]), ("once", [now - 31]), ("old", [9, 10])):
-        ring = writer.bind(name, ("value",), ("",))
         for second in times:
-            row = np.array([[second * 10**9, 0]])
-            ring.arena.append_to(ring.entry.slot, row)
+            arrive(writer, name, second, [second])
     writer.close()
     config = tmp_path / "linemon.toml"
     config.write_text(f'[store]\npath = "{writer.folder}"\n')

@@ -19,7 +19,7 @@ import numpy as np
 
 from linemon.errors import LinemonError
 from linemon.store.formats import iso
-from linemon.store.liveness import RECENT, collector_silent_since, silent_after
+from linemon.store.liveness import Life, collector_silent_since
 from linemon.store.reader import Source, Store
 
 try:
@@ -191,16 +191,15 @@ def line(store: Store, name: str, now: int) -> tuple[str, str, bool]:
     """The newest values of a source and their age at `now` (ns), as texts, and whether it is silent."""
     try:
         source = store[name]
-        rows = source.last(RECENT)
+        rows, life = source.last_arrived(), Life.of(source, now)
     except LinemonError:
         return "", "gone", True  # between two reads
     if not len(rows):
         return "", "-", False
-    times = rows.time.view(np.int64)
-    age = max(0.0, (now - int(times[-1])) / 1e9)
-    if age > silent_after(np.diff(times) / 1e9):
-        return newest(source, rows.values[-1]), f"no data since {at(int(times[-1]))}", True
-    return newest(source, rows.values[-1]), f"{age:.0f} s", False
+    values = newest(source, rows.values[-1])
+    if life.silent_since is not None:
+        return values, f"no data since {at(life.silent_since)}", True
+    return values, "-" if life.age_s is None else f"{life.age_s:.0f} s", False
 
 
 def newest(source: Source, values: np.ndarray) -> str:

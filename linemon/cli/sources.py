@@ -21,14 +21,14 @@ def run(config: Config, options: argparse.Namespace) -> int:
     """A table of all sources, or with `--errors` of the last bad lines."""
     import time
 
-    from linemon.http.answers import describe, iso_ns
+    from linemon.http.answers import describe_all, iso_ns
 
     store = store_of(config)
     if options.errors:
         listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
     else:
         now = time.time_ns()
-        listed = [describe(store[name], now) for name in store.sources()]
+        listed = list(describe_all(store, now))
     if options.json:
         print_json(listed)
     elif options.errors:
@@ -44,10 +44,10 @@ def run(config: Config, options: argparse.Namespace) -> int:
                 (
                     each["source"],
                     len(each["columns"]),
-                    each["rows"],
+                    "-" if each["rows"] is None else each["rows"],
                     "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
                     newest(each),
-                    each["rejected"],
+                    "-" if each["rejected"] is None else each["rejected"],
                 )
                 for each in listed
             ),
@@ -56,7 +56,9 @@ def run(config: Config, options: argparse.Namespace) -> int:
 
 
 def newest(described: dict[str, object]) -> str:
-    """How old the newest row is, or since when there should have been one."""
+    """How old the newest row is, for how long there should have been one, or why it cannot be told."""
+    if "error" in described:
+        return str(described["error"])
     age = described["age_s"]
     if not isinstance(age, float):
         return "-"

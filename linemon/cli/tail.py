@@ -33,7 +33,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
         need_columns(source.name, columns, source.columns)
         print("time", *columns)
     warn_if_stale(store)
-    rows = source.last(1)
+    rows = source.last_arrived()  # not the latest by its stamp, which may lie ahead
     try:
         while True:
             if rows.missed:

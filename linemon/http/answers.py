@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.errors import AskedWrongly, LineError, StoreError, UnknownSource
 from linemon.lines.wire import INT64_MAX, NUMBER, Floats, Ints, time_ns
 from linemon.store.formats import iso
-from linemon.store.liveness import RECENT, silent_after
+from linemon.store.liveness import Life
 from linemon.store.reader import Rows, Source, Store
 
 PIECE = 4096  # numbers
-RATE_SPAN_NS = 60 * 10**9
 MAX_POINTS = 10_000  # buckets of a window
 MAX_CELLS = 1_000_000  # buckets times columns
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,21 +42,32 @@ def dumps(value: Any) -> bytes:
 
 def describe(source: Source, now: int) -> dict[str, Any]:
     """One source as `linemon sources --json` shows it; `now` in ns."""
-    newest = source.last(RECENT).time.view(np.int64)
-    recent = newest[newest > now - RATE_SPAN_NS]
-    elapsed = int(recent[-1] - recent[0]) if len(recent) > 1 else 0
-    is_silent = len(newest) > 1 and now - newest[-1] > 1e9 * silent_after(np.diff(newest) / 1e9)
+    life, newest = Life.of(source, now), source.newest
     return {
         "source": source.name,
         "columns": source.columns,
         "units": source.units,
         "rows": source.rows,
-        "newest": iso_ns(int(newest[-1])) if len(newest) else None,
+        "newest": None if newest is None else iso_ns(int(newest.astype(np.int64))),
+        "arrived": None if life.arrived is None else iso_ns(life.arrived),
         "rejected": source.rejected,
-        "rate_per_s": (len(recent) - 1) / elapsed * 1e9 if elapsed else None,
-        "age_s": max(0.0, (now - int(newest[-1])) / 1e9) if len(newest) else None,
-        "silent_since": iso_ns(int(newest[-1])) if is_silent else None,
+        "ahead": source.ahead,
+        "rate_per_s": life.rate_per_s,
+        "age_s": life.age_s,
+        "silent_since": None if life.silent_since is None else iso_ns(life.silent_since),
     }
+
+
+def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
+    """All sources, as `describe` has them; one that cannot be read has an `error`, and its counters are null."""
+    for name in store.sources():
+        try:
+            yield describe(store[name], now)
+        except UnknownSource:  # forgotten meanwhile
+            continue
+        except StoreError as error:
+            unknown = "rows", "newest", "arrived", "rejected", "ahead", "rate_per_s", "age_s", "silent_since"
+            yield {"source": name, "columns": (), "units": (), **dict.fromkeys(unknown), "error": str(error)}
 
 
 def iso_ns(ns: int) -> str:
@@ -66,13 +76,7 @@ def iso_ns(ns: int) -> str:
 
 def sources(store: Store, now: int) -> Iterator[bytes]:
     """All sources, as a list."""
-
-    def each() -> Iterator[bytes]:
-        for source in _each(store):
-            with contextlib.suppress(UnknownSource):  # forgotten meanwhile
-                yield dumps(describe(source, now))
-
-    return _pieces(each())
+    return _pieces(dumps(each) for each in describe_all(store, now))
 
 
 def rows(found: Rows) -> Iterator[bytes]:

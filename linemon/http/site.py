@@ -295,7 +295,7 @@ class HttpInput:
         bad = status["bad_lines"]
         names = ("rejected", "dropped", "connections", "http_connections")
         return {
-            **{name: status.get(name, 0) for name in ("received", "stored", "duplicate", "lost")},
+            **{name: status.get(name, 0) for name in ("received", "stored", "duplicate", "lost", "ahead")},
             **{name: status[name] for name in names},
             "sources": len(self._store),
             "uptime_s": round(time.monotonic() - self._started, 3),

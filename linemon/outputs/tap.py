@@ -78,7 +78,7 @@ class Tap:
             return
         try:
             source = self._store[self._source]
-            rows = source.since(self._cursor) if self._cursor is not None else source.last(1)
+            rows = source.last_arrived() if self._cursor is None else source.since(self._cursor)
         except (StoreError, OSError):  # not there yet, or being made anew
             return
         self._cursor = rows.cursor
@@ -114,7 +114,7 @@ class Tap:
                 self._readers.append(reader)
                 self._loop.add_reader(sock, self._listen, reader)
                 with contextlib.suppress(StoreError):
-                    newest = self._store[self._source].last(1)
+                    newest = self._store[self._source].last_arrived()
                     self._cursor = newest.cursor
                     reader.waiting.extend(raw_lines(newest, self._columns))
                     self._send(reader)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from linemon.errors import StoreError
-from linemon.store.ring import VERSION, check_version
+from linemon.store.ring import MINOR, VERSION, check_version
 
 CATALOG: Final = "catalog"
 OLD_CATALOG: Final = "catalog.jsonl"  # of version 1
@@ -26,12 +26,15 @@ class Entry:
     slot: int
     columns: tuple[str, ...]
     units: tuple[str, ...]
+    born: int  # when its row numbers began at 0 (ns); 0 = by a collector that did not say
 
     @classmethod
     def parse(cls, fields: dict[str, Any]) -> Entry:
         """From the JSON object; KeyError or TypeError if it is not one."""
-        names = {name: tuple(map(str, fields[name])) for name in ("columns", "units")}
-        return cls(fields["source"], fields["id"], fields["file"], fields["slot"], **names)
+        columns, units = (tuple(map(str, fields[name])) for name in ("columns", "units"))
+        return cls(
+            fields["source"], fields["id"], fields["file"], fields["slot"], columns, units, fields.get("born", 0)
+        )
 
     def line(self) -> bytes:
         return _line(self.__dict__)
@@ -47,8 +50,10 @@ class Catalog:
     def __init__(self, folder: Path) -> None:
         self.path = folder / CATALOG
         self.entries: dict[str, Entry] = {}
+        self.head: dict[str, Any] = {}  # what the first line says
         self.lines = 0
         self.damaged = 0  # lines
+        self.is_cut = False  # it ends in the middle of a line
         self._file: BinaryIO | None = None  # open, so that no other file gets its inode
         self._inode = self._offset = -1
 
@@ -77,19 +82,24 @@ class Catalog:
             self.close()
             self._file = open(self.path, "rb")  # noqa: SIM115  it stays open
             self._inode, self._offset = os.fstat(self._file.fileno()).st_ino, 0
-            self.entries, self.lines, self.damaged = {}, 0, 0
+            self.head, self.lines, self.damaged = {}, 0, 0
+            entries: dict[str, Entry] = {}
+        else:
+            entries = self.entries
         self._file.seek(self._offset)
-        *lines, _unfinished = self._file.read().split(b"\n")
+        *lines, unfinished = self._file.read().split(b"\n")
         for line in lines:
-            self._take(line)
+            self._take(line, entries)
             self._offset += len(line) + 1
         self.lines += len(lines)
+        self.is_cut = bool(unfinished)
+        self.entries = entries  # at once: another thread may look a source up meanwhile
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes, entries: dict[str, Entry]) -> None:
         crc, _, text = line.partition(b" ")
         try:
             if int(crc, 16) != zlib.crc32(text):
@@ -97,16 +107,18 @@ class Catalog:
             fields = json.loads(text)
             if "version" in fields:
                 check_version(self.path, fields["version"])
+                self.head = fields
             elif "removed" in fields:
-                self.entries.pop(fields["source"], None)
+                entries.pop(fields["source"], None)
             else:
-                self.entries[fields["source"]] = Entry.parse(fields)
+                entries[fields["source"]] = Entry.parse(fields)
         except (ValueError, KeyError, TypeError):
             self.damaged += 1
 
 
-def first_line() -> bytes:
-    return _line({"version": VERSION})
+def first_line(store: dict[str, str]) -> bytes:
+    """`store` says which store it is."""
+    return _line({"version": VERSION, "minor": MINOR, **store})
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from linemon.errors import StoreError, UnknownSource
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
-from linemon.store.ring import APPENDS, ID, REJECTED, Arena, Cells, fence
+from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, REJECTED, Arena, Cells, fence
 from linemon.store.status import read_status
 
 if TYPE_CHECKING:
@@ -50,8 +50,11 @@ def as_ns(time: TimeLike) -> int:
 class Rows:
     """Rows of one source: `time` datetime64[ns] UTC (n,), `values` float64 (n, k), missing = nan.
 
-    `cursor` is for `Source.since`; `missed` counts rows that were overwritten before they could be read. The arrays
-    are views of one copy: rows must leave the ring, which goes on. Nothing after that copies.
+    `cursor` is for `Source.since`; `missed` counts rows that were overwritten before they could be read. `born` names
+    the life of the source in which `cursor` counts: whoever keeps a cursor longer than the store may live keeps both.
+    `restarted`: the cursor that was asked for is of another life, so these are the rows from the first one on.
+
+    The arrays are views of one copy: rows must leave the ring, which goes on. Nothing after that copies.
     """
 
     source: str
@@ -61,6 +64,8 @@ class Rows:
     values: Floats
     cursor: int
     missed: int = 0
+    born: int = 0
+    restarted: bool = False
 
     def __len__(self) -> int:
         return len(self.time)
@@ -161,6 +166,32 @@ class Source:
         return int(arena.cells[slot, REJECTED])
 
     @property
+    def ahead(self) -> int:
+        """How many rows were stamped more than five minutes later than they came."""
+        _, arena, slot = self._store._ring(self.name)
+        return int(arena.cells[slot, AHEAD])
+
+    @property
+    def born(self) -> int:
+        """When its row numbers began at 0 (ns), 0 if unknown: another number for each life of a source of this name."""
+        return self._store._entry(self.name).born
+
+    @property
+    def arrived(self) -> np.datetime64 | None:
+        """When its newest row came, by the collector's clock; None where it has none, or that is not known."""
+        _, arena, slot = self._store._ring(self.name)
+        arrived = int(arena.cells[slot, ARRIVED])
+        return np.datetime64(arrived, "ns") if arrived else None
+
+    @property
+    def arrivals(self) -> Cells:
+        """When rows came (ns) and how many there were then, (n, 2): about the last dozen, a second apart or more."""
+        _, arena, slot = self._store._ring(self.name)
+        now = [[int(arena.cells[slot, ARRIVED]), arena.head(slot)]]
+        noted = arena.arrivals(slot)
+        return np.vstack([noted, now]) if now[0][0] > (noted[-1, 0] if len(noted) else 0) else noted
+
+    @property
     def newest(self) -> np.datetime64 | None:
         """The latest time the ring holds; None while it holds none."""
         time = self.last(1).time
@@ -179,7 +210,7 @@ class Source:
         raise AssertionError  # the attempts end with an error of their own
 
     def last(self, n: int) -> Rows:
-        """The newest `n` rows, in time order."""
+        """The newest `n` rows by their times, also of those that are ahead of the clock; in time order."""
         for entry, arena, slot in self._attempts():
             _, head = arena.held(slot)
             first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
@@ -187,14 +218,21 @@ class Source:
                 return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
         raise AssertionError  # the attempts end with an error of their own
 
-    def since(self, cursor: int) -> Rows:
-        """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival."""
+    def last_arrived(self) -> Rows:
+        """The row that came last, whatever its time: where a live view begins. None or more where rows just come."""
+        return self.since(max(0, self.rows - 1))
+
+    def since(self, cursor: int, born: int | None = None) -> Rows:
+        """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival.
+
+        `born` came with it: where the source began anew meanwhile, the rows are those from its first one on.
+        """
         for entry, arena, slot in self._attempts():
-            if cursor > arena.head(slot):
-                cursor = 0  # a cursor of an earlier source of this name
-            first, block = arena.read(slot, cursor)
+            restarted = cursor > arena.head(slot) or born not in (None, entry.born)
+            start = 0 if restarted else cursor
+            first, block = arena.read(slot, start)
             if self._whole(entry, arena, slot):
-                return _rows(entry, block, first + len(block), missed=first - cursor)
+                return _rows(entry, block, first + len(block), missed=first - start, restarted=restarted)
         raise AssertionError  # the attempts end with an error of their own
 
     def between(self, start: TimeLike | None = None, end: TimeLike | None = None) -> Rows:
@@ -237,6 +275,12 @@ class Store:
         self._catalog = Catalog(self.path)
         self._arenas: dict[str, Arena] = {}
         self._seen: object = None  # the state that `wait` has told of
+
+    @property
+    def id(self) -> str:
+        """Twelve characters that name this store and no other; empty where it was written by an older linemon."""
+        self._refresh()
+        return str(self._catalog.head.get("store", ""))
 
     def sources(self) -> tuple[str, ...]:
         """The names of all sources, in the order in which they came."""
@@ -382,9 +426,9 @@ def _in_time_order(block: Cells) -> Cells:
     return block[np.argsort(times, kind="stable")]
 
 
-def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0) -> Rows:
+def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0, restarted: bool = False) -> Rows:
     time, values = block[:, 0].view("datetime64[ns]"), block[:, 1:].view(np.float64)
-    return Rows(entry.source, entry.columns, entry.units, time, values, cursor, missed)
+    return Rows(entry.source, entry.columns, entry.units, time, values, cursor, missed, entry.born, restarted)
 
 
 def _window(entry: Entry, starts: Cells, buckets: window.Buckets, ring: int, cursor: int) -> Window:

@@ -22,12 +22,13 @@ from linemon.errors import OtherVersion, StoreError
 
 MAGIC: Final = int.from_bytes(b"linemon\n", "little")
 VERSION: Final = 2
+MINOR: Final = 1  # readers of version 2 read every minor one, a writer those up to its own
 MARK: Final = 0x0102030405060708  # reads otherwise on a machine of the other byte order
 PAGE_BYTES: Final = 4096  # of the format: the header's size, and what a slot is a multiple of
-CRC, APPENDS = 6, 7  # cells of the header; those before CRC are what it is of
-ID, RESERVED, COMMIT, REJECTED, LATEST, DISORDER, CHECK = range(7)  # cells of a slot
+CRC, APPENDS, MINOR_AT = 6, 7, 8  # cells of the header; those before CRC are what it is of
+ID, RESERVED, COMMIT, REJECTED, LATEST, DISORDER, CHECK, BORN, ARRIVED, AHEAD = range(10)  # cells of a slot
 SENDERS: Final = 8  # places for senders of numbered lines in a slot
-USED, ACKED, NAME, HEAD_CELLS = 16, 24, 40, 128
+USED, ACKED, NAME, ARRIVALS, HEAD_CELLS = 16, 24, 40, 104, 128
 NAME_BYTES: Final = 64
 
 Cells = npt.NDArray[np.int64]
@@ -76,14 +77,16 @@ class Arena:
 
     def remap(self) -> None:
         """Map the file as long as it is now; nothing is copied."""
-        self.slots = (os.fstat(self._fd).st_size - PAGE_BYTES) // self.slot_bytes
-        self._pages = mmap.mmap(self._fd, PAGE_BYTES + self.slots * self.slot_bytes, access=self._access)
+        count = (os.fstat(self._fd).st_size - PAGE_BYTES) // self.slot_bytes
+        self._pages = mmap.mmap(self._fd, PAGE_BYTES + count * self.slot_bytes, access=self._access)
         self.header: Cells = np.frombuffer(self._pages, np.int64, PAGE_BYTES // 8)
-        slots = np.frombuffer(self._pages, np.int64, offset=PAGE_BYTES).reshape(self.slots, self.slot_bytes // 8)
+        slots = np.frombuffer(self._pages, np.int64, offset=PAGE_BYTES).reshape(count, self.slot_bytes // 8)
         self.cells: Cells = slots[:, :HEAD_CELLS]
-        self._acked = self.cells[:, ACKED:NAME].reshape(self.slots, 2, SENDERS)
+        self._acked = self.cells[:, ACKED:NAME].reshape(count, 2, SENDERS)
+        self._arrivals = self.cells[:, ARRIVALS:].reshape(count, (HEAD_CELLS - ARRIVALS) // 2, 2)
         end = HEAD_CELLS + self.points * (1 + self.width)
-        self.rows: Cells = slots[:, HEAD_CELLS:end].reshape(self.slots, self.points, 1 + self.width)
+        self.rows: Cells = slots[:, HEAD_CELLS:end].reshape(count, self.points, 1 + self.width)
+        self.slots = count  # last: another thread may look meanwhile
 
     def head(self, slot: int) -> int:
         """The number of the next row: how many were ever appended."""
@@ -101,6 +104,14 @@ class Arena:
 
     def _name(self, slot: int, place: int) -> Cells:
         return self.cells[slot, NAME + place * 8 : NAME + place * 8 + 8]
+
+    def arrivals(self, slot: int) -> Cells:
+        """When rows came (ns) and how many there were then, (n, 2): the last ones that were noted, in order."""
+        while True:
+            noted: Cells = self._arrivals[slot].copy()
+            fence()
+            if np.array_equal(noted, self._arrivals[slot]):  # a time and its count are two stores
+                return noted[np.argsort(noted[:, 0])][np.count_nonzero(noted[:, 0] == 0) :]
 
     def held(self, slot: int) -> tuple[int, int]:
         """The numbers of the oldest row that is held, and of the one after the newest."""
@@ -136,9 +147,19 @@ class Arena:
         return first + torn, block[torn:]
 
     def first_not_before(self, slot: int, time: int, first: int, head: int) -> int:
-        """The number of the first of the rows `first` to `head` with this time or a later one; they are in order."""
+        """The number of the first of the rows `first` to `head` with this time or a later one; they are in order.
+
+        Rows that are overwritten meanwhile show other times in their places: later ones lead below them, earlier ones
+        no higher than to the oldest row that is left. So what is found is right if it is still held; if it is not, what
+        is held is searched again.
+        """
         times = self.rows[slot, :, 0]
-        return first + bisect_left(range(first, head), time, key=lambda number: int(times[number % self.points]))
+        while True:
+            found = first + bisect_left(range(first, head), time, key=lambda number: int(times[number % self.points]))
+            oldest = min(head, self.oldest(slot))
+            if found >= oldest or first >= oldest:
+                return found
+            first = oldest
 
 
 def slot_bytes(width: int, points: int) -> int:

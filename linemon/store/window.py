@@ -41,10 +41,13 @@ def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, 
     disorder = arena.cells[slots, DISORDER]
     is_good = (disorder == 0) | (disorder <= heads - arena.points)
     starts = _lower_bounds(arena, slots, edges, oldest, heads)
+    lowest = starts.min(axis=1)  # each edge was looked for by itself, and any of them may have been misled
+    starts = np.maximum.accumulate(starts, axis=1)  # also of times that are not in order
     buckets = Buckets.empty(len(slots), len(edges) - 1, arena.width)
     _reduce(arena.rows, slots, starts, buckets)
     fence()
-    is_good &= (starts[:, 0] == starts[:, -1]) | (starts[:, 0] >= arena.cells[slots, RESERVED] - arena.points)
+    held = arena.cells[slots, RESERVED] - arena.points
+    is_good &= (lowest >= held) | (oldest >= held)  # `Arena.first_not_before` says why
     return buckets, heads, is_good
 
 
@@ -67,7 +70,7 @@ def _lower_bounds(arena: Arena, slots: Slots, edges: Cells, oldest: Cells, heads
         is_before = (middle < high) & (times < edges)
         low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
     bounds = np.repeat(heads, len(edges)).reshape(len(slots), len(edges))
-    bounds[some] = np.maximum.accumulate(low, axis=1)  # also of times that are not in order
+    bounds[some] = low
     return bounds
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import logging
 import os
@@ -10,13 +9,14 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linemon.errors import LOG_EVERY_NS, LineError, OtherVersion, StoreError
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, Catalog, Entry, first_line
-from linemon.store.ring import PAGE_BYTES
+from linemon.store.folder import draw_id, here, lock, own_folder
+from linemon.store.ring import MINOR, PAGE_BYTES
 from linemon.store.upgrade import old_sources
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,14 @@ class StoreWriter:
         own_folder(folder, mode)
         self._lock = lock(folder, self._file_mode)
         self._catalog = Catalog(folder)
+        self._head: dict[str, str] = {}  # of the catalog: which store this is
+        self._is_damaged = False  # the catalog, as it was found
         self._fd = -1  # of the catalog
         self._catalog_bytes = 0
         self._arenas: dict[str, ArenaWriter] = {}
         self._free: dict[str, list[int]] = {}
-        self._last_id = 0
+        self._last_id = 0  # and what the last source was born as
+        self._ahead = 0  # rows ahead of their time, of rings whose file is gone
         self.rings: dict[str, Ring] = {}
         self.moves = 0  # how often a source got another ring, or lost its own
         self._units_changed = 0  # how often, since the log told of it
@@ -84,13 +87,28 @@ class StoreWriter:
         for arena in list(self._arenas.values()):
             arena.sync()
 
-    def replace_file(self, name: str, data: bytes) -> int:
-        """Put a file in place of the one of this name, in one step; its open file descriptor is the caller's."""
+    @property
+    def ahead(self) -> int:
+        """How many rows of this run were stamped more than five minutes later than they came."""
+        return self._ahead + sum(arena.ahead for arena in self._arenas.values())
+
+    def note_arrivals(self) -> None:
+        """Have each ring note when rows came; to be called once a second."""
+        for arena in self._arenas.values():
+            arena.note_arrivals()
+
+    def replace_file(self, name: str, data: bytes, is_synced: bool = False) -> int:
+        """Put a file in place of the one of this name, in one step; its open file descriptor is the caller's.
+
+        `is_synced`: also if the power goes, one of the two is there whole.
+        """
         draft = self.folder / f"{name}.new"
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, self._file_mode)
         try:
             os.fchmod(fd, self._file_mode)
             _write_all(fd, data)
+            if is_synced:
+                os.fsync(fd)
             draft.rename(self.folder / name)
         except BaseException:
             os.close(fd)
@@ -132,7 +150,7 @@ class StoreWriter:
         if len(columns) > shared:
             self._move(ring, have.columns + columns[shared:], new_units)
         elif new_units != have.units:
-            entry = Entry(name, have.id, have.file, have.slot, have.columns, new_units)
+            entry = replace(have, units=new_units)
             self._record(entry)
             ring.entry = entry
             self._log_units(name, have.units, new_units)
@@ -163,8 +181,13 @@ class StoreWriter:
 
     def _forget(self, ring: Ring) -> None:
         entry = ring.entry
-        self._write(entry.farewell())
-        del self._catalog.entries[entry.source], self.rings[entry.source]
+        del self._catalog.entries[entry.source]  # first: the farewell may bring about a catalog made anew
+        try:
+            self._write(entry.farewell())
+        except OSError:
+            self._catalog.entries[entry.source] = entry
+            raise
+        del self.rings[entry.source]
         ring.is_gone = True
         self.moves += 1
         self._release(entry, ring.arena)
@@ -181,7 +204,7 @@ class StoreWriter:
     def _move(self, ring: Ring, columns: tuple[str, ...], units: tuple[str, ...]) -> None:
         """Give the source a ring for these columns, with all its rows; the old ring's place is free again."""
         old, arena = ring.entry, ring.arena
-        new = self._place(old.source, columns, units)
+        new = self._place(old.source, columns, units, old.born)
         self._publish(new, lambda slot: new.arena.adopt_ring(slot, arena, old.slot))
         ring.entry, ring.arena = new.entry, new.arena
         self.moves += 1
@@ -194,10 +217,11 @@ class StoreWriter:
         free.append(entry.slot)
         if len(free) == arena.slots:
             arena.path.unlink()
+            self._ahead += arena.ahead
             del self._arenas[entry.file], self._free[entry.file]
 
-    def _place(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
-        """A ring that no reader knows of yet; its slot is not taken."""
+    def _place(self, name: str, columns: tuple[str, ...], units: tuple[str, ...], born: int = 0) -> Ring:
+        """A ring that no reader knows of yet; its slot is not taken. `born` is 0 for a source that is new."""
         file = f"{len(columns)}x{self.points}.v2.ring"
         arena = self._arenas.get(file)
         if arena is None:
@@ -212,14 +236,18 @@ class StoreWriter:
             had = arena.slots
             arena.grow()
             free.extend(reversed(range(had, arena.slots)))
-        # No id comes back, also not one of an earlier run that this one never saw.
+        number = self._next_id()
+        return Ring(Entry(name, number, file, free.pop(), columns, units, born or number), arena)
+
+    def _next_id(self) -> int:
+        """An id that never was one, also not of an earlier run that this one never saw."""
         self._last_id = max(self._last_id + 1, time.time_ns())
-        return Ring(Entry(name, self._last_id, file, free.pop(), columns, units), arena)
+        return self._last_id
 
     def _publish(self, ring: Ring, fill: Callable[[int], None] = lambda slot: None) -> Ring:
         """Take the ring's slot, have it filled, and tell readers of it. If any of this fails, there is no such ring."""
         try:
-            ring.arena.take(ring.entry.slot, ring.entry.id)
+            ring.arena.take(ring.entry.slot, ring.entry.id, ring.entry.born)
         except LineError:  # no room: the slot is not to be touched
             self._free[ring.entry.file].append(ring.entry.slot)
             raise
@@ -270,35 +298,53 @@ class StoreWriter:
     # -- opening what is there
 
     def _open(self) -> None:
-        if self._catalog.path.exists():
-            self._catalog.refresh()
-        if self._catalog.damaged:
-            log.error("%s has %d damaged lines: kept as %s.bad", self._catalog.path, self._catalog.damaged, CATALOG)
-            shutil.copyfile(self._catalog.path, self._catalog.path.with_suffix(".bad"))
-        self._last_id = max((entry.id for entry in self._catalog.entries.values()), default=0)
+        catalog = self._catalog
+        is_there = catalog.path.exists()
+        if is_there:
+            catalog.refresh()
+            if catalog.head.get("minor", 0) > MINOR:
+                raise OtherVersion(
+                    f"{catalog.path} was written by a newer linemon: install that one, or set [store] path to another "
+                    "folder"
+                )
+        self._is_damaged = not is_there and not (self.folder / OLD_CATALOG).exists()
+        if is_there and (catalog.damaged or catalog.is_cut or not catalog.head):
+            self._is_damaged = True
+            what = f"has {catalog.damaged} damaged lines" if catalog.damaged else "is empty, or cut"
+            log.error("%s %s: kept as %s.bad", catalog.path, what, CATALOG)
+            shutil.copyfile(catalog.path, catalog.path.with_suffix(".bad"))
+        self._last_id = max((max(entry.id, entry.born) for entry in catalog.entries.values()), default=0)
+        said, now = catalog.head, here()
+        is_ours = "store" in said and said.get("machine") == now["machine"]
+        self._head = {"store": said["store"] if is_ours else draw_id(), **now, "boot": said.get("boot", "")}
         self._rewrite_catalog()
         try:
-            for entry in list(self._catalog.entries.values()):
-                self._take_up(entry)
+            for entry in list(catalog.entries.values()):
+                self._take_up(entry, was_rebooted=self._head["boot"] != now["boot"])
             self._upgrade()
         except LineError as error:
             raise StoreError(
                 f"the rows of {self.folder} cannot be moved to rings of [store] points: {error}"
             ) from error
         self._collect_free()
+        self._head["boot"] = now["boot"]  # now that no source is left that was open when the machine went down
         self._rewrite_catalog()  # without what was lost or moved
 
     def _rewrite_catalog(self) -> None:
         """Replace the catalog by one that holds only what counts; readers notice the new file."""
-        data = b"".join([first_line(), *(entry.line() for entry in self._catalog.entries.values())])
-        fd = self.replace_file(CATALOG, data)
+        data = b"".join([first_line(self._head), *(entry.line() for entry in self._catalog.entries.values())])
+        fd = self.replace_file(CATALOG, data, is_synced=True)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._catalog_bytes = fd, len(data)
         self._catalog.lines = 1 + len(self._catalog.entries)
 
-    def _take_up(self, entry: Entry) -> None:
-        """Go on with a ring of an earlier run; one of another length is moved to one of ours."""
+    def _take_up(self, entry: Entry, was_rebooted: bool) -> None:
+        """Go on with a ring of an earlier run; one of another length is moved to one of ours.
+
+        After a power loss rows may be missing at its end: their numbers are not to be given to others under the same
+        `born`.
+        """
         path = self.folder / entry.file
         try:
             arena = self._arenas.get(entry.file) or ArenaWriter(path)
@@ -317,7 +363,9 @@ class StoreWriter:
             log.error("source %r is lost: %s", entry.source, damage)
             del self._catalog.entries[entry.source]
             return
-        arena.take_up(entry.slot)
+        if not entry.born or (was_rebooted and not arena.is_sealed(entry.slot)):
+            entry = self._catalog.entries[entry.source] = replace(entry, born=self._next_id())
+        arena.take_up(entry.slot, entry.born)
         ring = self.rings[entry.source] = Ring(entry, arena)
         if arena.points != self.points:
             self._move(ring, entry.columns, entry.units)
@@ -345,38 +393,11 @@ class StoreWriter:
         for path in self.folder.glob("*.ring"):
             if not used.get(path.name):
                 self._arenas.pop(path.name, None)
-                if self._catalog.damaged:  # it may hold what the damaged lines told of
-                    path.rename(path.with_suffix(".bad"))
+                if self._is_damaged:  # it may hold what the catalog told of
+                    kept = path.rename(path.with_suffix(".bad"))
+                    log.error("%s belongs to no source that is left in the catalog: kept as %s", path, kept.name)
                 else:
                     path.unlink()
-
-
-def own_folder(folder: Path, mode: int) -> None:
-    """Make sure that the folder exists and that nobody else could have put things into it."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stat = folder.stat()
-        if stat.st_uid != os.getuid():
-            raise StoreError(f"{folder} belongs to another user: set [store] path to a folder of yours")
-        folder.chmod(stat.st_mode | mode)
-    except OSError as error:
-        raise StoreError(f"cannot use {folder} as the store: {error.strerror}") from error
-
-
-def lock(folder: Path, mode: int) -> int:
-    """Be the only writer: a lock that the system gives back when the process ends, however it ends."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(fd, 32).decode(errors="replace").strip()
-        os.close(fd)
-        raise StoreError(
-            f"another collector (process {pid}) writes to {folder}: stop it, or set [store] path to another folder"
-        ) from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return fd
 
 
 def _write_all(fd: int, data: bytes) -> None:
