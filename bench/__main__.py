@@ -196,9 +196,7 @@ def main() -> int:
             print(show(case, report["cases"]), flush=True)
     if PARSE in chosen:
         report[PARSE] = run_parse()
-        print(
-            f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row"
-        )
+        print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
     if STORE in chosen:

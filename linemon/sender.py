@@ -18,8 +18,7 @@ from typing import Final
 from linemon.config import Address
 from linemon.errors import LineError
 from linemon.lines import wire
-from linemon_sender.sender import Sender as Connection
-from linemon_sender.sender import columns_line
+from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 from linemon_sender.tls import Tls
 
@@ -82,7 +81,7 @@ class Sender:
         self._spool = Spool(self.source, os.fspath(spool), spool_bytes, spool_age, log.warning)
         token = token or os.environ.get("LINEMON_TOKEN", "")
         secret = Tls(address.host, os.fspath(ca), os.fspath(cert)) if tls else None
-        self._connection = Connection(
+        self._connection = SpoolSender(
             (address.host, address.port), token, self._spool, self._selector, _log, tls=secret
         )
         self._thread = threading.Thread(target=self._run, name=f"linemon.Sender {source}", daemon=True)

@@ -30,7 +30,7 @@ WINDOW = 65536  # bytes of rows on their way, about
 NEVER = float("-inf")
 
 
-class Sender:
+class SpoolSender:
     """Sends the rows of a spool to one collector, over a connection that is made anew whenever it is lost.
 
     Everything but dialling happens in the caller's thread: in `turn`, and in what the selector calls.
@@ -119,7 +119,14 @@ class Sender:
                 self._dialler.dial()
                 return
             columns = self._spool.columns()
-            if columns is None or self._on_the_way() >= WINDOW:
+            if columns is None:
+                if self._spool.run != self._run or self._spool.next == self._number:
+                    return
+                self._add(
+                    self._spool.next, 0, b""
+                )  # the run's last rows are lost: the collector must not wait for them
+                continue
+            if self._on_the_way() >= WINDOW:
                 return
             if columns != self._columns:
                 if self._flying:
@@ -131,6 +138,8 @@ class Sender:
             number, count, lines = self._spool.take(limit)
             if count:
                 self._add(number, count, lines)
+            elif self._spool.next == number:
+                return
 
     def _declare(self, columns: bytes) -> None:
         """Name the columns of the next rows; one row must be accepted before more follow."""

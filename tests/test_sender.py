@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 import threading
@@ -101,6 +102,34 @@ def test_a_spool_outlives_a_killed_process(collector: Running, tmp_path: Path) -
         sender.send(100)
         assert sender.flush(20.0)
     assert collector.store["room1"].since(0).values[:, 0].tolist() == list(range(101))
+
+
+def test_a_spool_whose_folder_is_removed(start_collector: Callable[..., Running], tmp_path: Path) -> None:
+    """What was in it is lost, counted once, and the collector is told; what came after goes out at once."""
+    collector = start_collector()
+    to = address(collector)
+    config = tmp_path / "one" / "linemon.toml"
+    config.write_text(config.read_text().replace('listen = "127.0.0.1:0"', f'listen = "{to}"', 1))
+    folder = tmp_path / "spool"
+    sender = linemon.Sender("room1", to=to, spool=folder, spool_bytes=65536)
+    sender.send(0)
+    assert sender.flush(20.0)
+    collector.stop()
+    for number in range(1, 1000):
+        sender.send(number)
+    shutil.rmtree(folder)
+    for number in range(1000, 2000):
+        sender.send(number)
+    collector = start_collector()
+    assert sender.flush(30.0)
+    assert 999 <= sender.dropped < 1200  # the file that was open took some more
+    assert sender.waiting == 0
+    stored = collector.store["room1"].since(0).values[:, 0].tolist()
+    assert stored == [0, *range(1 + sender.dropped, 2000)]
+    eventually(lambda: collector.status()["lost"] == sender.dropped, "the collector to know what was lost")
+    sender.send(2000)
+    assert sender.flush(5.0)
+    sender.close()
 
 
 def test_what_is_sent_last_arrives(collector: Running) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from linemon_sender import sender as module
-from linemon_sender.sender import Sender, columns_line
+from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import Spool
 
 COLUMNS = {"a_pct": "%", "b": ""}
@@ -23,7 +23,7 @@ class Sent:
         self.log: list[str] = []
         self.columns = columns_line(COLUMNS)
         self.spool = Spool("web1", "", 1 << 24, 3600.0, self.log.append)
-        self.sender = Sender(("127.0.0.1", server.port), "", self.spool, selector, self.log.append, 2, lazy)
+        self.sender = SpoolSender(("127.0.0.1", server.port), "", self.spool, selector, self.log.append, 2, lazy)
         self.rows, self.until, self.server, self.selector = 0, until, server, selector
 
     def send(self, row: str = "") -> None:
