@@ -83,6 +83,7 @@ class Spool:
         self._boot = boot_id()
         self._retry_at = float("-inf")
         self._index = 0  # of the last file
+        self._lock = -1  # the open file that says that the folder is ours
         if folder:
             try:
                 self._open()
@@ -305,9 +306,12 @@ class Spool:
         self.rewind()
 
     def close(self) -> None:
-        """Close the files; the rows in memory are gone."""
+        """Close the files and leave the folder to others; the rows in memory are gone."""
         for segment in self._segments:
             segment.seal()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     # -- finding what an earlier process left
 

@@ -154,7 +154,6 @@ def test_acknowledged_files_are_removed(tmp_path: Path) -> None:
 def release(spool: Spool) -> None:
     """What the end of the process does."""
     spool.close()
-    os.close(spool._lock)
 
 
 @pytest.mark.parametrize("cut", range(1, 7))
