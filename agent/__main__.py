@@ -21,7 +21,7 @@ except ImportError:
 from agent.listener import Listener
 from agent.options import Options, UsageError, help_text
 from agent.sampler import FIXED, Sampler
-from linemon_sender.sender import Sender, columns_line
+from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import Spool, SpoolError
 
 NAN = float("nan")
@@ -79,7 +79,7 @@ def run(options: Options) -> int:
             from linemon_sender.tls import Tls
 
             tls = Tls(options.to[0], options.ca, options.cert)
-        sender = Sender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)
+        sender = SpoolSender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)
 
     sampler.sample(0)  # what the first differences are taken from
     header, names = b"", list[str]()

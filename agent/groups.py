@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 
-from agent.probes import Rates, encode, is_shown
+from agent.devices import Nets, Places, Rates, encode, first_line
+from agent.probes import Ticks, all_pids, available
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
     from typing import Any
 
 CORES = 256  # at most
 TOP = 5  # names that get columns at a time
-NAMES = 32  # in all; what a later one takes is part of `other`
+NAMES = 32  # that have columns at a time; what another one takes is part of `other`
 SOCKETS = {
     ("sockstat", "sockets:", "used"): "sockets.used",
     ("sockstat", "TCP:", "inuse"): "sockets.tcp_inuse",
@@ -28,31 +29,35 @@ SOCKETS = {
 class Groups:
     """The groups by name; each method gives what it could read as {column name: value}."""
 
-    def __init__(self, ps: Any, system: str = "/") -> None:
+    def __init__(self, ps: Any, log: Callable[[str], None], system: str = "/") -> None:
         self._ps = ps
         self._proc = os.path.join(system, "proc")
-        self._core_before: list[tuple[float, float]] = []
+        self._online = os.path.join(system, "sys/devices/system/cpu/online")
+        self._cores: dict[int, Ticks] = {}
+        self._cores_known = False
         self._rates = Rates()
-        self._names: dict[str, None] = {}
+        self._names = Places("busy programs", log, NAMES, 4 * NAMES)
 
     def cores(self, now: float) -> dict[str, float]:
-        """How busy each core was, percent; one that is offline is missing."""
-        reading = []
-        for times in self._ps.cpu_times(percpu=True)[:CORES]:
-            idle = times.idle + getattr(times, "iowait", 0.0)
-            guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # in user and nice already
-            reading.append((sum(times) - guests, idle))
-        before, self._core_before = self._core_before, reading
+        """How busy each core was, percent, by its number; one that is offline is missing."""
+        times = self._ps.cpu_times(percpu=True)
+        numbers = _numbers(first_line(self._online))
+        known = len(numbers) == len(times)
+        if not known:
+            numbers = list(range(len(times)))
+        if known != self._cores_known or (not known and len(self._cores) != len(times)):
+            self._cores = {}  # cores came or went, and which number is whose is not known
+        self._cores_known = known
+        self._cores = {number: self._cores.get(number) or Ticks() for number in numbers}
         values: dict[str, float] = {}
-        if len(before) == len(reading):  # else cores came or went, and which number is whose is not known
-            for core, ((total, idle), (total_then, idle_then)) in enumerate(zip(reading, before)):
-                if total > total_then:
-                    share = 1.0 - (idle - idle_then) / (total - total_then)
-                    values[f"cpu.{core}.busy_pct"] = 100.0 * min(max(share, 0.0), 1.0)
+        for number, time in zip(numbers, times):
+            if number < CORES and (percent := self._cores[number](time)):
+                values[f"cpu.{number}.busy_pct"] = percent["busy"]
         return values
 
     def top(self, now: float) -> dict[str, float]:
         """CPU in percent of one core and resident bytes of the busiest programs, by name; `other` is all the rest."""
+        all_pids(self._ps, self._proc)  # without others' processes the rest would be no rest
         spent: dict[Hashable, float] = {}
         names: dict[tuple[int, float], str] = {}
         resident: dict[str, float] = {}
@@ -68,11 +73,10 @@ class Groups:
         shares: dict[str, float] = {}
         for key, rate in self._rates(now, spent).items():
             shares[names[key]] = shares.get(names[key], 0.0) + 100.0 * rate
-        for name in sorted(shares, key=shares.__getitem__, reverse=True)[:TOP]:
-            if shares[name] > 0 and len(self._names) < NAMES:
-                self._names[name] = None
+        busiest = sorted(shares, key=shares.__getitem__, reverse=True)[:TOP]
+        self._names.admit(now, [name for name in busiest if shares[name] > 0])
         values = {}
-        for name in self._names:
+        for name in self._names.held():
             if name in resident:
                 values[f"top.{encode(name)}.cpu_pct"] = shares.pop(name, 0.0)
                 values[f"top.{encode(name)}.rss_bytes"] = resident[name]
@@ -98,34 +102,37 @@ class Groups:
         return values
 
 
+def _numbers(ranges: str) -> list[int]:
+    """Those of `0-3,6`."""
+    numbers: list[int] = []
+    for each in ranges.split(",") if ranges else []:
+        first, _, last = each.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
 class Spikes:
     """Minimum, mean and maximum of a few columns, of readings within an interval.
 
     A rate or a share belongs to the span from one reading to the next, a level to the moment.
     """
 
-    def __init__(self, ps: Any) -> None:
-        self._ps = ps
-        self._rates = Rates()
-        self._cpu_before: tuple[float, float] | None = None
+    def __init__(self, ps: Any, nets: Nets, system: str = "/") -> None:
+        self._ps, self._nets = ps, nets
+        self._proc = os.path.join(system, "proc")
+        self._rates, self._ticks = Rates(), Ticks()
         self._readings: dict[str, list[float]] = {}
 
     def reading(self, now: float) -> dict[str, float]:
         """Take one reading; the summary gives it out."""
-        times = self._ps.cpu_times()
-        busy = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-        idle = times.idle + getattr(times, "iowait", 0.0)
         values: dict[str, float] = {}
-        if self._cpu_before is not None:
-            spent, idled = busy - self._cpu_before[0], idle - self._cpu_before[1]
-            if spent > 0:
-                values["cpu.busy_{}_pct"] = min(max(100.0 * (1.0 - idled / spent), 0.0), 100.0)
-        self._cpu_before = busy, idle
+        if percent := self._ticks(self._ps.cpu_times()):
+            values["cpu.busy_{}_pct"] = percent["busy"]
         memory = self._ps.virtual_memory()
-        values["mem.used_{}_pct"] = 100.0 * (memory.total - memory.available) / memory.total
+        values["mem.used_{}_pct"] = 100.0 * (memory.total - available(memory, self._proc)) / memory.total
         counters: dict[Hashable, float] = {}
-        for nic, count in self._ps.net_io_counters(pernic=True, nowrap=False).items():
-            if is_shown(nic):
+        for nic, count in self._nets.shown(now, self._ps.net_io_counters(pernic=True, nowrap=False)).items():
+            if nic in self._nets.outside:
                 counters[nic, "net.rx_{}_bytes_per_s"] = count.bytes_recv
                 counters[nic, "net.tx_{}_bytes_per_s"] = count.bytes_sent
         totals: dict[str, float] = {}

@@ -9,52 +9,71 @@ from __future__ import annotations
 import os
 import time
 
+from agent.devices import BACKWARDS, Disks, Nets, Places, Rates, encode
+from agent.sensors import temperatures
+
 TYPE_CHECKING = False  # typing itself would cost the agent memory
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable
     from typing import Any
 
 NAN = float("nan")
-DEVICES = 16  # of a kind; a host with hundreds of disks must not become hundreds of columns
-LONGEST_NAME = 255  # characters; all columns must fit one line
-HIDDEN_NICS = ("veth", "br-", "docker0", "Loopback")
-HIDDEN_DISKS = ("loop", "ram", "zram")
 # psutil leaves these out on Linux, but not everywhere; a statvfs on a dead server never returns.
 REMOTE = ("nfs", "cifs", "smb", "afpfs", "webdav", "ceph", "fuse.", "9p", "autofs")
+IMAGES = ("squashfs", "erofs", "cramfs", "iso9660")  # always full
+TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
-def encode(name: str) -> str:
-    """The device name as part of a column name: blanks, colons, percents and controls percent-encoded."""
-    return "".join(
-        "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
-        if char in ":%" or char.isspace() or not char.isprintable()
-        else char
-        for char in name
-    )
+class Ticks:
+    """Where processors' time went between two readings: percent by field, with `busy`.
 
-
-class Rates:
-    """Counters to change per second, by key; nan where a counter went backwards.
-
-    A key that was not there the time before has no rate yet.
+    A field that runs backwards is nan, which is logged once for each; the others are shares of what is left.
     """
 
-    def __init__(self) -> None:
-        self._then = 0.0
-        self._before: dict[Hashable, float] = {}
+    def __init__(self, log: Callable[[str], None] | None = None) -> None:
+        self._log = log
+        self._told: set[str] = set()
+        self._before: dict[str, float] = {}
 
-    def __call__(self, now: float, readings: dict[Hashable, float]) -> dict[Any, float]:
-        elapsed, before = now - self._then, self._before
-        self._then, self._before = now, readings
-        if elapsed <= 0:
+    def __call__(self, times: Any) -> dict[str, float]:
+        reading = {field: getattr(times, field) for field in TICKS if hasattr(times, field)}
+        before, self._before = self._before, reading
+        if reading.keys() != before.keys():
             return {}
-        changes = {key: count - before[key] for key, count in readings.items() if key in before}
-        return {key: change / elapsed if change >= 0 else NAN for key, change in changes.items()}
+        spent = {field: value - before[field] for field, value in reading.items()}
+        if spent["idle"] < -1:  # a processor was taken out
+            return {}
+        for field in ("idle", "iowait"):  # the kernel only estimates these and takes some back
+            if field in spent:
+                spent[field] = max(0.0, spent[field])
+        backwards = [field for field, value in spent.items() if value < 0]
+        total = sum([value for value in spent.values() if value > 0])
+        if len(backwards) > 1 or total <= 0:  # the same, or no tick yet
+            return {}
+        percent = {field: 100.0 * value / total for field, value in spent.items()}
+        for field in backwards:
+            percent[field] = NAN
+            if self._log and field not in self._told:
+                self._told.add(field)
+                self._log(f"cpu {field}: its counter {BACKWARDS}")
+        percent["busy"] = 100.0 - percent["idle"] - percent.get("iowait", 0.0)
+        return percent
 
 
-def is_shown(nic: str) -> bool:
-    """Whether the interface is no loopback and none of a container."""
-    return nic not in ("lo", "lo0") and not nic.startswith(HIDDEN_NICS)
+def available(memory: Any, proc: str) -> float:
+    """Bytes that programs could still get: what the kernel says, and what the cache of ZFS would give back."""
+    arc = {"size": 0, "c_min": 0}
+    try:
+        with open(os.path.join(proc, "spl/kstat/zfs/arcstats")) as lines:
+            if os.stat(proc).st_dev == os.stat(os.path.join(proc, "meminfo")).st_dev:  # else a container's own memory
+                for line in lines:
+                    name, _, rest = line.partition(" ")
+                    if name in arc:
+                        arc[name] = int(rest.split()[1])
+    except FileNotFoundError:
+        pass
+    more: int = max(0, arc["size"] - arc["c_min"])
+    return memory.available + (more if memory.available + more <= memory.total else 0)  # type: ignore[no-any-return]
 
 
 class Probes:
@@ -63,37 +82,29 @@ class Probes:
     def __init__(self, ps: Any, log: Callable[[str], None], system: str = "/") -> None:
         self._ps = ps
         self._log = log
-        self._system, self._sys_block = system, os.path.join(system, "sys/block")
+        self._system, self._proc = system, os.path.join(system, "proc")
         self._files: dict[str, bool] = {}
         self._self: Any = None
-        self._cpu_before: dict[str, float] = {}
-        self._net_rates, self._disk_rates = Rates(), Rates()
-        self._kernel_rates, self._agent_rates = Rates(), Rates()
-        self._known: dict[str, set[str]] = {"net": set(), "disk": set(), "fs": set(), "temp": set()}
-        self._crowded: set[str] = set()
-        self._disks_seen: set[str] = set()
-        self._disks: set[str] = set()
+        self._ticks = Ticks(log)
+        self.nets, self._disks = Nets(system), Disks(system)
+        self._net_rates, self._disk_rates = Rates(log), Rates(log)
+        self._kernel_rates, self._agent_rates = Rates(log), Rates()
+        self._places = {
+            "net": Places("network interfaces", log),
+            "disk": Places("disks", log),
+            "fs": Places("file systems", log),
+            "temp": Places("temperatures", log),
+        }
 
     # Every sample.
 
     def cpu(self, now: float) -> dict[str, float]:
         """Where the processors' time went, percent of all cores; guests count as user time."""
-        times = self._ps.cpu_times()
-        fields = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-        reading = {field: getattr(times, field) for field in fields if hasattr(times, field)}
-        before, self._cpu_before = self._cpu_before, reading
-        if reading.keys() != before.keys():
+        percent = self._ticks(self._ps.cpu_times())
+        if not percent:
             return {}
-        spent = {field: value - before[field] for field, value in reading.items()}
-        for field in ("idle", "iowait"):  # the kernel only estimates these and takes some back
-            if field in spent:
-                spent[field] = max(0.0, spent[field])
-        total = sum(spent.values())
-        if total <= 0 or min(spent.values()) < 0:  # no tick yet, or a processor was taken out
-            return {}
-        percent = {field: 100.0 * value / total for field, value in spent.items()}
         return {
-            "cpu.busy_pct": 100.0 - percent["idle"] - percent.get("iowait", 0.0),
+            "cpu.busy_pct": percent["busy"],
             "cpu.user_pct": percent["user"] + percent.get("nice", 0.0),
             "cpu.system_pct": percent["system"] + percent.get("irq", 0.0) + percent.get("softirq", 0.0),
             "cpu.iowait_pct": percent.get("iowait", NAN),
@@ -110,10 +121,11 @@ class Probes:
     def memory(self, now: float) -> dict[str, float]:
         """Main memory in bytes; used is all that is not available, whatever psutil's version calls used."""
         memory = self._ps.virtual_memory()
+        free = available(memory, self._proc)
         return {
             "mem.total_bytes": memory.total,
-            "mem.available_bytes": memory.available,
-            "mem.used_pct": 100.0 * (memory.total - memory.available) / memory.total,
+            "mem.available_bytes": free,
+            "mem.used_pct": 100.0 * (memory.total - free) / memory.total,
             "mem.cached_bytes": getattr(memory, "cached", NAN),
             "mem.buffers_bytes": getattr(memory, "buffers", NAN),
         }
@@ -127,23 +139,19 @@ class Probes:
         }
 
     def net(self, now: float) -> dict[str, float]:
-        """Bytes per second of each network interface and of all that are not hidden."""
+        """Bytes per second of each network interface, and of what enters and leaves the machine."""
         readings: dict[Hashable, float] = {}
-        counters = self._ps.net_io_counters(pernic=True, nowrap=False)
-        for nic, count in sorted(counters.items()):
-            if is_shown(nic):
-                readings[nic, "rx_bytes_per_s"] = count.bytes_recv
-                readings[nic, "tx_bytes_per_s"] = count.bytes_sent
-        return self._by_device("net", self._net_rates(now, readings), ("rx_bytes_per_s", "tx_bytes_per_s"))
+        for nic, count in self.nets.shown(now, self._ps.net_io_counters(pernic=True, nowrap=False)).items():
+            readings[nic, "rx_bytes_per_s"] = count.bytes_recv
+            readings[nic, "tx_bytes_per_s"] = count.bytes_sent
+        rates = self._net_rates(now, readings)
+        return self._by_device(now, "net", rates, ("rx_bytes_per_s", "tx_bytes_per_s"), self.nets)
 
     def disk(self, now: float) -> dict[str, float]:
         """Bytes and operations per second of each whole disk, and bytes of all of them."""
         readings: dict[Hashable, float] = {}
         counters = self._ps.disk_io_counters(perdisk=True, nowrap=False) or {}
-        if counters.keys() != self._disks_seen:
-            self._disks_seen = set(counters)
-            self._disks = {disk for disk in counters if self._is_whole(disk)}
-        for disk in sorted(self._disks):
+        for disk in self._disks.whole(counters):
             count = counters[disk]
             readings[disk, "read_bytes_per_s"] = count.read_bytes
             readings[disk, "write_bytes_per_s"] = count.write_bytes
@@ -155,7 +163,7 @@ class Probes:
         for disk, metric in rates:
             if metric == "busy_pct":  # the kernel's ticks overshoot a little
                 rates[disk, metric] = min(rates[disk, metric], 100.0)
-        return self._by_device("disk", rates, ("read_bytes_per_s", "write_bytes_per_s"))
+        return self._by_device(now, "disk", rates, ("read_bytes_per_s", "write_bytes_per_s"), self._disks)
 
     def kernel(self, now: float) -> dict[str, float]:
         """Context switches and interrupts per second."""
@@ -187,28 +195,26 @@ class Probes:
 
     def frequency(self, now: float) -> dict[str, float]:
         """The processors' mean clock in hertz; many virtual machines have none, which is not 0."""
-        frequency = self._ps.cpu_freq()
-        return {"cpu.freq_hz": frequency.current * 1e6} if frequency and frequency.current else {}
+        clocks = [each.current for each in self._ps.cpu_freq(percpu=True) or [] if each.current]  # 0: it is offline
+        return {"cpu.freq_hz": 1e6 * sum(clocks) / len(clocks)} if clocks else {}
 
     def processes(self, now: float) -> dict[str, float]:
-        """The number of processes."""
-        return {"proc.total": len(self._ps.pids())}
+        """The number of processes. PermissionError where others' are hidden."""
+        return {"proc.total": len(all_pids(self._ps, self._proc))}
 
     def filesystems(self, now: float) -> dict[str, float]:
         """Local file systems: percent used as df counts it, bytes free to users; one mount per device."""
         mounts: dict[str, str] = {}
-        parts = self._ps.disk_partitions(all=False)
-        if not any(part.mountpoint == "/" for part in parts):  # a container's root has no device
+        parts = [part for part in self._ps.disk_partitions(all=False) if self._is_shown(part)]
+        if not any(
+            part.mountpoint == "/" for part in parts
+        ):  # a container's has no device, a live system's is an image
             parts += [part for part in self._ps.disk_partitions(all=True) if part.mountpoint == "/"][-1:]
         for part in parts:
-            if part.fstype.startswith(REMOTE) or part.device.startswith("/dev/loop"):
-                continue
-            if self._is_file(part.mountpoint):  # /etc/hosts and the like, put into a container
-                continue
             shown = mounts.get(part.device, part.mountpoint)
             mounts[part.device] = min(shown, part.mountpoint, key=lambda path: (len(path), path))
         values: dict[str, float] = {}
-        for mount in self._admitted("fs", sorted(mounts.values())):
+        for mount in self._places["fs"].admit(now, sorted(mounts.values())):
             try:
                 usage = self._ps.disk_usage(mount)
             except OSError:  # unmounted a moment ago, or not for us
@@ -219,18 +225,9 @@ class Probes:
         return values
 
     def temperatures(self, now: float) -> dict[str, float]:
-        """Every temperature sensor in degrees Celsius, named by its chip and, where it has one, label."""
-        read = getattr(self._ps, "sensors_temperatures", dict)
-        readings: dict[str, float] = {}
-        for chip, sensors in sorted(read().items()):
-            for sensor in sensors:
-                name = base = f"{chip}.{sensor.label}" if sensor.label else chip
-                number = 1
-                while name in readings:  # two disks of one kind
-                    number += 1
-                    name = f"{base}.{number}"
-                readings[name] = NAN if sensor.current is None else sensor.current
-        return {f"temp.{encode(name)}_celsius": readings[name] for name in self._admitted("temp", readings)}
+        """Every temperature sensor in degrees Celsius."""
+        readings = temperatures(self._ps, self._system)
+        return {f"temp.{encode(name)}_celsius": readings[name] for name in self._places["temp"].admit(now, readings)}
 
     # Devices.
 
@@ -240,42 +237,32 @@ class Probes:
             self._files[path] = os.path.isfile(os.path.join(self._system, path.lstrip("/")))
         return self._files[path]
 
-    def _is_whole(self, disk: str) -> bool:
-        """Whether the counters of this disk are not counted in another disk's again.
-
-        Partitions are part of their disk; LVM, RAID and encrypted volumes sit on others (their slaves).
-        """
-        if disk.startswith(HIDDEN_DISKS):
+    def _is_shown(self, part: Any) -> bool:
+        """Whether the file system is local, no image such as a snap's, and no single file mounted into a container."""
+        is_image = part.device.startswith("/dev/loop") and "ro" in part.opts.split(",")
+        if part.fstype.startswith(REMOTE) or part.fstype in IMAGES or is_image:
             return False
-        if not os.path.isdir(self._sys_block):  # not Linux: psutil lists whole disks only
-            return True
-        folder = os.path.join(self._sys_block, disk.replace("/", "!"))
-        slaves = os.path.join(folder, "slaves")
-        return os.path.isdir(folder) and not (os.path.isdir(slaves) and os.listdir(slaves))
+        return not self._is_file(part.mountpoint)
 
-    def _by_device(self, kind: str, rates: dict[tuple[str, str], float], totals: tuple[str, ...]) -> dict[str, float]:
-        """Columns of the totals over all devices, and of each device that is admitted."""
+    def _by_device(
+        self, now: float, kind: str, rates: dict[tuple[str, str], float], totals: tuple[str, ...], devices: Nets | Disks
+    ) -> dict[str, float]:
+        """Columns of the totals over the devices outside, and of each device that is admitted."""
         values = {}
         for total in totals:
-            each = [rate for (_, metric), rate in rates.items() if metric == total]
+            each = [rate for (device, metric), rate in rates.items() if metric == total and device in devices.outside]
             values[f"{kind}.{total}"] = sum(each) if each else NAN
-        shown = set(self._admitted(kind, (device for device, _ in rates)))
-        for (device, metric), rate in rates.items():
-            if device in shown:
-                values[f"{kind}.{encode(device)}.{metric}"] = rate
+        names = dict.fromkeys([device for device, _ in rates])
+        for device in self._places[kind].admit(now, names, devices.hardware):
+            for (of, metric), rate in rates.items():
+                if of == device:
+                    values[f"{kind}.{encode(device)}.{metric}"] = rate
         return values
 
-    def _admitted(self, kind: str, devices: Iterable[str]) -> list[str]:
-        """The devices that have columns: the first DEVICES of a kind that were ever seen."""
-        known = self._known[kind]
-        admitted = []
-        for device in devices:
-            if len(device) > LONGEST_NAME:
-                continue
-            if device in known or len(known) < DEVICES:
-                known.add(device)
-                admitted.append(device)
-            elif kind not in self._crowded:
-                self._crowded.add(kind)
-                self._log(f"more than {DEVICES} {kind} devices: {device} and later ones get no columns")
-        return admitted
+
+def all_pids(ps: Any, proc: str) -> list[int]:
+    """The numbers of all processes. PermissionError where /proc shows only one's own (hidepid)."""
+    pids: list[int] = ps.pids()
+    if 1 not in pids and os.path.isdir(os.path.join(proc, "self")):
+        raise PermissionError("/proc shows only processes of this user (hidepid)")
+    return pids

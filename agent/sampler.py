@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from agent.probes import Probes
@@ -55,6 +56,7 @@ UNITS = (
 )
 
 SLOW_EVERY = 10.0  # seconds
+PATIENCE = 0.1  # seconds that a row waits for the slow groups; what comes later is in the next row
 CLOCK_STEP = 1.0  # seconds by which the wall clock may run ahead of the monotonic one within a sample
 
 
@@ -97,16 +99,18 @@ class Sampler:
         if groups:  # what nobody asks for is not even loaded
             from agent.groups import Groups
 
-            more = Groups(ps, system)
+            more = Groups(ps, log, system)
             self._fast += [more.cores] if "cores" in groups else []
             self._slow += [each for each in (more.top, more.sockets) if each.__name__ in groups]
         self._spikes: Spikes | None = None
         if subsamples:
             from agent.groups import Spikes
 
-            self._spikes = Spikes(ps)
-        self._slow_values: dict[str, float] = {}
+            self._spikes = Spikes(ps, probes.nets, system)
+        self._slow_values: dict[str, dict[str, float]] = {group.__name__: {} for group in self._slow}
         self._slow_due = float("-inf")
+        self._slow_round = 0
+        self._asked: set[str] = set()  # slow groups that have not answered
         self._failing: set[str] = set()
         self._log = log
         self._monotonic, self._wall = monotonic, wall
@@ -132,10 +136,9 @@ class Sampler:
             values.update(self._ask(self._spikes.summary, now))
         if now >= self._slow_due:
             self._slow_due = now + SLOW_EVERY - 0.5  # the grid's points are never exactly 10 s apart
-            self._slow_values = {}
-            for group in self._slow:
-                self._slow_values.update(self._ask(group, now))
-        values.update(self._slow_values)
+            self._begin_slow(now)
+        for slow in list(self._slow_values.values()):
+            values.update(slow)
         if lag is None or abs(self._lag - lag) > CLOCK_STEP:
             return None
         for name in values:
@@ -148,6 +151,28 @@ class Sampler:
         if self._spikes:
             self._ask(self._spikes.reading, self._monotonic())
 
+    def _begin_slow(self, now: float) -> None:
+        """Ask the slow groups, in a thread that lives as long as that takes.
+
+        A file system or a bus that is dead may never answer. Its group is missing then, the others are asked anew.
+        """
+        for name in list(self._asked):
+            self._slow_values[name] = {}
+            self._fails(name, f"no answer for {SLOW_EVERY:g} s")
+        self._slow_round += 1
+        groups = [group for group in self._slow if group.__name__ not in self._asked]
+        thread = threading.Thread(target=self._ask_slow, args=(groups, now, self._slow_round), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+
+    def _ask_slow(self, groups: list[Callable[[float], dict[str, float]]], now: float, number: int) -> None:
+        for group in groups:
+            if number != self._slow_round:  # one before took so long that the others are with another thread
+                return
+            self._asked.add(group.__name__)
+            self._slow_values[group.__name__] = self._ask(group, now)
+            self._asked.discard(group.__name__)
+
     def _add(self, name: str) -> None:
         _, self.columns[name], self._digits[name] = next(rule for rule in UNITS if name.endswith(rule[0]))
 
@@ -157,11 +182,14 @@ class Sampler:
         try:
             values = group(now)
         except Exception as error:  # whatever a driver or a platform comes up with, the others go on
-            if name not in self._failing:
-                self._failing.add(name)
-                self._log(f"cannot read {name}: {type(error).__name__}: {error}")
+            self._fails(name, f"{type(error).__name__}: {error}")
             return {}
         if name in self._failing:
             self._failing.remove(name)
             self._log(f"can read {name} again")
         return values
+
+    def _fails(self, name: str, reason: str) -> None:
+        if name not in self._failing:
+            self._failing.add(name)
+            self._log(f"cannot read {name}: {reason}")

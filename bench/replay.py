@@ -24,7 +24,7 @@ def send(port: int, rows: int, speed: float) -> None:
     import psutil
 
     from agent.sampler import Sampler
-    from linemon_sender.sender import Sender, columns_line
+    from linemon_sender.sender import SpoolSender, columns_line
     from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 
     def log(text: str) -> None:
@@ -39,7 +39,7 @@ def send(port: int, rows: int, speed: float) -> None:
     header = columns_line(sampler.columns)
     selector = selectors.DefaultSelector()
     spool = Spool("replay", "", MAX_BYTES, MAX_AGE, log)
-    sender = Sender(("127.0.0.1", port), "", spool, selector, log, lazy=True)
+    sender = SpoolSender(("127.0.0.1", port), "", spool, selector, log, lazy=True)
     begun = time.monotonic()
     for number in range(rows):
         due = begun + number / speed

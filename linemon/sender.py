@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
+import numbers
+import operator
 import os
 import selectors
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, SupportsFloat, SupportsIndex
 
 from linemon.config import Address
 from linemon.errors import LineError
 from linemon.lines import wire
-from linemon_sender.sender import Sender as Connection
-from linemon_sender.sender import columns_line
+from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 from linemon_sender.tls import Tls
 
@@ -35,6 +38,10 @@ class Sender:
 
     Rows wait in the spool until the collector has them: in memory, or with `spool` in a folder of this sender's own,
     where they outlive the process, also a killed one. What goes wrong on the way is logged as `linemon.sender`.
+
+    It belongs to the process that made it. In the child of a fork (gunicorn's workers, multiprocessing) it raises
+    RuntimeError: two processes cannot share one connection, one numbering and one folder. Make one in each process
+    (gunicorn: in `post_fork`), with a folder of its own if any. The parent's goes on as if nothing had been.
     """
 
     def __init__(
@@ -57,9 +64,12 @@ class Sender:
         `spool_bytes` and `spool_age` (seconds) bound what waits; the newest are kept.
         `tls`: speak TLS; the collector must show a certificate for the host of `to` that `ca` has signed (a PEM file;
         empty = whom this machine trusts). `cert`: one of ours with its key, where the collector asks for it.
-        LineError for a name that the line language has no place for, ValueError for a wrong address, or
-        `ca` or `cert` without `tls`; linemon_sender.spool.SpoolError where the folder cannot be used.
+        LineError for a name that the line language has no place for, ValueError for a wrong address, columns that are
+        no list of strings, or `ca` or `cert` without `tls`; linemon_sender.spool.SpoolError where the folder cannot be
+        used.
         """
+        if isinstance(columns, (str, bytes)) or not all(isinstance(name, str) for name in columns):
+            raise ValueError(f"columns = {columns!r}: expected a list of names, or a dict of names with their units")
         units = dict(columns) if isinstance(columns, Mapping) else {}
         names = list(columns)
         for token in (text for name in names for text in (name, units.get(name, ""))):
@@ -78,22 +88,26 @@ class Sender:
         self._header = columns_line(named)
         self._lock = threading.Condition()
         self._closed = self._woken = False
+        self._pid = os.getpid()
         self._selector = selectors.DefaultSelector()
         self._spool = Spool(self.source, os.fspath(spool), spool_bytes, spool_age, log.warning)
         token = token or os.environ.get("LINEMON_TOKEN", "")
         secret = Tls(address.host, os.fspath(ca), os.fspath(cert)) if tls else None
-        self._connection = Connection(
+        self._connection = SpoolSender(
             (address.host, address.port), token, self._spool, self._selector, _log, tls=secret
         )
         self._thread = threading.Thread(target=self._run, name=f"linemon.Sender {source}", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+        _open.add(self)
 
-    def send(self, *values: float, time: float | None = None) -> None:
+    def send(self, *values: float, time: SupportsIndex | SupportsFloat | None = None) -> None:
         """Send one row: a number for each column, nan where one is missing.
 
-        `time`: since the epoch, in seconds, or a whole number of ms, us or ns; else now. ValueError for anything else.
+        `time`: since the epoch, in seconds, or a whole number of ms, us or ns, which is kept exactly; else now.
+        ValueError for anything else: no number, before 1970, beyond int64 nanoseconds. RuntimeError after a fork.
         """
+        self._check_process()
         if len(values) != len(self.columns):
             raise ValueError(f"{len(values)} values for the {len(self.columns)} columns of {self.source}")
         numbers = [repr(float(value)) for value in values]
@@ -111,22 +125,35 @@ class Sender:
     @property
     def waiting(self) -> int:
         """Rows that the collector has not acknowledged."""
-        with self._lock:
-            return self._spool.waiting
+        return self._look(lambda: self._spool.waiting)
 
     @property
     def dropped(self) -> int:
-        """Rows that were lost here, because they waited too long or were too many."""
-        with self._lock:
-            return self._spool.dropped
+        """Rows that were lost here: they waited too long, were too many, or their file cannot be read any more."""
+        return self._look(lambda: self._spool.dropped)
+
+    @property
+    def rejected(self) -> int:
+        """Rows that the collector rejected. Its reasons are logged: the first, then one a minute."""
+        return self._look(lambda: self._connection.rejected)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the collector has all rows: True; False if it has not after `timeout` seconds."""
+        """Wait until no row waits: True; False if one still does after `timeout` seconds.
+
+        True means that the collector has taken each row, stored it or rejected it (`rejected` counts these), and that
+        what was lost here is in `dropped`.
+        """
+        self._check_process()
         with self._lock:
             return self._lock.wait_for(lambda: not self._spool.waiting, timeout)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Wait `timeout` seconds for the last rows to be acknowledged, and end. Done at the interpreter's end, too."""
+        """Wait `timeout` seconds for the last rows to be acknowledged, and end. Done at the interpreter's end, too.
+
+        In the child of a fork there is nothing to end.
+        """
+        if self._pid != os.getpid():
+            return
         if not self._closed:
             self.flush(timeout)
         with self._lock:
@@ -139,12 +166,30 @@ class Sender:
         self._spool.close()
         self._selector.close()
         atexit.unregister(self.close)
+        _open.discard(self)
 
     def __enter__(self) -> Sender:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"this linemon.Sender belongs to process {self._pid}, which this one was forked from: make one here"
+            )
+
+    def _look(self, count: Callable[[], int]) -> int:
+        self._check_process()
+        with self._lock:
+            return count()
+
+    def _forked(self) -> None:
+        """In the child: what stayed open would keep the parent's connection and folder from ending with it."""
+        self._connection.abandon()
+        self._spool.close()
+        self._selector.close()
 
     def _run(self) -> None:
         while not self._closed:
@@ -162,10 +207,28 @@ def _log(text: str) -> None:
     log.log(logging.INFO if text.startswith("sends to") else logging.WARNING, text)
 
 
-def _time(at: float | None) -> str:
+def _time(at: SupportsIndex | SupportsFloat | None) -> str:
+    """A time as the line language has it. LineError for what is none."""
     if at is None:
-        at = time.time()
-    if isinstance(at, int):
-        return str(at)
-    wire.time_ns(b"%.6f" % at)
-    return f"{at:.6f}"
+        return f"{time.time():.6f}"
+    if isinstance(at, SupportsIndex):  # an int of whatever kind
+        text = str(operator.index(at))
+    elif isinstance(at, numbers.Real) and math.isfinite(at):
+        text = f"{float(at):.6f}"
+    else:
+        raise LineError("time", f"time = {at!r} is no number of seconds, ms, us or ns since the epoch")
+    if wire.time_ns(text.encode()) is None:
+        raise LineError("time", f"time = {at!r} lies before 1970")
+    return text
+
+
+_open: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for sender in list(_open):
+        sender._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

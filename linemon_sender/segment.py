@@ -13,6 +13,8 @@ class Segment:
     def __init__(self, source: str, sender: str, first: int, columns: bytes, now: float) -> None:
         self.source, self.sender = source, sender
         self.first, self.count = first, 0
+        self.lost_from: int | None = None
+        """The number from which on the rows cannot be read any more; they are lost, and counted as such already."""
         self.columns = columns  # the #columns line, without its newline
         self.born = self.newest = now  # monotonic
         self.size = self.start = 0  # bytes, and where the rows begin
@@ -33,6 +35,11 @@ class Segment:
     def end(self) -> int:
         """The number after the last row."""
         return self.first + self.count
+
+    @property
+    def readable_end(self) -> int:
+        """The number after the last row that is not known to be lost."""
+        return self.end if self.lost_from is None else self.lost_from
 
     def read(self, offset: int, size: int) -> bytes:
         """At most `size` bytes of rows. OSError."""

@@ -30,7 +30,7 @@ WINDOW = 65536  # bytes of rows on their way, about
 NEVER = float("-inf")
 
 
-class Sender:
+class SpoolSender:
     """Sends the rows of a spool to one collector, over a connection that is made anew whenever it is lost.
 
     Everything but dialling happens in the caller's thread: in `turn`, and in what the selector calls.
@@ -56,7 +56,9 @@ class Sender:
         self._where = "{}:{}".format(f"[{address[0]}]" if ":" in address[0] else address[0], address[1])
         self._token, self._spool, self._fixed, self._lazy = token, spool, fixed, lazy
         self._selector, self._log = selector, log
-        self._sending: bool | None = None  # as the log says; None: it has said nothing yet
+        self._state = ""  # as the log says: "sends", "lost" or "refused"; empty: it has said nothing yet
+        self.rejected = 0
+        """Rows that the collector took and rejected, as it said; the log has its reasons."""
         self._reported = 0  # dropped rows that the log has told of
         self._complained_at = NEVER
         self._complaints = 0  # since then
@@ -74,6 +76,10 @@ class Sender:
         self._refused = False  # all of them were, and it gets the fixed ones
         self._unsent, self._answer = b"", b""
         self._lines = self._columns_line = 0  # sent so far; which of them was the last #columns
+        self._directives: set[int] = set()  # and which were no rows
+        self._errors: list[str] = []  # what it said last, LINE REASON: of a row that it took, or why it hangs up
+        self._refusal = ""  # why it does not answer `#seq`
+        self._held = self._backlog = 0  # at its first answer: the number it was at, and the rows that waited
         self._flying: list[tuple[int, int]] = []  # the number after each bunch of rows on its way, and its bytes
         self._moved_at = self._wrote_at = 0.0  # when rows were last acknowledged, and bytes sent
         self._mask = 0  # what the selector watches
@@ -109,6 +115,13 @@ class Sender:
         if self._spool.waiting:
             self._log(f"ends; {self._spool.waiting} rows were not acknowledged by {self._where}")
 
+    def abandon(self) -> None:
+        """In the child of a fork: close what was inherited, without a word to the other end or to the selector."""
+        self._dialler.close()
+        for sock in (self._sock, self._woken, self._waker):
+            if sock is not None:
+                sock.close()
+
     # -- rows on their way
 
     def _send(self) -> None:
@@ -119,7 +132,12 @@ class Sender:
                 self._dialler.dial()
                 return
             columns = self._spool.columns()
-            if columns is None or self._on_the_way() >= WINDOW:
+            if columns is None:
+                if self._spool.run != self._run or self._spool.next == self._number:
+                    return
+                self._add(self._spool.next, 0, b"")  # the last rows are lost: it must not wait for them
+                continue
+            if self._on_the_way() >= WINDOW:
                 return
             if columns != self._columns:
                 if self._flying:
@@ -131,6 +149,8 @@ class Sender:
             number, count, lines = self._spool.take(limit)
             if count:
                 self._add(number, count, lines)
+            elif self._spool.next == number:
+                return
 
     def _declare(self, columns: bytes) -> None:
         """Name the columns of the next rows; one row must be accepted before more follow."""
@@ -160,6 +180,8 @@ class Sender:
         return sum([size for _, size in self._flying])
 
     def _write(self, lines: bytes, count: int = 1) -> None:
+        if lines.startswith(b"#"):
+            self._directives.update(range(self._lines + 1, self._lines + count + 1))
         self._unsent += lines
         self._lines += count
 
@@ -180,7 +202,7 @@ class Sender:
             return
         now = time.monotonic()
         if not self._greeted and now - self._moved_at > ANSWER_TIMEOUT:
-            self._lost("it does not answer #seq; is it linemon's collector?")
+            self._lost(self._refusal or "it does not answer #seq; is it linemon's collector?")
         elif (self._flying or self._unsent) and now - self._moved_at > DEAD_AFTER:
             self._lost(f"no acknowledgement for {DEAD_AFTER:g} s")
         elif self._greeted and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
@@ -215,6 +237,7 @@ class Sender:
         try:
             answer = self._sock.recv(65536)
         except BlockingIOError:
+            self._complain()
             return
         except OSError as error:
             self._lost(error.strerror or str(error))
@@ -225,12 +248,14 @@ class Sender:
         *lines, rest = (self._answer + answer).split(b"\n")
         self._answer = rest[:LONGEST_ANSWER]
         acked = 0
+        self._complain()
         for line in lines:
             if line.startswith(b"#ack ") and line[5:].strip().isdigit():
                 acked = int(line[5:])
+                self._complain()
             elif line.startswith(b"#error "):
                 text = line[len(b"#error ") :].decode("utf-8", "replace")
-                self._complaint("".join([char if char.isprintable() else "?" for char in text]))
+                self._errors.append("".join([char if char.isprintable() else "?" for char in text]))
         if acked:
             self._acknowledged(acked)
 
@@ -248,14 +273,25 @@ class Sender:
         self._moved_at = time.monotonic()
         if not self._greeted:
             self._greeted = True
-            self._works()
+            self._held, self._backlog = number, self._spool.waiting
         elif not self._flying:
             self._on_trial = False
             self._dialler.worked()
+        if number > self._held or not self._spool.waiting:  # else it may have no room for a single row
+            self._works()
+
+    def _complain(self) -> None:
+        """What the collector said last was no farewell: it has rejected lines, and goes on."""
+        errors, self._errors = self._errors, []
+        for text in errors:
+            self._complaint(text)
 
     def _complaint(self, text: str) -> None:
         """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
         line, _, reason = text.partition(" ")
+        is_row = line.isdigit() and int(line) not in self._directives
+        self.rejected += is_row and self._greeted
+        self._refusal = self._refusal or f"it says: {reason}"
         # A host whose devices changed since the agent's last run may not fit the columns that the collector
         # holds. Those of every host always do, and a part of the columns is better than none.
         about_columns = line in (str(self._columns_line), str(self._columns_line + 1)) and "column" in reason
@@ -277,6 +313,7 @@ class Sender:
         self._unsent, self._answer = b"", b""
         self._greeted = self._on_trial = self._refused = False
         self._mask = self._lines = self._columns_line = 0
+        self._directives, self._errors, self._refusal = set(), [], ""
         self._columns = self._declared = b""
         self._flying = []
         self._moved_at = self._wrote_at = time.monotonic()
@@ -291,7 +328,10 @@ class Sender:
         if self._sock is None:
             return
         self._hang_up()
-        self._fails(f"lost {self._where}: {reason}")
+        if self._errors:  # hung up on after these words: it keeps no row back without a reason
+            self._fails(f"{self._where} takes no rows: {self._errors[-1].partition(' ')[2]}", "refused")
+        else:
+            self._fails(f"lost {self._where}: {reason}")
         self._dialler.dial()
 
     def _hang_up(self) -> None:
@@ -304,15 +344,15 @@ class Sender:
 
     # -- one line in the log per change of state
 
-    def _fails(self, text: str) -> None:
-        if self._sending is not False:
-            self._sending = False
-            self._log(f"{text}; rows wait in the spool until it is back")
+    def _fails(self, text: str, state: str = "lost") -> None:
+        if self._state not in (state, "refused"):
+            self._state = state
+            self._log(f"{text}; rows wait in the spool until it {'takes them' if state == 'refused' else 'is back'}")
 
     def _works(self) -> None:
-        if not self._sending:
-            waited = f", {self._spool.waiting} rows waited" if self._sending is False else ""
-            self._sending = True
+        if self._state != "sends":
+            waited = f", {self._backlog} rows waited" if self._state else ""
+            self._state = "sends"
             lost = self._spool.dropped - self._reported
             dropped = f", {lost} rows were dropped" if lost else ""
             self._log(f"sends to {self._where} as {self._spool.source}{waited}{dropped}")

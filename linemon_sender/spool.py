@@ -18,8 +18,10 @@ instead, and after the machine was started anew, when the last writes may not ha
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from contextlib import suppress
 
 from linemon_sender.segment import Segment, load
 
@@ -36,6 +38,7 @@ SEGMENTS = 16  # that a full spool is cut into; the oldest is dropped whole
 SMALLEST = 65536  # bytes of a spool
 MAX_BYTES, MAX_AGE = 16 << 20, 86400.0  # defaults
 RETRY = 10.0  # seconds until a disk that took no more is tried again
+FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # reasons not to read a file that say nothing about it
 LONGEST_LINE = 65536 + 1  # bytes
 SUFFIX = ".lines"
 NO_RUN = ("", "")
@@ -66,7 +69,7 @@ class Spool:
         """
         self.source = source
         self.dropped = 0
-        """Rows lost because they waited too long or were too many; some of them may have been on their way."""
+        """Rows lost: they waited too long, were too many or cannot be read; some may have been on their way."""
         self._folder, self._max_bytes, self._max_age = folder, max(max_bytes, SMALLEST), max_age
         self._log, self._monotonic = log, monotonic
         self._segments: list[Segment] = []
@@ -80,6 +83,7 @@ class Spool:
         self._boot = boot_id()
         self._retry_at = float("-inf")
         self._index = 0  # of the last file
+        self._lock = -1  # the open file that says that the folder is ours
         if folder:
             try:
                 self._open()
@@ -162,10 +166,13 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """Rows that are not acknowledged."""
-        return sum(segment.count for segment in self._segments) - (
-            self._acked - self._segments[0].first if self._segments else 0
-        )
+        """Rows that are not acknowledged and not lost."""
+        return sum([self._left(segment) for segment in self._segments])
+
+    def _left(self, segment: Segment) -> int:
+        """Of this segment's rows, those."""
+        begin = max(segment.first, self._acked) if segment is self._segments[0] else segment.first
+        return max(0, segment.readable_end - begin)
 
     @property
     def run(self) -> tuple[str, str]:
@@ -183,40 +190,60 @@ class Spool:
         return self._acked
 
     def columns(self) -> bytes | None:
-        """The `#columns` line of the next row; None if this run has no more rows."""
+        """The `#columns` line of the next row; None if this run has no more rows.
+
+        Rows that are lost are passed over; `next` says how far.
+        """
         while self._at < len(self._segments):
             segment = self._segments[self._at]
-            if segment.sender != self._segments[0].sender:
-                return None
-            if self._next < segment.end:
+            if self._next < segment.readable_end:
                 return segment.columns
-            if self._at + 1 == len(self._segments):
+            self._next = segment.end
+            following = self._segments[self._at + 1 : self._at + 2]
+            if not following or following[0].sender != segment.sender:
                 return None
             self._at += 1
-            self._next, self._offset = self._segments[self._at].first, self._segments[self._at].start
+            self._next, self._offset = following[0].first, following[0].start
         return None
+
+    @property
+    def next(self) -> int:
+        """The number of the row that `take` would give, or after the run's last."""
+        return self._next
 
     def take(self, limit: int) -> tuple[int, int, bytes]:
         """The first's number, the count, and the lines of the next rows: at least one, else at most `limit` bytes.
 
-        Only to be asked where `columns` has an answer. Rows that cannot be read any more are dropped.
+        Only to be asked where `columns` has an answer. Nothing, if the segment's rows cannot be read: where `next` has
+        moved they are lost, else this may pass.
         """
-        segment = self._segments[self._at]
+        segment, number = self._segments[self._at], self._next
         try:
             if self._offset < 0:
-                self._offset = segment.offset(self._next)
+                self._offset = segment.offset(number)
             block = segment.read(self._offset, max(limit, LONGEST_LINE))
             cut = block.rfind(b"\n", 0, limit) + 1 or block.index(b"\n") + 1
         except (OSError, ValueError) as error:
-            lost = segment.end - self._next
-            self._log(f"{lost} rows of the spool cannot be read: {error}")
-            self.dropped += lost
-            number, self._next = self._next, segment.end
+            if getattr(error, "errno", None) not in FOR_NOW:
+                self._lose(segment, error.strerror if isinstance(error, OSError) else "the file is shorter than it was")
             return number, 0, b""
-        number, count = self._next, block.count(b"\n", 0, cut)
+        count = block.count(b"\n", 0, cut)
         self._next += count
         self._offset += cut
         return number, count, block[:cut]
+
+    def _lose(self, segment: Segment, reason: str | None) -> None:
+        """The rows from the cursor on cannot be read: they are gone, and hold nobody up.
+
+        The segment stays in the queue until the collector was told that their numbers will not come.
+        """
+        lost = segment.readable_end - self._next
+        self._log(f"{lost} rows of {segment.path} are lost, as they cannot be read: {reason}")
+        self.dropped += lost
+        segment.lost_from, self._next = self._next, segment.end
+        if segment is self._active:  # whatever is wrong with it, the next row may find a better one
+            segment.seal()
+            self._active = None
 
     # -- forgetting
 
@@ -261,8 +288,8 @@ class Spool:
 
     def _pop(self) -> int:
         """Remove the first segment; the number of its rows that were not acknowledged."""
+        waiting = self._left(self._segments[0])
         segment = self._segments.pop(0)
-        waiting = segment.end - max(self._acked, segment.first)
         self._size -= segment.size
         segment.remove()
         if segment is self._active:
@@ -279,9 +306,12 @@ class Spool:
         self.rewind()
 
     def close(self) -> None:
-        """Close the files; the rows in memory are gone."""
+        """Close the files and leave the folder to others; the rows in memory are gone."""
         for segment in self._segments:
             segment.seal()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     # -- finding what an earlier process left
 
@@ -301,14 +331,17 @@ class Spool:
                 continue
             self._index = int(index)
             path = os.path.join(self._folder, name)
-            if not os.path.getsize(path):  # killed between making it and writing into it
-                os.unlink(path)
-                continue
             try:
+                if not os.path.getsize(path):  # killed between making it and writing into it
+                    os.unlink(path)
+                    continue
                 segment, boot, is_cut = load(path, self._monotonic())
-            except ValueError as error:
-                self._log(f"{path} is no segment of a spool ({error}); it is now {name}.damaged")
-                os.rename(path, path + ".damaged")
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                self._log(f"{path} cannot be read as a segment of a spool ({reason}); it becomes {name}.damaged")
+                self._runs[True] = ("", 1)  # its numbers may be those after the file before it
+                with suppress(OSError):
+                    os.rename(path, path + ".damaged")
                 continue
             if is_cut:
                 self._log(f"the last line of {path} was half written; it is cut off")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -57,9 +60,12 @@ def test_rows_of_many_threads(collector: Running) -> None:
         (1649859909250, "2022-04-13T14:25:09.250"),
         (1649859909123456789, "2022-04-13T14:25:09.123456789"),
         (1649859909.25, "2022-04-13T14:25:09.250"),
+        (np.int64(1649859909123456789), "2022-04-13T14:25:09.123456789"),
+        (np.uint32(1649859909), "2022-04-13T14:25:09"),
+        (np.float64(1649859909.25), "2022-04-13T14:25:09.250"),
     ],
 )
-def test_times(collector: Running, given: float, stored: str) -> None:
+def test_times(collector: Running, given: Any, stored: str) -> None:
     """Seconds, or whole numbers of smaller units, told apart by their size."""
     with linemon.Sender("room1", to=address(collector)) as sender:
         sender.send(1, time=given)
@@ -101,6 +107,107 @@ def test_a_spool_outlives_a_killed_process(collector: Running, tmp_path: Path) -
         sender.send(100)
         assert sender.flush(20.0)
     assert collector.store["room1"].since(0).values[:, 0].tolist() == list(range(101))
+
+
+def test_a_spool_whose_folder_is_removed(start_collector: Callable[..., Running], tmp_path: Path) -> None:
+    """What was in it is lost, counted once, and the collector is told; what came after goes out at once."""
+    collector = start_collector()
+    to = address(collector)
+    config = tmp_path / "one" / "linemon.toml"
+    config.write_text(config.read_text().replace('listen = "127.0.0.1:0"', f'listen = "{to}"', 1))
+    folder = tmp_path / "spool"
+    sender = linemon.Sender("room1", to=to, spool=folder, spool_bytes=65536)
+    sender.send(0)
+    assert sender.flush(20.0)
+    collector.stop()
+    for number in range(1, 1000):
+        sender.send(number)
+    shutil.rmtree(folder)
+    for number in range(1000, 2000):
+        sender.send(number)
+    collector = start_collector()
+    assert sender.flush(30.0)
+    assert 999 <= sender.dropped < 1200  # the file that was open took some more
+    assert sender.waiting == 0
+    stored = collector.store["room1"].since(0).values[:, 0].tolist()
+    assert stored == [0, *range(1 + sender.dropped, 2000)]
+    eventually(lambda: collector.status()["lost"] == sender.dropped, "the collector to know what was lost")
+    sender.send(2000)
+    assert sender.flush(5.0)
+    sender.close()
+
+
+def test_rejected_rows_are_counted(collector: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """`flush` is true when the collector has judged all rows; how many it refused can be read, and why is logged."""
+    collector.say("#source room1\n#columns other names\n1 2\n")
+    with linemon.Sender("room1", ["a", "b", "c"], to=address(collector)) as sender:
+        for number in range(10):
+            sender.send(number, 2, 3)
+        assert sender.flush(20.0)
+        assert (sender.rejected, sender.dropped, sender.waiting) == (10, 0, 0)
+    assert "rejects line" in caplog.text
+
+
+FORKING = """
+import linemon, os, sys, time, warnings
+sender = linemon.Sender("room1", ["who", "number"], to=sys.argv[1], spool=sys.argv[2])
+for number in range(20): sender.send(0, number)
+assert sender.flush(20.0)
+child = os.fork()
+if child == 0:
+    for use in (lambda: sender.send(1, 1), lambda: sender.flush(1.0), lambda: sender.waiting, lambda: sender.rejected):
+        try: use()
+        except RuntimeError as error: assert "belongs to process" in str(error)
+        else: os._exit(3)
+    with linemon.Sender("room1", ["who", "number"], to=sys.argv[1], spool=sys.argv[3]) as own:
+        for number in range(100): own.send(1, number)
+        assert own.flush(20.0)
+    sender.close()
+    sys.exit(0)  # runs what is registered for the end
+for number in range(20, 120):
+    sender.send(0, number)
+    time.sleep(0.002)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert sender.flush(20.0)
+assert (sender.waiting, sender.dropped, sender.rejected) == (0, 0, 0)
+"""
+
+
+def test_a_fork(collector: Running, tmp_path: Path) -> None:
+    """In the child it raises; nothing of the parent is lost or doubled, and the child may have one of its own."""
+    arguments = [address(collector), str(tmp_path / "parent"), str(tmp_path / "child")]
+    done = subprocess.run([sys.executable, "-c", FORKING, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    values = collector.store["room1"].since(0).values
+    for who, count in ((0, 120), (1, 100)):
+        assert values[values[:, 0] == who, 1].tolist() == list(range(count))
+    status = collector.status()
+    assert (status["rejected"], status["duplicate"], status["lost"]) == ({}, 0, 0)
+
+
+def test_a_child_keeps_nothing_of_its_parent(collector: Running, tmp_path: Path) -> None:
+    """Where the parent dies and its child lives on, the connection ends and the folder is free."""
+    script = (
+        "import linemon, os, sys, time\n"
+        "sender = linemon.Sender('room1', to=sys.argv[1], spool=sys.argv[2])\n"
+        "sender.send(1)\n"
+        "assert sender.flush(20.0)\n"
+        "child = os.fork()\n"
+        "if child == 0: os.close(1); time.sleep(60)\n"
+        "print(child)\n"
+        "sys.stdout.flush()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", script, address(collector), str(tmp_path / "spool")]
+    child = int(subprocess.run(command, stdout=subprocess.PIPE, timeout=30).stdout)
+    try:
+        with linemon.Sender("room1", to=address(collector), spool=tmp_path / "spool") as sender:
+            sender.send(2)
+            assert sender.flush(20.0)
+        eventually(lambda: collector.status()["connections"] == 0, "the end of the parent's connection")
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert collector.store["room1"].since(0).values[:, 0].tolist() == [1, 2]
 
 
 def test_what_is_sent_last_arrives(collector: Running) -> None:
@@ -152,6 +259,9 @@ def test_wrong_use(caplog: pytest.LogCaptureFixture) -> None:
     for columns in (["time"], ["a b"], ["a:b"], [""], []):
         with pytest.raises(LineError):
             linemon.Sender("room1", columns)
+    for no_list in ("temperature", b"temperature", [1, 2]):
+        with pytest.raises(ValueError, match="expected a list of names"):
+            linemon.Sender("room1", no_list)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'nowhere' is not HOST:PORT"):
         linemon.Sender("room1", to="nowhere")
     with caplog.at_level(logging.INFO), linemon.Sender("room1", ["a", "b"], to="127.0.0.1:1") as sender:
@@ -159,8 +269,20 @@ def test_wrong_use(caplog: pytest.LogCaptureFixture) -> None:
             sender.send(1)
         with pytest.raises(ValueError, match="infinite"):
             sender.send(1, float("inf"))
-        with pytest.raises(LineError):
-            sender.send(1, 2, time=-5.0)
+        for wrong in (
+            -5.0,
+            -5,
+            -1,
+            np.int64(-5),
+            10**19,
+            float("nan"),
+            float("inf"),
+            "1649859909",
+            np.datetime64(1, "s"),
+        ):
+            with pytest.raises(LineError):
+                sender.send(1, 2, time=wrong)  # type: ignore[arg-type]
+        assert sender.waiting == 0
         eventually(lambda: "cannot reach 127.0.0.1:1" in caplog.text, "the reason in the log")
     with pytest.raises(ValueError, match="closed"):
         sender.send(1, 2)

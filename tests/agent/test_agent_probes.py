@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.probes import encode
+from agent.devices import encode
 from agent.sampler import FIXED
 
 NAN = float("nan")
@@ -94,6 +94,39 @@ def test_cpu_times_that_go_back_or_stand_still_are_missing(host: Any, recorded: 
     host.set(cpu_times=recorded.make.cpu(60.0, 0.0, 30.0, 500.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     assert math.isnan(host.row()["cpu.busy_pct"])
     assert math.isnan(host.row()["cpu.user_pct"])
+
+
+def test_a_processor_field_that_runs_backwards_costs_itself(host: Any, recorded: Any) -> None:
+    """As steal does after a migration: it is nan, said once, and the others are shares of what is left."""
+    make = recorded.make.cpu
+    user, idle, steal = 100.0, 800.0, 50.0
+    host.set(cpu_times=make(user, 0.0, 50.0, idle, 10.0, 0.0, 0.0, steal, 0.0, 0.0))
+    host.row()
+    for _ in range(5):
+        user, idle, steal = user + 0.25, idle + 0.75, steal - 3.0
+        host.set(cpu_times=make(user, 0.0, 50.0, idle, 10.0, 0.0, 0.0, steal, 0.0, 0.0))
+        row = host.row()
+        assert math.isnan(row["cpu.steal_pct"])
+        assert (row["cpu.busy_pct"], row["cpu.user_pct"], row["cpu.system_pct"]) == (25.0, 25.0, 0.0)
+        assert row["cpu.iowait_pct"] == 0.0
+    assert host.log == ["cpu steal: its counter ran backwards; it is missing where it does"]
+    host.set(cpu_times=make(user + 0.5, 0.0, 50.0, idle, 10.0, 0.0, 0.0, steal + 0.5, 0.0, 0.0))
+    assert host.row()["cpu.steal_pct"] == 50.0
+
+
+def test_a_devices_counter_that_runs_backwards_costs_itself(host: Any, recorded: Any) -> None:
+    """A driver whose sent bytes wrap: what it received goes on; said once. A device that starts anew says nothing."""
+    net = recorded.make.net
+    for number in range(1, 6):
+        host.set(net_io_counters={"eth0": net(900 - number, 2000 + 100 * number)})
+        row = host.row()
+        assert math.isnan(row["net.eth0.tx_bytes_per_s"])
+        assert math.isnan(row["net.tx_bytes_per_s"])
+        assert row["net.eth0.rx_bytes_per_s"] == row["net.rx_bytes_per_s"] == 100.0
+    assert host.log == ["eth0 tx_bytes_per_s: its counter ran backwards; it is missing where it does"]
+    host.set(net_io_counters={"eth0": net(0, 0)}, disk_io_counters={"vda": recorded.make.disk(0, 0, 0, 0, 0)})
+    assert math.isnan(host.row()["disk.vda.reads_per_s"])
+    assert len(host.log) == 1
 
 
 def test_counter_reset_is_missing_once(host: Any, recorded: Any) -> None:
@@ -207,8 +240,9 @@ def test_encode(name: str, encoded: str) -> None:
 @pytest.mark.parametrize("frequency", [None, 0.0], ids=["none", "zero"])
 def test_unknown_frequency_is_missing(host: Any, recorded: Any, frequency: float | None) -> None:
     """Virtual machines have no frequency, or 0: both are nan, and no failure."""
-    unknown = None if frequency is None else SimpleNamespace(current=frequency)
-    recorded.cpu_freq = lambda: unknown
+    host.set(cpu_freq=None if frequency is None else [SimpleNamespace(current=frequency)])
+    if frequency is None:
+        recorded.cpu_freq = lambda percpu: []
     assert math.isnan(host.row(10.0)["cpu.freq_hz"])
     assert host.log == []
 

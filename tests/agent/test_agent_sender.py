@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from linemon_sender import dialler
 from linemon_sender import sender as module
-from linemon_sender.sender import Sender, columns_line
+from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import Spool
 
 COLUMNS = {"a_pct": "%", "b": ""}
@@ -23,7 +24,7 @@ class Sent:
         self.log: list[str] = []
         self.columns = columns_line(COLUMNS)
         self.spool = Spool("web1", "", 1 << 24, 3600.0, self.log.append)
-        self.sender = Sender(("127.0.0.1", server.port), "", self.spool, selector, self.log.append, 2, lazy)
+        self.sender = SpoolSender(("127.0.0.1", server.port), "", self.spool, selector, self.log.append, 2, lazy)
         self.rows, self.until, self.server, self.selector = 0, until, server, selector
 
     def send(self, row: str = "") -> None:
@@ -258,6 +259,47 @@ def test_complaints_reach_the_log_at_a_bounded_rate(sent: Sent) -> None:
     assert sent.line() == "2 1 2"
 
 
+def test_a_collector_that_hangs_up_for_want_of_room(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It greets, refuses the row and hangs up, again and again: said once, and once that it takes rows again."""
+    monkeypatch.setattr(dialler, "ATTEMPT_EVERY", 0.05)
+    monkeypatch.setattr(dialler, "LONGEST_PAUSE", 0.05)
+    sent.turned_until(lambda: sent.spool.waiting == 0)
+    sent.connection.acknowledges = False
+    sent.send()
+    assert sent.line() == "2 1 2"
+    sent.connection.sock.sendall(b"#error 6 store_full: no room for more rows\n")
+    sent.connection.sock.close()
+    for _ in range(3):
+        sent.turned_until(lambda: sent.sender._sock is None)
+        sent.accept()
+        assert [sent.line() for _ in range(3)][2].startswith("#seq 2 ")
+        sent.connection.acknowledges = False
+        assert [sent.line() for _ in range(2)][1] == "2 1 2"
+        sent.connection.sock.sendall(b"#error 5 store_full: no room for more rows\n")
+        sent.connection.sock.close()
+    sent.turned_until(lambda: sent.sender._sock is None)
+    sent.accept()
+    while sent.line() != "2 1 2":
+        pass
+    sent.turned_until(lambda: sent.spool.waiting == 0)
+    where = f"127.0.0.1:{sent.server.port}"
+    full = "takes no rows: store_full: no room for more rows; rows wait in the spool until it takes them"
+    assert sent.log == [f"sends to {where} as web1", f"{where} {full}", f"sends to {where} as web1, 1 rows waited"]
+    assert sent.sender.rejected == 0
+
+
+def test_a_wrong_token_is_named(server: Any, selector: Any, until: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the collector says against the greeting is the reason that no rows go, not a guess."""
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.1)
+    sent = Sent(server, selector, until, False)
+    sent.send()
+    sent.accept()
+    sent.connection.sock.sendall(b"#error 1 this is no token of ours\n")
+    sent.turned_until(lambda: "lost" in "".join(sent.log))
+    assert "it says: this is no token of ours; rows wait" in sent.log[-1]
+    sent.sender.close(0.0)
+
+
 @pytest.mark.parametrize("line", [4, 5], ids=["columns", "first row"])
 def test_refused_columns_fall_back_to_those_of_every_host(
     server: Any, selector: selectors.BaseSelector, until: Callable[..., Any], line: int
@@ -279,5 +321,5 @@ def test_refused_columns_fall_back_to_those_of_every_host(
     sent.columns = columns_line({**COLUMNS, "net.tun1.rx_bytes_per_s": "B/s"})
     sent.send("5 1 2 3")
     assert [sent.line() for _ in range(3)] == ["2 1 2", "3 1 2", "5 1 2"]
-    assert "gets the first 2 columns" in sent.log[1]
+    assert [line for line in sent.log if "gets the first 2 columns" in line]
     sent.sender.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -152,7 +154,6 @@ def test_acknowledged_files_are_removed(tmp_path: Path) -> None:
 def release(spool: Spool) -> None:
     """What the end of the process does."""
     spool.close()
-    os.close(spool._lock)
 
 
 @pytest.mark.parametrize("cut", range(1, 7))
@@ -247,6 +248,59 @@ def test_a_file_that_somebody_removed(tmp_path: Path) -> None:
     assert "cannot be read" in log[0]
 
 
+def test_lost_rows_at_the_end_of_a_run_hold_nobody_up(tmp_path: Path) -> None:
+    """Its folder is removed: what cannot be read is lost and counted once, later rows go out at once."""
+    folder = tmp_path / "spool"
+    spool, _, _ = make(str(folder), max_bytes=65536)
+    for number in range(200):
+        spool.append(b"%0100d" % number, A)
+    shutil.rmtree(folder)
+    later = [b"%d 1" % number for number in range(200)]
+    for row in later:  # of other columns, so that the last file is closed; they wait in memory
+        spool.append(row, B)
+    first = spool.run
+    assert taken(spool) == []
+    assert (spool.dropped, spool.waiting) == (200, 200)
+    assert (spool.run, spool.next) == (first, 201)  # the collector must still be told
+    assert spool.acknowledge(201)
+    assert spool.run != first
+    assert taken(spool) == later
+    assert (spool.dropped, spool.waiting) == (200, 200)
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_lost(tmp_path: Path) -> None:
+    """A program that is out of file descriptors says nothing about the file."""
+    spool, _, log = make(str(tmp_path))
+    spool.append(b"first", A)
+    spool.append(b"second 2", B)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        assert spool.columns() == A
+        assert spool.take(100) == (1, 0, b"")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (spool.next, spool.dropped, log) == (1, 0, [])
+    assert taken(spool) == [b"first", b"second 2"]
+
+
+def test_files_that_cannot_be_read_stop_no_start(tmp_path: Path) -> None:
+    """A folder or a dead link in a file's place is moved aside; rows before it are sent, under another SENDER."""
+    spool, _, _ = make(str(tmp_path))
+    spool.append(b"first", A)
+    before = spool.run
+    release(spool)
+    (tmp_path / "000000000002.lines").mkdir()
+    (tmp_path / "000000000003.lines").symlink_to("/no/such/file")
+    spool, _, log = make(str(tmp_path))
+    assert [line for line in log if "damaged" in line] == log[:2]
+    spool.append(b"second", A)
+    assert taken(spool) == [b"first"]
+    assert spool.acknowledge(2)
+    assert spool.run[1] != before[1]  # its numbers may have been used by what is damaged
+    assert taken(spool) == [b"second"]
+
+
 class Delivery(RuleBasedStateMachine):
     """A spool in a folder and a collector as DESIGN 1.3 says, with everything going wrong in any order."""
 
@@ -258,7 +312,7 @@ class Delivery(RuleBasedStateMachine):
         self.given: list[int] = []  # but for those that were lost with the memory they waited in
         self.held: list[int] = []  # by the collector
         self.known: dict[tuple[str, str], int] = {}  # its acknowledged numbers
-        self.disk_full = False
+        self.disk_full = self.files_went = False
         self.original = segment.write_whole
         segment.write_whole = self.write  # the disk
         self.open()
@@ -294,12 +348,15 @@ class Delivery(RuleBasedStateMachine):
         if self.run != self.spool.run:
             self.connect()
         if self.spool.columns() is None:
+            if self.run[1] and self.spool.next > self.known[self.run]:  # `#seq` with a higher number
+                self.known[self.run] = self.spool.next
+                assert self.spool.acknowledge(self.spool.next)
             return
         number, _, lines = self.spool.take(limit)
         rows = lines.splitlines()
         for at, row in enumerate(rows[:arrives], number):
             if at >= self.known[self.run]:
-                assert at == self.known[self.run], "a gap that nobody dropped"
+                assert at == self.known[self.run] or self.files_went, "a gap that nobody dropped"
                 self.held.append(int(row))
                 self.known[self.run] = at + 1
         if is_acknowledged:
@@ -319,7 +376,18 @@ class Delivery(RuleBasedStateMachine):
             with files[-1].open("ab") as file:
                 file.write(torn)
         self.open()
-        assert self.spool.dropped == bool(files and torn)
+        assert self.spool.dropped == bool(files and torn) or self.files_went
+
+    @rule(data=st.data())
+    def lose_files(self, data: st.DataObject) -> None:
+        """Somebody removes files that no row is added to any more."""
+        active = self.spool._active
+        for path in sorted(Path(self.folder.name).glob("*.lines")):
+            if (active is None or path.name != os.path.basename(active.path)) and data.draw(st.booleans()):
+                rows = [int(line) for line in path.read_bytes().splitlines() if not line.startswith(b"#")]
+                self.given = [value for value in self.given if value not in rows or value in self.held]
+                path.unlink()
+                self.files_went = True
 
     @rule()
     def fill_the_disk(self) -> None:
@@ -343,6 +411,7 @@ class Delivery(RuleBasedStateMachine):
                 self.connect()
                 while self.spool.columns() is not None:
                     self.send(1000, 1000, True)
+                self.send(1000, 1000, True)
             assert self.held == self.given
         finally:
             release(self.spool)
