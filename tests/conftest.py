@@ -34,7 +34,7 @@ def held() -> set[object]:
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # the one that listed them
             files.add((number, os.readlink(f"/proc/self/fd/{number}")))
-    # Playwright's loop lets files be opened in threads, which it keeps: asyncio's own pool. No test has a loop of its own.
+    # Not asyncio's own pool, which Playwright's loop keeps; the tests have no loop of their own.
     return files | {each for each in threading.enumerate() if not each.name.startswith("asyncio_")}
 
 
