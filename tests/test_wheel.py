@@ -61,7 +61,7 @@ def test_import(installed: Path, foreign: Path) -> None:
     say = (
         "import linemon, json; print(json.dumps([linemon.__file__, callable(linemon.open), callable(linemon.Sender)]))"
     )
-    command = [installed / "python", "-c", say]
+    command = [str(installed / "python"), "-c", say]
     done = subprocess.run(command, cwd=foreign, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     file, *are_there = json.loads(done.stdout)
@@ -72,7 +72,7 @@ def test_import(installed: Path, foreign: Path) -> None:
 @pytest.mark.parametrize("program", ["linemon", "python -m linemon"])
 def test_the_agent_is_ours(installed: Path, foreign: Path, program: str) -> None:
     name, *rest = program.split()
-    command = [installed / name, *rest, "agent", "--help"]
+    command = [str(installed / name), *rest, "agent", "--help"]
     done = subprocess.run(command, cwd=foreign, capture_output=True, text=True, timeout=DEADLINE_S)
     assert "usage: linemon agent" in done.stdout, done.stdout + done.stderr
 
@@ -82,7 +82,7 @@ def test_the_page_is_ours(installed: Path, foreign: Path, program: str) -> None:
     name, *rest = program.split()
     log = foreign / "log"
     with log.open("wb") as file:
-        process = subprocess.Popen([installed / name, *rest, "dashboard"], cwd=foreign, stderr=file, stdout=file)
+        process = subprocess.Popen([str(installed / name), *rest, "dashboard"], cwd=foreign, stderr=file, stdout=file)
     try:
         found = eventually(
             lambda: re.search(r"the page is at (http://\S+)", log.read_text()) or process.poll() is not None,
