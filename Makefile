@@ -65,7 +65,7 @@ clean:  ## remove all that make made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# The tests open the page in a real browser, judge it with axe-core, and speak to the ports with a real netcat.
-.venv/tools: tests/tools.sh tests/browser/package-lock.json | .venv/dev
+# The tests open the page in a real browser and speak to the ports with a real netcat.
+.venv/tools: tests/tools.sh | .venv/dev
 	@sh tests/tools.sh
 	@touch $@

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from bench import footprint
+from bench import footprint, start
 from bench.cases import CASES, Case, Traffic, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -31,7 +31,7 @@ from linemon.lines import wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, AGENT, HTTP = "parse", "store", "agent", "http"
+PARSE, STORE, AGENT, HTTP, START = "parse", "store", "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 TIMEOUT_S = 60.0
 
@@ -171,7 +171,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, AGENT, HTTP]
+    names = [case.name for case in CASES] + [PARSE, STORE, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -216,6 +216,10 @@ def main() -> int:
     if HTTP in chosen:
         report[HTTP] = run_http()
         print("\n" + show_http(report[HTTP]))
+    if START in chosen:
+        found = start.figures()
+        report[START] = [figure._asdict() for figure in found]
+        print("\nbefore anything is done\n" + start.show(found))
     asked.json.write_text(json.dumps(report, indent=1))
     print("\nHow we know that all was stored:")
     for receiver in RECEIVERS:

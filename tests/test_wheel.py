@@ -82,7 +82,7 @@ def test_the_page_is_ours(installed: Path, foreign: Path, program: str) -> None:
     name, *rest = program.split()
     log = foreign / "log"
     with log.open("wb") as file:
-        process = subprocess.Popen([installed / name, *rest, "dashboard"], cwd=foreign, stderr=file, stdout=file)
+        process = subprocess.Popen([str(installed / name), *rest, "dashboard"], cwd=foreign, stderr=file, stdout=file)
     try:
         found = eventually(
             lambda: re.search(r"the page is at (http://\S+)", log.read_text()) or process.poll() is not None,
