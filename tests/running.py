@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,14 @@ def command(*arguments: str) -> list[str]:
 class Running:
     """A collector process and its store."""
 
-    def __init__(self, folder: Path, settings: str = "", open_files: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = "",
+        open_files: int = 0,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "linemon.toml"
@@ -48,7 +56,10 @@ class Running:
         self.log = open(folder / "log", "a+b")  # noqa: SIM115
         limit = [] if not open_files else ["prlimit", f"--nofile={open_files}:{open_files}"]
         self.process = subprocess.Popen(
-            [*limit, *command("collect", "--config", str(self.config)), *options], stderr=self.log
+            [*limit, *command("collect", "--config", str(self.config)), *options],
+            stderr=self.log,
+            env=os.environ | (environment or {}),
+            cwd=folder if environment else None,  # another linemon than the one here
         )
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")

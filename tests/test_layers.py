@@ -11,19 +11,19 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up: a module may import what stands below it, not beside it.
 LAYERS = [
-    {"linemon.errors", "linemon.access"},
+    {"linemon.errors", "linemon.access", "linemon.logs"},
     {"linemon.lines.wire", "linemon.store.ring"},
     {"linemon.store.arena", "linemon.store.catalog", "linemon.store.window", "linemon.lines.influx"},
     {"linemon.store.reader", "linemon.store.upgrade"},
     {"linemon.config", "linemon.store.writer", "linemon.when", "linemon.store.liveness"},
     {"linemon.sender"},  # with the spool and the connection of the agent
-    {"linemon", "linemon.lines.sequence", "linemon.tls", "linemon.cli._login"},
+    {"linemon", "linemon.lines.sequence", "linemon.tls", "linemon.net", "linemon.cli._login"},
     {"linemon.lines.session"},
     {"linemon.lines.accounts", "linemon.lines.named"},
     {"linemon.lines.careful"},
     {"linemon.lines.intake"},
-    {"linemon.inputs.tcp", "linemon.http.points"},
-    {"linemon.outputs.tap", "linemon.store.formats", "linemon.http.server"},
+    {"linemon.doors", "linemon.http.points"},
+    {"linemon.inputs.tcp", "linemon.outputs.tap", "linemon.store.formats", "linemon.http.server"},
     {"linemon.http.answers"},
     {"linemon.http.stream"},
     {"linemon.http.site"},

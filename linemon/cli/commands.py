@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.unit import unit as systemd_unit
 from linemon.config import Address, Config, HttpConfig, TcpConfig
+from linemon.doors import reach, said
 from linemon.errors import AskedWrongly, LinemonError
 from linemon.http.answers import describe, iso_ns
 from linemon.lines import wire
@@ -198,15 +199,10 @@ def check(config: Config) -> int:
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: right")
     store, tcp = config.store, config.tcp
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
-    tokens = config.tokens()
+    config.tokens()
     if config.tls.cert:
         server_context(config.tls)
-    asks = "asks for a token" if tokens else "asks for no token"
-    print(f"lines in:  {tcp.listen}, {asks}{in_tls(config, tcp)}, {reach(tcp.listen)}")
-    print(f"HTTP:      {config.http.listen}, writing {asks}{in_tls(config, config.http)}, {reach(config.http.listen)}")
-    for tap in config.tap:
-        columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
-        print(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
+    print(*said(config), sep="\n")
     print(f"dashboard: http://{config.dashboard.listen}/, {reach(config.dashboard.listen)}")
     agent = config.agent
     print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
@@ -234,17 +230,6 @@ def print_unit(config: Config) -> int:
         say = 'path = "/run/linemon/store" and readable_by = "everyone" under [store]'
         print(f"linemon: say {say}, so that others find the rings", file=sys.stderr)
     return 0
-
-
-def in_tls(config: Config, port: TcpConfig | HttpConfig) -> str:
-    """How a port is guarded beside tokens."""
-    if not port.tls:
-        return ""
-    return ", TLS with certificates of both sides" if config.tls.client_ca else ", TLS"
-
-
-def reach(address: Address) -> str:
-    return "this machine only" if address.is_loopback else "open to other machines"
 
 
 def span(seconds: float) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from linemon.errors import LOG_EVERY_NS, LineError
+from linemon.errors import LineError
+from linemon.lines import wire
 from linemon.lines.session import Session
+from linemon.logs import Seldom
+from linemon.store.writer import Ring
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +36,16 @@ class Accounts:
     received = stored + duplicate + the sum of `rejected` + the sum of `dropped`, at every moment and in each session.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rings: Mapping[str, Ring]) -> None:
+        """`rings` by source: a ring counts the rejected lines of its own."""
+        self._rings = rings
         self.received = self.stored = self.duplicate = 0
         self.lost = 0  # lines that a numbering sender never sent, apart from all the others
         self.rejected: Counter[str] = Counter()  # by reason, see `linemon.errors.REASONS`
         self.dropped: Counter[str] = Counter()
         self.strings = 0  # fields of Influx lines that are texts: left out
         self.bad_lines: deque[BadLine] = deque(maxlen=BAD_LINES)
-        self._logged: dict[str, tuple[int, int]] = {}  # reason: when last (ns), and how many it had then
+        self._told: defaultdict[str, Seldom] = defaultdict(Seldom)  # by reason
 
     def store(self, session: Session, count: int) -> None:
         """Count lines that were stored."""
@@ -55,16 +61,30 @@ class Accounts:
         self.received += 1
         self.duplicate += 1
 
-    def reject(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
-        """Count a line that was not taken, log it at a bounded rate, answer it where the peer asked for that."""
+    def reject(
+        self, session: Session, error: LineError, line: bytes, now: int, number: int = 0, source: str | None = None
+    ) -> None:
+        """Count a line that was not taken, log it at a bounded rate, answer it where the peer asked for that.
+
+        `number` is the line's own in the connection (0: it is the last one), `source` where it would have gone (None:
+        the source that it names, or the connection's).
+        """
+        number = number or session.lines
+        if source is None:
+            source = source_of(session, line)
+        if ring := self._rings.get(source):
+            ring.arena.count_rejected(ring.entry.slot)
         session.received += 1
         session.rejected += 1
         self.received += 1
         self.rejected[error.reason] += 1
         shown = line[:200].decode(errors="replace")
-        bad = BadLine(now, session.peer, source, number, error.reason, str(error), shown)
-        self.bad_lines.append(bad)
-        self._log(bad, now)
+        self.bad_lines.append(BadLine(now, session.peer, source, number, error.reason, str(error), shown))
+        if count := self._told[error.reason].due():
+            log.warning(
+                "rejected %d line(s) for %r, the last from %s, line %d: %s",
+                count, error.reason, session.peer, number, error,
+            )  # fmt: skip
         self.answer(session, error, number)
 
     @staticmethod
@@ -73,12 +93,9 @@ class Accounts:
         if session.wants_errors:
             session.reply(f"#error {number} {error}")
 
-    def _log(self, bad: BadLine, now: int) -> None:
-        count = self.rejected[bad.reason]
-        when, had = self._logged.get(bad.reason, (0, 0))
-        if now - when >= LOG_EVERY_NS:
-            self._logged[bad.reason] = now, count
-            log.warning(
-                "rejected %d line(s) for %r, the last from %s, line %d: %s",
-                count - had, bad.reason, bad.peer, bad.number, bad.error,
-            )  # fmt: skip
+
+def source_of(session: Session, line: bytes) -> str:
+    """The source that a line names, or else that of its connection; empty if it has none."""
+    if wire.is_metric_name(line[:1]):
+        return wire.tokens(line)[0].decode(errors="replace")
+    return session.ring.entry.source if session.ring else session.source or ""

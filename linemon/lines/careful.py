@@ -63,7 +63,7 @@ class CarefulLines:
                 if line.startswith(b"#"):
                     self._accounts.answer(session, error, session.lines)
                 else:
-                    self.reject(session, error, line, now)
+                    self._accounts.reject(session, error, line, now)
                     self._advance(session)
         self.store_rows()
 
@@ -71,7 +71,7 @@ class CarefulLines:
         """A line was too long to be kept."""
         session.lines += 1
         if not self._is_duplicate(session):
-            self.reject(session, error, b"", now)
+            self._accounts.reject(session, error, b"", now)
             self._advance(session)
         self.store_rows()
 
@@ -179,7 +179,7 @@ class CarefulLines:
             for row in taken:
                 if row.session.sequence is None and not self._store_together(arena, [row], []):
                     error = LineError("store_full", f"{arena.path.parent} has no room for more rows")
-                    self.reject(row.session, error, row.line, row.time, row.number)
+                    self._accounts.reject(row.session, error, row.line, row.time, row.number)
 
     def _store_together(self, arena: ArenaWriter, rows: list[Row], sequences: list[Sequence]) -> bool:
         """Append rows to rings of one arena, and settle the lines of these senders.
@@ -196,20 +196,6 @@ class CarefulLines:
         for row in rows:
             self._accounts.store(row.session, 1)
         return True
-
-    def reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
-        """Count a line that was not taken; its source is the one it names, or the connection's."""
-        if wire.is_metric_name(line[:1]):  # names its source itself
-            source = wire.tokens(line)[0].decode(errors="replace")
-        else:
-            source = session.ring.entry.source if session.ring else session.source or ""
-        self.count(session, source, error, line, now, number or session.lines)
-
-    def count(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
-        """Count a line that was not taken, and would have gone to `source`; `number` is its own in the connection."""
-        if ring := self._store.rings.get(source):
-            ring.arena.count_rejected(ring.entry.slot)
-        self._accounts.reject(session, source, error, line, now, number)
 
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:

@@ -37,7 +37,7 @@ class Intake:
 
     def __init__(self, store: StoreWriter) -> None:
         self.store = store
-        self.accounts = Accounts()
+        self.accounts = Accounts(store.rings)
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
         self._careful = CarefulLines(store, self.accounts)
@@ -49,7 +49,7 @@ class Intake:
             parts = session.feed(data)
         except LineError as error:
             session.lines += 1
-            self._careful.reject(session, error, data.partition(b"\n")[0], now)
+            self.accounts.reject(session, error, data.partition(b"\n")[0], now)
             raise
         for part in parts:
             if isinstance(part, LineError):
@@ -68,11 +68,7 @@ class Intake:
     def foreign(self, session: Session, protocol: str, now: int) -> None:
         """The peer does not speak as it must for its bytes to be lines: one rejected line."""
         session.lines += 1
-        self._careful.reject(session, LineError("protocol", f"this port takes lines in TLS: {protocol}"), b"", now)
-
-    def reject(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
-        """Count a line that was not taken; `number` is its own in the connection, `source` where it would have gone."""
-        self._careful.count(session, source, error, line, now, number)
+        self.accounts.reject(session, LineError("protocol", f"this port takes lines in TLS: {protocol}"), b"", now)
 
     def flush(self, now: int) -> None:
         """Parse and append all that waits; rows without a time of their own get `now` (ns since the epoch)."""
@@ -176,7 +172,7 @@ class Intake:
             session.needs_care = 16 * len(bad) > len(values)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
-            self._careful.reject(blocks[which][0], error, line, now, number)
+            self.accounts.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
         return True

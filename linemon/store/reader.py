@@ -182,12 +182,16 @@ class Source:
                 return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
         raise AssertionError  # the attempts end with an error of their own
 
-    def since(self, cursor: int) -> Rows:
-        """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival."""
+    def since(self, cursor: int, most: int | None = None) -> Rows:
+        """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival.
+
+        `most`: no more than so many, the first of them; the cursor is then the one after these.
+        """
         for entry, arena, slot in self._attempts():
             if cursor > arena.head(slot):
                 cursor = 0  # a cursor of an earlier source of this name
-            first, block = arena.read(slot, cursor)
+            first = max(cursor, arena.held(slot)[0])
+            first, block = arena.read(slot, first, None if most is None else first + most)
             if self._whole(entry, arena, slot):
                 return _rows(entry, block, first + len(block), missed=first - cursor)
         raise AssertionError  # the attempts end with an error of their own
