@@ -73,6 +73,8 @@ class Collector:
             "lost": accounts.lost,
             "rejected": dict(accounts.rejected),
             "dropped": dict(accounts.dropped),
+            "held_back": dict(accounts.held_back),
+            "connections_failed": accounts.failed,
             "string_fields_left_out": accounts.strings,
             "bad_lines": [bad._asdict() for bad in accounts.bad_lines],
         }

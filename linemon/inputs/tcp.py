@@ -32,6 +32,7 @@ CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one b
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
 TICK_S = 0.04
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+UNREAD_BYTES = 1 << 20  # of a connection that we end, read and thrown away at most
 SPARE_FILES = 500  # open files that are not for connections: rings of up to so many widths, taps
 
 
@@ -144,7 +145,11 @@ class TcpPort(Port):
             if connection is None:
                 self._accept(heard)
                 continue
-            count = self._read(connection, now, heard)
+            try:
+                count = self._read(connection, now, heard)
+            except Exception:  # it shall cost nobody else
+                self._intake.accounts.fail(connection.session, 0)
+                count = 0
             largest = max(largest, count)
             waiting += count
             if waiting > FLUSH_BYTES:
@@ -155,7 +160,7 @@ class TcpPort(Port):
         for connection in ready:  # only now: lines that ask for answers may have waited for the flush
             if connection is not None:
                 session = connection.session
-                if session.wants_errors or session.replies or session.sequence:
+                if session.replies or session.owed or session.is_over:
                     self._reply(connection)
         return len(ready), largest
 
@@ -234,15 +239,23 @@ class TcpPort(Port):
     def _reply(self, connection: LineConnection) -> None:
         """Send what the peer asked for; what it does not read is bounded."""
         session = connection.session
-        if session.is_over:
-            self._close(connection)
         while connection in self._connections and (answers := session.to_send()):
             try:
                 del answers[: connection.sock.send(answers)]
             except NOT_NOW:
-                return
+                break
             except OSError:
                 self._close(connection)
+        if session.is_over:
+            self._hang_up(connection)
+
+    def _hang_up(self, connection: LineConnection) -> None:
+        """End a connection on our part; what the peer has sent is read, or its answers might be thrown away."""
+        with contextlib.suppress(OSError):
+            for _ in range(UNREAD_BYTES // READ_BYTES):
+                if connection not in self._connections or not connection.sock.recv_into(self._buffer):
+                    break
+        self._close(connection)
 
     def _close_idle(self, now: float) -> None:
         for connection in list(self._connections):

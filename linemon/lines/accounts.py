@@ -42,7 +42,9 @@ class Accounts:
         self.received = self.stored = self.duplicate = 0
         self.lost = 0  # lines that a numbering sender never sent, apart from all the others
         self.rejected: Counter[str] = Counter()  # by reason, see `linemon.errors.REASONS`
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()  # by reason: lines that were met by an error of our own
+        self.held_back: Counter[str] = Counter()  # by reason: how often a numbered line was not taken, to come again
+        self.failed = 0  # connections that ended by an error of our own
         self.strings = 0  # fields of Influx lines that are texts: left out
         self.bad_lines: deque[BadLine] = deque(maxlen=BAD_LINES)
         self._told: defaultdict[str, Seldom] = defaultdict(Seldom)  # by reason
@@ -86,6 +88,37 @@ class Accounts:
                 count, error.reason, session.peer, number, error,
             )  # fmt: skip
         self.answer(session, error, number)
+
+    def hold_back(self, session: Session, error: LineError, number: int) -> None:
+        """Count and tell of a numbered line that there is no room or no right for: it is not received, it comes again.
+
+        The connection ends, or if its acknowledgements say whose they are, this source of it waits for its next #seq.
+        """
+        if session.is_named:
+            session.is_waiting = True
+        else:
+            session.is_over = True
+        self.held_back[error.reason] += 1
+        if count := self._told[f"held back: {error.reason}"].due():
+            log.warning(
+                "%r of %s must wait, its lines are not acknowledged: %s (%d since the last such line)",
+                session.source, session.peer, error, count,
+            )  # fmt: skip
+        self.answer(session, error, number)
+
+    def fail(self, session: Session, lost: int) -> None:
+        """End a connection whose lines were met by an error that nobody foresaw; `lost` of them are dropped."""
+        session.is_over = True
+        self.failed += 1
+        session.received += lost
+        session.dropped += lost
+        self.received += lost
+        if lost:
+            self.dropped["error"] += lost
+        if self._told["error"].due():
+            log.exception(
+                "the connection of %s (%r) ends: a bug in linemon, or a failing disk", session.peer, session.source
+            )
 
     @staticmethod
     def answer(session: Session, error: LineError, number: int) -> None:

@@ -52,6 +52,8 @@ class Intake:
             self.accounts.reject(session, error, data.partition(b"\n")[0], now)
             raise
         for part in parts:
+            if session.is_over:
+                return
             if isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
                 self._careful.too_long(session, part, now)
@@ -75,9 +77,36 @@ class Intake:
         waiting, self._waiting, self._waits = self._waiting, {}, {}
         for shape, blocks in waiting.items():
             self._named.heed_moves()
-            if not (self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)):
-                for session, block in blocks:
-                    self._careful.take(session, block, now)
+            self._store(shape, blocks, now)
+
+    def _store(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> None:
+        try:
+            is_stored = self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)
+        except Exception:  # a bug, or a disk that fails: it shall cost only whose lines meet it
+            if len(blocks) == 1:
+                return self._fail(*blocks[0], 0)
+            for each in blocks:
+                self._store(shape, [each], now)
+        else:
+            for session, block in blocks if not is_stored else ():
+                self._take_carefully(session, block, now)
+        return None
+
+    def _take_carefully(self, session: Session, block: bytes, now: int) -> None:
+        before = session.received
+        try:
+            self._careful.take(session, block, now)
+        except Exception:  # as above
+            self._fail(session, block, before)
+
+    def _fail(self, session: Session, block: bytes, before: int) -> None:
+        """End the connection of a block; `before`: what it had received before that."""
+        self._careful.give_up(session)
+        lost = 0
+        if session.sequence is None:  # else they come again
+            lines = [line.strip(b" \t\r") for line in block.split(b"\n")]
+            lost = sum(line != b"" and not line.startswith(b"#") for line in lines) - (session.received - before)
+        self.accounts.fail(session, lost)
 
     # -- which way a block goes
 
@@ -87,10 +116,10 @@ class Intake:
             shape = self._shape(session, block[:1])  # what waited may have held directives
         if shape == NO_SHAPE:
             head, block = self._peel(block)
-            self._careful.take(session, head, now)
+            self._take_carefully(session, head, now)
             shape = self._shape(session, block[:1])
         if shape == NO_SHAPE:
-            self._careful.take(session, block, now)
+            self._take_carefully(session, block, now)
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
@@ -107,7 +136,8 @@ class Intake:
 
     @staticmethod
     def _shape(session: Session, first: bytes) -> Shape:
-        if first and session.grant is not None and not session.refused:
+        is_closed = session.refused or session.is_waiting or session.is_over
+        if first and session.grant is not None and not is_closed:
             if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
                 return session.ring.arena, session.width, session.time_at
             if first.isalpha() and session.sequence is None and not session.grant.is_limited:
@@ -221,6 +251,7 @@ class Intake:
             return False
         for sequence, (session, number) in reached.items():
             sequence.next = sequence.settled = session.number = number
+            session.owed[sequence] = None
         return True
 
     def _all_bad(
