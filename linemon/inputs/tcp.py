@@ -68,6 +68,7 @@ class TcpPort(Port):
         self.renew(house.tokens, house.tls)
         self.door = Door(config.allow, config.max_per_peer)
         self._unread: set[LineConnection] = set()  # TLS holds more for them than one read took
+        self._paced: set[LineConnection] = set()  # not read: a backlog that is taken at its pace
         files = allow_files(config.max_connections + SPARE_FILES)
         self._limit = min(config.max_connections, max(files - SPARE_FILES, files // 2))
         self._selector = selectors.DefaultSelector()
@@ -118,7 +119,9 @@ class TcpPort(Port):
             loop.add_reader(self._selector, ready.set)
             try:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(idle_check_s):  # wait_for of Python 3.11 may swallow a cancellation
+                    async with asyncio.timeout(
+                        min(idle_check_s, self._paced_s())
+                    ):  # wait_for of Python 3.11 may swallow a cancellation
                         await ready.wait()
             finally:
                 loop.remove_reader(self._selector)
@@ -140,7 +143,8 @@ class TcpPort(Port):
         now = time.time_ns()
         heard = time.monotonic()
         ready: dict[LineConnection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
-        ready.update(dict.fromkeys(self._unread))
+        ready.update(dict.fromkeys(self._unread - self._paced))
+        ready.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
         for connection in ready:
             if connection is None:
                 self._accept(heard)
@@ -194,6 +198,11 @@ class TcpPort(Port):
 
     def _read(self, connection: LineConnection, now: int, heard: float) -> int:
         """Read once; returns how many bytes came."""
+        if connection in self._paced:
+            connection.heard = heard
+            self._intake.take(connection.session, b"", now)
+            self._keep_pace(connection)
+            return 0
         limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
         try:
             if isinstance(connection.sock, ssl.SSLSocket):
@@ -211,6 +220,7 @@ class TcpPort(Port):
         try:
             if count:
                 self._intake.take(connection.session, self._buffer[:count].tobytes(), now)
+                self._keep_pace(connection)
                 return count
             self._intake.end(connection.session, now)
         except LineError:  # not lines at all
@@ -219,6 +229,20 @@ class TcpPort(Port):
         self._reply(connection)
         self._close(connection)
         return count
+
+    def _keep_pace(self, connection: LineConnection) -> None:
+        """Read a connection on, or not while something of its last read waits."""
+        if connection.session.held and connection not in self._paced:
+            self._paced.add(connection)
+            self._selector.unregister(connection.sock)
+        elif not connection.session.held and connection in self._paced:
+            self._paced.discard(connection)
+            self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+
+    def _paced_s(self) -> float:
+        """Seconds until more of a backlog may be taken; infinite if none waits."""
+        resume = min((each.session.resume for each in self._paced), default=None)
+        return float("inf") if resume is None else max(0.0, (resume - time.time_ns()) / 1e9)
 
     def _decrypt(self, connection: LineConnection, sock: ssl.SSLSocket, limit: int) -> int:
         """Read as many records as there are, up to `limit` bytes: a single one is short. Raises as recv_into does."""
@@ -269,7 +293,10 @@ class TcpPort(Port):
             self._connections.discard(connection)
             self._unread.discard(connection)
             self.door.leave(connection.session.peer)
-            self._selector.unregister(connection.sock)
+            if connection in self._paced:
+                self._paced.discard(connection)
+            else:
+                self._selector.unregister(connection.sock)
             if isinstance(connection.sock, ssl.SSLSocket):
                 with contextlib.suppress(OSError, ValueError):
                     connection.sock.unwrap()  # says that it was us, and no stranger who cut the line

@@ -116,9 +116,7 @@ class Accounts:
         if lost:
             self.dropped["error"] += lost
         if self._told["error"].due():
-            log.exception(
-                "the connection of %s (%r) ends: a bug in linemon, or a failing disk", session.peer, session.source
-            )
+            log.exception("a bug, or a failing disk: the connection of %s (%r) ends", session.peer, session.source)
 
     @staticmethod
     def answer(session: Session, error: LineError, number: int) -> None:

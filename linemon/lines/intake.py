@@ -16,6 +16,7 @@ from linemon.errors import LineError
 from linemon.lines import wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.careful import CarefulLines
+from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
 from linemon.store.arena import ArenaWriter
@@ -44,21 +45,32 @@ class Intake:
         self._named = self._careful.named
 
     def take(self, session: Session, data: bytes, now: int) -> None:
-        """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end."""
+        """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.
+
+        `session.held` is not empty where that is more of a backlog than may be taken now: nothing more is to be read
+        then, and this called again from `session.resume` on, without bytes.
+        """
         try:
             parts = session.feed(data)
         except LineError as error:
             session.lines += 1
             self.accounts.reject(session, error, data.partition(b"\n")[0], now)
             raise
-        for part in parts:
+        parts, session.held = session.held + parts, []
+        for i, part in enumerate(parts):
             if session.is_over:
                 return
+            rest = b""
             if isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
                 self._careful.too_long(session, part, now)
-            else:
+            elif session.sequence is None and b"#seq" not in part:
                 self._take_block(session, part, now)
+            else:
+                rest = self._take_numbered(session, part, now)
+            if rest:
+                session.held = [rest, *parts[i + 1 :]]
+                return
 
     def end(self, session: Session, now: int) -> None:
         """The peer closed cleanly: a last line without its newline counts."""
@@ -80,15 +92,19 @@ class Intake:
             self._store(shape, blocks, now)
 
     def _store(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> None:
+        is_stored: bool | None  # None: met by an error
         try:
             is_stored = self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)
         except Exception:  # a bug, or a disk that fails: it shall cost only whose lines meet it
             if len(blocks) == 1:
-                return self._fail(*blocks[0], 0)
+                [(session, block)] = blocks
+                return self._fail(session, block, session.received)
+            is_stored = None
+        if is_stored is None:
             for each in blocks:
                 self._store(shape, [each], now)
-        else:
-            for session, block in blocks if not is_stored else ():
+        elif not is_stored:
+            for session, block in blocks:
                 self._take_carefully(session, block, now)
         return None
 
@@ -123,6 +139,41 @@ class Intake:
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
+
+    def _take_numbered(self, session: Session, block: bytes, now: int) -> bytes:
+        """Take what the pace of a backlog allows; returns the rest."""
+        while block and not session.is_over:
+            if block.startswith(b"#"):  # what it says may change whose rows come then
+                cut = block.find(b"\n") + 1
+            else:
+                cut = block.find(b"\n#") + 1 or len(block)
+                pace = self._pace(session, block, now)
+                if pace is not None:
+                    lines = wire.count_lines(block[:cut])
+                    room = pace.room(self.store.rings.get(session.source or ""), self.store.points, now)
+                    if room < lines:
+                        newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
+                        cut, lines = (int(newlines[room - 1]) + 1, room) if room else (0, 0)
+                    pace.take(lines, now)
+                    if not cut:
+                        session.resume = pace.next()
+                        break
+            self._take_block(session, block[:cut], now)
+            block = block[cut:]
+        return block
+
+    @staticmethod
+    def _pace(session: Session, block: bytes, now: int) -> Pace | None:
+        """What keeps the first rows of a block back, if they are a backlog by the time of the very first."""
+        at = session.time_at
+        if session.sequence is None or at is None:
+            return None
+        tokens = block[: block.find(b"\n")].split(None, at + 1)
+        try:
+            time = wire.time_ns(tokens[at]) if at < len(tokens) else None
+        except LineError:
+            return None
+        return session.sequence.pace if time is not None and time < now - OLD_NS else None
 
     @staticmethod
     def _peel(block: bytes) -> tuple[bytes, bytes]:

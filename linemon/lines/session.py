@@ -85,6 +85,9 @@ class Session:
         self.wrong_tokens = 0
         self.is_over = False  # nothing more is taken; numbered lines come again on another connection
 
+        self.held: list[bytes | LineError] = []  # read, and not taken yet: a backlog is taken at its pace
+        self.resume = 0  # when (ns) to take more of it
+
         self._is_new = True  # no byte has come but the start of a byte order mark
         self._tail = bytearray()  # the start of a line that is still arriving
         self._skipping = False  # inside an over-long line, until its newline
