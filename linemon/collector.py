@@ -2,7 +2,8 @@
 
     inputs (bytes) -> Intake (rows) -> StoreWriter (rings) -> outputs, and every other reader of the store
 
-One process, one thread, one event loop. It is the only writer of the store.
+One process, one thread, one event loop. It is the only writer of the store. What takes lines in and sends rows out are
+its doors, `linemon.doors`.
 """
 
 from __future__ import annotations
@@ -15,18 +16,17 @@ import os
 import signal
 import ssl
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from linemon.access import Tokens
-from linemon.config import Address, Config
+from linemon.config import Config
+from linemon.doors import Count, House, doors
 from linemon.errors import ConfigError, LineError
-from linemon.http.site import HttpInput
-from linemon.inputs.tcp import TcpInput
 from linemon.lines.intake import Intake
-from linemon.outputs.tap import Tap
 from linemon.store.liveness import OWN
 from linemon.store.reader import Store
 from linemon.store.status import STATUS
@@ -37,20 +37,8 @@ log = logging.getLogger(__name__)
 
 STATUS_S = 1.0  # how often the counters are written out
 FORGET_S = 60.0  # how often silent sources are looked for
-OWN_COLUMNS = {
-    "lines.received_per_s": "1/s",
-    "lines.stored_per_s": "1/s",
-    "lines.rejected_per_s": "1/s",
-    "lines.duplicate_per_s": "1/s",
-    "lines.dropped_per_s": "1/s",
-    "connections": "",
-    "sources": "",
-    "tap.readers": "",
-    "tap.lost_rows_per_s": "1/s",
-    "process.cpu_pct": "%",
-    "process.rss_bytes": "B",
-}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+UNITS = {"_per_s": "1/s", "_pct": "%", "_bytes": "B"}  # of our own columns, by how they end
 
 
 class Collector:
@@ -62,27 +50,24 @@ class Collector:
         store = config.store
         self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns, store.mode)
         self.intake = Intake(self.store)
-        reader = Store(config.store.folder)
-        tokens, tls = self._secrets()
-        self.tcp = TcpInput(config.tcp, self.intake, tokens, tls, self._rows_came)
-        self.taps = [Tap(tap, tap.source or config.agent.source, reader) for tap in config.tap]
-        self.http = HttpInput(config.http, self.intake, reader, tokens, tls, self.status, config.dashboard.listen)
         self._started = datetime.now(UTC)
         self._written: dict[str, Any] = {}
         self._status_fails = False
-        self._counted = self._counters()
+        self._serving: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        tokens, tls = self._secrets()
+        house = House(
+            config, self.intake, Store(config.store.folder), tokens, tls, self.status, self._rows_came, self._serve
+        )
+        self.ports = [door.start(house) for door in doors()]
+        self._counted, self._counted_at = self._totals(), time.monotonic()
 
     def status(self) -> dict[str, Any]:
         """The counters, and where the ports are, as they stand in the store for every reader."""
         accounts = self.intake.accounts
-        return {
+        said: dict[str, Any] = {
             "pid": os.getpid(),
             "started": self._started.isoformat(timespec="seconds"),
-            "tcp": str(Address(self.config.tcp.listen.host, self.tcp.port)),
-            "http": str(Address(self.config.http.listen.host, self.http.server.port)),
-            "taps": [
-                str(Address(tap.listen.host, port.port)) for tap, port in zip(self.config.tap, self.taps, strict=True)
-            ],
             "received": accounts.received,
             "stored": accounts.stored,
             "duplicate": accounts.duplicate,
@@ -90,59 +75,58 @@ class Collector:
             "rejected": dict(accounts.rejected),
             "dropped": dict(accounts.dropped),
             "ahead": self.store.ahead,
+            "held_back": dict(accounts.held_back),
+            "connections_failed": accounts.failed,
             "string_fields_left_out": accounts.strings,
-            "connections": self.tcp.connections,
-            "connections_refused": self.tcp.refused,
-            "strangers": self.tcp.door.strangers + self.http.server.door.strangers,
-            "http_connections": self.http.server.connections,
-            "http_malformed": self.http.server.malformed,
-            "http_connections_refused": self.http.server.refused,
-            "tap_readers": sum(tap.readers for tap in self.taps),
-            "tap_rows_lost": sum(tap.lost for tap in self.taps),
             "bad_lines": [bad._asdict() for bad in accounts.bad_lines],
         }
+        for port in self.ports:
+            said |= port.addresses()
+        for count in self._counters():
+            said[count.name] = said.get(count.name, 0) + count.value
+        return said
 
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._write_status()
-        log.info("lines on %s, store in %s", self._written["tcp"], self.config.store.folder)
-        log.info("HTTP on %s", self._written["http"])
-        for address in self._written["taps"]:
-            log.info("tap on %s", address)
-        serving = asyncio.create_task(self.tcp.run())
-        serving.add_done_callback(lambda _: stop.set())
         looked = synced = time.monotonic()
         syncing: asyncio.Task[None] | None = None
         try:
-            while not stop.is_set():
-                try:
-                    await asyncio.wait_for(stop.wait(), STATUS_S)
-                except TimeoutError:
-                    self._write_status()
-                    self._count_ourselves()
-                    self.store.note_arrivals()
-                    if time.monotonic() - synced > self.config.store.sync and (syncing is None or syncing.done()):
-                        synced = time.monotonic()
-                        syncing = asyncio.create_task(asyncio.to_thread(self._sync))  # a slow disk takes its time
-                    if time.monotonic() - looked > min(FORGET_S, self.config.store.forget_after / 2):
-                        looked = time.monotonic()
-                        self.store.forget_silent(looked, self.config.store.forget_after)
-            if serving.done():
-                serving.result()  # raises what ended it
+            while not self._stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STATUS_S):
+                        await self._stop.wait()
+                    break
+                self._write_status()
+                self._count_ourselves()
+                self.store.note_arrivals()
+                if time.monotonic() - synced > self.config.store.sync and (syncing is None or syncing.done()):
+                    synced = time.monotonic()
+                    syncing = asyncio.create_task(asyncio.to_thread(self._sync))  # a slow disk takes its time
+                if time.monotonic() - looked > min(FORGET_S, self.config.store.forget_after / 2):
+                    looked = time.monotonic()
+                    self.store.forget_silent(looked, self.config.store.forget_after)
+            for task in self._serving:
+                if task.done():
+                    task.result()  # raises what ended it
         finally:
-            serving.cancel()
-            await asyncio.wait([serving, syncing] if syncing else [serving])
-            self.tcp.close()
-            self.http.close()
-            for tap in self.taps:
-                tap.close()
+            for task in self._serving:
+                task.cancel()
+            await asyncio.wait([*self._serving, syncing] if syncing else self._serving)
+            for port in self.ports:
+                port.close()
             self._write_status()
             self.store.close()
+
+    def _serve(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let a door work until the collector ends, which it does where the work fails."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda _: self._stop.set())
+        self._serving.append(task)
 
     def _sync(self) -> None:
         try:
@@ -161,45 +145,48 @@ class Collector:
         except ConfigError as error:
             log.error("nothing is changed: %s", error)
             return
-        self.tcp.renew(tokens, tls)
-        self.http.renew(tokens, tls)
+        for port in self.ports:
+            port.renew(tokens, tls)
         log.info("certificates and tokens read anew")
 
     def _rows_came(self) -> None:
-        self.http.update()
-        for tap in self.taps:
-            tap.update()
+        for port in self.ports:
+            port.update()
 
-    def _counters(self) -> tuple[float, ...]:
-        """The clock (s), then what is counted since the start: lines by outcome, rows lost at taps, CPU seconds."""
+    def _counters(self) -> list[Count]:
+        return [count for port in self.ports for count in port.counters()]
+
+    def _totals(self) -> dict[str, float]:
+        """What is counted since the start, under the columns of our own source that have the rates."""
         accounts = self.intake.accounts
-        return (
-            time.monotonic(),
-            accounts.received,
-            accounts.stored,
-            accounts.rejected.total(),
-            accounts.duplicate,
-            accounts.dropped.total(),
-            sum(tap.lost for tap in self.taps),
-            time.process_time(),
-        )
+        totals: dict[str, float] = {
+            "lines.received_per_s": accounts.received,
+            "lines.stored_per_s": accounts.stored,
+            "lines.rejected_per_s": accounts.rejected.total(),
+            "lines.duplicate_per_s": accounts.duplicate,
+            "lines.dropped_per_s": accounts.dropped.total(),
+            "process.cpu_pct": 100 * time.process_time(),
+        }
+        return _add(totals, [count for count in self._counters() if count.column.endswith("_per_s")])
 
     def _count_ourselves(self) -> None:
         """Append our own counters to their source, as rates since the last time."""
-        before, self._counted = self._counted, self._counters()
-        elapsed, *counts = (now - then for now, then in zip(self._counted, before, strict=True))
-        *lines, lost, cpu = (count / elapsed for count in counts)
-        sources, readers = len(self.store.rings), sum(tap.readers for tap in self.taps)
-        values = [*lines, self.tcp.connections, sources, readers, lost, 100 * cpu, rss_bytes()]
+        before, since = self._counted, self._counted_at
+        self._counted, self._counted_at = self._totals(), time.monotonic()
+        elapsed = self._counted_at - since
+        row = {name: (total - before[name]) / elapsed for name, total in self._counted.items()}
+        row |= {"sources": len(self.store.rings), "process.rss_bytes": rss_bytes()}
+        _add(row, [count for count in self._counters() if not count.column.endswith("_per_s")])
+        have = ring.entry.columns if (ring := self.store.rings.get(OWN)) else ()  # also of an earlier version
+        columns = have + tuple(name for name in row if name not in have)
+        units = tuple(next((unit for end, unit in UNITS.items() if name.endswith(end)), "") for name in columns)
         try:
-            ring = self.store.bind(OWN, tuple(OWN_COLUMNS), tuple(OWN_COLUMNS.values()))
+            ring = self.store.bind(OWN, columns, units)
+            cells = np.array([[np.nan] + [row.get(name, np.nan) for name in columns]])
+            cells.view(np.int64)[0, 0] = time.time_ns()
+            ring.arena.append_to(ring.entry.slot, cells.view(np.int64))
         except LineError:
-            return  # no room for one more source: the log and status.json say so
-        row = np.full((1, 1 + ring.width), np.nan)
-        row[0, 1 : 1 + len(values)] = values
-        row.view(np.int64)[0, 0] = time.time_ns()
-        with contextlib.suppress(LineError):  # no room: the log says so
-            ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+            return  # no room: the log and status.json say so
 
     def _write_status(self) -> None:
         status = self.status()
@@ -213,6 +200,14 @@ class Collector:
             if not self._status_fails:
                 log.error("cannot write %s: %s", self.store.folder / STATUS, error.strerror)
             self._status_fails = True
+
+
+def _add(row: dict[str, float], counts: list[Count]) -> dict[str, float]:
+    """The row with these counts in it, those of one column added."""
+    for count in counts:
+        if count.column:
+            row[count.column] = row.get(count.column, 0) + count.value
+    return row
 
 
 def rss_bytes() -> float:

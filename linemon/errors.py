@@ -11,8 +11,6 @@ LinemonError
 
 from __future__ import annotations
 
-LOG_EVERY_NS = 60 * 10**9  # what senders can bring about again and again is logged at most so often
-
 
 class LinemonError(Exception):
     """The root of all errors that linemon raises on purpose."""

@@ -216,8 +216,11 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
             assert len(session._tail) <= given.max_line + 1, "the start of a line grows without bound"
             if event.end:
                 del live[event.connection]
-        if event.flush:
+        if event.flush or session.sequence:  # who may have no room is told before more comes
             intake.flush(NOW)
+        if session.is_over and not event.end and event.connection in live:
+            del live[event.connection]
+            closed.add(event.connection)
         if (event.end or event.connection in closed) and session.sequence:
             acked[session] = session.sequence.next
             session.sequence = None  # as when the connection is gone
@@ -328,7 +331,8 @@ WORDS = [
     b"x" * 41, b"x" * 101,
     b"#source ", b"#source s", b"#source t", b"#columns ", b"#columns a b", b"#columns a b time", b"#columns a:V",
     b"#columns value", b"#columns c1 c2", b"#token s", b"#token x", b"#errors on", b"#errors off", b"#stats", b"#",
-    b"# x",    b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
+    b"# x",    b"\xef\xbb\xbf", b"\xef\xbb\xbf#source s\n", b"\xff#source s\n", b"x #token s\n", b"#seq 3 -",
+    b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
     b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"GET / HTTP/1.1", b"\x16\x03\x01",
     b"m,host=h f=1", b"m,b=2,a=1 f=1,g=2i", b"m f=1", b"m g=t", b'm s="x y"', b'm s="a\\"b,c=d",f=1u', b"m\\ n f=1",
     b"m,a\\=b=c\\,d f\\ g=1", b"f=1", b"g=-5i", b"h=9223372036854775808i", b"u=18446744073709551615u", b"t=True",

@@ -26,6 +26,10 @@ class Rejected(Exception):
         self.reason = reason
 
 
+class WrongToken(Rejected):
+    """A #token that is none, where one is asked for."""
+
+
 # -- tokens
 
 
@@ -446,6 +450,8 @@ class Connection:
         self.collector = collector
         self.peer = peer
         self.unfinished = b""
+        self.is_new = True  # nothing came yet but what may be a byte order mark
+        self.wrong_tokens = 0
         self.is_too_long = False  # the unfinished line, which is counted already
         self.closed = False  # by the collector
         self.lines = 0
@@ -475,6 +481,11 @@ class Connection:
     def hear(self, data: bytes) -> None:
         """Bytes that came; all of them or some of them, that makes no difference."""
         self.unfinished += data
+        if self.is_new:
+            if len(self.unfinished) < 3 and b"\xef\xbb\xbf".startswith(self.unfinished):
+                return
+            self.is_new = False
+            self.unfinished = self.unfinished.removeprefix(b"\xef\xbb\xbf")
         if self.lines == 0 and opens_otherwise(self.unfinished[: self.collector.max_line].split(b"\n")[0]):
             self.lines = 1
             self.reject("protocol")
@@ -523,6 +534,8 @@ class Connection:
         if line[:1] == b"#":
             try:
                 self.directive(line)
+            except WrongToken:
+                self.wrong_token()
             except Rejected:
                 self.answer_error()
             return
@@ -531,12 +544,34 @@ class Connection:
         try:
             self.data_line(line)
         except Rejected as why:
-            self.reject(why.reason)
+            self.refuse(line, why.reason)
         else:
             self.received += 1
             self.stored += 1
             self.collector.received += 1
             self.collector.stored += 1
+
+    def refuse(self, line: bytes, reason: str) -> None:
+        """A data line that cannot be taken."""
+        if self.key is not None and reason in ("store_full", "max_sources", "token"):
+            self.collector.advance(self.key, self.number - 1)  # it comes again, when there is room or right for it
+            self.answer_error()
+            self.close()
+            return
+        words = [word for word in (b"#source", b"#columns", b"#token") if holds(line, word)]
+        if self.lines > 1 or not words:
+            self.reject(reason)
+        elif min(words, key=line.find) == b"#token":
+            self.wrong_token()
+        else:
+            self.refused.append((min(words, key=line.find).decode(), "name"))
+            self.answer_error()
+
+    def wrong_token(self) -> None:
+        self.reject("token")
+        self.wrong_tokens += 1
+        if self.wrong_tokens == 10:
+            self.close()
 
     def is_held(self) -> bool:
         """Take the line's number, where lines have numbers; whether that line came before."""
@@ -655,8 +690,8 @@ class Connection:
         elif word == b"#token":
             if rest == self.collector.token.encode():
                 self.authorized = True
-            elif not self.authorized:
-                raise Rejected("token")
+            elif self.collector.token != "":
+                raise WrongToken("token")
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
         elif line == b"#stats":
@@ -696,6 +731,7 @@ class Connection:
         if len(parts) not in (1, 2) or len(parts[0]) > 18 or not all(48 <= byte <= 57 for byte in parts[0]):
             raise Rejected("sequence")
         number, sender = parts[0], utf8(parts[1]) if len(parts) == 2 else ""
+        sender = "" if sender == "-" else sender
         if len(sender.encode()) > 64 or not sender.isprintable():
             raise Rejected("sequence")
         key = self.source_name, sender
@@ -731,6 +767,10 @@ def utf8(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise Rejected("text") from None
+
+
+def holds(line: bytes, word: bytes) -> bool:
+    return word + b" " in line or word + b"\t" in line
 
 
 def opens_otherwise(line: bytes) -> bool:

@@ -57,7 +57,14 @@ def arrive(writer: StoreWriter, name: str, at_s: float, stamps_s: Sequence[float
 class Running:
     """A collector process and its store."""
 
-    def __init__(self, folder: Path, settings: str = "", open_files: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = "",
+        open_files: int = 0,
+        options: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "linemon.toml"
@@ -74,7 +81,8 @@ class Running:
         self.process = subprocess.Popen(
             [*limit, *command("collect", "--config", str(self.config)), *options],
             stderr=self.log,
-            env=os.environ | {"PYTHONWARNINGS": "default::ResourceWarning"},
+            env=os.environ | {"PYTHONWARNINGS": "default::ResourceWarning"} | (environment or {}),
+            cwd=folder if environment else None,  # another linemon than the one here
         )
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")

@@ -88,6 +88,22 @@ def test_another_token_on_the_way(start_collector: Start) -> None:
     assert running.store["x"].last(9).values.tolist() == [[1.0], [4.0]]
 
 
+def test_guessing_a_token(start_collector: Start) -> None:
+    """Each guess is a rejected line, the tenth ends the connection; the log names the host, nothing the guess."""
+    running = start_collector(settings('token = "all"'))
+    with running.connect() as sock:
+        sock.sendall(b"#errors on\n" + b"#token guess\n" * 1000 + b"#token all\nm 1\n")
+        answer = sock.makefile("rb").read().decode()
+    assert answer == "".join(f"#error {line} the #token is wrong\n" for line in range(2, 12))
+    eventually(lambda: running.status()["rejected"] == {"token": 10}, "counted")
+    status = running.status()
+    assert (status["received"], {bad["line"] for bad in status["bad_lines"]}) == (10, {"#token"})
+    log = (running.folder / "log").read_text()
+    assert "the last from 127.0.0.1" in log
+    assert "guess" not in log
+    assert "m" not in running.store
+
+
 def test_numbers_of_others_cannot_be_moved(start_collector: Start) -> None:
     """#seq for a source that the token does not open is refused: nobody's lines are skipped."""
     running = start_collector(settings('token = "all"', rest=ROOMS))

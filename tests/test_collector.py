@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -244,6 +245,79 @@ def test_a_slow_tap_reader_loses_rows_and_holds_nobody_up(start_collector: Calla
                 break
         assert seen == sorted(set(seen))
         eventually(lambda: running.status()["tap_rows_lost"] == sent + 1 - len(seen), "the loss counted")
+
+
+@pytest.mark.parametrize("rows", [900, 3000])
+def test_a_burst_is_no_slow_tap_reader(start_collector: Callable[..., Running], rows: int) -> None:
+    """As many rows as the ring holds, in one go, reach a reader that reads."""
+    running = start_collector('[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\ncolumns = ["c1"]\n')
+    running.say("#source web1\n0 0\n")
+    with running.connect("tap") as reader:
+        lines = reader.makefile("rb")
+        assert lines.readline() == b"0.0\n"
+        running.say("#source web1\n" + "".join(f"{i} 0\n" for i in range(1, rows + 1)))
+        assert [lines.readline() for _ in range(rows)] == [b"%d.0\n" % i for i in range(1, rows + 1)]
+    assert running.status()["tap_rows_lost"] == 0
+
+
+def test_more_tap_readers_than_there_is_room_for(start_collector: Callable[..., Running]) -> None:
+    """The 257th is refused; those that stopped talking, and may be gone, give way first."""
+    running = start_collector('[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\ncolumns = ["c1"]\n')
+    running.say("#source web1\n1\n")
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(running.connect("tap")) for _ in range(256)]
+        for reader in readers:
+            assert reader.recv(100) == b"1.0\n"
+        with running.connect("tap") as one_more:
+            assert one_more.recv(100) == b""
+        eventually(lambda: running.status()["tap_readers_refused"] == 1, "counted")
+        readers[7].shutdown(socket.SHUT_WR)
+        running.say("#source web1\n2\n")  # after this the tap has seen the half close
+        assert readers[7].recv(100) == b"2.0\n"
+        with running.connect("tap") as another:
+            assert another.recv(100) == b"2.0\n"
+            assert readers[7].recv(100) == b""
+            assert readers[0].recv(100) == b"2.0\n"
+
+
+def test_a_tap_reader_that_half_closed_and_was_reset_goes_at_once(collector: Running) -> None:
+    """Also while no row comes."""
+    collector.say("#source web1\n1 1\n")
+    reader = collector.connect("tap")
+    reader.shutdown(socket.SHUT_WR)
+    eventually(lambda: collector.status()["tap_readers"] == 1, "counted")
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reader.close()  # with a reset
+    eventually(lambda: collector.status()["tap_readers"] == 0, "gone")
+
+
+def test_a_backlog_is_taken_at_its_pace(start_collector: Callable[..., Running]) -> None:
+    """A reader that looks twice a second misses nothing, nor does a tap; others are not kept waiting."""
+    tap = '[[tap]]\nlisten = "127.0.0.1:0"\nsource = "late"\ncolumns = ["n"]\n'
+    running = start_collector(f'points = 800\n[tcp]\nlisten = "127.0.0.1:0"\nidle_timeout = 1\n{tap}')
+    rows, began = 900, time.monotonic()
+    start = time.time() - 5000
+    with running.connect() as sock, running.connect("tap") as reader:
+        sock.sendall(b"#source late\n#columns time n\n#seq 0 x\n")
+        sock.sendall("".join(f"{start + i:.3f} {i}\n" for i in range(rows)).encode())
+        eventually(lambda: "late" in running.store, "the source")
+        seen: list[float] = []
+        cursor = 0
+        while len(seen) < rows:
+            found = running.store["late"].since(cursor)
+            assert found.missed == 0
+            cursor, seen = found.cursor, seen + found["n"].tolist()
+            asked = time.monotonic()
+            assert running.say("m 1\n#stats\n").startswith("#stats received=1")
+            assert time.monotonic() - asked < 1.0
+            time.sleep(0.5)
+        assert seen == list(range(rows))
+        assert time.monotonic() - began > rows / 200 - 1
+        lines = reader.makefile("rb")
+        assert [float(lines.readline()) for _ in range(rows)] == list(range(rows))
+        answers = sock.makefile("rb")
+        while answers.readline() != b"#ack %d\n" % rows:
+            pass
 
 
 # -- commands

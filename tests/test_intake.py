@@ -177,8 +177,9 @@ def test_token(tmp_path: Path) -> None:
     session = bench.say("#source x\n1\nm 1\n#token wrong\n2\n#token secret\n3\nm 2\n#token wrong\n4\n")
     assert bench.values("x") == [[3.0], [4.0]]
     assert bench.values("m") == [[2.0]]
-    assert (session.rejected, session.stored) == (3, 3)
-    assert bench.intake.accounts.rejected == {"token": 3}
+    assert (session.rejected, session.stored) == (5, 3)
+    assert bench.intake.accounts.rejected == {"token": 5}
+    assert {bad.line for bad in bench.intake.accounts.bad_lines} == {"1", "m 1", "2", "#token"}  # not what was tried
 
 
 def test_max_sources(tmp_path: Path) -> None:

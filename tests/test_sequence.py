@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
+from linemon.lines import session as session_module
 from linemon.lines.intake import Intake
 from linemon.lines.session import Session
 from linemon.store import arena as arena_module
@@ -239,7 +240,7 @@ def test_numbers_belong_to_a_source_and_a_sender(collector: Collector) -> None:
     assert collector.hear(two, b"#source s\n#seq 100 y\n100\n") == "#ack 101\n"
     assert collector.hear(three, b"#source t\n#seq 1\n1\n") == "#ack 2\n"
     assert collector.hear(one, b"#source t\n#seq 0\n") == "#ack 2\n"
-    assert collector.hear(one, b"2\n") == "#ack 2\n" * 0
+    assert collector.hear(one, b"2\n") == "#ack 2\n"
     assert collector.intake.accounts.duplicate == 1
     collector.kill()
     for lines, answer in ((b"#source s\n#seq 0 x\n", 6), (b"#source s\n#seq 0 y\n", 101), (b"#source t\n#seq 0\n", 2)):
@@ -347,6 +348,248 @@ def test_without_room_the_sender_keeps_its_lines(collector: Collector, monkeypat
     monkeypatch.undo()
     assert collector.hear(collector.connect(), b"#source s\n#seq 3 x\n3\n4\n") == "#ack 5\n"
     assert collector.numbers() == [1, 2, 3, 4]
+
+
+def full(*_: object) -> None:
+    raise LineError("store_full", "no room")
+
+
+@pytest.mark.parametrize(
+    "said", [b"#source new\n#columns a b c\n", b"#source s\n#columns a b\n"], ids=["source", "column"]
+)
+def test_without_room_for_a_ring_the_sender_keeps_its_lines(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """Also the first row of a source, or of more columns, is held back where its ring cannot be made."""
+    collector.hear(collector.connect(), b"#source s\n#columns a\n#seq 1 x\n7\n")
+    session = collector.connect()
+    row = b"1 1 1\n" if b"a b c" in said else b"1 1\n"
+    collector.hear(session, b"#errors on\n" + said + b"#seq 5 y\n")
+    monkeypatch.setattr(StoreWriter, "_room_for", full)
+    assert collector.hear(session, row + row) == "#error 5 no room\n#ack 5\n"
+    assert session.is_over
+    assert (session.received, dict(collector.intake.accounts.held_back)) == (0, {"store_full": 1})
+    monkeypatch.undo()
+    assert collector.hear(collector.connect(), said + b"#seq 5 y\n" + row + row) == "#ack 7\n"
+
+
+def test_beyond_max_sources_the_sender_keeps_its_lines(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """What is refused for a while is not acknowledged; the log names the source, once a minute."""
+    collector.store.max_sources = 1
+    collector.hear(collector.connect(), b"m 1\n")
+    for _ in range(5):
+        session = collector.connect()
+        assert collector.hear(session, b"#source late\n#seq 5 x\n5\n6\n") == "#ack 5\n"
+        assert session.is_over
+    assert [line for line in caplog.messages if "'late'" in line and "max_sources" in line] == caplog.messages
+    assert len(caplog.messages) == 1
+    collector.store.max_sources = 2
+    assert collector.hear(collector.connect(), b"#source late\n#seq 5 x\n5\n6\n") == "#ack 7\n"
+    assert collector.numbers("late") == [5, 6]
+
+
+def test_another_token_on_a_numbered_connection(tmp_path: Path) -> None:
+    """One that does not open the source: its lines wait until one does."""
+    collector = Collector(tmp_path)
+    tokens = Tokens([("all", ANY_SOURCE), ("rooms", ("room*",))])
+    session = Session(PEER, 65536, tokens)
+    assert collector.hear(session, b"#token all\n#source s\n#seq 1 x\n1\n#token rooms\n2\n3\n") == "#ack 2\n"
+    assert session.is_over
+    assert collector.hear(Session(PEER, 65536, tokens), b"#token all\n#source s\n#seq 2 x\n2\n3\n") == "#ack 4\n"
+    assert collector.numbers() == [1, 2, 3]
+
+
+def test_nothing_but_duplicates_is_acknowledged(collector: Collector) -> None:
+    """A sender that did not hear the answer, or did not heed it, is told again, once a read."""
+    session = collector.connect()
+    collector.hear(session, b"#source s\n#seq 1 x\n1\n2\n3\n")
+    again = collector.connect()
+    assert collector.hear(again, b"#source s\n#seq 1 x\n") == "#ack 4\n"
+    assert collector.hear(again, b"1\n2\n") == "#ack 4\n"
+    assert collector.hear(again, b"3\n4\n") == "#ack 5\n"
+
+
+# -- acknowledgements that say whose they are
+
+
+def test_acks_named(collector: Collector) -> None:
+    """One connection, many sources: each that moved is told, with its sender and source; blanks in its name stay."""
+    session = collector.connect()
+    said = b"#acks named\n#source room 1\n#columns a\n#seq 1 x\n1\n#source b\n#columns a b\n#seq 9 -\n9 9\n"
+    assert collector.hear(session, said) == "#ack 2 x room 1\n#ack 10 - b\n"
+    assert collector.hear(session, b"10 10\n#source c\n1\n") == "#ack 11 - b\n"
+    assert collector.hear(collector.connect(), b"#source b\n#seq 1\n") == "#ack 11\n"  # - is the empty sender
+
+
+def test_a_source_alone_goes_on_where_it_was(collector: Collector) -> None:
+    """After #acks named a connection remembers its sources, their columns and numbers."""
+    session = collector.connect()
+    collector.hear(session, b"#acks named\n#source a\n#columns time x y\n#seq 1 s\n-1 1 2\n#source b\n#seq 5 s\n7\n")
+    answer = collector.hear(session, b"#source a\n-1 3 4\n-1 5 6\n#source b\n8\n#source a\n-1 7 8\n")
+    assert answer == "#ack 5 s a\n#ack 7 s b\n"
+    assert collector.numbers("a") == [1, 3, 5, 7]
+    assert collector.numbers("b") == [7, 8]
+    assert Store(collector.folder)["a"].columns == ("x", "y")
+    assert collector.hear(session, b"#source a\n#columns x y\n9 9\n") == "#ack 6 s a\n"  # said anew
+    unnamed = collector.connect()
+    collector.hear(unnamed, b"#source a\n#seq 6 s\n#source b\n#source a\n")
+    assert collector.hear(unnamed, b"1 2\n") == ""  # not numbered until #seq says so again
+
+
+def test_one_full_source_holds_up_no_other(collector: Collector) -> None:
+    """After #acks named its lines are not received until its next #seq; the connection goes on."""
+    collector.store.max_sources = 1
+    session = collector.connect()
+    answer = collector.hear(
+        session,
+        b"#errors on\n#acks named\n#source a\n#columns x\n#seq 1 s\n1\n"
+        b"#source b\n#columns x\n#seq 1 s\n1\n2\n" + b"9" * 70000 + b"\n#source a\n2\n#source b\n3\n",
+    )
+    assert answer == "#error 10 source 'b' would be one more than max_sources = 1\n#ack 3 s a\n#ack 1 s b\n"
+    assert (session.is_over, session.received, session.stored) == (False, 2, 2)
+    collector.store.max_sources = 2
+    assert collector.hear(session, b"4\n#source a\n3\n") == "#ack 4 s a\n"  # b waits still
+    assert collector.hear(session, b"#source b\n#seq 1 s\n1\n2\n") == "#ack 3 s b\n"
+    assert collector.numbers("b") == [1, 2]
+
+
+def test_owed_acks_are_never_dropped(tmp_path: Path) -> None:
+    """However many sources move while nobody reads: each is told in the end, and what waits stays bounded."""
+    collector = Collector(tmp_path, points=4)
+    collector.store.max_sources = 5000
+    session = collector.connect()
+    collector.intake.take(session, b"#acks named\n", NOW)
+    for i in range(3000):
+        collector.intake.take(session, b"#source a source of some length %d\n#seq 1 s\n1\n" % i, NOW)
+        if i % 100 == 0:
+            collector.intake.flush(NOW)
+            assert len(session.to_send()) < (1 << 16) + 2000
+    collector.intake.flush(NOW)
+    told = dict.fromkeys(line.split(" ", 3)[3] for line in collector.answers(session).splitlines() if " 2 s " in line)
+    assert len(told) == 3000
+
+
+def test_a_connection_remembers_so_many_sources(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is refused."""
+    monkeypatch.setattr(session_module, "MAX_PLACES", 2)
+    session = collector.connect()
+    collector.hear(session, b"#acks named\n#errors on\n#source a\n#seq 1\n#source b\n#seq 1\n#source c\n")
+    assert "#error 8 a connection numbers the lines of at most 2 sources" in collector.hear(session, b"#seq 1\n")
+    assert collector.hear(session, b"#source a\n1\n") == "#ack 2 - a\n"
+
+
+# -- the pace of a backlog
+
+
+def backlog(start_s: float, count: int, step_s: float) -> bytes:
+    base = NOW // 10**9 - start_s
+    return b"".join(b"%.6f %d\n" % (base + i * step_s, i) for i in range(count))
+
+
+def taken_in_time(collector: Collector, session: Session, data: bytes, seconds: float) -> list[int]:
+    """How many rows the ring has after each 40 ms in which the session may be taken on."""
+    heads = []
+    now = NOW
+    collector.intake.take(session, data, now)
+    for _ in range(int(seconds / 0.04)):
+        collector.intake.flush(now)
+        heads.append(len(collector.numbers()) and Store(collector.folder)["s"].rows)
+        now += 40_000_000
+        if session.held and session.resume <= now:
+            collector.intake.take(session, b"", now)
+    return heads
+
+
+@pytest.mark.parametrize(
+    ("points", "step_s", "rate"),
+    [(2000, 1.0, 500), (40, 1.0, 100), (400, 1 / 300, 600), (400, 0.0, 100)],
+    ids=["a quarter of the ring", "a hundred", "twice the stamps", "equal stamps"],
+)
+def test_the_pace_of_a_backlog(tmp_path: Path, points: int, step_s: float, rate: int) -> None:
+    """In no second are more rows taken than readers of the ring can follow, also of one read; and not much fewer."""
+    collector = Collector(tmp_path, points)
+    session = collector.connect()
+    collector.hear(session, b"#source s\n#columns time n\n#seq 0 x\n")
+    heads = taken_in_time(collector, session, backlog(5000, 4 * rate, step_s), 3.0)
+    per_second = [after - before for before, after in zip([0] * 25 + heads, heads, strict=False)]
+    assert max(per_second) <= rate
+    assert heads[-1] >= 2 * rate
+    assert session.received == heads[-1]  # what waits is not received yet
+    assert collector.answers(session) == f"#ack {heads[-1]}\n"
+
+
+def test_live_rows_and_rows_without_a_time_have_no_pace(collector: Collector) -> None:
+    """They are taken as they come; so are those of who does not number them, and of young rows."""
+    for said, data in (
+        (b"#columns time n\n#seq 0 x\n", backlog(5, 900, 0.001)),
+        (b"#columns n\n#seq 0 y\n", b"1\n" * 900),
+        (b"#columns time n\n", backlog(5000, 900, 1.0)),
+    ):
+        session = collector.connect()
+        collector.hear(session, b"#source s%d\n" % len(said) + said + data)
+        assert (session.stored, session.held) == (900, [])
+
+
+def test_all_senders_of_a_source_share_its_pace(tmp_path: Path) -> None:
+    """Two spools of one source together are no faster than one."""
+    collector = Collector(tmp_path, 400)
+    for name in (b"x", b"y"):
+        session = collector.connect()
+        collector.hear(session, b"#source s\n#columns time n\n#seq 0 " + name + b"\n" + backlog(5000, 300, 1.0))
+    assert Store(tmp_path)["s"].rows == 25  # of a quarter of a second
+
+
+def test_a_backlog_of_several_sources_on_one_connection(tmp_path: Path) -> None:
+    """Directives among the rows keep their place, every row is stored once, in order."""
+    collector = Collector(tmp_path, 400)
+    session = collector.connect()
+    data = b"#acks named\n"
+    for start in (0, 60):
+        for name in ("s", "t"):
+            data += f"#source {name}\n#columns time n\n#seq {start} x\n".encode()
+            data += b"".join(b"%d %d\n" % (NOW // 10**9 - 5000 + i, i) for i in range(start, start + 60))
+    taken_in_time(collector, session, data, 4.0)
+    for name in ("s", "t"):
+        assert collector.numbers(name) == list(range(120))
+
+
+# -- errors that nobody foresaw
+
+
+def test_an_error_costs_only_the_connection_whose_lines_meet_it(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Blocks of others that wait with it are stored; lost lines are counted as dropped, numbered ones come again."""
+    good, bad, numbered = (collector.connect() for _ in range(3))
+    collector.hear(good, b"#source good\n1 1\n")
+    collector.hear(bad, b"#source bad\n1 1\n")
+    collector.hear(numbered, b"#source bad too\n#seq 1 x\n1 1\n")
+    real = arena_module.ArenaWriter.make_room
+
+    def make_room(self: arena_module.ArenaWriter, slot: int, count: int) -> None:
+        if count and slot in (bad.slot, numbered.slot):
+            raise OSError(5, "Input/output error")
+        real(self, slot, count)
+
+    monkeypatch.setattr(arena_module.ArenaWriter, "make_room", make_room)
+
+    def make_rooms(self: arena_module.ArenaWriter, owners: list[int], heads: object, counts: object) -> None:
+        for owner in owners:
+            make_room(self, int(owner), 1)
+
+    monkeypatch.setattr(arena_module.ArenaWriter, "_make_rooms", make_rooms)
+    for session in (bad, good, numbered):
+        collector.intake.take(session, b"2 2\n3 3\n", NOW)
+    collector.intake.flush(NOW)
+    assert (good.is_over, bad.is_over, numbered.is_over) == (False, True, True)
+    assert collector.numbers("good") == [1, 2, 3]
+    accounts = collector.intake.accounts
+    assert (dict(accounts.dropped), accounts.failed) == ({"error": 2}, 2)
+    assert accounts.received == accounts.stored + accounts.dropped.total() == 7
+    assert len(caplog.messages) == 1
+    monkeypatch.undo()
+    assert collector.hear(collector.connect(), b"#source bad too\n#seq 2 x\n2 2\n3 3\n") == "#ack 4\n"
+    assert collector.numbers("bad too") == [1, 2, 3]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from linemon.config import Address, Config, HttpConfig, TcpConfig
+from linemon.config import Config, HttpConfig, TcpConfig
 from linemon.tls import server_context
 
 HELP = "say whether linemon.toml is right, and what it means"
@@ -18,18 +18,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Say what the settings mean; they are right, or they could not have been loaded."""
+    from linemon.doors import reach, said
+
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
-    store, tcp = config.store, config.tcp
+    store = config.store
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
-    tokens = config.tokens()
+    config.tokens()
     if config.tls.cert:
         server_context(config.tls)
-    asks = "asks for a token" if tokens else "asks for no token"
-    print(f"lines in:  {tcp.listen}, {asks}{in_tls(config, tcp)}, {reach(tcp.listen)}")
-    print(f"HTTP:      {config.http.listen}, writing {asks}{in_tls(config, config.http)}, {reach(config.http.listen)}")
-    for tap in config.tap:
-        columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
-        print(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
+    print(*said(config), sep="\n")
     page = config.dashboard
     print(f"dashboard: {page.url}, {reach(page.listen)}")
     agent = config.agent
@@ -55,14 +52,3 @@ def warn(config: Config) -> None:
             warnings.append(f"{section} listens on {port.listen} without tls: others may read it all")
     for text in warnings:
         print(f"warning: {text}", file=sys.stderr)
-
-
-def in_tls(config: Config, port: TcpConfig | HttpConfig) -> str:
-    """How a port is guarded beside tokens."""
-    if not port.tls:
-        return ""
-    return ", TLS with certificates of both sides" if config.tls.client_ca else ", TLS"
-
-
-def reach(address: Address) -> str:
-    return "this machine only" if address.is_loopback else "open to other machines"

@@ -90,7 +90,7 @@ class Points:
     def refuse(self, session: Session, error: LineError, now: int, raw: bytes = b"") -> None:
         """Count a body that holds no points to be looked at, as one line: broken, too long, without a token."""
         session.lines += 1
-        self._intake.reject(session, "", error, raw, now, session.lines)
+        self._intake.accounts.reject(session, error, raw, now, source="")
 
     def flush(self, now: int) -> set[str]:
         """Append all points that wait; returns the sources that they belong to."""
@@ -140,7 +140,7 @@ class Points:
             body.first_error = index, error
         tag = point.get("tag") if isinstance(point, dict) else None
         source = tag[:MAX_TEXT] if isinstance(tag, str) else ""
-        self._intake.reject(session, source, error, error.raw or quoted(point), now, number)
+        self._intake.accounts.reject(session, error, error.raw or quoted(point), now, number, source)
 
     def _point(self, grant: Grant, point: Any) -> tuple[Ring, int | None, float]:
         """The ring, time (None: now) and value that a point says."""

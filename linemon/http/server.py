@@ -22,8 +22,8 @@ import httptools
 
 from linemon.access import Door
 from linemon.config import HttpConfig
-from linemon.inputs.tcp import listen
 from linemon.lines.session import Session
+from linemon.net import Listener
 
 log = logging.getLogger(__name__)
 
@@ -313,10 +313,14 @@ class HttpServer:
         self._idle_s = config.idle_timeout
         self._limit = min(config.max_connections, max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
         self._connections: set[Connection] = set()
-        self._listener = listen(config.listen.host, config.listen.port)
-        self.port = int(self._listener.getsockname()[1])
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._listener, self._accept)
+        self._listener = Listener(
+            config.listen.host,
+            config.listen.port,
+            lambda sock: self._loop.add_reader(sock, self._accept),
+            self._loop.remove_reader,
+        )
+        self.port = self._listener.port
         self._sweeping = self._loop.call_later(self._sweep_s, self._sweep)
         self._starting: set[asyncio.Task[Any]] = set()
 
@@ -330,7 +334,6 @@ class HttpServer:
 
     def close(self) -> None:
         """Close the port and all connections."""
-        self._loop.remove_reader(self._listener)
         self._listener.close()
         self._sweeping.cancel()
         for connection in list(self._connections):
@@ -357,17 +360,11 @@ class HttpServer:
                 connection.abort()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                sock, address = self._listener.accept()
-            except OSError:  # none is left, or it is gone before we came
-                return
-            peer = str(address[0]).removeprefix("::ffff:")
+        for sock, peer in self._listener.accepted():
             if len(self._connections) >= self._limit or not self.door.enter(peer):
                 self.refused += 1
                 sock.close()
                 continue
-            sock.setblocking(False)
             connection = Connection(self, Session(peer, self.max_body))
             self._connections.add(connection)
             task = self._loop.create_task(self._start(connection, sock))

@@ -20,14 +20,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from linemon.access import EVERYTHING, Grant, Tokens
-from linemon.config import Address, HttpConfig
+from linemon.config import Address, Config
+from linemon.doors import Count, House, Port, guards, reach
 from linemon.errors import LineError, StoreError, UnknownSource
 from linemon.http import answers, stream
 from linemon.http.answers import BadQuestion, dumps
 from linemon.http.points import Body, PointError, Points, parse
 from linemon.http.server import Gone, HttpServer, Request
-from linemon.lines.intake import Intake
-from linemon.store.reader import Store
 
 log = logging.getLogger(__name__)
 
@@ -48,26 +47,26 @@ class Refused(Exception):
         self.status, self.field = status, field
 
 
-class HttpInput:
+def start(house: House) -> Port:
+    site = Site(house)
+    log.info("HTTP on %s", site.address)
+    return site
+
+
+def check(config: Config) -> list[str]:
+    return [f"HTTP:      {config.http.listen}, writing {guards(config, config.http)}, {reach(config.http.listen)}"]
+
+
+class Site(Port):
     """The HTTP port."""
 
-    def __init__(
-        self,
-        config: HttpConfig,
-        intake: Intake,
-        store: Store,
-        tokens: Tokens,
-        tls: ssl.SSLContext | None,
-        status: Callable[[], dict[str, Any]],
-        dashboard: Address,
-    ) -> None:
-        """Listen; `status` gives the collector's counters, `dashboard` is where the page is. OSError: no such port."""
-        self._config = config
-        self._store = store
-        self._rings = intake.store
-        self._status = status
-        self._dashboard = dashboard
-        self._points = Points(intake)
+    def __init__(self, house: House) -> None:
+        self._config = house.config.http
+        self._store = house.store
+        self._rings = house.intake.store
+        self._status = house.status  # the collector's counters
+        self._dashboard = house.config.dashboard.listen
+        self._points = Points(house.intake)
         self._stored: list[Callable[[], None]] = []  # what to do after the next flush
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
@@ -75,8 +74,23 @@ class HttpInput:
         self._began_ms = self._new_tag_ms = now_ms()
         self._posted: dict[str, int] = {}  # sources, and when they last got a point by HTTP (ms)
         self._looked: dict[str, tuple[int, int]] = {}  # what _plot_id found: rows of a source, since when (ms)
-        self.server = HttpServer(config, None, self._handle)
-        self.renew(tokens, tls)
+        self.server = HttpServer(self._config, None, self._handle)
+        self.renew(house.tokens, house.tls)
+
+    @property
+    def address(self) -> str:
+        return str(Address(self._config.listen.host, self.server.port))
+
+    def addresses(self) -> dict[str, str | list[str]]:
+        return {"http": self.address}
+
+    def counters(self) -> list[Count]:
+        return [
+            Count("http_connections", self.server.connections),
+            Count("http_connections_refused", self.server.refused),
+            Count("http_malformed", self.server.malformed),
+            Count("strangers", self.server.door.strangers),
+        ]
 
     def renew(self, tokens: Tokens, tls: ssl.SSLContext | None) -> None:
         """What requests must show from now on, and what is shown to connections."""

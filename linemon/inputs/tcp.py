@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable
 
 from linemon.access import Door, Tokens
-from linemon.config import TcpConfig
-from linemon.errors import LOG_EVERY_NS, LineError
-from linemon.lines.intake import Intake
+from linemon.config import Address, Config
+from linemon.doors import Count, House, Port, guards, reach
+from linemon.errors import LineError
 from linemon.lines.session import Session
+from linemon.logs import Seldom
+from linemon.net import Listener, allow_files
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,11 @@ CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one b
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
 TICK_S = 0.04
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+UNREAD_BYTES = 1 << 20  # of a connection that we end, read and thrown away at most
 SPARE_FILES = 500  # open files that are not for connections: rings of up to so many widths, taps
 
 
-class Connection:
+class LineConnection:
     """One peer: its socket, what it said, and when it last said something (monotonic seconds)."""
 
     __slots__ = ("heard", "session", "sock")
@@ -46,46 +47,57 @@ class Connection:
         self.heard = heard
 
 
-class TcpInput:
+def start(house: House) -> Port:
+    port = TcpPort(house)
+    house.serve(port.run())
+    log.info("lines on %s, store in %s", port.address, house.config.store.folder)
+    return port
+
+
+def check(config: Config) -> list[str]:
+    return [f"lines in:  {config.tcp.listen}, {guards(config, config.tcp)}, {reach(config.tcp.listen)}"]
+
+
+class TcpPort(Port):
     """The line port."""
 
-    def __init__(
-        self,
-        config: TcpConfig,
-        intake: Intake,
-        tokens: Tokens,
-        tls: ssl.SSLContext | None,
-        after_round: Callable[[], None],
-    ) -> None:
-        """Listen; `after_round` is called whenever rows may have been stored."""
-        self._config = config
-        self._intake = intake
-        self.renew(tokens, tls)
+    def __init__(self, house: House) -> None:
+        self._config = config = house.config.tcp
+        self._intake = house.intake
+        self._rows_came = house.rows_came
+        self.renew(house.tokens, house.tls)
         self.door = Door(config.allow, config.max_per_peer)
-        self._unread: set[Connection] = set()  # TLS holds more for them than one read took
-        self._after_round = after_round
+        self._unread: set[LineConnection] = set()  # TLS holds more for them than one read took
+        self._paced: set[LineConnection] = set()  # not read: a backlog that is taken at its pace
         files = allow_files(config.max_connections + SPARE_FILES)
         self._limit = min(config.max_connections, max(files - SPARE_FILES, files // 2))
         self._selector = selectors.DefaultSelector()
-        self._connections: set[Connection] = set()
+        self._connections: set[LineConnection] = set()
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._refused = 0  # connections beyond the limit
-        self._refused_logged = -LOG_EVERY_NS
-        self._listener = listen(config.listen.host, config.listen.port)
-        self.port = int(self._listener.getsockname()[1])  # where the setting says 0, the one we got
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._refused_told = Seldom()
+        self._listener = Listener(
+            config.listen.host,
+            config.listen.port,
+            lambda sock: self._selector.register(sock, selectors.EVENT_READ),
+            self._selector.unregister,
+        )
 
     @property
-    def connections(self) -> int:
-        return len(self._connections)
+    def address(self) -> str:
+        return str(Address(self._config.listen.host, self._listener.port))
 
-    @property
-    def refused(self) -> int:
-        """Connections that were closed because there were max_connections already."""
-        return self._refused
+    def addresses(self) -> dict[str, str | list[str]]:
+        return {"tcp": self.address}
+
+    def counters(self) -> list[Count]:
+        return [
+            Count("connections", len(self._connections), "connections"),
+            Count("connections_refused", self._refused),
+            Count("strangers", self.door.strangers),
+        ]
 
     def renew(self, tokens: Tokens, tls: ssl.SSLContext | None) -> None:
-        """What connections that come from now on must show, and what is shown to them."""
         self._tokens = tokens
         self._tls = tls if self._config.tls else None
 
@@ -106,9 +118,11 @@ class TcpInput:
             ready.clear()  # nobody has anything: the next who does is read at once
             loop.add_reader(self._selector, ready.set)
             try:
-                await asyncio.wait_for(ready.wait(), idle_check_s)
-            except TimeoutError:
-                pass
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(
+                        min(idle_check_s, self._paced_s())
+                    ):  # wait_for of Python 3.11 may swallow a cancellation
+                        await ready.wait()
             finally:
                 loop.remove_reader(self._selector)
 
@@ -117,8 +131,8 @@ class TcpInput:
         self._round()
         for connection in list(self._connections):
             self._close(connection)
-        self._selector.close()
         self._listener.close()
+        self._selector.close()
 
     def _round(self) -> tuple[int, int]:
         """Read what there is, once per connection, and store it.
@@ -128,41 +142,38 @@ class TcpInput:
         largest = waiting = 0
         now = time.time_ns()
         heard = time.monotonic()
-        ready: dict[Connection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
-        ready.update(dict.fromkeys(self._unread))
+        ready: dict[LineConnection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
+        ready.update(dict.fromkeys(self._unread - self._paced))
+        ready.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
         for connection in ready:
             if connection is None:
                 self._accept(heard)
                 continue
-            count = self._read(connection, now, heard)
+            try:
+                count = self._read(connection, now, heard)
+            except Exception:  # it shall cost nobody else
+                self._intake.accounts.fail(connection.session, 0)
+                count = 0
             largest = max(largest, count)
             waiting += count
             if waiting > FLUSH_BYTES:
                 self._intake.flush(now)
                 waiting = 0
         self._intake.flush(now)
-        self._after_round()
+        self._rows_came()
         for connection in ready:  # only now: lines that ask for answers may have waited for the flush
             if connection is not None:
                 session = connection.session
-                if session.wants_errors or session.replies or session.sequence:
+                if session.replies or session.owed or session.is_over:
                     self._reply(connection)
         return len(ready), largest
 
     def _accept(self, heard: float) -> None:
-        while True:
-            try:
-                sock, address = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError:  # gone before we came
-                return
-            peer = str(address[0]).removeprefix("::ffff:")
+        for sock, peer in self._listener.accepted():
             if len(self._connections) >= self._limit or not self.door.enter(peer):
                 sock.close()
                 self._refuse()
                 continue
-            sock.setblocking(False)
             if self._tls:
                 try:
                     sock = self._tls.wrap_socket(
@@ -172,22 +183,26 @@ class TcpInput:
                     sock.close()
                     self.door.leave(peer)
                     continue
-            connection = Connection(sock, Session(peer, self._config.max_line, self._tokens), heard)
+            connection = LineConnection(sock, Session(peer, self._config.max_line, self._tokens), heard)
             self._connections.add(connection)
             self._selector.register(sock, selectors.EVENT_READ, connection)
 
     def _refuse(self) -> None:
         self._refused += 1
-        if time.monotonic_ns() - self._refused_logged >= LOG_EVERY_NS:
-            self._refused_logged = time.monotonic_ns()
+        if self._refused_told.due():
             log.warning(
                 "%d connection(s) refused so far: %d from networks not in allow, %d beyond max_per_peer, "
                 "the others beyond %d in all",
                 self._refused, self.door.strangers, self.door.crowded, self._limit,
             )  # fmt: skip
 
-    def _read(self, connection: Connection, now: int, heard: float) -> int:
+    def _read(self, connection: LineConnection, now: int, heard: float) -> int:
         """Read once; returns how many bytes came."""
+        if connection in self._paced:
+            connection.heard = heard
+            self._intake.take(connection.session, b"", now)
+            self._keep_pace(connection)
+            return 0
         limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
         try:
             if isinstance(connection.sock, ssl.SSLSocket):
@@ -205,6 +220,7 @@ class TcpInput:
         try:
             if count:
                 self._intake.take(connection.session, self._buffer[:count].tobytes(), now)
+                self._keep_pace(connection)
                 return count
             self._intake.end(connection.session, now)
         except LineError:  # not lines at all
@@ -214,7 +230,21 @@ class TcpInput:
         self._close(connection)
         return count
 
-    def _decrypt(self, connection: Connection, sock: ssl.SSLSocket, limit: int) -> int:
+    def _keep_pace(self, connection: LineConnection) -> None:
+        """Read a connection on, or not while something of its last read waits."""
+        if connection.session.held and connection not in self._paced:
+            self._paced.add(connection)
+            self._selector.unregister(connection.sock)
+        elif not connection.session.held and connection in self._paced:
+            self._paced.discard(connection)
+            self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+
+    def _paced_s(self) -> float:
+        """Seconds until more of a backlog may be taken; infinite if none waits."""
+        resume = min((each.session.resume for each in self._paced), default=None)
+        return float("inf") if resume is None else max(0.0, (resume - time.time_ns()) / 1e9)
+
+    def _decrypt(self, connection: LineConnection, sock: ssl.SSLSocket, limit: int) -> int:
         """Read as many records as there are, up to `limit` bytes: a single one is short. Raises as recv_into does."""
         self._unread.discard(connection)
         count = got = sock.recv_into(self._buffer, limit)
@@ -230,18 +260,26 @@ class TcpInput:
             self._unread.add(connection)
         return count
 
-    def _reply(self, connection: Connection) -> None:
+    def _reply(self, connection: LineConnection) -> None:
         """Send what the peer asked for; what it does not read is bounded."""
         session = connection.session
-        if session.is_over:
-            self._close(connection)
         while connection in self._connections and (answers := session.to_send()):
             try:
                 del answers[: connection.sock.send(answers)]
             except NOT_NOW:
-                return
+                break
             except OSError:
                 self._close(connection)
+        if session.is_over:
+            self._hang_up(connection)
+
+    def _hang_up(self, connection: LineConnection) -> None:
+        """End a connection on our part; what the peer has sent is read, or its answers might be thrown away."""
+        with contextlib.suppress(OSError):
+            for _ in range(UNREAD_BYTES // READ_BYTES):
+                if connection not in self._connections or not connection.sock.recv_into(self._buffer):
+                    break
+        self._close(connection)
 
     def _close_idle(self, now: float) -> None:
         for connection in list(self._connections):
@@ -250,44 +288,16 @@ class TcpInput:
             else:
                 self._reply(connection)
 
-    def _close(self, connection: Connection) -> None:
+    def _close(self, connection: LineConnection) -> None:
         if connection in self._connections:
             self._connections.discard(connection)
             self._unread.discard(connection)
             self.door.leave(connection.session.peer)
-            self._selector.unregister(connection.sock)
+            if connection in self._paced:
+                self._paced.discard(connection)
+            else:
+                self._selector.unregister(connection.sock)
             if isinstance(connection.sock, ssl.SSLSocket):
                 with contextlib.suppress(OSError, ValueError):
                     connection.sock.unwrap()  # says that it was us, and no stranger who cut the line
             connection.sock.close()
-
-
-def allow_files(count: int) -> int:
-    """Let this process have so many open files, as far as the system allows; returns how many it allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < count:
-        log.warning("this system allows %d open files: not as many connections as max_connections", allowed)
-    return allowed
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening, non-blocking socket; OSError names the address."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(1024)
-        except BaseException:
-            sock.close()
-            raise
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    sock.setblocking(False)
-    return sock

@@ -5,7 +5,9 @@ Every rule of the line language has its say here; `linemon.lines.intake` takes t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -14,10 +16,13 @@ from linemon.lines import influx, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.named import NamedLines
 from linemon.lines.sequence import Sequence, Sequences
-from linemon.lines.session import Session
+from linemon.lines.session import MAX_WRONG_TOKENS, Session, WrongToken
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells, Slots
 from linemon.store.writer import Ring, StoreWriter
+
+HELD_BACK: Final = ("store_full", "max_sources", "token")  # reasons that may pass: a numbered line waits for that
+GARBLED: Final = re.compile(rb"(#(?:source|columns|token))[ \t]")
 
 
 class Row(NamedTuple):
@@ -47,7 +52,7 @@ class CarefulLines:
         session.needs_care = True
         for raw in block.split(b"\n")[:-1]:
             if session.is_over:
-                return
+                break
             session.lines += 1
             line = raw.removesuffix(b"\r").strip(b" \t")
             try:
@@ -56,22 +61,37 @@ class CarefulLines:
                     session.said(line)
                     if session.announced is not None:
                         self._begin(session)
-                elif line and not self._is_duplicate(session):
+                elif line and not session.is_waiting and not self._is_duplicate(session):
                     self._take_line(session, line, now)
                     self._advance(session)
             except LineError as error:
-                if line.startswith(b"#"):
-                    self._accounts.answer(session, error, session.lines)
-                else:
-                    self.reject(session, error, line, now)
-                    self._advance(session)
+                self._refuse(session, error, line, now)
         self.store_rows()
+
+    def _refuse(self, session: Session, error: LineError, line: bytes, now: int) -> None:
+        """What becomes of a line that is not taken."""
+        garbled = GARBLED.search(line) if session.lines == 1 and not line.startswith(b"#") else None
+        if isinstance(error, WrongToken) or (garbled and garbled[1] == b"#token"):
+            session.wrong_tokens += 1
+            session.is_over = session.wrong_tokens >= MAX_WRONG_TOKENS
+            self._accounts.reject(session, WrongToken(), b"#token", now, source="")  # without what was tried
+        elif garbled:  # by what a terminal or an editor puts in front: it must not become rows of another source
+            why = LineError("name", f"{garbled[1].decode()} must be at the start of its line, not in {wire.show(line)}")
+            session.refused[garbled[1]] = why
+            self._accounts.answer(session, why, session.lines)
+        elif line.startswith(b"#"):
+            self._accounts.answer(session, error, session.lines)
+        elif session.sequence is not None and error.reason in HELD_BACK:
+            self._accounts.hold_back(session, error, session.lines)
+        else:
+            self._accounts.reject(session, error, line, now)
+            self._advance(session)
 
     def too_long(self, session: Session, error: LineError, now: int) -> None:
         """A line was too long to be kept."""
         session.lines += 1
-        if not self._is_duplicate(session):
-            self.reject(session, error, b"", now)
+        if not session.is_waiting and not self._is_duplicate(session):
+            self._accounts.reject(session, error, b"", now)
             self._advance(session)
         self.store_rows()
 
@@ -93,6 +113,7 @@ class CarefulLines:
         if session.sequence is None:
             return False
         session.number += 1
+        session.owed[session.sequence] = None
         if session.number > session.sequence.next:
             return False
         self._accounts.duplicated(session)
@@ -169,17 +190,25 @@ class CarefulLines:
             taken = rows.get(arena, [])
             if self._store_together(arena, taken, sequences):
                 continue
+            error = LineError("store_full", f"{arena.path.parent} has no room for more rows")
             # No room for one of them: who has room goes on. Rows of one sender go together, or not at all.
             for sequence in sequences:
                 mine = [row for row in taken if row.session.sequence is sequence]
                 if not self._store_together(arena, mine, [sequence]):
                     sequence.next = sequence.settled
-                    for row in mine:
-                        row.session.is_over = True
+                    for row in mine[:1]:
+                        self._accounts.hold_back(row.session, error, row.number)
             for row in taken:
                 if row.session.sequence is None and not self._store_together(arena, [row], []):
-                    error = LineError("store_full", f"{arena.path.parent} has no room for more rows")
-                    self.reject(row.session, error, row.line, row.time, row.number)
+                    self._accounts.reject(row.session, error, row.line, row.time, row.number)
+
+    def give_up(self, session: Session) -> None:
+        """Leave nothing behind of a line that was met by an error: what was taken before it is stored, if it can be."""
+        with suppress(Exception):
+            self.store_rows()
+        self._rows.clear()
+        if session.sequence is not None:
+            session.sequence.next = session.sequence.settled
 
     def _store_together(self, arena: ArenaWriter, rows: list[Row], sequences: list[Sequence]) -> bool:
         """Append rows to rings of one arena, and settle the lines of these senders.
@@ -196,20 +225,6 @@ class CarefulLines:
         for row in rows:
             self._accounts.store(row.session, 1)
         return True
-
-    def reject(self, session: Session, error: LineError, line: bytes, now: int, number: int | None = None) -> None:
-        """Count a line that was not taken; its source is the one it names, or the connection's."""
-        if wire.is_metric_name(line[:1]):  # names its source itself
-            source = wire.tokens(line)[0].decode(errors="replace")
-        else:
-            source = session.ring.entry.source if session.ring else session.source or ""
-        self.count(session, source, error, line, now, number or session.lines)
-
-    def count(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
-        """Count a line that was not taken, and would have gone to `source`; `number` is its own in the connection."""
-        if ring := self._store.rings.get(source):
-            ring.arena.count_rejected(ring.entry.slot)
-        self._accounts.reject(session, source, error, line, now, number)
 
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:

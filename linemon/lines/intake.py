@@ -16,6 +16,7 @@ from linemon.errors import LineError
 from linemon.lines import wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.careful import CarefulLines
+from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
 from linemon.store.arena import ArenaWriter
@@ -37,26 +38,39 @@ class Intake:
 
     def __init__(self, store: StoreWriter) -> None:
         self.store = store
-        self.accounts = Accounts()
+        self.accounts = Accounts(store.rings)
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
         self._careful = CarefulLines(store, self.accounts)
         self._named = self._careful.named
 
     def take(self, session: Session, data: bytes, now: int) -> None:
-        """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end."""
+        """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.
+
+        `session.held` is not empty where that is more of a backlog than may be taken now: nothing more is to be read
+        then, and this called again from `session.resume` on, without bytes.
+        """
         try:
             parts = session.feed(data)
         except LineError as error:
             session.lines += 1
-            self._careful.reject(session, error, data.partition(b"\n")[0], now)
+            self.accounts.reject(session, error, data.partition(b"\n")[0], now)
             raise
-        for part in parts:
+        parts, session.held = session.held + parts, []
+        for i, part in enumerate(parts):
+            if session.is_over:
+                return
+            rest = b""
             if isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
                 self._careful.too_long(session, part, now)
-            else:
+            elif session.sequence is None and b"#seq" not in part:
                 self._take_block(session, part, now)
+            else:
+                rest = self._take_numbered(session, part, now)
+            if rest:
+                session.held = [rest, *parts[i + 1 :]]
+                return
 
     def end(self, session: Session, now: int) -> None:
         """The peer closed cleanly: a last line without its newline counts."""
@@ -68,20 +82,47 @@ class Intake:
     def foreign(self, session: Session, protocol: str, now: int) -> None:
         """The peer does not speak as it must for its bytes to be lines: one rejected line."""
         session.lines += 1
-        self._careful.reject(session, LineError("protocol", f"this port takes lines in TLS: {protocol}"), b"", now)
-
-    def reject(self, session: Session, source: str, error: LineError, line: bytes, now: int, number: int) -> None:
-        """Count a line that was not taken; `number` is its own in the connection, `source` where it would have gone."""
-        self._careful.count(session, source, error, line, now, number)
+        self.accounts.reject(session, LineError("protocol", f"this port takes lines in TLS: {protocol}"), b"", now)
 
     def flush(self, now: int) -> None:
         """Parse and append all that waits; rows without a time of their own get `now` (ns since the epoch)."""
         waiting, self._waiting, self._waits = self._waiting, {}, {}
         for shape, blocks in waiting.items():
             self._named.heed_moves()
-            if not (self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)):
-                for session, block in blocks:
-                    self._careful.take(session, block, now)
+            self._store(shape, blocks, now)
+
+    def _store(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> None:
+        is_stored: bool | None  # None: met by an error
+        try:
+            is_stored = self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)
+        except Exception:  # a bug, or a disk that fails: it shall cost only whose lines meet it
+            if len(blocks) == 1:
+                [(session, block)] = blocks
+                return self._fail(session, block, session.received)
+            is_stored = None
+        if is_stored is None:
+            for each in blocks:
+                self._store(shape, [each], now)
+        elif not is_stored:
+            for session, block in blocks:
+                self._take_carefully(session, block, now)
+        return None
+
+    def _take_carefully(self, session: Session, block: bytes, now: int) -> None:
+        before = session.received
+        try:
+            self._careful.take(session, block, now)
+        except Exception:  # as above
+            self._fail(session, block, before)
+
+    def _fail(self, session: Session, block: bytes, before: int) -> None:
+        """End the connection of a block; `before`: what it had received before that."""
+        self._careful.give_up(session)
+        lost = 0
+        if session.sequence is None:  # else they come again
+            lines = [line.strip(b" \t\r") for line in block.split(b"\n")]
+            lost = sum(line != b"" and not line.startswith(b"#") for line in lines) - (session.received - before)
+        self.accounts.fail(session, lost)
 
     # -- which way a block goes
 
@@ -91,13 +132,48 @@ class Intake:
             shape = self._shape(session, block[:1])  # what waited may have held directives
         if shape == NO_SHAPE:
             head, block = self._peel(block)
-            self._careful.take(session, head, now)
+            self._take_carefully(session, head, now)
             shape = self._shape(session, block[:1])
         if shape == NO_SHAPE:
-            self._careful.take(session, block, now)
+            self._take_carefully(session, block, now)
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
+
+    def _take_numbered(self, session: Session, block: bytes, now: int) -> bytes:
+        """Take what the pace of a backlog allows; returns the rest."""
+        while block and not session.is_over:
+            if block.startswith(b"#"):  # what it says may change whose rows come then
+                cut = block.find(b"\n") + 1
+            else:
+                cut = block.find(b"\n#") + 1 or len(block)
+                pace = self._pace(session, block, now)
+                if pace is not None:
+                    lines = wire.count_lines(block[:cut])
+                    room = pace.room(self.store.rings.get(session.source or ""), self.store.points, now)
+                    if room < lines:
+                        newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
+                        cut, lines = (int(newlines[room - 1]) + 1, room) if room else (0, 0)
+                    pace.take(lines, now)
+                    if not cut:
+                        session.resume = pace.next()
+                        break
+            self._take_block(session, block[:cut], now)
+            block = block[cut:]
+        return block
+
+    @staticmethod
+    def _pace(session: Session, block: bytes, now: int) -> Pace | None:
+        """What keeps the first rows of a block back, if they are a backlog by the time of the very first."""
+        at = session.time_at
+        if session.sequence is None or at is None:
+            return None
+        tokens = block[: block.find(b"\n")].split(None, at + 1)
+        try:
+            time = wire.time_ns(tokens[at]) if at < len(tokens) else None
+        except LineError:
+            return None
+        return session.sequence.pace if time is not None and time < now - OLD_NS else None
 
     @staticmethod
     def _peel(block: bytes) -> tuple[bytes, bytes]:
@@ -111,7 +187,8 @@ class Intake:
 
     @staticmethod
     def _shape(session: Session, first: bytes) -> Shape:
-        if first and session.grant is not None and not session.refused:
+        is_closed = session.refused or session.is_waiting or session.is_over
+        if first and session.grant is not None and not is_closed:
             if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
                 return session.ring.arena, session.width, session.time_at
             if first.isalpha() and session.sequence is None and not session.grant.is_limited:
@@ -176,7 +253,7 @@ class Intake:
             session.needs_care = 16 * len(bad) > len(values)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
-            self._careful.reject(blocks[which][0], error, line, now, number)
+            self.accounts.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
         return True
@@ -225,6 +302,7 @@ class Intake:
             return False
         for sequence, (session, number) in reached.items():
             sequence.next = sequence.settled = session.number = number
+            session.owed[sequence] = None
         return True
 
     def _all_bad(

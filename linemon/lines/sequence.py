@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
 from linemon.errors import LineError
+from linemon.lines.pace import Pace
 from linemon.store.ring import SENDERS
 from linemon.store.writer import Ring
 
@@ -20,10 +21,11 @@ class Sequence:
     Those below `next` were taken; of those below `settled` what became is in the ring, or they were rejected or lost.
     """
 
-    __slots__ = ("__weakref__", "next", "place", "ring", "sender", "settled", "source")
+    __slots__ = ("__weakref__", "next", "pace", "place", "ring", "sender", "settled", "source")
 
-    def __init__(self, source: str, sender: str, number: int) -> None:
+    def __init__(self, source: str, sender: str, number: int, pace: Pace) -> None:
         self.source, self.sender = source, sender
+        self.pace = pace  # of all that number lines of the source
         self.next = self.settled = number
         self.ring: Ring | None = None  # which keeps the number,
         self.place = 0  # and where
@@ -35,12 +37,14 @@ class Sequences:
     def __init__(self, rings: Mapping[str, Ring]) -> None:
         self._rings = rings
         self._known: WeakValueDictionary[tuple[str, str], Sequence] = WeakValueDictionary()
+        self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()
 
     def find(self, source: str, sender: str, number: int) -> Sequence:
         """The sequence of this sender; of one that was never heard of `number` is the next line."""
         sequence = self._known.get((source, sender))
         if sequence is None:
-            sequence = self._known[source, sender] = Sequence(source, sender, number)
+            pace = self._paces.setdefault(source, Pace())
+            sequence = self._known[source, sender] = Sequence(source, sender, number, pace)
             ring = self._rings.get(source)
             if ring and sender in (places := ring.arena.senders(ring.entry.slot)):
                 sequence.next = sequence.settled = ring.arena.acked(ring.entry.slot, places[sender])

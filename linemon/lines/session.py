@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from linemon.access import EVERYTHING, NO_TOKENS, Tokens
 from linemon.errors import LineError
@@ -14,7 +14,10 @@ from linemon.store.writer import Ring, StoreWriter
 
 HTTP: Final = re.compile(rb"[A-Z]{3,10} \S+ HTTP/\d")
 DIRECTIVE: Final = re.compile(rb"(#[^ \t]*)[ \t]*(.*)", re.DOTALL)
+BOM: Final = b"\xef\xbb\xbf"
 MAX_REPLIES: Final = 1 << 16  # bytes
+MAX_PLACES: Final = 10_000  # sources of a connection whose acknowledgements say whose they are
+MAX_WRONG_TOKENS: Final = 10
 SEQ: Final = re.compile(rb"(\d{1,18})(?:[ \t]+([^ \t]+))?")
 TLS_HELLO: Final = b"\x16\x03"  # handshake record, any version (RFC 8446, 5.1)
 
@@ -24,6 +27,26 @@ class ForeignProtocol(LineError):
 
     def __init__(self, name: str) -> None:
         super().__init__("protocol", f"this port takes lines, the peer speaks {name}")
+
+
+class WrongToken(LineError):
+    """A `#token` that is none where one is asked for: it counts as a line of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("token", "the #token is wrong")
+
+
+class Place(NamedTuple):
+    """Where a connection was in a source that it left: `#source` alone goes on there after `#acks named`."""
+
+    columns: tuple[str, ...] | None
+    units: tuple[str, ...]
+    time_at: int | None
+    width: int
+    ring: Ring | None
+    sequence: Sequence
+    number: int
+    is_waiting: bool
 
 
 class Session:
@@ -55,9 +78,17 @@ class Session:
         self.announced: tuple[int, str] | None = None  # what #seq said: the number of the next line, and the sender
         self.sequence: Sequence | None = None  # of which this connection sends lines,
         self.number = 0  # the next one with this number
-        self._said_acked = -1
-        self.is_over = False  # a numbered line has no room: what is not acknowledged comes again on another connection
+        self.owed: dict[Sequence, None] = {}  # whose numbers the peer is to be told, in this order
+        self.is_named = False  # they are told with their sender and source, and the connection remembers its
+        self.places: dict[str, Place] = {}  # sources that it left
+        self.is_waiting = False  # for a #seq: a line of this source was held back, the others are not received
+        self.wrong_tokens = 0
+        self.is_over = False  # nothing more is taken; numbered lines come again on another connection
 
+        self.held: list[bytes | LineError] = []  # read, and not taken yet: a backlog is taken at its pace
+        self.resume = 0  # when (ns) to take more of it
+
+        self._is_new = True  # no byte has come but the start of a byte order mark
         self._tail = bytearray()  # the start of a line that is still arriving
         self._skipping = False  # inside an over-long line, until its newline
         self._opened = False  # the first line is over
@@ -73,6 +104,12 @@ class Session:
         if self._is_clear and data.endswith(b"\n") and len(data) <= self.max_line:
             return [data]  # most reads of most senders
         self._is_clear = False
+        if self._is_new:
+            self._tail += data
+            if len(self._tail) < len(BOM) and BOM.startswith(self._tail):
+                return []
+            data, self._is_new = bytes(self._tail).removeprefix(BOM), False
+            self._tail.clear()
         start = 0
         if self._skipping:
             start = data.find(b"\n") + 1
@@ -146,9 +183,13 @@ class Session:
         The newest acknowledgement is enough: it is added when all before it has gone, so that a peer that does not
         read its answers costs nothing.
         """
-        if self.sequence is not None and not self.replies and self.sequence.settled != self._said_acked:
-            self._said_acked = self.sequence.settled
-            self.reply(f"#ack {self._said_acked}")
+        while self.owed and len(self.replies) < (MAX_REPLIES if self.is_named else 1):
+            sequence = next(iter(self.owed))
+            del self.owed[sequence]
+            if self.is_named:
+                self.reply(f"#ack {sequence.settled} {sequence.sender or '-'} {sequence.source}")
+            elif sequence is self.sequence:
+                self.reply(f"#ack {sequence.settled}")
         return self.replies
 
     # -- where rows go
@@ -203,10 +244,12 @@ class Session:
         elif word == b"#token":
             if grant := self._tokens.find(rest):
                 self.grant, self.ring = grant, None
-            if self.grant is None:
-                raise LineError("token", "the #token is wrong")
+            elif self._tokens:
+                raise WrongToken
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
+        elif word == b"#acks" and rest == b"named":
+            self.is_named = True
         elif line == b"#stats":
             self.reply(
                 f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
@@ -214,11 +257,28 @@ class Session:
             )
 
     def _set_source(self, name: bytes) -> None:
+        if self.is_named:
+            self._leave()
+        else:
+            self.owed.clear()
         if self.columns_used or self.columns is None:
             self.columns, self.units, self.time_at, self.width = None, (), None, 0
-        self.source, self.columns_used, self.ring, self.sequence = None, False, None, None
+        self.source, self.columns_used, self.ring, self.sequence, self.is_waiting = None, False, None, None, False
         self.refused.pop(b"#seq", None)
         self.source = wire.source_name(wire.text(name))
+        if place := self.places.get(self.source):
+            self.sequence, self.number, self.is_waiting = place.sequence, place.number, place.is_waiting
+            if self.columns is None:
+                self.columns, self.units, self.time_at, self.width, self.ring = place[:5]
+                self.columns_used = True
+
+    def _leave(self) -> None:
+        """Remember the source that the connection was at, where it may come back."""
+        if self.source is not None and self.sequence is not None:
+            self.places[self.source] = Place(
+                self.columns, self.units, self.time_at, self.width, self.ring,
+                self.sequence, self.number, self.is_waiting,
+            )  # fmt: skip
 
     def _set_columns(self, rest: bytes) -> None:
         self.columns, self.units, self.time_at, self.width, self.columns_used = None, (), None, 0, False
@@ -230,6 +290,8 @@ class Session:
         self.columns, self.units, self.width = names, units, len(names)
 
     def _announce(self, rest: bytes) -> None:
+        if self.sequence is not None:
+            self.owed.pop(self.sequence, None)
         self.sequence = self.announced = None
         if self.source is None and self.grant is not None:
             raise LineError("sequence", "#seq numbers the lines of a source: say #source first")
@@ -241,8 +303,11 @@ class Session:
                 "sequence",
                 f"{wire.show(rest)}: expected #seq N SENDER, a number and up to {NAME_BYTES} bytes without blanks",
             )
-        self.announced = int(match[1]), sender
+        if self.is_named and len(self.places) >= MAX_PLACES and self.source not in self.places:
+            raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")
+        self.announced = int(match[1]), "" if sender == "-" else sender
 
     def begin(self, sequence: Sequence, number: int) -> None:
         """Lines from now on are those of `sequence` from `number` on; the peer is told which one is awaited."""
-        self.sequence, self.number, self._said_acked = sequence, number, -1
+        self.sequence, self.number, self.is_waiting = sequence, number, False
+        self.owed[sequence] = None

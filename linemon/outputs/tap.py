@@ -7,18 +7,22 @@ no header. Programs differ in how they cut a stream, so a row is one write, sent
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import socket
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from linemon.access import is_from
-from linemon.config import TapConfig
+from linemon.config import Address, Config, TapConfig
+from linemon.doors import Count, House, Port, reach
 from linemon.errors import StoreError
-from linemon.inputs.tcp import listen
+from linemon.net import Listener
 from linemon.store.reader import Rows, Store
+
+log = logging.getLogger(__name__)
 
 # LabPlot's own tutorial: CPU percent, CPU MHz, memory percent, load of 1, 5 and 15 minutes; and what to multiply by.
 TUTORIAL = {
@@ -29,8 +33,26 @@ TUTORIAL = {
     "load.5m": 1.0,
     "load.15m": 1.0,
 }
-WAITING_ROWS = 1000  # a reader that is further behind loses the oldest
-MAX_READERS = 256
+AT_ONCE = 1000  # rows that are made into lines together
+MAX_CLIENTS = 256
+LOOK_S = 1.0  # how often clients that stopped talking are looked at
+# Of a client that stopped talking only this tells whether it is gone, where no row comes.
+KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 3))
+
+
+def start(house: House) -> Port:
+    taps = Taps(house)
+    for address in taps.addresses()["taps"]:
+        log.info("tap on %s", address)
+    return taps
+
+
+def check(config: Config) -> list[str]:
+    said = []
+    for tap in config.tap:
+        columns = " ".join(tap.columns) or "the six columns of LabPlot's tutorial"
+        said.append(f"tap:       {tap.listen}, {columns} of {tap.source or config.agent.source}, {reach(tap.listen)}")
+    return said
 
 
 def raw_lines(rows: Rows, columns: Sequence[str]) -> list[bytes]:
@@ -43,134 +65,177 @@ def raw_lines(rows: Rows, columns: Sequence[str]) -> list[bytes]:
     return [" ".join(map(repr, row)).encode() + b"\n" for row in out.tolist()]
 
 
-class Reader:
-    """One client, and the rows that wait for it."""
+class Lines(NamedTuple):
+    """Rows as lines, the cursor after them, and how many rows before them were overwritten."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    lines: list[bytes]
+    cursor: int
+    missed: int
+
+
+class Client:
+    """One reader of a tap: how far it is in the ring, and the lines made of rows before that."""
+
+    def __init__(self, sock: socket.socket, cursor: int) -> None:
         self.sock = sock
+        self.cursor = cursor
         self.waiting: deque[bytes] = deque()
         self.half_closed = False
 
 
+class Taps(Port):
+    """All tap ports."""
+
+    def __init__(self, house: House) -> None:
+        self._taps = [Tap(tap, tap.source or house.config.agent.source, house.store) for tap in house.config.tap]
+
+    def addresses(self) -> dict[str, str | list[str]]:
+        return {"taps": [tap.address for tap in self._taps]}
+
+    def counters(self) -> list[Count]:
+        return [
+            Count("tap_readers", sum(len(tap.clients) for tap in self._taps), "tap.readers"),
+            Count("tap_readers_refused", sum(tap.refused for tap in self._taps)),
+            Count("tap_rows_lost", sum(tap.lost for tap in self._taps), "tap.lost_rows_per_s"),
+        ]
+
+    def update(self) -> None:
+        for tap in self._taps:
+            tap.update()
+
+    def close(self) -> None:
+        for tap in self._taps:
+            tap.close()
+
+
 class Tap:
-    """The tap port. `update` sends what has come; it never waits for a reader."""
+    """One tap port. The ring is the queue of all its clients: who is further behind than it holds loses the oldest."""
 
     def __init__(self, config: TapConfig, source: str, store: Store) -> None:
         self._source = source
         self._columns = config.columns
         self._allow = config.allow
         self._store = store
-        self._cursor: int | None = None  # None: nobody has listened yet
-        self._readers: list[Reader] = []
-        self.lost = 0  # rows that slow readers lost
-        self._listener = listen(config.listen.host, config.listen.port)
-        self.port = int(self._listener.getsockname()[1])  # where the setting says 0, the one we got
+        self.clients: list[Client] = []
+        self.lost = 0  # rows that slow clients lost
+        self.refused = 0  # clients beyond MAX_CLIENTS
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._listener, self._accept)
-
-    @property
-    def readers(self) -> int:
-        return len(self._readers)
+        self._listener = Listener(
+            config.listen.host,
+            config.listen.port,
+            lambda sock: self._loop.add_reader(sock, self._accept),
+            self._loop.remove_reader,
+        )
+        self.address = str(Address(config.listen.host, self._listener.port))
+        self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def update(self) -> None:
-        """Send rows that came since the last call to all readers."""
-        if not self._readers:
-            return
-        try:
-            source = self._store[self._source]
-            rows = source.last_arrived() if self._cursor is None else source.since(self._cursor)
-        except (StoreError, OSError):  # not there yet, or being made anew
-            return
-        self._cursor = rows.cursor
-        if not len(rows):
-            return
-        lost = max(0, len(rows) - WAITING_ROWS)
-        lines = raw_lines(_newest(rows, WAITING_ROWS), self._columns)
-        for reader in list(self._readers):
-            self.lost += lost + rows.missed
-            reader.waiting.extend(lines)
-            self._send(reader)
+        """Send rows that came since the last call to all clients; never wait for one."""
+        made: dict[int, Lines] = {}  # by cursor: most clients are at the same one
+        for client in list(self.clients):
+            if not client.waiting:  # else it has not taken what it was sent: its socket will say when
+                self._send(client, made)
 
     def close(self) -> None:
-        """Close the port and all readers."""
-        self._loop.remove_reader(self._listener)
+        """Close the port and all connections."""
         self._listener.close()
-        for reader in list(self._readers):
-            self._close(reader)
+        self._looking.cancel()
+        for client in list(self.clients):
+            self._close(client)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, address = self._listener.accept()
-                if not is_from(str(address[0]).removeprefix("::ffff:"), self._allow):
+        for sock, peer in self._listener.accepted():
+            if not is_from(peer, self._allow):
+                sock.close()
+                continue
+            if len(self.clients) >= MAX_CLIENTS:
+                half_closed = next((each for each in self.clients if each.half_closed), None)
+                if half_closed is None:
+                    self.refused += 1
                     sock.close()
                     continue
-                if len(self._readers) >= MAX_READERS:
-                    self._close(next((each for each in self._readers if each.half_closed), self._readers[0]))
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.update()  # the others get theirs first, so that the new one starts at the newest row
-                reader = Reader(sock)
-                self._readers.append(reader)
-                self._loop.add_reader(sock, self._listen, reader)
-                with contextlib.suppress(StoreError):
-                    newest = self._store[self._source].last_arrived()
-                    self._cursor = newest.cursor
-                    reader.waiting.extend(raw_lines(newest, self._columns))
-                    self._send(reader)
+                self._close(half_closed)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEP_ALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            try:
+                newest = self._store[self._source].last_arrived()
+            except (StoreError, OSError):  # not there yet, or being made anew: it gets all that comes
+                newest = None
+            client = Client(sock, newest.cursor if newest else 0)
+            self.clients.append(client)
+            self._loop.add_reader(sock, self._hear, client)
+            if newest:
+                client.waiting.extend(raw_lines(newest, self._columns))
+            self._send(client, {})
 
-    def _listen(self, reader: Reader) -> None:
+    def _hear(self, client: Client) -> None:
         """What a client says is ignored; that it stops talking does not mean that it stops listening."""
         try:
-            if reader.sock.recv(65536):
+            if client.sock.recv(65536):
                 return
         except BlockingIOError:
             return
         except OSError:
-            self._close(reader)
+            self._close(client)
             return
-        reader.half_closed = True
-        self._loop.remove_reader(reader.sock)
+        client.half_closed = True
+        self._loop.remove_reader(client.sock)
 
-    def _send(self, reader: Reader) -> None:
+    def _look(self) -> None:
+        """Count what slow clients lose, and close the connections of those that said no more and are gone since."""
+        self._looking = self._loop.call_later(LOOK_S, self._look)
+        for client in list(self.clients):
+            if client.half_closed and client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._close(client)
+            elif client.waiting:
+                self._count_lost(client)
+
+    def _count_lost(self, client: Client) -> None:
+        try:
+            source = self._store[self._source]
+            oldest = source.rows - source.points
+        except (StoreError, OSError):
+            return
+        if client.cursor < oldest:
+            self.lost += oldest - client.cursor
+            client.cursor = oldest
+
+    def _send(self, client: Client, made: dict[int, Lines]) -> None:
         """One write per row, as far as the socket takes them."""
-        while reader.waiting:
+        waiting = client.waiting
+        while waiting or self._fetch(client, made):
             try:
-                sent = reader.sock.send(reader.waiting[0])
+                sent = client.sock.send(waiting[0])
             except BlockingIOError:
-                break
+                sent = 0
             except OSError:  # gone; usual for a tap
-                self._close(reader)
+                self._close(client)
                 return
-            if sent < len(reader.waiting[0]):
-                reader.waiting[0] = reader.waiting[0][sent:]
-                break
-            reader.waiting.popleft()
-        if reader.waiting:
-            self._trim(reader)
-            self._loop.add_writer(reader.sock, self._send, reader)
-        else:
-            self._loop.remove_writer(reader.sock)
+            if sent < len(waiting[0]):
+                waiting[0] = waiting[0][sent:]
+                self._loop.add_writer(client.sock, self._send, client, {})
+                return
+            waiting.popleft()
+        self._loop.remove_writer(client.sock)
 
-    def _trim(self, reader: Reader) -> None:
-        """Drop the oldest rows, but not one of which a part is sent already."""
-        surplus = len(reader.waiting) - WAITING_ROWS
-        if surplus > 0:
-            first = reader.waiting.popleft()
-            for _ in range(surplus):
-                reader.waiting.popleft()
-            reader.waiting.appendleft(first)
-            self.lost += surplus
+    def _fetch(self, client: Client, made: dict[int, Lines]) -> bool:
+        """Make lines of the next rows; False if there are none."""
+        if client.cursor not in made:
+            try:
+                rows = self._store[self._source].since(client.cursor, AT_ONCE)
+            except (StoreError, OSError):  # not there yet, or being made anew
+                return False
+            made[client.cursor] = Lines(raw_lines(rows, self._columns), rows.cursor, rows.missed)
+        lines, client.cursor, missed = made[client.cursor]
+        self.lost += missed
+        client.waiting.extend(lines)
+        return bool(lines)
 
-    def _close(self, reader: Reader) -> None:
-        if reader in self._readers:
-            self._readers.remove(reader)
-            self._loop.remove_reader(reader.sock)
-            self._loop.remove_writer(reader.sock)
-            reader.sock.close()
-
-
-def _newest(rows: Rows, count: int) -> Rows:
-    if len(rows) <= count:
-        return rows
-    return Rows(rows.source, rows.columns, rows.units, rows.time[-count:], rows.values[-count:], rows.cursor)
+    def _close(self, client: Client) -> None:
+        if client in self.clients:
+            self.clients.remove(client)
+            self._loop.remove_reader(client.sock)
+            self._loop.remove_writer(client.sock)
+            client.sock.close()

@@ -222,15 +222,17 @@ class Source:
         """The row that came last, whatever its time: where a live view begins. None or more where rows just come."""
         return self.since(max(0, self.rows - 1))
 
-    def since(self, cursor: int, born: int | None = None) -> Rows:
+    def since(self, cursor: int, born: int | None = None, most: int | None = None) -> Rows:
         """The rows appended after `cursor` was handed out (0: all that are held), in order of arrival.
 
-        `born` came with it: where the source began anew meanwhile, the rows are those from its first one on.
+        `born` came with it: where the source began anew meanwhile, the rows are those from its first one on. `most`: no
+        more than so many, the first of them; the cursor is then the one after these.
         """
         for entry, arena, slot in self._attempts():
             restarted = cursor > arena.head(slot) or born not in (None, entry.born)
             start = 0 if restarted else cursor
-            first, block = arena.read(slot, start)
+            first = max(start, arena.held(slot)[0])
+            first, block = arena.read(slot, first, None if most is None else first + most)
             if self._whole(entry, arena, slot):
                 return _rows(entry, block, first + len(block), missed=first - start, restarted=restarted)
         raise AssertionError  # the attempts end with an error of their own

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from linemon.errors import LOG_EVERY_NS, LineError, OtherVersion, StoreError
+from linemon.errors import LineError, OtherVersion, StoreError
+from linemon.logs import Seldom
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, Catalog, Entry, first_line
 from linemon.store.folder import draw_id, here, lock, own_folder
@@ -61,8 +62,7 @@ class StoreWriter:
         self._ahead = 0  # rows ahead of their time, of rings whose file is gone
         self.rings: dict[str, Ring] = {}
         self.moves = 0  # how often a source got another ring, or lost its own
-        self._units_changed = 0  # how often, since the log told of it
-        self._units_logged = -LOG_EVERY_NS
+        self._units_told = Seldom()
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
         try:
             self._open()
@@ -158,11 +158,9 @@ class StoreWriter:
 
     def _log_units(self, name: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
         """Tell of changed units; at a bounded rate, as senders that do not agree may change them with each row."""
-        self._units_changed += 1
-        if time.monotonic_ns() - self._units_logged >= LOG_EVERY_NS:
-            more = f" ({self._units_changed} changes since the last such line)" if self._units_changed > 1 else ""
+        if count := self._units_told.due():
+            more = f" ({count} changes since the last such line)" if count > 1 else ""
             log.warning("source %r: units changed from %s to %s%s", name, before, now, more)
-            self._units_logged, self._units_changed = time.monotonic_ns(), 0
 
     def forget_silent(self, now_s: float, after_s: float) -> None:
         """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method."""

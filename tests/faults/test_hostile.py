@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.running import DEADLINE_S, Running, eventually
@@ -157,3 +161,32 @@ def test_a_flood_of_rubbish_delays_nobody_for_long(running: Running) -> None:
     neighbour.check()
     lines = sent // 6 + (sent % 6 > 0)
     eventually(lambda: sum(rejected(running).values()) == lines, "every line counted", 60)
+
+
+@pytest.mark.parametrize("port", ["tcp", "http", "tap"])
+def test_no_file_is_left_for_a_connection(start_collector: Callable[..., Running], port: str) -> None:
+    """The listener rests, and says so once; what is connected goes on; others are taken when files are free."""
+    running = start_collector('[[tap]]\nlisten = "127.0.0.1:0"\nsource = "neighbour"\n')
+    neighbour = Neighbour(running)
+    neighbour.send()
+    eventually(lambda: "neighbour" in running.store, "the neighbour's source")
+    pid = running.process.pid
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    process = psutil.Process(pid)
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 3, most))
+    waiting = [running.connect(port) for _ in range(12)]
+    eventually(lambda: "takes no connection for now" in (running.folder / "log").read_text(), "said")
+    before, began = process.cpu_times(), time.monotonic()
+    neighbour.send()
+    eventually(lambda: time.monotonic() - began > 3, "three seconds")
+    after = process.cpu_times()
+    assert after.user + after.system - before.user - before.system < 0.6
+    assert (running.folder / "log").read_text().count("takes no connection for now") == 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+    for sock in waiting:
+        sock.close()
+    with running.connect(port) as sock:
+        sock.sendall(b"m 1\n#stats\n" if port == "tcp" else b"GET /state HTTP/1.0\r\n\r\n")
+        assert sock.recv(10)
+    neighbour.check()

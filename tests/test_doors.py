@@ -1,0 +1,79 @@
+"""Doors register by lying in their folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import linemon
+from tests.running import Running, eventually
+
+ROOT = Path(linemon.__file__).parent.parent
+
+TOY = """
+import asyncio
+import socket
+
+from linemon.doors import Count, Port
+from linemon.lines.session import Session
+
+
+def start(house):
+    return Toy(house)
+
+
+def check(config):
+    return ["toy:       any port"]
+
+
+class Toy(Port):
+    def __init__(self, house):
+        self._house, self._heard = house, 0
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self._port = self._sock.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._sock, self._hear)
+
+    def addresses(self):
+        return {"toy": f"127.0.0.1:{self._port}"}
+
+    def counters(self):
+        return [Count("toys", self._heard, "toys"), Count("strangers", 100)]
+
+    def close(self):
+        self._sock.close()
+
+    def _hear(self):
+        self._heard += 1
+        session = Session("toy", 1000)
+        self._house.intake.take(session, self._sock.recv(1000), 10**18)
+        self._house.intake.flush(10**18)
+"""
+
+
+def test_a_file_in_its_folder_is_a_door(tmp_path: Path) -> None:
+    """It is served, counted in status.json and in linemon.collector, and `linemon check` tells of it."""
+    for package in ("linemon", "linemon_sender", "agent"):
+        shutil.copytree(ROOT / package, tmp_path / "tree" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tree/linemon/inputs/toy.py").write_text(TOY)
+    path = {"PYTHONPATH": str(tmp_path / "tree")}
+    running = Running(tmp_path / "one", environment=path)
+    try:
+        host, port = running.address("toy")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"thing 5\n", (host, port))
+        eventually(lambda: "thing" in running.store, "the toy's line")
+        eventually(lambda: running.status()["toys"] == 1, "the toy's counter")
+        assert running.status()["strangers"] == 100  # doors' equal names are added
+        assert running.status()["received"] == 1
+        own = running.store["linemon.collector"]
+        eventually(lambda: own.last(1)["toys"][0] == 1.0, "the toy's column")
+        command = [sys.executable, "-m", "linemon", "check", "--config", str(running.config)]
+        said = subprocess.run(command, env=os.environ | path, cwd=tmp_path, capture_output=True, text=True)
+        assert "toy:       any port\n" in said.stdout
+    finally:
+        assert running.stop() == 0
