@@ -50,15 +50,14 @@ class Collector:
         store = config.store
         self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns, store.mode)
         self.intake = Intake(self.store)
+        self._reader = Store(config.store.folder)  # for those doors that send rows out
         self._started = datetime.now(UTC)
         self._written: dict[str, Any] = {}
         self._status_fails = False
         self._serving: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         tokens, tls = self._secrets()
-        house = House(
-            config, self.intake, Store(config.store.folder), tokens, tls, self.status, self._rows_came, self._serve
-        )
+        house = House(config, self.intake, self._reader, tokens, tls, self.status, self._rows_came, self._serve)
         self.ports = [door.start(house) for door in doors()]
         self._counted, self._counted_at = self._totals(), time.monotonic()
 
@@ -120,6 +119,7 @@ class Collector:
             for port in self.ports:
                 port.close()
             self._write_status()
+            self._reader.close()
             self.store.close()
 
     def _serve(self, work: Coroutine[Any, Any, None]) -> None:

@@ -224,7 +224,7 @@ class Tap:
         """Make lines of the next rows; False if there are none."""
         if client.cursor not in made:
             try:
-                rows = self._store[self._source].since(client.cursor, AT_ONCE)
+                rows = self._store[self._source].since(client.cursor, most=AT_ONCE)
             except (StoreError, OSError):  # not there yet, or being made anew
                 return False
             made[client.cursor] = Lines(raw_lines(rows, self._columns), rows.cursor, rows.missed)

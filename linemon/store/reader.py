@@ -284,6 +284,11 @@ class Store:
         self._refresh()
         return str(self._catalog.head.get("store", ""))
 
+    def close(self) -> None:
+        """Give the files back; what was read stays."""
+        self._catalog.close()
+        self._arenas.clear()
+
     def sources(self) -> tuple[str, ...]:
         """The names of all sources, in the order in which they came."""
         self._refresh()
