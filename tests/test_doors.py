@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -9,7 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import linemon
+from linemon.access import NO_TOKENS
+from linemon.config import Address, Config, TcpConfig
+from linemon.doors import House
+from linemon.inputs.tcp import TcpPort
+from linemon.lines.intake import Intake
+from linemon.store.reader import Store
+from linemon.store.writer import StoreWriter
 from tests.running import Running, eventually
 
 ROOT = Path(linemon.__file__).parent.parent
@@ -77,3 +87,26 @@ def test_a_file_in_its_folder_is_a_door(tmp_path: Path) -> None:
         assert "toy:       any port\n" in said.stdout
     finally:
         assert running.stop() == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_door_ends_although_somebody_comes_just_then(tmp_path: Path, turns: int) -> None:
+    """A cancellation that meets a connection is not swallowed, in whichever turn of the loop it comes."""
+
+    async def scenario() -> None:
+        writer = StoreWriter(tmp_path / "store", 10, 10)
+        config = Config(tcp=TcpConfig(listen=Address("127.0.0.1", 0)))
+        store = Store(tmp_path / "store")
+        port = TcpPort(House(config, Intake(writer), store, NO_TOKENS, None, dict, lambda: None, lambda work: None))
+        serving = asyncio.create_task(port.run())
+        await asyncio.sleep(0.05)
+        with socket.create_connection(("127.0.0.1", int(port.address.rpartition(":")[2]))):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            serving.cancel()
+            await asyncio.wait([serving], timeout=5)
+            assert serving.cancelled()
+        port.close()
+        writer.close()
+
+    asyncio.run(scenario())
