@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
+import json
 import os
 import shutil
 import socket
@@ -20,7 +23,8 @@ from linemon.inputs.tcp import TcpPort
 from linemon.lines.intake import Intake
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
-from tests.running import Running, eventually
+from tests.doors import Conformance
+from tests.running import DEADLINE_S, Running, eventually
 
 ROOT = Path(linemon.__file__).parent.parent
 
@@ -110,3 +114,51 @@ def test_a_door_ends_although_somebody_comes_just_then(tmp_path: Path, turns: in
         writer.close()
 
     asyncio.run(scenario())
+
+
+class TestTcp(Conformance):
+    """The line port."""
+
+    section, max_length, checked, refused = "tcp", "max_line = 200", "lines in:", "connections_refused"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} {value}\n".encode()
+
+    def say(self, running: Running, readings: list[bytes], token: str = "") -> None:
+        running.say((f"#token {token}\n".encode() if token else b"") + b"".join(readings))
+
+    def foreign(self, running: Running, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            running.say(data)
+
+    def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(running.connect())
+
+
+class TestHttp(Conformance):
+    """Points by POST."""
+
+    section, max_length, checked, refused = "http", "max_body = 200", "HTTP:", "http_connections_refused"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return json.dumps({"tag": source, "value": value}).encode()
+
+    def say(self, running: Running, readings: list[bytes], token: str = "") -> None:
+        connection = http.client.HTTPConnection(*running.address("http"), timeout=DEADLINE_S)
+        try:
+            for reading in readings:
+                connection.request("POST", "/", reading, {"Authorization": f"Bearer {token}"} if token else {})
+                connection.getresponse().read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def foreign(self, running: Running, data: bytes) -> None:
+        with contextlib.suppress(OSError), running.connect("http") as sock:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(1000)
+
+    def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(running.connect("http"))
