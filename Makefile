@@ -33,6 +33,8 @@ bench-dashboard: .venv/dev  ## measure the dashboard in Chromium against its bud
 MINUTES ?= 1
 chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arrived
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+	$(BIN)/python -m tests.soak_agent --minutes $(MINUTES)
+	$(BIN)/python -m tests.soak_senders --minutes $(MINUTES)
 
 # The standard library's zipapp, so that building it needs no .venv either.
 DIST ?= dist

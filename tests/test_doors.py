@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import http.client
+import json
 import os
 import shutil
 import socket
@@ -9,8 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import linemon
-from tests.running import Running, eventually
+from linemon.access import NO_TOKENS
+from linemon.config import Address, Config, TcpConfig
+from linemon.doors import House
+from linemon.inputs.tcp import TcpPort
+from linemon.lines.intake import Intake
+from linemon.store.reader import Store
+from linemon.store.writer import StoreWriter
+from tests.doors import Conformance
+from tests.running import DEADLINE_S, Running, eventually
 
 ROOT = Path(linemon.__file__).parent.parent
 
@@ -77,3 +91,74 @@ def test_a_file_in_its_folder_is_a_door(tmp_path: Path) -> None:
         assert "toy:       any port\n" in said.stdout
     finally:
         assert running.stop() == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_door_ends_although_somebody_comes_just_then(tmp_path: Path, turns: int) -> None:
+    """A cancellation that meets a connection is not swallowed, in whichever turn of the loop it comes."""
+
+    async def scenario() -> None:
+        writer = StoreWriter(tmp_path / "store", 10, 10)
+        config = Config(tcp=TcpConfig(listen=Address("127.0.0.1", 0)))
+        store = Store(tmp_path / "store")
+        port = TcpPort(House(config, Intake(writer), store, NO_TOKENS, None, dict, lambda: None, lambda work: None))
+        serving = asyncio.create_task(port.run())
+        await asyncio.sleep(0.05)
+        with socket.create_connection(("127.0.0.1", int(port.address.rpartition(":")[2]))):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            serving.cancel()
+            await asyncio.wait([serving], timeout=5)
+            assert serving.cancelled()
+        port.close()
+        writer.close()
+
+    asyncio.run(scenario())
+
+
+class TestTcp(Conformance):
+    """The line port."""
+
+    section, max_length, checked, refused = "tcp", "max_line = 200", "lines in:", "connections_refused"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} {value}\n".encode()
+
+    def say(self, running: Running, readings: list[bytes], token: str = "") -> None:
+        running.say((f"#token {token}\n".encode() if token else b"") + b"".join(readings))
+
+    def foreign(self, running: Running, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            running.say(data)
+
+    def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(running.connect())
+
+
+class TestHttp(Conformance):
+    """Points by POST."""
+
+    section, max_length, checked, refused = "http", "max_body = 200", "HTTP:", "http_connections_refused"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return json.dumps({"tag": source, "value": value}).encode()
+
+    def say(self, running: Running, readings: list[bytes], token: str = "") -> None:
+        connection = http.client.HTTPConnection(*running.address("http"), timeout=DEADLINE_S)
+        try:
+            for reading in readings:
+                connection.request("POST", "/", reading, {"Authorization": f"Bearer {token}"} if token else {})
+                connection.getresponse().read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def foreign(self, running: Running, data: bytes) -> None:
+        with contextlib.suppress(OSError), running.connect("http") as sock:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(1000)
+
+    def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(running.connect("http"))

@@ -165,7 +165,7 @@ def test_a_flood_of_rubbish_delays_nobody_for_long(running: Running) -> None:
 
 @pytest.mark.parametrize("port", ["tcp", "http", "tap"])
 def test_no_file_is_left_for_a_connection(start_collector: Callable[..., Running], port: str) -> None:
-    """The listener rests, and says so once; what is connected goes on; others are taken when files are free."""
+    """The listener rests, and says so once; what is connected goes on; later connections are taken again."""
     running = start_collector('[[tap]]\nlisten = "127.0.0.1:0"\nsource = "neighbour"\n')
     neighbour = Neighbour(running)
     neighbour.send()
