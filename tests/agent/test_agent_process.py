@@ -205,10 +205,12 @@ def test_a_token_in_the_clear_is_warned_of(start: Start, serve: Start) -> None:
     assert "s3cret" not in agent.log
     for options, environment in (
         (["--to", "192.0.2.1:4000", "--tls"], {"LINEMON_TOKEN": "s3cret"}),
-        (["--to", serve().address], {}),
+        (["--to", serve().address], {"LINEMON_TOKEN": "s3cret"}),
+        (["--to", "192.0.2.1:4000"], {}),
     ):
         other = start(*options, "--listen", "127.0.0.1:0", **environment)
-        assert other.port
+        other.says("listens on")
+        assert other.stop() == 0
         assert "warning" not in other.log
 
 
