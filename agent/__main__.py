@@ -19,7 +19,7 @@ except ImportError:
     sys.exit("linemon agent: needs psutil: `apt install python3-psutil`, or `pip install psutil`")
 
 from agent.listener import Listener
-from agent.options import Options, UsageError, help_text
+from agent.options import Options, UsageError, help_text, is_local
 from agent.sampler import FIXED, Sampler
 from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import Spool, SpoolError
@@ -66,7 +66,7 @@ def run(options: Options) -> int:
         except OSError as error:
             log(f"cannot listen on {options.listen[0]}:{options.listen[1]}: {error.strerror or error}")
             return 1
-        if not options.listen[0].startswith("127.") and options.listen[0] not in ("::1", "localhost"):
+        if not is_local(options.listen):
             log("warning: everyone who reaches this port can read this machine's metrics")
     if options.to:
         try:
@@ -79,6 +79,8 @@ def run(options: Options) -> int:
             from linemon_sender.tls import Tls
 
             tls = Tls(options.to[0], options.ca, options.cert)
+        elif options.token and not is_local(options.to):
+            log(f"warning: the token goes to {options.to[0]} in the clear; --tls keeps it secret")
         sender = SpoolSender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)
 
     sampler.sample(0)  # what the first differences are taken from

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agent.devices import Nets, Places, Rates, encode, first_line
-from agent.probes import Ticks, all_pids, available
+from agent.probes import Available, Ticks, all_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class Spikes:
     """
 
     def __init__(self, ps: Any, nets: Nets, system: str = "/") -> None:
-        self._ps, self._nets = ps, nets
-        self._proc = os.path.join(system, "proc")
+        self._ps, self._nets, self._available = ps, nets, Available(system)
         self._rates, self._ticks = Rates(), Ticks()
         self._readings: dict[str, list[float]] = {}
 
@@ -129,7 +128,7 @@ class Spikes:
         if percent := self._ticks(self._ps.cpu_times()):
             values["cpu.busy_{}_pct"] = percent["busy"]
         memory = self._ps.virtual_memory()
-        values["mem.used_{}_pct"] = 100.0 * (memory.total - available(memory, self._proc)) / memory.total
+        values["mem.used_{}_pct"] = 100.0 * (memory.total - self._available(memory)) / memory.total
         counters: dict[Hashable, float] = {}
         for nic, count in self._nets.shown(now, self._ps.net_io_counters(pernic=True, nowrap=False)).items():
             if nic in self._nets.outside:

@@ -29,7 +29,8 @@ Reads this machine's metrics and sends them to a collector, or serves them itsel
   --tls               speak TLS; the collector must show a certificate for HOST
   --ca FILE           with --tls: who may have signed it (PEM); default: whom this machine trusts
   --cert FILE         with --tls: a certificate of ours and its key (PEM), where the collector asks for one
-  --token SECRET      proves the right to write; better kept in $LINEMON_TOKEN, as others can read options
+  --token SECRET      proves the right to write; better kept in $LINEMON_TOKEN, as others can read options;
+                      without --tls everyone on the way can read it
   --print-unit        print a systemd unit that runs this agent with these options
   --help              print this
 
@@ -118,6 +119,11 @@ def address(option: str, text: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise UsageError(f"{option} {text!r} is not HOST:PORT")
     return host, int(port)
+
+
+def is_local(address: tuple[str, int]) -> bool:
+    """Whether what is said to that address stays on this machine."""
+    return address[0].startswith("127.") or address[0] in ("::1", "localhost")
 
 
 def _number(given: dict[str, str], option: str, default: float, least: float, most: float, unit: str) -> float:

@@ -21,6 +21,7 @@ NAN = float("nan")
 # psutil leaves these out on Linux, but not everywhere; a statvfs on a dead server never returns.
 REMOTE = ("nfs", "cifs", "smb", "afpfs", "webdav", "ceph", "fuse.", "9p", "autofs")
 IMAGES = ("squashfs", "erofs", "cramfs", "iso9660")  # always full
+ARCSTATS = "spl/kstat/zfs/arcstats"
 TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -60,20 +61,23 @@ class Ticks:
         return percent
 
 
-def available(memory: Any, proc: str) -> float:
+class Available:
     """Bytes that programs could still get: what the kernel says, and what the cache of ZFS would give back."""
-    arc = {"size": 0, "c_min": 0}
-    try:
-        with open(os.path.join(proc, "spl/kstat/zfs/arcstats")) as lines:
-            if os.stat(proc).st_dev == os.stat(os.path.join(proc, "meminfo")).st_dev:  # else a container's own memory
-                for line in lines:
-                    name, _, rest = line.partition(" ")
-                    if name in arc:
-                        arc[name] = int(rest.split()[1])
-    except FileNotFoundError:
-        pass
-    more: int = max(0, arc["size"] - arc["c_min"])
-    return memory.available + (more if memory.available + more <= memory.total else 0)  # type: ignore[no-any-return]
+
+    def __init__(self, system: str) -> None:
+        proc = os.path.join(system, "proc")
+        self._arcstats, self._proc, self._meminfo = (os.path.join(proc, name) for name in (ARCSTATS, "", "meminfo"))
+
+    def __call__(self, memory: Any) -> float:
+        free: float = memory.available
+        if not os.access(self._arcstats, os.R_OK):
+            return free
+        if os.stat(self._proc).st_dev != os.stat(self._meminfo).st_dev:  # a container's own view of its memory
+            return free
+        with open(self._arcstats) as lines:
+            arc = {words[0]: words[2] for words in map(str.split, lines) if len(words) == 3}
+        more = max(0, int(arc["size"]) - int(arc["c_min"]))
+        return free + more if free + more <= memory.total else free
 
 
 class Probes:
@@ -86,6 +90,7 @@ class Probes:
         self._files: dict[str, bool] = {}
         self._self: Any = None
         self._ticks = Ticks(log)
+        self._available = Available(system)
         self.nets, self._disks = Nets(system), Disks(system)
         self._net_rates, self._disk_rates = Rates(log), Rates(log)
         self._kernel_rates, self._agent_rates = Rates(log), Rates()
@@ -121,7 +126,7 @@ class Probes:
     def memory(self, now: float) -> dict[str, float]:
         """Main memory in bytes; used is all that is not available, whatever psutil's version calls used."""
         memory = self._ps.virtual_memory()
-        free = available(memory, self._proc)
+        free = self._available(memory)
         return {
             "mem.total_bytes": memory.total,
             "mem.available_bytes": free,

@@ -108,6 +108,8 @@ class Sampler:
 
             self._spikes = Spikes(ps, probes.nets, system)
         self._slow_values: dict[str, dict[str, float]] = {group.__name__: {} for group in self._slow}
+        self._slow_row: dict[str, float] = {}  # these together, rounded,
+        self._slow_changed = False  # unless they changed since
         self._slow_due = float("-inf")
         self._slow_round = 0
         self._asked: set[str] = set()  # slow groups that have not answered
@@ -137,14 +139,24 @@ class Sampler:
         if now >= self._slow_due:
             self._slow_due = now + SLOW_EVERY - 0.5  # the grid's points are never exactly 10 s apart
             self._begin_slow(now)
-        for slow in list(self._slow_values.values()):
-            values.update(slow)
         if lag is None or abs(self._lag - lag) > CLOCK_STEP:
             return None
+        row = self._rounded(values)
+        if self._slow_changed:
+            self._slow_changed = False  # first: what the thread finds meanwhile comes with the next row
+            self._slow_row = {}
+            for slow in list(self._slow_values.values()):
+                self._slow_row.update(self._rounded(slow))
+        row.update(self._slow_row)
+        return at, row
+
+    def _rounded(self, values: dict[str, float]) -> dict[str, float]:
+        """The values as they are worth sending; what is new gets its column."""
         for name in values:
             if name not in self.columns:
                 self._add(name)
-        return at, {name: round(float(value), self._digits[name]) for name, value in values.items()}
+        digits = self._digits
+        return {name: round(float(value), digits[name]) for name, value in values.items()}
 
     def subsample(self) -> None:
         """A cheap reading between two samples, which become its minimum, mean and maximum."""
@@ -158,6 +170,7 @@ class Sampler:
         """
         for name in list(self._asked):
             self._slow_values[name] = {}
+            self._slow_changed = True
             self._fails(name, f"no answer for {SLOW_EVERY:g} s")
         self._slow_round += 1
         groups = [group for group in self._slow if group.__name__ not in self._asked]
@@ -171,6 +184,7 @@ class Sampler:
                 return
             self._asked.add(group.__name__)
             self._slow_values[group.__name__] = self._ask(group, now)
+            self._slow_changed = True
             self._asked.discard(group.__name__)
 
     def _add(self, name: str) -> None:

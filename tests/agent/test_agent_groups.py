@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from agent.devices import GONE
+
 
 class Cores:
     """64 cores, of which each is as busy as its number says, in percent."""
@@ -97,6 +99,30 @@ def test_top_processes(recorded: Any, tmp_path: Path, make_host: Callable[..., A
     row = host.row(10.0)
     assert math.isnan(row["top.post%20gres.cpu_pct"])
     assert host.log == []
+
+
+def test_the_busiest_programs_change(recorded: Any, make_host: Callable[..., Any]) -> None:
+    """32 have columns at a time; those that ended more than an hour ago make room for others."""
+    running: list[Process] = []
+    recorded.process_iter = lambda: running
+    recorded.Error = ProcessLookupError
+    host = make_host(groups=("top",))
+    host.sample()
+
+    def row(seconds: float) -> dict[str, float]:
+        for process in running:
+            process.seconds += process.pid
+        sampled: dict[str, float] = host.row(seconds)
+        return sampled
+
+    for generation in range(7):
+        running[:] = [Process(pid, f"g{generation}-{pid}", 0.0, 1) for pid in range(1, 6)]
+        row(10.0)
+        row(10.0)
+    columns = [name for name in host.sampler.columns if name.startswith("top.g") and name.endswith("cpu_pct")]
+    assert len(columns) == 32
+    assert "top.g6-1.cpu_pct" not in columns
+    assert row(GONE)["top.g6-1.cpu_pct"] > 0
 
 
 def test_sockets(recorded: Any, tmp_path: Path, make_host: Callable[..., Any]) -> None:

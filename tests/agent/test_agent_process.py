@@ -198,6 +198,22 @@ def test_open_address_is_warned_of(start: Start) -> None:
     start("--listen", "0.0.0.0:0").says("warning")
 
 
+def test_a_token_in_the_clear_is_warned_of(start: Start, serve: Start) -> None:
+    """Where it leaves this machine without TLS; not where it stays, nor where there is none."""
+    agent = start("--to", "192.0.2.1:4000", LINEMON_TOKEN="s3cret")
+    assert "the token goes to 192.0.2.1 in the clear" in agent.says("warning")
+    assert "s3cret" not in agent.log
+    for options, environment in (
+        (["--to", "192.0.2.1:4000", "--tls"], {"LINEMON_TOKEN": "s3cret"}),
+        (["--to", serve().address], {"LINEMON_TOKEN": "s3cret"}),
+        (["--to", "192.0.2.1:4000"], {}),
+    ):
+        other = start(*options, "--listen", "127.0.0.1:0", **environment)
+        other.says("listens on")
+        assert other.stop() == 0
+        assert "warning" not in other.log
+
+
 def test_help_has_an_example() -> None:
     """--help goes to standard output and ends with 0."""
     done = subprocess.run([sys.executable, "-m", "agent", "--help"], capture_output=True, text=True, timeout=15)
