@@ -186,7 +186,8 @@ def main() -> int:
     about = report["machine"]
     print(
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['kernel']}, "
-        f"Python {about['python']}, linemon {about['linemon']}, numbers by {about['reader']}; load before: {about['load_1m_before']:.1f}\n"
+        f"Python {about['python']}, linemon {about['linemon']}, numbers by "
+        f"{about['reader']}; load before: {about['load_1m_before']:.1f}\n"
     )
     print("CPU seconds of the receiver per million lines (% of one core where paced): median (min-max)\n")
     print(f"{'case':41} {'linemon':>22} {'lines/s':>10}  {'budget':19} {'C':>5}  the others cost")
