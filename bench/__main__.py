@@ -27,7 +27,7 @@ from bench.http import show as show_http
 from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
 from bench.senders import Sender, allow_files
 from bench.store import figures
-from linemon.lines import wire
+from linemon.lines import bulk, wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
@@ -106,15 +106,15 @@ def run_parse() -> list[dict[str, float]]:
         block = rows(count, 6, 1).streams[0].parts[0]
         block = b"".join((block * -(-count // block.count(b"\n"))).splitlines(keepends=True)[:count])
 
-        def bulk(block: bytes = block) -> object:
+        def at_once(block: bytes = block) -> object:
             return wire.rows(block, 6)
 
         def plain(block: bytes = block) -> object:
             return [[float(token) for token in line.split()] for line in block.splitlines()]
 
-        assert bulk() is not None
+        assert at_once() is not None
         line: dict[str, float] = {"rows": count}
-        for name, parse in (("wire.rows", bulk), ("float()", plain)):
+        for name, parse in (("wire.rows", at_once), ("float()", plain)):
             times = []
             for _ in range(5):
                 start, calls = time.process_time_ns(), 0
@@ -138,7 +138,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
-        "linemon": version("linemon"), "load_1m_before": os.getloadavg()[0],
+        "linemon": version("linemon"), "reader": bulk.READER, "load_1m_before": os.getloadavg()[0],
     }  # fmt: skip
 
 
@@ -186,7 +186,8 @@ def main() -> int:
     about = report["machine"]
     print(
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['kernel']}, "
-        f"Python {about['python']}, linemon {about['linemon']}; load before: {about['load_1m_before']:.1f}\n"
+        f"Python {about['python']}, linemon {about['linemon']}, numbers by "
+        f"{about['reader']}; load before: {about['load_1m_before']:.1f}\n"
     )
     print("CPU seconds of the receiver per million lines (% of one core where paced): median (min-max)\n")
     print(f"{'case':41} {'linemon':>22} {'lines/s':>10}  {'budget':19} {'C':>5}  the others cost")

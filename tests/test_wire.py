@@ -147,6 +147,7 @@ def test_columns_of_a_directive() -> None:
         assert caught.value.reason == "name"
 
 
+@pytest.mark.slow
 def test_the_standard_library_reads_as_pysimdjson_does() -> None:
     """Where pysimdjson does not install, all vectors, properties and random bytes hold too: here again, without it."""
     tests = [Path(__file__).parent / name for name in ("test_wire.py", "test_language.py", "test_vectors.py")]
