@@ -71,6 +71,10 @@ def fill(running: Running) -> None:
     eventually(lambda: "web1" in running.store and running.store["web1"].rows == 10, "the rows")
 
 
+def cursor(running: Running, source: str, rows: int) -> str:
+    return f"{rows}.{running.store[source].born}"
+
+
 def test_rows(collector: Running) -> None:
     """All, by column, with null for missing; then only what is new."""
     fill(collector)
@@ -82,14 +86,21 @@ def test_rows(collector: Running) -> None:
         "units": ["%", ""],
         "time": [1_700_000_000_000.25 + 1000 * i for i in range(10)],
         "values": [[float(i) for i in range(10)], [None if i == 3 else i * 0.5 for i in range(10)]],
-        "cursor": 10,
+        "cursor": cursor(collector, "web1", 10),
         "missed": 0,
     }
     collector.say("#source web1\n#columns time cpu mem\n1700000010 10 5\n")
     eventually(lambda: collector.store["web1"].rows == 11, "one more row")
     new = get(at, "/api/rows", source="web1", since=10).json
-    assert (new["time"], new["values"], new["cursor"]) == ([1_700_000_010_000], [[10.0], [5.0]], 11)
-    assert get(at, "/api/rows", source="web1", since=11).json["time"] == []
+    assert (new["time"], new["values"], new["cursor"]) == (
+        [1_700_000_010_000],
+        [[10.0], [5.0]],
+        cursor(collector, "web1", 11),
+    )
+    for since in (11, new["cursor"]):
+        assert get(at, "/api/rows", source="web1", since=since).json["time"] == []
+    began_anew = get(at, "/api/rows", source="web1", since="11.1").json  # the cursor of another life
+    assert (began_anew["restarted"], len(began_anew["time"]), began_anew["missed"]) == (True, 11, 0)
 
 
 def test_rows_that_were_overwritten(start_collector: Callable[..., Running]) -> None:
@@ -98,7 +109,8 @@ def test_rows_that_were_overwritten(start_collector: Callable[..., Running]) -> 
     running.say("".join(f"m {i}\n" for i in range(20)))
     eventually(lambda: "m" in running.store and running.store["m"].rows == 20, "the rows")
     answer = get(running.address("http"), "/api/rows", source="m", since=3).json
-    assert (answer["values"], answer["cursor"], answer["missed"]) == ([[15.0, 16.0, 17.0, 18.0, 19.0]], 20, 12)
+    assert (answer["values"], answer["missed"]) == ([[15.0, 16.0, 17.0, 18.0, 19.0]], 12)
+    assert answer["cursor"] == cursor(running, "m", 20)
 
 
 def test_a_window(collector: Running) -> None:
@@ -113,7 +125,7 @@ def test_a_window(collector: Running) -> None:
             columns = np.array([[np.nan if cell is None else cell for cell in column] for column in answer[name]])
             np.testing.assert_array_equal(columns.T, getattr(expected, name))
         assert "values" not in answer
-        assert answer["cursor"] == 10
+        assert answer["cursor"] == cursor(collector, "web1", 10)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +197,7 @@ def test_a_long_answer(start_collector: Callable[..., Running]) -> None:
         sock.sendall(b"GET /api/rows?source=m HTTP/1.0\r\n\r\n")
         head, _, body = sock.makefile("rb").read().partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
-    assert json.loads(body)["cursor"] == 50_000
+    assert json.loads(body)["cursor"].startswith("50000.")
 
 
 # -- events
@@ -225,10 +237,11 @@ def test_events(collector: Running) -> None:
     with events(at, "source=a&source=b") as coming:
         collector.say("b 3\n")
         last_id, data = next(coming)
-        assert (last_id, data["source"], data["values"], data["cursor"]) == ("1,2", "b", [[3.0]], 2)
+        at_a, at_b = cursor(collector, "a", 1), cursor(collector, "b", 2)
+        assert (last_id, data["source"], data["values"], data["cursor"]) == (f"{at_a},{at_b}", "b", [[3.0]], at_b)
         collector.say("a 4\n")
         last_id, data = next(coming)
-        assert (last_id, data["source"], data["values"]) == ("2,2", "a", [[4.0]])
+        assert (last_id, data["source"], data["values"]) == (f"{cursor(collector, 'a', 2)},{at_b}", "a", [[4.0]])
     collector.say("a 5\na 6\nb 7\n")
     eventually(lambda: collector.store["b"].rows == 3, "the rows")
     with events(at, "source=a&source=b", Last_Event_ID=last_id) as coming:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from linemon.store.liveness import Life
 from linemon.store.reader import Rows, Source, Store
 
 PIECE = 4096  # numbers
+CURSOR = re.compile(r"\d{1,18}(\.\d{1,19})?", re.ASCII)
 MAX_POINTS = 10_000  # buckets of a window
 MAX_CELLS = 1_000_000  # buckets times columns
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,6 +35,21 @@ class BadQuestion(AskedWrongly):
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
         self.field = field
+
+
+class Cursor(NamedTuple):
+    """A place in a source's rows as the outside has it: `N.BORN`, or the number alone."""
+
+    row: int
+    born: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor | None:
+        """None if it is not one."""
+        return cls(*map(int, text.split("."))) if CURSOR.fullmatch(text) else None
+
+    def __str__(self) -> str:
+        return f"{self.row}.{self.born or 0}"
 
 
 def dumps(value: Any) -> bytes:
@@ -85,7 +102,13 @@ def rows(found: Rows) -> Iterator[bytes]:
     yield b',"time":'
     yield from _numbers(milliseconds(found.time.view(np.int64)))
     yield from _columns("values", found.values)
-    yield f',"cursor":{found.cursor},"missed":{found.missed}}}'.encode()
+    said = cursor_of(found)
+    yield b"," + dumps({"cursor": said.pop("cursor"), "missed": found.missed, **said})[1:]
+
+
+def cursor_of(found: Rows) -> dict[str, Any]:
+    """What an answer says of where to go on; and of a source that began anew after the cursor that was asked for."""
+    return {"cursor": str(Cursor(found.cursor, found.born))} | ({"restarted": True} if found.restarted else {})
 
 
 def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
@@ -96,7 +119,7 @@ def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
         raise BadQuestion("end", "end does not lie after start")
     if points * len(source.columns) > MAX_CELLS:
         raise BadQuestion("points", f"at most {MAX_CELLS // len(source.columns)} points of so many columns")
-    cursor = source.rows
+    cursor = Cursor(source.rows, source.born)
     found = source.window(np.datetime64(start, "ns"), np.datetime64(end, "ns"), points)
 
     def pieces() -> Iterator[bytes]:
@@ -105,7 +128,7 @@ def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
         yield from _numbers(milliseconds(found.time.view(np.int64)))
         for name, values in (("min", found.min), ("max", found.max), ("mean", found.mean), ("count", found.count)):
             yield from _columns(name, values)
-        yield f',"cursor":{cursor},"missed":0}}'.encode()
+        yield f',"cursor":"{cursor}","missed":0}}'.encode()
 
     return pieces()
 
@@ -121,7 +144,10 @@ def rows_asked(store: Store, query: dict[str, str], now: int) -> Iterator[bytes]
 def held(source: Source, query: dict[str, str]) -> Rows:
     """What came after the cursor `since`; without one all that the ring holds, in time order."""
     if "since" in query:
-        return source.since(whole(query, "since", 0, 0, 2**63 - 1))
+        cursor = Cursor.parse(query["since"])
+        if cursor is None:
+            raise BadQuestion("since", f"since is the cursor of an earlier answer, not {query['since'][:60]!r}")
+        return source.since(*cursor)
     return source.last(source.points)
 
 
@@ -169,7 +195,7 @@ def current_data(store: Store, query: dict[str, str]) -> Iterator[bytes]:
         yield from _pieces(dumps(local(times[i : i + PIECE]))[1:-1] for i in range(0, len(times), PIECE))
         yield b',"value":'
         yield from _numbers(values)
-        yield b"," + dumps({"tag": tag, "unit": found.units[at] or None, "cursor": found.cursor})[1:]
+        yield b"," + dumps({"tag": tag, "unit": found.units[at] or None, **cursor_of(found)})[1:]
 
     return pieces()
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Protocol
 
 from linemon.errors import StoreError
-from linemon.http.answers import BadQuestion, rows
-from linemon.store.reader import Rows, Store
+from linemon.http.answers import BadQuestion, Cursor, rows
+from linemon.store.reader import Store
 
 TURN_S = 0.1
 MAX_SOURCES = 100
@@ -30,16 +31,17 @@ class Reader(Protocol):
     def is_gone(self) -> bool: ...
 
 
-def start(store: Store, sources: list[str], last_id: str) -> dict[str, int]:
+def start(store: Store, sources: list[str], last_id: str) -> dict[str, Cursor]:
     """Where to begin with each source: after the cursors of `last_id`, or with what comes from now on."""
     if not 1 <= len(sources) <= MAX_SOURCES:
         raise BadQuestion("source", f"1 to {MAX_SOURCES} parameters called source are expected, not {len(sources)}")
-    said = last_id.split(",")
-    resumes = len(said) == len(sources) and all(each.isdecimal() and len(each) < 19 for each in said)
-    return {name: int(said[i]) if resumes else store[name].rows for i, name in enumerate(sources)}
+    said = [cursor for each in last_id.split(",") if (cursor := Cursor.parse(each))]
+    if len(said) == len(sources):
+        return dict(zip(sources, said, strict=True))
+    return {name: Cursor(store[name].rows, store[name].born) for name in sources}
 
 
-async def follow(store: Store, cursors: dict[str, int], reader: Reader) -> None:
+async def follow(store: Store, cursors: dict[str, Cursor], reader: Reader) -> None:
     """Send what comes until the reader goes."""
     reader.start_stream("text/event-stream")
     heard = 0.0
@@ -54,19 +56,16 @@ async def follow(store: Store, cursors: dict[str, int], reader: Reader) -> None:
         await asyncio.sleep(TURN_S)
 
 
-def next_event(store: Store, cursors: dict[str, int], name: str) -> bytes | None:
+def next_event(store: Store, cursors: dict[str, Cursor], name: str) -> bytes | None:
     """The next rows of a source as an event, None if there are none."""
     try:
-        found = store[name].since(cursors[name])
+        found = store[name].since(*cursors[name])
     except (StoreError, OSError):  # forgotten, or being made anew: it may come again
         return None
     if not len(found):
         return None
     left = max(0, len(found) - MAX_ROWS)
-    cursors[name] = found.cursor - left
-    first = Rows(
-        found.source, found.columns, found.units, found.time[:MAX_ROWS], found.values[:MAX_ROWS],
-        cursors[name], found.missed,
-    )  # fmt: skip
+    first = replace(found, time=found.time[:MAX_ROWS], values=found.values[:MAX_ROWS], cursor=found.cursor - left)
+    cursors[name] = Cursor(first.cursor, first.born)
     ids = ",".join(map(str, cursors.values())).encode()
     return b"id: " + ids + b"\nevent: rows\ndata: " + b"".join(rows(first)) + b"\n\n"

@@ -42,10 +42,10 @@ class CarefulLines:
     def __init__(self, store: StoreWriter, accounts: Accounts) -> None:
         self._store = store
         self._accounts = accounts
-        self._rows: dict[ArenaWriter, list[Row]] = {}  # taken, not stored yet
+        self._rows: list[Row] = []  # taken, not stored yet
         self._sequences = Sequences(store.rings)
         self._advanced: set[Sequence] = set()  # numbers that rings do not know yet
-        self.named = NamedLines(store, before_move=self.store_rows)
+        self.named = NamedLines(store)
 
     def take(self, session: Session, block: bytes, now: int) -> None:
         """Take all lines of a block; `now` in ns since the epoch."""
@@ -138,7 +138,7 @@ class CarefulLines:
             session.check(point.source)
             time = None if point.time is None else wire.time_ns(point.time)
             ring, columns = self.named.point_place(point.source, tuple(point.fields))
-            values = [float("nan")] * ring.width
+            values = [float("nan")] * (max(columns) + 1)  # no more: columns that others bring may find no room
             for column, value in zip(columns, point.fields.values(), strict=True):
                 values[column] = value
             self._accounts.strings += point.strings
@@ -151,9 +151,7 @@ class CarefulLines:
             ring = self.named.metric_ring(tokens[0])
         else:
             time, values, ring = self.row(session, tokens)
-        values += [float("nan")] * (ring.width - len(values))
-        row = Row(session, line, session.lines, ring, now if time is None else time, values)
-        self._rows.setdefault(ring.arena, []).append(row)
+        self._rows.append(Row(session, line, session.lines, ring, now if time is None else time, values))
 
     def row(self, session: Session, tokens: list[bytes]) -> tuple[int | None, list[float], Ring]:
         """The time (ns, None for now), the values and the ring of a row. LineError if it cannot be taken."""
@@ -178,8 +176,12 @@ class CarefulLines:
 
     def store_rows(self) -> None:
         """Append what was taken one by one, and make known to what number all lines of their senders are held."""
-        rows, self._rows = self._rows, {}
+        taken_rows, self._rows = self._rows, []
         advanced, self._advanced = self._advanced, set()
+        self._store.widen()
+        rows: dict[ArenaWriter, list[Row]] = {}
+        for row in taken_rows:
+            rows.setdefault(row.ring.arena, []).append(row)
         acks: dict[ArenaWriter, list[Sequence]] = {arena: [] for arena in rows}
         for sequence in advanced:
             if sequence.ring is None or sequence.ring.is_gone:
@@ -213,8 +215,10 @@ class CarefulLines:
     def _store_together(self, arena: ArenaWriter, rows: list[Row], sequences: list[Sequence]) -> bool:
         """Append rows to rings of one arena, and settle the lines of these senders.
 
-        False, and nothing done, if there is no room.
+        False, and nothing done, if there is no room, also for columns that they bring.
         """
+        if any(len(row.values) > arena.width for row in rows):
+            return False
         acks = [(each.ring.entry.slot, each.place, each.next) for each in sequences if each.ring]
         try:
             arena.append(*_block(arena, rows), acks)
@@ -229,8 +233,8 @@ class CarefulLines:
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:
     """The slots of the rows, and the rows as cells."""
-    cells = np.empty((len(rows), 1 + arena.width))
+    cells = np.full((len(rows), 1 + arena.width), np.nan)
     for i, row in enumerate(rows):
-        cells[i, 1:] = row.values
+        cells[i, 1 : 1 + len(row.values)] = row.values
     cells.view(np.int64)[:, 0] = [row.time for row in rows]
     return np.array([row.ring.entry.slot for row in rows], np.intp), cells.view(np.int64)

@@ -6,7 +6,7 @@ rings by what was met before, values and times are parsed in bulk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +33,8 @@ class Place(NamedTuple):
 class NamedLines:
     """Where metrics and points go, and how many of them go there at once."""
 
-    def __init__(self, store: StoreWriter, before_move: Callable[[], None]) -> None:
-        """`before_move` is called before a source may get another ring."""
+    def __init__(self, store: StoreWriter) -> None:
         self._store = store
-        self._before_move = before_move
         self._metrics: dict[bytes, int] = {}  # slots of metrics in their one arena
         self._metric_arena: ArenaWriter | None = None
         self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
@@ -110,7 +108,13 @@ class NamedLines:
         try:
             for _, head, keys in sorted(first):  # as the lines come: max_sources may end it
                 self._place(head, keys)
+            are_known = True
         except LineError:
+            are_known = False
+        if not self._store.widen():
+            self._places.clear()  # some name columns for which there was no room
+            return False
+        if not are_known:
             return False
         for at, found in groups:
             assert found is not None
@@ -158,14 +162,13 @@ class NamedLines:
         return place
 
     def point_place(self, source: str, fields: tuple[str, ...]) -> Place:
-        """The ring of a point's source, with these fields among its columns."""
+        """The ring of a point's source, with these fields among its columns, or among those that `widen` will add."""
         ring = self._store.rings.get(source)
-        have = ring.entry.columns if ring else ()
-        new = tuple(field for field in fields if field not in have)
-        if ring is None or new:
-            self._before_move()  # a source that gets more columns moves
-            ring = self._store.bind(source, have + new, ("",) * (len(have) + len(new)))
-        return Place(ring, tuple(ring.entry.columns.index(field) for field in fields))
+        if ring is None:
+            ring = self._store.bind(source, fields, ("",) * len(fields))
+        elif new := tuple(field for field in fields if field not in ring.columns):
+            self._store.announce(ring, new)
+        return Place(ring, tuple(map(ring.columns.index, fields)))
 
     def _meet(self, names: list[bytes]) -> bool:
         """Remember where metrics go that were not met since the last move; False if one of them cannot be stored."""
@@ -182,6 +185,8 @@ class NamedLines:
         if not wire.is_metric_name(token):
             raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
         ring = self._store.bind(wire.source_name(wire.text(token)), METRIC, ("",))
-        if ring.width > 1:
-            raise LineError("columns", f"source {ring.entry.source!r} has {ring.width} columns, a metric has one")
+        if len(ring.columns) > 1:
+            raise LineError(
+                "columns", f"source {ring.entry.source!r} has {len(ring.columns)} columns, a metric has one"
+            )
         return ring

@@ -30,10 +30,16 @@ class Ring:
     entry: Entry
     arena: ArenaWriter
     is_gone: bool = False  # the source was forgotten: whoever holds this must bind again
+    coming: tuple[str, ...] = ()  # columns that `StoreWriter.widen` will add
 
     @property
     def width(self) -> int:
         return self.arena.width
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Also those that are still to come."""
+        return self.entry.columns + self.coming
 
 
 class StoreWriter:
@@ -61,6 +67,7 @@ class StoreWriter:
         self._last_id = 0  # and what the last source was born as
         self._ahead = 0  # rows ahead of their time, of rings whose file is gone
         self.rings: dict[str, Ring] = {}
+        self._widening: dict[str, Ring] = {}  # those that have columns coming
         self.moves = 0  # how often a source got another ring, or lost its own
         self._units_told = Seldom()
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
@@ -127,9 +134,10 @@ class StoreWriter:
             raise LineError("store_full", f"cannot make a ring in {self.folder}: {error.strerror}") from error
 
     def _bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
-        if len(columns) > self.max_columns:
-            raise LineError("columns", f"source {name!r} would have more than max_columns = {self.max_columns}")
+        self._check_count(name, len(columns))
         ring = self.rings.get(name)
+        if ring is not None and ring.coming:
+            self.widen()
         if ring is None:
             return self._new(name, columns, units or ("",) * len(columns))
         have = ring.entry
@@ -155,6 +163,33 @@ class StoreWriter:
             ring.entry = entry
             self._log_units(name, have.units, new_units)
         return ring
+
+    def _check_count(self, name: str, columns: int) -> None:
+        if columns > self.max_columns:
+            raise LineError("columns", f"source {name!r} would have more than max_columns = {self.max_columns}")
+
+    def announce(self, ring: Ring, columns: tuple[str, ...]) -> None:
+        """Have the source get these columns by the next `widen`. LineError `columns` where they are too many.
+
+        A move copies all rows of a source: so columns that come one by one are collected, and it moves once.
+        """
+        self._check_count(ring.entry.source, len(ring.columns) + len(columns))
+        ring.coming += columns
+        self._widening[ring.entry.source] = ring
+
+    def widen(self) -> bool:
+        """Move the sources that have columns coming; False if one of them has no room, and stays as it is."""
+        rings, self._widening = self._widening, {}
+        have_room = True
+        for ring in rings.values():
+            columns, ring.coming = ring.columns, ()
+            if ring.is_gone or columns == ring.entry.columns:
+                continue
+            try:
+                self._move(ring, columns, ring.entry.units + ("",) * (len(columns) - len(ring.entry.units)))
+            except (LineError, OSError):  # who has rows for it says so
+                have_room = False
+        return have_room
 
     def _log_units(self, name: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
         """Tell of changed units; at a bounded rate, as senders that do not agree may change them with each row."""
