@@ -186,6 +186,23 @@ def test_panels_of_linemon_toml(show: Show, own_feed: Feed) -> None:
         served.stop()
 
 
+def test_panels_that_name_no_column_are_told_and_the_source_is_shown(show: Show, own_feed: Feed) -> None:
+    with own_feed.config.open("a") as file:
+        file.write('[[dashboard.panel]]\nsource = "room*"\ntitle = "Mine"\ncolumns = ["valu"]\n')
+    own_feed.write("room1.temperature", {"value": 20.3}, units=("°C",))
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url + "?source=room1.temperature")
+        expect(page.locator(".trouble")).to_have_text(
+            "The panels of linemon.toml for this source name none of its columns: value"
+        )
+        expect(page.locator("figcaption b")).to_have_text("room1.temperature")
+        expect(page.locator(".line output")).to_have_text("20.3 °C")
+        page.close()
+    finally:
+        served.stop()
+
+
 def test_numbers_read_well(show: Show, served: Served) -> None:
     page = show(served.url)
     cases: list[tuple[float | None, str, str]] = [
