@@ -123,5 +123,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, sources, places, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, state, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

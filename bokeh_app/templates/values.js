@@ -16,6 +16,11 @@ linemon.values = (() => {
     for (const j of [i, i - 1, i + 1]) if (!Number.isNaN(values[j] ?? NaN) && Math.abs(times[j] - time) <= gap) return values[j]
     return NaN
   }
+  // A difference that is to be seen on the axis that a column is drawn on.
+  const stepOf = (number) => {
+    const at = linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
+    return at < 0 ? 0 : linemon.charts.states[at].every ?? 0
+  }
   const current = (number) => linemon.charts.latest[number] ?? NaN
 
   function put(place, shown) {
@@ -30,7 +35,8 @@ linemon.values = (() => {
     for (const element of all(".line, .tile, dd[data-column]")) {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
       const value = time != null && !isTile ? valueAt(number, time) : current(number)
-      put(element.tagName == "DD" ? element : element.querySelector("output"), format(value, unit(number)))
+      const isPlain = element.tagName == "DD"   // of these nothing says how exactly they are to be read
+      put(isPlain ? element : element.querySelector("output"), format(value, unit(number), isPlain ? 7 : 4, stepOf(number)))
     }
     if (pointer) tip()
     sparks()
@@ -140,7 +146,7 @@ linemon.values = (() => {
     found.forEach(([name, ...rest], i) => {
       const number = rest.pop(), {cells} = body.rows[i]
       text(cells[0], name)
-      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number))))
+      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number), 7, stepOf(number) / 100)))
     })
   }
   function start() {
@@ -170,5 +176,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, table, drawn, nameOf}
+  return {start, show, table, drawn, nameOf, stepOf}
 })()
