@@ -55,17 +55,18 @@ class Seen:
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
     sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
 
-    def take(self, rows: linemon.Rows) -> None:
-        """Note new rows."""
+    def take(self, rows: linemon.Rows, latest: int) -> None:
+        """Note new rows, but those with stamps after `latest` (ns)."""
         self.cursor = rows.cursor
-        if not len(rows):
+        is_now = rows.time.view(np.int64) <= latest
+        if not is_now.any():
             return
-        times = epoch_ms(rows.time)
-        picked = rows.values[:, self.picked]
+        times = epoch_ms(rows.time[is_now])
+        picked = rows.values[is_now][:, self.picked]
         self.patience.take(times)
         self.newest = float(np.fmax(self.newest, times.max()))
         there = ~np.isnan(picked)
-        last = len(rows) - 1 - np.argmax(there[::-1], axis=0)
+        last = len(times) - 1 - np.argmax(there[::-1], axis=0)
         new = picked[last, np.arange(len(self.picked))]
         self.values[self.places] = np.where(np.isnan(new), self.values[self.places], new)
         ids = (times / 1e3 / SPARK_S).astype(np.int64)
@@ -108,9 +109,9 @@ class Watch:
             seen = self.seen[source.name] = meet(source.columns, source.units)
             self.changes += 1
             rows = source.between(np.datetime64(int((time.time() - SPARKS * SPARK_S) * 1e3), "ms"))
-            seen.take(rows if len(rows) > RECENT else source.last(RECENT))
+            seen.take(rows if len(rows) > RECENT else source.last(RECENT), self.pump.latest())
         elif source.rows != seen.cursor:
-            seen.take(source.since(seen.cursor))
+            seen.take(source.since(seen.cursor), self.pump.latest())
 
 
 def meet(columns: tuple[str, ...], units: tuple[str, ...]) -> Seen:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_S = 0.01  # the least between two looks
+AHEAD_NS = 300 * 10**9  # rows whose stamps are further ahead of the clock move no live view
 Result = TypeVar("Result")
 
 
@@ -80,6 +81,10 @@ class Pump:
                 self._kept[key] = time.monotonic() + seconds, self._shared[key]
         result: Result = self._shared[key]
         return result
+
+    def latest(self) -> int:
+        """The last time (ns) that belongs to now: a row of later than that has a wrong stamp."""
+        return self.shared("latest", lambda: time.time_ns() + AHEAD_NS)
 
     def names(self) -> tuple[str, ...]:
         """All sources; none while the store cannot be read, and then `trouble` says why."""

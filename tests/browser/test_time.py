@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
@@ -193,6 +195,30 @@ def test_axes_do_not_jump(show: Show, own_feed: Feed) -> None:
         page.close()
     finally:
         served.stop()
+
+
+def test_a_row_stamped_ahead_of_now_is_told_and_moves_no_live_view(show: Show, served: Served, feed: Feed) -> None:
+    for ago in range(60, -1, -1):
+        feed.write("zone", {"value": 1.0}, ago=ago)
+    feed.write("zone", {"value": 2.0}, ago=-3630)
+    page = show(served.url + "?source=zone&window=1m")
+    start, end = view(page)
+    assert abs(end / 1000 - time.time()) < 30
+    assert end - start < 70e3
+    expect(page.locator("#age")).to_contain_text("1 row 1 h ahead")
+    feed.write("zone", {"value": 3.0}, ago=-7230)
+    seen = newest(page)
+    feed.write("zone", {"value": 1.5})
+    until_newer(page, seen)
+    expect(page.locator("#age")).to_contain_text("2 rows 2 h ahead")
+    expect(page.locator(".line output")).to_have_text("1.5")
+    feed.write("tomorrow", {"value": 2.0}, ago=-86430)
+    ahead = show(served.url + "?source=tomorrow&window=1m", wait="waiting")
+    expect(ahead.locator("#age")).to_have_text("1 row 1 d 0 h ahead")
+    assert abs(view(ahead)[1] / 1000 - time.time()) < 30
+    page.goto(served.url)
+    expect(page.locator("#others tr", has_text="zone").locator(".value").first).to_have_text("1.5")
+    expect(page.locator("#others tr", has_text="zone").locator(".seen")).to_have_text(re.compile(r"^\d+ s ago$"))
 
 
 def test_a_wrong_clock_is_noticed(show: Show, served: Served) -> None:
