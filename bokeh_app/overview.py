@@ -103,6 +103,11 @@ class Watch:
             except (LinemonError, OSError):
                 self.seen.pop(name, None)  # gone between two reads
 
+    def having(self, find: str) -> list[str]:
+        """The sources of which a column is named by a text, in order."""
+        names = dict.fromkeys(name for name, column in found(self.pump, find) if column)
+        return [name for name in names if name in self.seen]
+
     def _read(self, source: linemon.Source) -> None:
         seen = self.seen.get(source.name)
         if seen is None or seen.columns != source.columns:
@@ -149,7 +154,7 @@ class OverviewPage(Page):
 
     def search(self, text: str) -> None:
         """Filter the rows; the search's list shows columns, for what is in no row."""
-        self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))
+        self.answers.found = json.dumps(found(self._pump, text))
         self._slow_due = 0.0
         self.send(APPEND)
 
@@ -176,7 +181,7 @@ class OverviewPage(Page):
         return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
 
     def _list(self, watch: Watch) -> None:
-        names = matching(tuple(watch.seen), self.wishes.find)
+        names = matching(tuple(watch.seen), self.wishes.find) or watch.having(self.wishes.find)
         self._cells = [name for name in names if watch.seen[name].is_host][:MAX_CELLS]
         ordered = sorted(names, key=lambda name: self._key(name, watch.seen[name]))
         self._listed = ordered[:MAX_ROWS]

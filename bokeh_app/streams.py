@@ -30,7 +30,7 @@ from .packing import (
     thin,
 )
 from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page, as_text
-from .pump import Pump, matching
+from .pump import Pump, in_order, matching
 from .rhythm import Patience, Rhythm
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class ChartPage(Page):
 
     def search(self, text: str) -> None:
         """Sources, and columns of them where the text says so: `web1:cpu` or `cpu.busy`."""
-        self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))
+        self.answers.found = json.dumps(found(self._pump, text))
 
     def save(self, sight: Sequence[float]) -> None:
         """Answer with the rows of what is in sight, exactly."""
@@ -282,17 +282,37 @@ class ChartPage(Page):
 
 
 def found(pump: Pump, text: str) -> list[tuple[str, str]]:
-    """Sources (with an empty column) and columns whose names contain a text, the sources first."""
+    """Sources (with an empty column) and columns that a text names, the sources first.
+
+    All words must be there: of a source in its name; of a column in "SOURCE COLUMN", one of them at least in its own
+    name. `web1:cpu busy` says which belong to which.
+    """
+    return pump.shared(("found", text), lambda: _found(pump, text))
+
+
+def _found(pump: Pump, text: str) -> list[tuple[str, str]]:
     names = pump.names()
     listed = [(name, "") for name in matching(names, text)[:MAX_FOUND]]
-    before, colon, after = text.rpartition(":")
-    for name in matching(names, before if colon else ""):
+    before, colon, after = text.casefold().rpartition(":")
+    words = after.split()
+    if not words and not colon:
+        return listed
+    hits: dict[object, list[str]] = {}  # many sources have the same columns
+    for name, folded in in_order(names):
         if len(listed) >= MAX_FOUND:
             break
-        source = pump.source(name)
-        wanted = after.casefold() if colon else text.casefold()
-        columns = source.columns if source and (colon or wanted) else ()
-        listed += [(name, column) for column in columns if wanted in column.casefold()]
+        if not all(word in folded for word in before.split()):
+            continue
+        rest = tuple(words if colon else (word for word in words if word not in folded))
+        columns = pump.columns(name)
+        key = columns, rest
+        if key not in hits:
+            hits[key] = [
+                column
+                for column, its in ((column, column.casefold()) for column in columns)
+                if all(word in its for word in rest) and (rest or colon or any(word in its for word in words))
+            ]
+        listed += [(name, column) for column in hits[key]]
     return listed[:MAX_FOUND]
 
 

@@ -20,7 +20,7 @@ linemon.pages.overview = (() => {
     $("empty").hidden = listed.all > 0
     const none = listed.all > 0 && listed.rows.length == 0
     $("more").hidden = listed.more == 0 && !none
-    text($("more"), none ? "No source has that in its name." : `and ${listed.more} more: type to find them`)
+    text($("more"), none ? "No source and no column has that in its name." : `and ${listed.more} more: type to find them`)
     text($("count"), listed.all == 1 ? "1 source" : `${listed.all} sources`)
     sparks = null
   }

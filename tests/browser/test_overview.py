@@ -75,7 +75,10 @@ def test_typing_filters_and_finds_columns(show: Show, served: Served) -> None:
     page.keyboard.type("RACK1")
     expect(names).to_have_text(["rack1", "rack10", "rack11"])
     page.fill("#find", "no such thing")
-    expect(page.locator("#more")).to_have_text("No source has that in its name.")
+    expect(page.locator("#more")).to_have_text("No source and no column has that in its name.")
+    page.fill("#find", "web1 busy")  # words of a source and of a column, in any order
+    expect(page.get_by_role("option").first).to_have_text(re.compile("^web1 : cpu.busy_pct"))
+    expect(names).to_have_text(["web1"])
     page.fill("#find", "temp.core")
     option = page.get_by_role("option", name="web1 : temp.core_celsius")
     expect(option).to_be_visible()
