@@ -21,7 +21,16 @@ linemon.values = (() => {
     const at = linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
     return at < 0 ? 0 : linemon.charts.states[at].every ?? 0
   }
-  const current = (number) => linemon.charts.latest[number] ?? NaN
+  // The newest value; of what stands still the last in sight.
+  function current(number) {
+    const {charts, time} = linemon, {points, at} = linemon.draw.columnOf(number)
+    if (time.isLive || at >= points.width) return charts.latest[number] ?? NaN
+    const values = points.mean(at)
+    let i = Math.min(points.before(time.range.end), points.length - 1)
+    if (points.times[i] > time.range.end) i--
+    while (i >= 0 && Number.isNaN(values[i]) && points.times[i] >= time.range.start) i--
+    return points.times[i] >= time.range.start ? values[i] : NaN
+  }
 
   function put(place, shown) {
     text(place, shown)
@@ -112,7 +121,7 @@ linemon.values = (() => {
 
   // -- the table
 
-  const HEADS = ["column", "now", "min", "mean", "max"]
+  const HEADS = ["column", "last", "min", "mean", "max"]
   function statistics(number) {
     const {points, at} = linemon.draw.columnOf(number), {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, sum = 0, count = 0

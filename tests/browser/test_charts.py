@@ -117,7 +117,7 @@ def test_the_table_of_what_is_in_sight(show: Show, served: Served) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click("#copy-table")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.splitlines()[0] == "column\tnow\tmin\tmean\tmax\tunit"
+    assert copied.splitlines()[0] == "column\tlast\tmin\tmean\tmax\tunit"
     assert "temp.core_celsius\t51.5\t51.5\t51.5\t51.5\t°C" in copied
 
 

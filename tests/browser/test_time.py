@@ -102,10 +102,34 @@ def test_pause_stands_still_and_live_follows(show: Show, served: Served) -> None
     tile = page.locator(".tile output").first.inner_text()
     page.wait_for_function("(n) => linemon.model('wishes').ack > n + 1", arg=seen)
     assert view(page) == paused_at
-    expect(page.locator(".tile output").first).not_to_have_text(tile)  # what is now goes on
+    expect(page.locator(".tile output").first).to_have_text(tile)
     page.keyboard.press("Space")
     expect(status).to_have_text("live")
     page.wait_for_function("(end) => linemon.time.range.end > end + 1000", arg=paused_at[1])
+
+
+def test_numbers_and_sparklines_are_of_what_is_in_sight(show: Show, served: Served, feed: Feed) -> None:
+    for ago in range(300, -1, -1):
+        feed.write("ramp", {"a": 1000.0 - ago, "b": 5.0}, ago=ago)
+    page = show(served.url + "?source=ramp&window=1m")
+    tile = page.locator(".tile output").first
+    expect(tile).to_have_text("1000")
+    end = newest(page)
+    page.evaluate("(end) => linemon.time.go(end - 160500, end - 100500)", end)
+    page.wait_for_function("linemon.charts.sources[0].times[0] < linemon.time.range.start - 10000")
+    for place in tile, page.locator(".line output").first:
+        expect(place).to_have_text("899")
+    page.click("#values summary")
+    expect(page.locator("#statistics td").first).to_have_text("899")
+    out = """() => {
+      const holder = document.querySelector(".tiles").getBoundingClientRect()
+      const places = [...document.querySelectorAll(".tile .spark")].map((each) => each.getBoundingClientRect())
+      const {xs} = linemon.model("lines of sparks").data
+      return xs.map((x, i) => [x[0] - places[i].left + holder.left, places[i].right - holder.left - x.at(-1)])
+    }"""
+    edges = page.evaluate(out)
+    assert len(edges) == 2
+    assert all(edge >= 0 for edge in sum(edges, [])), edges
 
 
 def test_keys_and_the_wheel(show: Show, served: Served) -> None:
