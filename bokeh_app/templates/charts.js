@@ -1,7 +1,7 @@
 "use strict"
 // The page with charts: takes what the server sends, keeps the points, draws.
 linemon.charts = linemon.pages.charts = (() => {
-  const {$, all, text, model, now, age, since, Points, S} = linemon
+  const {$, all, text, model, now, age, since, stamped, Points, S} = linemon
   const WHOLE_S = 30, MOST_WHOLE = 2000
   const whole = new Points(1)     // one column over all there is
   const sources = [], places = [], latest = [], states = [], ages = [], strays = []
@@ -105,8 +105,8 @@ linemon.charts = linemon.pages.charts = (() => {
   }
   function state() {
     if (!linemon.time.isLive) return "paused"
-    const isLive = ages.some(({last, patience}) => now() - last < patience)
-    const said = !(newest >= 0) ? "" : isLive ? `newest row ${age(newest)} ago` : `silent since ${since(newest)}`
+    const isLive = ages.some(({last, patience}) => now() - last < patience && !stamped(last))
+    const said = !(newest >= 0) ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(newest)} ago` : `silent since ${since(newest)}`
     text($("age"), [said, astray()].filter(Boolean).join(", "))
     return isLive ? "live" : "waiting"
   }

@@ -55,6 +55,8 @@ Object.assign(linemon, (() => {
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
 
+  const FIRST = Date.UTC(2000)    // stamps before are no times of rows that came now
+  const stamped = (time) => time < FIRST ? `stamped ${date(new Date(time))}` : ""
   const since = (time) => now() - time < 86400 * S ? seconds(new Date(time)) : `${date(new Date(time))} ${seconds(new Date(time)).slice(0, 5)}`
 
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
@@ -196,5 +198,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
 })())

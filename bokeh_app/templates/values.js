@@ -57,7 +57,7 @@ linemon.values = (() => {
     const {start, end} = linemon.time.range, color = colour("line-0")
     linemon.sparks("sparks", holder, all(".tile").map((tile) => {
       const number = +tile.dataset.column, {points, at} = linemon.draw.columnOf(number)
-      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, color, isPercent: unit(number) == "%"}
+      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, gap: linemon.draw.gaps(points, at), color, isPercent: unit(number) == "%"}
     }))
   }
 

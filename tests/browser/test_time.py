@@ -129,7 +129,7 @@ def test_numbers_and_sparklines_are_of_what_is_in_sight(show: Show, served: Serv
     }"""
     edges = page.evaluate(out)
     assert len(edges) == 2
-    assert all(edge >= 0 for edge in sum(edges, [])), edges
+    assert all(left >= 0 and right >= 0 for left, right in edges), edges
 
 
 def test_keys_and_the_wheel(show: Show, served: Served) -> None:
