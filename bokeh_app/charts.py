@@ -79,7 +79,9 @@ def chart_figures(panels: Sequence[Panel]) -> list[Plot]:
             args=unit, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit)"
         )
         mirrored = "Math.abs(tick)" if panel.kind == "mirrored" else "tick"
-        chart.yaxis.formatter = CustomJSTickFormatter(args=unit, code=f"return linemon.format({mirrored}, unit)")
+        chart.yaxis.formatter = CustomJSTickFormatter(
+            args=unit, code=f"return linemon.format({mirrored}, unit, 4, ticks[1] - ticks[0])"
+        )
         _draw(chart, common, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
         line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
         _draw(chart, common, "lines", line)

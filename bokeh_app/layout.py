@@ -35,8 +35,11 @@ class Tile:
 def lay_out(
     source: str, columns: Sequence[str], units: Sequence[str], wanted: Sequence[PanelConfig]
 ) -> tuple[list[Panel], list[int]]:
-    """The charts of a source, and the numbers of the columns that are in none."""
-    mine = [panel for panel in wanted if fnmatchcase(source, panel.source or "*")]
+    """The charts of a source, and the numbers of the columns that are in none.
+
+    Where its panels in linemon.toml name none of its columns it has those of a source without any: `misses` says so.
+    """
+    mine = [] if misses(source, columns, wanted) else _panels_for(source, wanted)
     if not mine:
         panels, others = group(columns, units)
         if tuple(columns) == ("value",):
@@ -49,9 +52,21 @@ def lay_out(
         room -= len(found)
         if found:
             lines = with_roles(((column, _label(column, found)) for column in found), panel.kind)
-            panels.append(Panel(panel.title, found[0].unit, lines, panel.limits))
+            unit = found[0].unit if len({column.unit for column in found}) == 1 else ""  # one axis cannot be in two
+            panels.append(Panel(panel.title, unit, lines, panel.limits))
     shown = {line.column for panel in panels for line in panel.lines}
     return panels, [number for number in range(len(columns)) if number not in shown]
+
+
+def misses(source: str, columns: Sequence[str], wanted: Sequence[PanelConfig]) -> bool:
+    """Whether there are panels for a source with columns, and none of them names one."""
+    mine = _panels_for(source, wanted)
+    patterns = [pattern for panel in mine for pattern in panel.columns]
+    return bool(mine and columns) and not any(fnmatchcase(name, pattern) for name in columns for pattern in patterns)
+
+
+def _panels_for(source: str, wanted: Sequence[PanelConfig]) -> list[PanelConfig]:
+    return [panel for panel in wanted if fnmatchcase(source, panel.source or "*")]
 
 
 def tiles(panels: Sequence[Panel], columns: Sequence[str], units: Sequence[str]) -> list[Tile]:

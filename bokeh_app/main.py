@@ -13,7 +13,7 @@ from linemon.store.liveness import OWN
 
 from .charts import chart_figures, overview_figures
 from .compare import compare
-from .layout import as_toml, lay_out, tiles
+from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
@@ -50,7 +50,7 @@ def build_charts(doc: Document, view: View) -> None:
     missing: list[str] = []
     if view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
-        numbers, toml = [], ""
+        numbers, toml, misfits = [], "", False
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -60,6 +60,7 @@ def build_charts(doc: Document, view: View) -> None:
         streams, numbers = [stream], list(range(len(stream.drawn), len(stream.shown)))
         panels = [renumbered(panel, stream.drawn) for panel in panels]
         columns = [(0, shape[0][number], unit_of(shape[0][number], shape[1][number])) for number in stream.shown]
+        misfits = misses(name, shape[0], pump.config.dashboard.panel)
         toml = as_toml(name, panels, [column for _, column, _ in columns])
     names = tuple(pump.names()) if missing else ()
     ChartPage(
@@ -101,6 +102,7 @@ def build_charts(doc: Document, view: View) -> None:
         heading=title,
         is_known=bool(panels),
         missing=missing,
+        misfits=misfits,
         numbers=[(number, columns[number][1]) for number in numbers],
         unshown=0 if view.kind == "compare" else max(0, len(shape[0]) - len(columns)),
         toml=toml,

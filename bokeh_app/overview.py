@@ -17,7 +17,7 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
-from linemon.store.liveness import RECENT
+from linemon.store.liveness import RECENT, SILENT_STEPS
 
 from . import health
 from .packing import Floats, as_pairs, epoch_ms
@@ -31,7 +31,7 @@ MAX_ROWS = 200  # listed; the rest is counted, drawn in the map, and found by ty
 MAX_CELLS = 2000  # of the map
 MEASURES = 3  # values per row
 SPARKS = 60  # points of a sparkline,
-SPARK_S = 5  # each of so many seconds
+SPARK_S = 5.0  # each of so many seconds, or of as many as are usual between two rows
 TICK_S = 1.0
 SLOW_S = 5.0  # how often rows change places and sparklines are sent
 READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
@@ -48,6 +48,7 @@ class Seen:
     places: list[int]  # where in the row
     labels: list[str]
     units: list[str]
+    step_s: float  # of a sparkline's points
     cursor: int = 0
     newest: float = np.nan  # epoch ms
     patience: Patience = field(default_factory=Patience)
@@ -55,26 +56,28 @@ class Seen:
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
     sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
 
-    def take(self, rows: linemon.Rows) -> None:
-        """Note new rows."""
+    def take(self, rows: linemon.Rows, latest: int) -> None:
+        """Note new rows, but those with stamps after `latest` (ns)."""
         self.cursor = rows.cursor
-        if not len(rows):
+        is_now = rows.time.view(np.int64) <= latest
+        if not is_now.any():
             return
-        times = epoch_ms(rows.time)
-        picked = rows.values[:, self.picked]
+        times = epoch_ms(rows.time[is_now])
+        picked = rows.values[is_now][:, self.picked]
         self.patience.take(times)
         self.newest = float(np.fmax(self.newest, times.max()))
         there = ~np.isnan(picked)
-        last = len(rows) - 1 - np.argmax(there[::-1], axis=0)
+        last = len(times) - 1 - np.argmax(there[::-1], axis=0)
         new = picked[last, np.arange(len(self.picked))]
         self.values[self.places] = np.where(np.isnan(new), self.values[self.places], new)
-        ids = (times / 1e3 / SPARK_S).astype(np.int64)
+        ids = (times / 1e3 / self.step_s).astype(np.int64)
         self.ids[ids % SPARKS] = ids
         self.sparks[np.array(self.places)[:, None], ids % SPARKS] = picked.T
 
-    def sparkline(self, now: int) -> Floats:
-        """(MEASURES, SPARKS) values, oldest first, nan where was no row; `now` is the number of the last point."""
-        at = np.arange(now - SPARKS + 1, now + 1)
+    def sparkline(self, now: float) -> Floats:
+        """(MEASURES, SPARKS) values up to `now` in seconds, oldest first, nan where was no row."""
+        last = int(now / self.step_s)
+        at = np.arange(last - SPARKS + 1, last + 1)
         return np.where(self.ids[at % SPARKS] == at, self.sparks[:, at % SPARKS], np.nan)
 
 
@@ -102,18 +105,30 @@ class Watch:
             except (LinemonError, OSError):
                 self.seen.pop(name, None)  # gone between two reads
 
+    def having(self, find: str) -> list[str]:
+        """The sources of which a column is named by a text, in order."""
+        names = dict.fromkeys(name for name, column in found(self.pump, find) if column)
+        return [name for name in names if name in self.seen]
+
     def _read(self, source: linemon.Source) -> None:
         seen = self.seen.get(source.name)
-        if seen is None or seen.columns != source.columns:
-            seen = self.seen[source.name] = meet(source.columns, source.units)
+        if seen is None or seen.columns != source.columns or not 0.5 <= step_for(seen.patience) / seen.step_s <= 2:
+            recent, patience, latest = source.last(RECENT), Patience(), self.pump.latest()
+            patience.take(epoch_ms(recent.time[recent.time.view(np.int64) <= latest]))
+            seen = self.seen[source.name] = meet(source.columns, source.units, step_for(patience))
             self.changes += 1
-            rows = source.between(np.datetime64(int((time.time() - SPARKS * SPARK_S) * 1e3), "ms"))
-            seen.take(rows if len(rows) > RECENT else source.last(RECENT))
+            rows = source.between(np.datetime64(int((time.time() - SPARKS * seen.step_s) * 1e3), "ms"))
+            seen.take(rows if len(rows) > RECENT else recent, latest)
         elif source.rows != seen.cursor:
-            seen.take(source.since(seen.cursor))
+            seen.take(source.since(seen.cursor), self.pump.latest())
 
 
-def meet(columns: tuple[str, ...], units: tuple[str, ...]) -> Seen:
+def step_for(patience: Patience) -> float:
+    """The seconds of a sparkline's point: of a slow source what is usual between two rows."""
+    return max(SPARK_S, patience.ms / 1e3 / SILENT_STEPS) if np.isfinite(patience.ms) else SPARK_S
+
+
+def meet(columns: tuple[str, ...], units: tuple[str, ...], step_s: float = SPARK_S) -> Seen:
     """Which of a source's columns stand in its row: of a host the same in each, of others the first ones."""
     is_host = HOST[0] in columns
     wanted = HOST if is_host else columns[:MEASURES]
@@ -124,7 +139,7 @@ def meet(columns: tuple[str, ...], units: tuple[str, ...]) -> Seen:
         column = take_apart(number, columns[number], units[number])
         labels[place] = "" if column.name == "value" else label_of(column)
         shown_units[place] = column.unit
-    return Seen(is_host, columns, picked, places, labels, shown_units)
+    return Seen(is_host, columns, picked, places, labels, shown_units, step_s)
 
 
 class OverviewPage(Page):
@@ -148,7 +163,7 @@ class OverviewPage(Page):
 
     def search(self, text: str) -> None:
         """Filter the rows; the search's list shows columns, for what is in no row."""
-        self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))
+        self.answers.found = json.dumps(found(self._pump, text))
         self._slow_due = 0.0
         self.send(APPEND)
 
@@ -170,12 +185,12 @@ class OverviewPage(Page):
         cells = [[seen.values[0], seen.newest, seen.patience.ms] for seen in hosts]
         sparks: Floats = np.empty(0)
         if is_slow and rows:
-            last = int(time.time() / SPARK_S)
-            sparks = as_pairs(np.concatenate([seen.sparkline(last).ravel() for seen in rows]))
+            now_s = time.time()
+            sparks = as_pairs(np.concatenate([seen.sparkline(now_s).ravel() for seen in rows]))
         return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
 
     def _list(self, watch: Watch) -> None:
-        names = matching(tuple(watch.seen), self.wishes.find)
+        names = matching(tuple(watch.seen), self.wishes.find) or watch.having(self.wishes.find)
         self._cells = [name for name in names if watch.seen[name].is_host][:MAX_CELLS]
         ordered = sorted(names, key=lambda name: self._key(name, watch.seen[name]))
         self._listed = ordered[:MAX_ROWS]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_S = 0.01  # the least between two looks
+AHEAD_NS = 300 * 10**9  # rows whose stamps are further ahead of the clock move no live view
+NUMBERS = re.compile(r"\d+")
 Result = TypeVar("Result")
 
 
@@ -81,6 +83,10 @@ class Pump:
         result: Result = self._shared[key]
         return result
 
+    def latest(self) -> int:
+        """The last time (ns) that belongs to now: a row of later than that has a wrong stamp."""
+        return self.shared("latest", lambda: time.time_ns() + AHEAD_NS)
+
     def names(self) -> tuple[str, ...]:
         """All sources; none while the store cannot be read, and then `trouble` says why."""
         return self.shared("names", self._names)
@@ -98,24 +104,36 @@ class Pump:
 
     def source(self, name: str) -> linemon.Source | None:
         """A source by its name, None while there is none."""
-        if name not in self.names():
+        if name not in self.shared("known", lambda: frozenset(self.names())):
             return None
         try:
             return self.store[name]
         except (LinemonError, OSError):
             return None  # gone between two reads
 
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The columns of a source, none while there is no such source."""
+        try:
+            return self.store[name].columns
+        except (LinemonError, OSError):
+            return ()
 
-@functools.lru_cache(maxsize=16)  # the names change seldom, and there may be ten thousand
-def matching(names: tuple[str, ...], find: str) -> tuple[str, ...]:
-    """The names that contain a text, in the order in which people look for them: `web2` before `web10`."""
-    find = find.casefold()
-    return tuple(sorted((name for name in names if find in name.casefold()), key=natural))
+
+@functools.lru_cache(maxsize=4)  # the names change seldom, and there may be ten thousand
+def in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Each name and its form to search in, in the order in which people look for them: `web2` before `web10`."""
+    return tuple((name, name.casefold()) for name in sorted(names, key=natural))
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """The key by which names are sorted."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.casefold())]
+def matching(names: tuple[str, ...], find: str) -> list[str]:
+    """The names that contain all words of a text, in order."""
+    words = find.casefold().split()
+    return [name for name, folded in in_order(names) if all(word in folded for word in words)]
+
+
+def natural(name: str) -> str:
+    """The key by which names are sorted: numbers by their size."""
+    return NUMBERS.sub(lambda number: number[0].zfill(20), name.casefold())
 
 
 pump = Pump()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from .packing import (
     thin,
 )
 from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page, as_text
-from .pump import Pump, matching
+from .pump import Pump, in_order, matching
 from .rhythm import Patience, Rhythm
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Stream:
         self.drawn, self.shown = list(drawn), [*drawn, *shown]
         self.cursor = -1
         self.rhythm, self.patience = Rhythm(), Patience()
+        self.ahead, self.furthest = 0, np.nan  # rows with stamps too far ahead of now, and the last of these, epoch ms
         self._pump = pump
         self._bucket = 0
 
@@ -85,18 +87,21 @@ class Stream:
         source = self.source
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
-        recent = self._pump.shared(("recent", self.name), lambda: source.last(RECENT))
+        latest = self._pump.latest()
+        recent = self._pump.shared(("recent", self.name), lambda: recently(source, latest))
         self.patience = Patience()
         self.patience.take(epoch_ms(recent.time))
+        self._count_ahead(source, latest)
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
         begin, end, span = self._range(source, window, sight, _ns(recent.time[-1]))
+        end = latest if end is None else end
         key = "fill", self.name, begin, end, tuple(self.drawn), room
         bucket, most = bucket_for(span, room), room * (4 if sight else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
-        return self._parts(points, recent.values, _last_ms(recent))
+        return self._parts(points, recent.values, float(epoch_ms(recent.time)[-1]))
 
     def save(self, sight: Sequence[float], most: int) -> Floats:
         """The `drawn` columns of [from, to] in epoch ms as stored: rows, or buckets of too many."""
@@ -114,13 +119,18 @@ class Stream:
         cursor = self.cursor
         rows = self._pump.shared(("since", self.name, cursor), lambda: source.since(cursor))
         self.cursor = rows.cursor
-        self.patience.take(epoch_ms(rows.time))
+        times, values = rows.time.view(np.int64), rows.values
+        if (is_ahead := times > self._pump.latest()).any():
+            self.ahead += int(is_ahead.sum())
+            self.furthest = float(np.fmax(self.furthest, epoch_ms(times).max()))
+            times, values = times[~is_ahead], values[~is_ahead]
+        newest = float(epoch_ms(times).max()) if len(times) else np.nan
+        self.patience.take(epoch_ms(times))
         if not is_live:
-            return self._parts(None, rows.values, _last_ms(rows))
+            return self._parts(None, values, newest)
         if rows.missed or (not self._bucket and len(rows) > 2 * room):
             return None
-        points = thin(rows.time.view(np.int64), rows.values[:, self.drawn], self._bucket)
-        return self._parts(points, rows.values, _last_ms(rows))
+        return self._parts(thin(times, values[:, self.drawn], self._bucket), values, newest)
 
     def whole(self, is_live: bool) -> Floats:
         """One column over all there is, coarsely, as points; while live the page goes on with it by itself."""
@@ -128,18 +138,31 @@ class Stream:
         oldest = source.oldest if source and self.drawn else None
         if source is None or oldest is None:
             return pack_points(Points.none(1))
-        begin = _ns(oldest)
+        begin, latest = _ns(oldest), self._pump.latest()
+        if begin > latest:
+            return pack_points(Points.none(1))
 
         def make() -> Floats:
-            span = _ns(source.newest) - begin
+            span = min(_ns(source.newest), latest) - begin
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
-            return pack_points(between(source, begin, None, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
+            return pack_points(between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
 
         return self._pump.shared(("whole", self.name, self.drawn[0], is_live), make, 0 if is_live else WHOLE_S)
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
-        return [[newest, self.patience.ms], shown, pack_points(points or Points.none(len(self.drawn), self._bucket))]
+        return [
+            [newest, self.patience.ms, self.ahead, self.furthest],
+            shown,
+            pack_points(points or Points.none(len(self.drawn), self._bucket)),
+        ]
+
+    def _count_ahead(self, source: linemon.Source, latest: int) -> None:
+        self.ahead, self.furthest = 0, np.nan
+        if _ns(source.newest) > latest:
+            times = self._pump.shared(("ahead", self.name), lambda: source.between(_time(latest + 1)).time)
+            if len(times):
+                self.ahead, self.furthest = len(times), float(epoch_ms(times)[-1])
 
     @staticmethod
     def _range(source: linemon.Source, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
@@ -155,6 +178,15 @@ class Stream:
         return begin, None, max(newest - begin, 1)
 
 
+def recently(source: linemon.Source, latest: int) -> linemon.Rows:
+    """The newest rows that are not later than `latest` (ns), in time order."""
+    rows = source.last(RECENT)
+    if not len(rows) or _ns(rows.time[-1]) <= latest:
+        return rows
+    rows = source.between(None, _time(latest + 1))
+    return replace(rows, time=rows.time[-RECENT:], values=rows.values[-RECENT:])
+
+
 def between(
     source: linemon.Source, begin: int, end: int | None, columns: list[int], bucket: int, most: int
 ) -> tuple[Points, int]:
@@ -163,7 +195,8 @@ def between(
     Many rows are reduced where they lie: a copy of all would take more memory than a gateway has.
     """
     first = begin // bucket * bucket
-    last = _ns(source.newest) + bucket if end is None else end
+    newest = _ns(source.newest) + bucket
+    last = newest if end is None else min(end, max(newest, begin + 1))  # nothing is later
     count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
     bucket = min(bucket, (MOST_NS - first) // count)  # where time ends
     with np.errstate(over="ignore"):  # a mean of what no float64 can sum is beyond any axis
@@ -214,7 +247,7 @@ class ChartPage(Page):
 
     def search(self, text: str) -> None:
         """Sources, and columns of them where the text says so: `web1:cpu` or `cpu.busy`."""
-        self.answers.found = json.dumps(self._pump.shared(("search", text), lambda: found(self._pump, text)))
+        self.answers.found = json.dumps(found(self._pump, text))
 
     def save(self, sight: Sequence[float]) -> None:
         """Answer with the rows of what is in sight, exactly."""
@@ -249,17 +282,37 @@ class ChartPage(Page):
 
 
 def found(pump: Pump, text: str) -> list[tuple[str, str]]:
-    """Sources (with an empty column) and columns whose names contain a text, the sources first."""
+    """Sources (with an empty column) and columns that a text names, the sources first.
+
+    All words must be there: of a source in its name; of a column in "SOURCE COLUMN", one of them at least in its own
+    name. `web1:cpu busy` says which belong to which.
+    """
+    return pump.shared(("found", text), lambda: _found(pump, text))
+
+
+def _found(pump: Pump, text: str) -> list[tuple[str, str]]:
     names = pump.names()
     listed = [(name, "") for name in matching(names, text)[:MAX_FOUND]]
-    before, colon, after = text.rpartition(":")
-    for name in matching(names, before if colon else ""):
+    before, colon, after = text.casefold().rpartition(":")
+    words = after.split()
+    if not words and not colon:
+        return listed
+    hits: dict[object, list[str]] = {}  # many sources have the same columns
+    for name, folded in in_order(names):
         if len(listed) >= MAX_FOUND:
             break
-        source = pump.source(name)
-        wanted = after.casefold() if colon else text.casefold()
-        columns = source.columns if source and (colon or wanted) else ()
-        listed += [(name, column) for column in columns if wanted in column.casefold()]
+        if not all(word in folded for word in before.split()):
+            continue
+        rest = tuple(words if colon else (word for word in words if word not in folded))
+        columns = pump.columns(name)
+        key = columns, rest
+        if key not in hits:
+            hits[key] = [
+                column
+                for column, its in ((column, column.casefold()) for column in columns)
+                if all(word in its for word in rest) and (rest or colon or any(word in its for word in words))
+            ]
+        listed += [(name, column) for column in hits[key]]
     return listed[:MAX_FOUND]
 
 
@@ -274,7 +327,3 @@ def _time(ns: int) -> np.datetime64:
 
 def _ns(time: np.datetime64 | None) -> int:
     return 0 if time is None else int(time.astype(np.int64))
-
-
-def _last_ms(rows: linemon.Rows) -> float:
-    return float(epoch_ms(rows.time).max()) if len(rows) else np.nan

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bokeh_app.layout import as_toml, lay_out, tiles
+from bokeh_app.layout import as_toml, lay_out, misses, tiles
 from bokeh_app.panels import LINES_PER_PANEL, MAX_LINES, MAX_PANELS, Panel, group, unit_of
 from linemon.config import PanelConfig, load
 
@@ -145,10 +145,14 @@ def test_the_layout_of_linemon_toml() -> None:
     panels, others = lay_out("web1", columns, units, wanted)
     assert [drawn(panel) for panel in panels] == [
         ("Traffic", "B/s", "mirrored", [(2, "eth0 rx", "line"), (1, "eth0 tx", "below")]),
-        ("Load", "%", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
+        ("Load", "", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
     ]
     assert panels[1].limits == (0.0, 50.0)
     assert others == []
+    assert lay_out("web1", ("y",), ("V",), wanted) == group(("y",), ("V",)), "panels that name none of its columns"
+    assert misses("web1", ("y",), wanted)
+    assert not misses("web1", columns, wanted)
+    assert not misses("mail", ("y",), wanted)
     assert lay_out("mail", columns, units, wanted) == group(columns, units)
 
 

@@ -1,10 +1,10 @@
 "use strict"
 // The page with charts: takes what the server sends, keeps the points, draws.
 linemon.charts = linemon.pages.charts = (() => {
-  const {$, all, text, model, now, age, since, Points, S} = linemon
+  const {$, all, text, model, now, age, since, stamped, Points, S} = linemon
   const WHOLE_S = 30, MOST_WHOLE = 2000
   const whole = new Points(1)     // one column over all there is
-  const sources = [], places = [], latest = [], states = [], ages = []
+  const sources = [], places = [], latest = [], states = [], ages = [], strays = []
   const hidden = new Set()        // numbers of the columns whose lines are off
   let newest = NaN, gapsAt = 0, wholeAt = 0, isFilled = false, fillAt = 0
 
@@ -44,8 +44,9 @@ linemon.charts = linemon.pages.charts = (() => {
     if (count == 0 || about.panels.length == 0) return
     let first = Infinity
     sources.forEach((points, number) => {
-      const [last, patience] = cut(2)
+      const [last, patience, ahead, furthest] = cut(4)
       if (last >= 0) ages[number] = {last, patience}
+      strays[number] = {ahead, furthest}
       if (last > newest || !(newest >= 0)) newest = last
       const base = places.findIndex((place) => place.source == number)
       cut(about.shown[number]).forEach((value, i) => { if (!Number.isNaN(value) || isReplaced) latest[base + i] = value })
@@ -73,7 +74,8 @@ linemon.charts = linemon.pages.charts = (() => {
       for (const points of sources) points.gaps = null
     }
     const shownNewest = sources.reduce((most, {newest}) => newest > most ? newest : most, -Infinity)
-    time.know(first, Number.isFinite(shownNewest) ? shownNewest : newest)
+    const hasOnlyStrays = !(newest >= 0) && strays.some(({ahead}) => ahead)
+    time.know(first, Number.isFinite(shownNewest) ? shownNewest : hasOnlyStrays ? now() : newest)
   }
   function draw() {
     const {time} = linemon
@@ -103,9 +105,15 @@ linemon.charts = linemon.pages.charts = (() => {
   }
   function state() {
     if (!linemon.time.isLive) return "paused"
-    const isLive = ages.some(({last, patience}) => now() - last < patience)
-    text($("age"), !(newest >= 0) ? "" : isLive ? `newest row ${age(newest)} ago` : `silent since ${since(newest)}`)
+    const isLive = ages.some(({last, patience}) => now() - last < patience && !stamped(last))
+    const said = !(newest >= 0) ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(newest)} ago` : `silent since ${since(newest)}`
+    text($("age"), [said, astray()].filter(Boolean).join(", "))
     return isLive ? "live" : "waiting"
+  }
+  // Rows whose stamps are far ahead of now, as of a sender with a wrong clock or zone, move no view: they are told.
+  function astray() {
+    const rows = strays.reduce((sum, {ahead}) => sum + ahead, 0), furthest = Math.max(...strays.map(({furthest}) => furthest || 0))
+    return rows ? `${rows} ${rows == 1 ? "row" : "rows"} ${age(2 * now() - furthest)} ahead` : ""
   }
   function start() {
     const {about} = linemon
@@ -123,5 +131,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, sources, places, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, state, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

@@ -5,6 +5,7 @@ Object.assign(linemon, (() => {
   const {duration, date, seconds} = linemon
   const REPLACE = 1, RELOAD = 2   // what a message may be beside more rows
   const S = 1000, ANSWER_EVERY = 8
+  const LATE_MS = 8 * S, FRESH_MS = 240 * S   // when a page without a connection says so; how long its token is good
   const LOCAL = {sync: false}     // what the browser does with its models is no business of the server
   const $ = (id) => document.getElementById(id)
   const all = (selector) => [...document.querySelectorAll(selector)]
@@ -50,15 +51,18 @@ Object.assign(linemon, (() => {
 
   // -- the connection. `linemon.page` is what the page shows: start, take, redraw, state
 
-  let isStarted = false, isLost = false, isDrawing = false, clockOffset = NaN, delay = 0
+  let isStarted = false, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
 
+  const FIRST = Date.UTC(2000)    // stamps before are no times of rows that came now
+  const stamped = (time) => time < FIRST ? `stamped ${date(new Date(time))}` : ""
   const since = (time) => now() - time < 86400 * S ? seconds(new Date(time)) : `${date(new Date(time))} ${seconds(new Date(time)).slice(0, 5)}`
 
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
   function start() {
     isStarted = true
+    $("refused").hidden = true
     const pixels = linemon.page.start()
     dress()
     Bokeh.documents[0].on_event("connection_lost", lost)
@@ -103,17 +107,34 @@ Object.assign(linemon, (() => {
   async function lost() {
     isLost = true
     tell()
-    const {src} = document.querySelector("script[src]")
-    for (;;) {
-      await new Promise((done) => setTimeout(done, S))
-      try {
-        if ((await fetch(src, {method: "HEAD", cache: "no-store"})).ok) return location.reload()
-      } catch { /* not yet */ }
+    await until(isThere)
+    location.reload()
+  }
+  // A page whose websocket does not get through, as behind a proxy that passes on no upgrade, says so, and tries again.
+  async function refused() {
+    if (isStarted) return
+    isRefused = true
+    $("refused").hidden = false
+    tell()
+    await until(() => isStarted || (performance.now() < FRESH_MS ? getsThrough() : isThere()))
+    if (!isStarted) location.reload()
+  }
+  async function until(check) {   // ever more seldom, and not while nobody looks
+    for (let wait = S; ; wait = Math.min(1.5 * wait, 15 * S)) {
+      await new Promise((done) => setTimeout(done, wait))
+      if (document.visibilityState == "visible" && await check()) return
     }
   }
-  const SAID = {lost: "connection lost", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
+  const isThere = () => fetch(document.querySelector("script[src]").src, {method: "HEAD", cache: "no-store"}).then(({ok}) => ok, () => false)
+  const getsThrough = () => new Promise((done) => {
+    const token = all("script").map((script) => /"token"\s*:\s*"([\w.-]+)"/.exec(script.textContent)?.[1]).find(Boolean)
+    const socket = new WebSocket(`${location.origin.replace("http", "ws")}${location.pathname.replace(/\/$/, "")}/ws`, ["bokeh", token])
+    socket.onopen = () => { socket.close(); done(true) }
+    socket.onerror = () => done(false)
+  })
+  const SAID = {lost: "connection lost", refused: "no connection", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
-    const state = isLost ? "lost" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
+    const state = isLost ? "lost" : isRefused && !isStarted ? "refused" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
     const place = $("status")
     place.dataset.state = state
     text(place, state == "behind" ? `${duration(Math.round(delay / S))} behind` : SAID[state])
@@ -142,6 +163,11 @@ Object.assign(linemon, (() => {
     event.preventDefault()
     does()
   }
+  // What the browser kept of a page, for its back button or a tab opened again, has a token too old to connect with.
+  const [loaded] = performance.getEntriesByType("navigation")
+  if (loaded?.type == "back_forward" && loaded.transferSize == 0) location.reload()
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload() })
+  setTimeout(refused, LATE_MS)
   dress()
   system.addEventListener("change", dress)
   addEventListener("DOMContentLoaded", () => {
@@ -172,5 +198,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
 })())

@@ -1,7 +1,7 @@
 "use strict"
 // From the points of the sources to what the charts draw.
 linemon.draw = (() => {
-  const {model, fill, colour, step, Points, LOCAL} = linemon
+  const {text, model, fill, colour, step, Points, LOCAL} = linemon
   const CALM_MS = 20000           // how long an axis stays wider than it must be
 
   // Where a column of the page is: the points of its source, and its number among them.
@@ -19,15 +19,14 @@ linemon.draw = (() => {
   function panel(number, hidden, state) {
     const {lines, unit, limits} = linemon.about.panels[number]
     const drawn = {xs: [], ys: [], color: [], dash: []}, areas = {xs: [], ys: [], color: [], alpha: []}
-    const dots = {xs: [], ys: [], color: []}
+    const dots = {xs: [], ys: [], color: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
-    const seen = (points, values, sign = 1) => {
+    const seen = (points, values) => {
       const to = Math.min(points.length, points.before(end) + 1)
       for (let i = Math.max(0, points.before(start) - 1); i < to; i++) {
-        const value = sign * values[i]
-        if (value < low) low = value
-        if (value > high) high = value
+        if (values[i] < low) low = values[i]
+        if (values[i] > high) high = values[i]
       }
     }
     const area = (shape, color, alpha) => {
@@ -43,8 +42,10 @@ linemon.draw = (() => {
       const {points, at} = columnOf(line.column)
       if (!points.length) continue
       isBeyond ||= points.isBeyond[at]
-      const {times} = points, gap = gaps(points, at), color = colour(`line-${i % 8}`), sign = line.role == "below" ? -1 : 1
-      let values = points.mean(at)
+      const {times} = points, gap = gaps(points, at), color = colour(`line-${i % 8}`)
+      // What goes out is below zero, whichever sign it has.
+      const side = line.role == "below" ? (values) => values.map((value) => -Math.abs(value)) : (values) => values
+      let values = side(points.mean(at))
       if (line.role == "stack") {
         const under = below
         values = values.map((value, j) => Number.isNaN(value) ? (under ? under[j] : NaN) : value + ((under && under[j]) || 0))
@@ -52,13 +53,13 @@ linemon.draw = (() => {
         below = values
         seen(points, values)
       } else {
-        const isThin = points.isThinned
-        if (isThin) area(Points.area(times, points.high(at), points.low(at), gap, sign), color, 0.28)
-        if (sign < 0 || lines.length == 1 || state.isMirrored) area(Points.area(times, values, 0, gap, sign), color, 0.1)
-        seen(points, isThin ? points.high(at) : values, sign)
-        if (isThin) seen(points, points.low(at), sign)
+        const isThin = points.isThinned, least = isThin ? side(points.low(at)) : values, most = isThin ? side(points.high(at)) : values
+        if (isThin) area(Points.area(times, most, least, gap), color, 0.28)
+        seen(points, most)
+        if (isThin) seen(points, least)
+        if (lines.length == 1 || state.isMirrored) toZero.push([times, values, gap, color])
       }
-      const shape = Points.trace(times, values, gap, sign)
+      const shape = Points.trace(times, values, gap)
       drawn.xs.push(shape.xs)
       drawn.ys.push(shape.ys)
       drawn.color.push(color)
@@ -71,11 +72,15 @@ linemon.draw = (() => {
       }
     }
     const name = `chart${number}`
-    axis(model(name).y_range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
+    const range = model(name).y_range
+    axis(range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
+    state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
+    // down or up to zero, where that is in sight: elsewhere an area says nothing
+    if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, drawn)
     fill(`dots of ${name}`, dots)
-    document.querySelector(`#card${number} .warning`).hidden = !isBeyond
+    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : drawn.xs.some(({length}) => length) || hidden.size ? "" : "no data in sight")
   }
   // Wider at once, narrower only after a while: an axis that follows every value cannot be read.
   function axis(range, [start, end], state, isFixed) {
@@ -112,9 +117,11 @@ linemon.draw = (() => {
     let top = -Infinity, bottom = Infinity
     for (const value of high) if (value > top) top = value
     for (const value of low) if (value < bottom) bottom = value
-    if (bottom >= 0) bottom = 0
-    if (!(top > bottom)) top = bottom + 1
-    model("brush").y_range.setv({start: bottom, end: top + (top - bottom) * 0.05}, LOCAL)
+    if (!(bottom <= top)) bottom = top = 0
+    if (bottom >= 0 && bottom <= 0.6 * top) bottom = 0
+    const room = (top - bottom) * 0.05 || Math.abs(top) || 1
+    bottom -= bottom && room
+    model("brush").y_range.setv({start: bottom, end: top + room}, LOCAL)
     const shape = Points.area(times, high, bottom, gap), line = Points.trace(times, high, gap)
     fill("areas of brush", {xs: [shape.xs], ys: [shape.ys]})
     fill("lines of brush", {xs: [line.xs], ys: [line.ys]})

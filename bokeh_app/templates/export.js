@@ -98,12 +98,12 @@ linemon.exports = (() => {
       plot.on_event("mousemove", ({x, sx, sy}) => {
         const table = document.createElement("table"), when = new Date(x), {left, top} = box.getBoundingClientRect()
         table.createCaption().textContent = `${linemon.date(when)} ${linemon.seconds(when)}`
-        for (const {label, color, gap, times, values} of lines) {
+        for (const {label, color, gap, every, times, values} of lines) {
           const i = nearest(times, x), row = table.insertRow(), swatch = document.createElement("i")
           swatch.style.setProperty("--color", color)
           cell(row, swatch)
           cell(row, label)
-          cell(row, linemon.format(Math.abs(times[i] - x) <= gap ? values[i] : NaN, unit))
+          cell(row, linemon.format(Math.abs(times[i] - x) <= gap ? values[i] : NaN, unit, 4, every))
         }
         tip.replaceChildren(table)
         tip.hidden = false
@@ -115,8 +115,8 @@ linemon.exports = (() => {
   function underPointer({lines, unit}, number) {
     const shown = lines.map(({column, label}, i) => {
       const {points, at} = linemon.draw.columnOf(column), gap = Math.min(linemon.draw.gaps(points, at), Number.MAX_VALUE)
-      const values = Array.from(points.mean(at), (value) => Number.isNaN(value) ? null : +value.toPrecision(6))
-      return {column, label, color: colour(`line-${i % 8}`), gap, times: [...points.times], values}
+      const values = Array.from(points.mean(at), (value) => Number.isNaN(value) ? null : +value.toPrecision(10))
+      return {column, label, color: colour(`line-${i % 8}`), gap, every: linemon.values.stepOf(column), times: [...points.times], values}
     })
     return {id: model(`chart${number}`).id, place: `plot${number}`, unit, lines: shown.filter(({column}) => !linemon.charts.hidden.has(column))}
   }

@@ -3,35 +3,81 @@
 const linemon = (() => {
   const S = 1000, MIN = 60 * S, H = 60 * MIN, D = 24 * H
   const strip = (value, digits) => String(+value.toPrecision(digits))
-  function scaled(value, unit, base, prefixes, digits) {
-    let i = 0
-    while (Math.abs(value) >= (base == 1024 ? 1000 : base) && i < prefixes.length - 1) { value /= base; i++ }
-    return `${strip(value, digits)} ${prefixes[i]}${unit}`.trim()
+  // As many digits as asked for, and as many more as tell values apart that differ by `every`.
+  function number(value, digits, every) {
+    const needed = every > 0 ? Math.floor(Math.log10(Math.abs(value) || 1)) - Math.floor(Math.log10(every) + 1e-9) + 1 : 0
+    return strip(value, Math.min(15, Math.max(digits, needed)))
   }
-  function duration(s) {
-    if (Math.abs(s) < 60) return `${strip(s, 3)} s`
-    if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`
-    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`
-    return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`
+  const power = (value, base, digits) => Math.floor(Math.log(Math.abs(+value.toPrecision(digits))) / Math.log(base) + 1e-9)
+  const within = (value, [least, most]) => Math.min(Math.max(value, least), most)
+
+  // Units that take prefixes: the powers of a thousand from which to which, and digits.
+  const PREFIXES = {f: -5, p: -4, n: -3, "µ": -2, u: -2, m: -1, "": 0, k: 1, M: 2, G: 3, T: 4}, NAMES = ["f", "p", "n", "µ", "m", "", "k", "M", "G", "T"]
+  const UNITS = {
+    ...Object.fromEntries(["A", "V", "W", "J", "N", "Pa", "Ω", "F", "H", "T", "Wh", "VA", "Ah"].map((unit) => [unit, [[-5, 4], 4]])),
+    m: [[-5, 1], 4], g: [[-5, 1], 4], s: [[-5, 0], 4],
+    Hz: [[0, 3], 4], "/s": [[0, 3], 3], "B/s": [[0, 4], 3], "bit/s": [[0, 4], 3],   // as tools for networks and disks count
   }
-  function format(value, unit, digits = 4) {
-    if (value == null || Number.isNaN(value)) return "–"
-    switch (unit) {
-      case "B": return scaled(value, unit, 1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi"], 3)
-      case "B/s": return scaled(value, unit, 1000, ["", "k", "M", "G", "T"], 3)   // as tools for networks and disks count
-      case "Hz": return scaled(value, unit, 1000, ["", "k", "M", "G"], 4)
-      case "/s": return scaled(value, unit, 1000, ["", "k", "M", "G"], 3)
-      case "s": return duration(value)
-      case "%": return `${strip(value, Math.abs(value) < 10 ? 2 : 3)} %`
+  const BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi"]
+  const taken = new Map([["pH", null]])   // units that were taken apart; that one is no henry
+  // {base, factor, powers, digits} of a unit that takes prefixes: kWh is 1000 Wh.
+  function apart(unit) {
+    if (taken.has(unit)) return taken.get(unit)
+    let found = null
+    for (const prefix of ["", ...Object.keys(PREFIXES)]) {
+      const base = unit.slice(prefix.length), known = UNITS[base] ?? (base == "B" && prefix ? [[0, 4], 3] : null)
+      if (known && unit.startsWith(prefix)) { found = {base, factor: 1000 ** PREFIXES[prefix], powers: known[0], digits: known[1]}; break }
     }
-    const size = Math.abs(value)
-    const number = size >= 1e6 && size < 1e15 ? scaled(value, "", 1000, ["", "k", "M", "G", "T"], digits).replace(" ", "")
-      : strip(value, Math.max(digits, Math.min(6, Math.floor(Math.log10(size)) + 2)))
-    return unit ? `${number} ${unit}` : number
+    taken.set(unit, found)
+    return found
   }
+  const PARTS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]
+  // Two parts, or as many as show a step of `every`, and of those what is not zero; all in seconds.
+  function duration(s, every = 0) {
+    if (s < 0) return `-${duration(-s, every)}`
+    if (s < 60) return `${number(s, 3, every)} s`
+    const first = PARTS.findIndex(([size]) => s >= size), decimals = every > 0 && every < 1 ? Math.ceil(-Math.log10(every) - 1e-9) : 0
+    let last = Math.min(first + 1, 3)
+    while (last < 3 && every > 0 && every < PARTS[last][0]) last++
+    let rest = s + 1e-9 * s
+    const parts = PARTS.slice(first, last + 1).map(([size, name]) => {
+      const n = Math.floor(rest / size), said = name == "s" && decimals ? +rest.toFixed(decimals) : n
+      rest -= n * size
+      return [said, name]
+    })
+    return parts.filter(([said], i) => said || i == 0 || !every).map((part) => part.join(" ")).join(" ")
+  }
+  // `every`: a difference that must be seen, as the step between ticks; 0 = none.
+  function format(value, unit, digits = 4, every = 0) {
+    if (value == null || Number.isNaN(value)) return "–"
+    if (unit == "%") return `${number(value, Math.abs(value) < 10 ? 2 : 3, every)} %`
+    if (unit == "B") {
+      const n = value ? within(power(value * 1.024, 1024, 15), [0, 5]) : 0, size = 1024 ** n   // 1000 B are 0.977 KiB
+      return `${number(value / size, 3, every / size / 10)} ${BINARY[n]}B`
+    }
+    const known = apart(unit)
+    if (known) {
+      const {base, factor, powers} = known, real = value * factor, step = every * factor
+      if (base == "s" && Math.abs(real) >= 60) return duration(real, step)
+      const wanted = real ? power(real, 1000, known.digits) : Math.log10(factor) / 3
+      const n = Math.abs(wanted) > 6 ? 0 : within(wanted, powers), size = 1000 ** n   // 1e300 A is no 1e288 TA
+      return `${number(real / size, known.digits, step / size)} ${NAMES[n + 5]}${base}`
+    }
+    const size = Math.abs(value), isLarge = size >= 1e6 && size < 1e15
+    const n = isLarge && !(every > 0 && size / every > 1e4) ? Math.min(power(value, 1000, digits), 4) : 0
+    const shown = n ? number(value / 1000 ** n, digits, every / 1000 ** n) + NAMES[n + 5]
+      : number(value, Math.max(digits, Math.min(isLarge ? 15 : 6, Math.floor(Math.log10(size)) + 2)), every)
+    return unit ? `${shown} ${unit}` : shown
+  }
+  const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400]
   function step(span, unit) {
     const rough = span / 4
     if (!(rough > 0) || !Number.isFinite(rough)) return 1
+    const {base: name, factor} = apart(unit) ?? {}
+    if (name == "s" && rough * factor > 0.5) {
+      const found = SECONDS.find((each) => each >= rough * factor * (1 - 1e-9))
+      return (found ?? 86400 * step(span * factor / 86400, "")) / factor
+    }
     const base = unit == "B" ? 1024 : 1000
     const scale = base ** Math.floor(Math.log(rough) / Math.log(base))
     const most = base == 1024 ? [256, 512] : [200, 500]   // so that the next prefix begins at a tick
@@ -45,20 +91,35 @@ const linemon = (() => {
   }
   const ticks = (start, end, unit) => multiples(start, end, step(end - start, unit))
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, S, 2 * S, 5 * S, 10 * S, 15 * S, 30 * S, MIN, 2 * MIN, 5 * MIN, 10 * MIN, 15 * MIN, 30 * MIN,
-    H, 2 * H, 3 * H, 6 * H, 12 * H, D, 2 * D, 7 * D, 14 * D, 30 * D, 90 * D, 365 * D, 3650 * D]
-  // round in the browser's zone: counted from the last local midnight before the window
+    H, 2 * H, 3 * H, 6 * H, 12 * H]
+  const DAYS = [1, 2, 7, 14], MONTHS = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200]
+  // Round in the browser's calendar: its hours, days and months are not all of one length.
   function timeTicks(start, end) {
     if (!(end > start)) return []
-    return multiples(start, end, STEPS.find((each) => each >= (end - start) / 5) ?? (end - start), new Date(start).setHours(0, 0, 0, 0))
+    const least = (end - start) / 5, every = STEPS.find((each) => each >= least), first = new Date(start)
+    if (every <= H) return multiples(start, end, every, new Date(start).setMinutes(0, 0, 0))
+    const y = first.getFullYear(), m = first.getMonth(), d = first.getDate()
+    const days = DAYS.find((each) => each * D >= least), months = MONTHS.find((each) => each * 30 * D >= least) ?? MONTHS.at(-1)
+    // the moment after so many hours, days or months, and whether it is a round one; counted days begin on a Monday
+    const [at, isRound] = every ? [(i) => new Date(y, m, d, i), (t) => t.getHours() % (every / H) == 0]
+      : days ? [(i) => new Date(y, m, d + i), (t) => (Math.round(Date.UTC(t.getFullYear(), t.getMonth(), t.getDate()) / D) + 3) % days == 0]
+      : [(i) => new Date(y, m + i), (t) => (12 * t.getFullYear() + t.getMonth()) % months == 0]
+    const found = []
+    for (let i = 0, t = at(0); t <= end; t = at(++i)) if (t >= start && isRound(t) && !(+t <= found.at(-1))) found.push(+t)
+    return found
   }
   const two = (n) => String(n).padStart(2, "0")
   const date = (t) => `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())}`
   const seconds = (t) => `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`
+  // A tick's time; the first says of which day it is where that is not today, and midnight, which day begins.
   function clock(ms, ticks) {
     const t = new Date(ms), every = ticks.length > 1 ? ticks[1] - ticks[0] : MIN
-    if (every >= D) return date(t)
-    if (every < S) return `${two(t.getSeconds())}.${String(t.getMilliseconds()).padStart(3, "0")}`
-    return every < MIN ? seconds(t) : seconds(t).slice(0, 5)
+    if (every >= 27 * D) return date(t).slice(0, every >= 360 * D ? 4 : 7)
+    if (every >= 20 * H) return date(t)
+    const day = date(t).slice(5), isToday = date(t) == date(new Date())
+    if (t.getHours() + t.getMinutes() + t.getSeconds() + t.getMilliseconds() == 0) return day
+    const said = every < S ? `${two(t.getSeconds())}.${String(t.getMilliseconds()).padStart(3, "0")}` : every < MIN ? seconds(t) : seconds(t).slice(0, 5)
+    return ms == ticks[0] && !isToday ? `${day} ${said}` : said
   }
   return {format, duration, step, ticks, timeTicks, date, seconds, clock}
 })()

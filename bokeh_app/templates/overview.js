@@ -1,7 +1,7 @@
 "use strict"
 // The overview: a row per source, a cell per host.
 linemon.pages.overview = (() => {
-  const {$, all, text, make, model, fill, colour, format, age, since, now, S} = linemon
+  const {$, all, text, make, model, fill, colour, format, age, stamped, now, S} = linemon
   const MAP_FROM = 25, CELL = 16  // hosts, below which their rows say it all; pixels
   const TITLES = ["CPU", "Memory", "Network in"]
   let names = {rows: [], cells: [], more: 0, all: 0}, rows = [], numbers = new Float64Array(0), cells = new Float64Array(0)
@@ -20,7 +20,7 @@ linemon.pages.overview = (() => {
     $("empty").hidden = listed.all > 0
     const none = listed.all > 0 && listed.rows.length == 0
     $("more").hidden = listed.more == 0 && !none
-    text($("more"), none ? "No source has that in its name." : `and ${listed.more} more: type to find them`)
+    text($("more"), none ? "No source and no column has that in its name." : `and ${listed.more} more: type to find them`)
     text($("count"), listed.all == 1 ? "1 source" : `${listed.all} sources`)
     sparks = null
   }
@@ -57,9 +57,9 @@ linemon.pages.overview = (() => {
     const time = now()
     rows.forEach((row, i) => {
       const [newest, patience, ...values] = numbers.subarray(5 * i, 5 * i + 5)
-      const isSilent = !(time - newest < patience)
+      const isSilent = !(time - newest < patience) || stamped(newest) != ""
       values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
-      text(row.seen, !(newest >= 0) ? "no rows" : isSilent ? `silent since ${since(newest)}` : `${age(newest)} ago`)
+      text(row.seen, !(newest >= 0) ? "no rows" : stamped(newest) || (isSilent ? `silent ${age(newest)}` : `${age(newest)} ago`))
       row.element.classList.toggle("silent", isSilent)
       row.seen.title = newest >= 0 ? `newest row: ${new Date(newest).toLocaleString()}` : ""
     })
@@ -68,7 +68,7 @@ linemon.pages.overview = (() => {
     if (!sparks) return
     const points = Float64Array.from({length: 60}, (_, i) => i)
     linemon.sparks("sparks", $("rows"), rows.flatMap((row, i) => row.labels.map((_, c) => ({
-      element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59,
+      element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59, gap: 3,
       color: colour(`line-${c}`), isPercent: row.units[c] == "%",
     }))))
   }

@@ -111,7 +111,7 @@ linemon.Points = class {
     return this.bucket > 0 ? 2.5 * Math.max(usual, this.bucket) : Math.max(1000, 5 * usual)
   }
   // A line through the values that are there; where there are none for longer than `gap`, a NaN cuts it.
-  static trace(times, values, gap, sign = 1) {
+  static trace(times, values, gap) {
     const xs = [], ys = []
     let last = NaN
     for (let i = 0; i < times.length; i++) {
@@ -119,7 +119,7 @@ linemon.Points = class {
       if (Number.isNaN(value)) continue
       if (times[i] - last > gap) { xs.push(last + 1); ys.push(NaN) }
       xs.push(last = times[i])
-      ys.push(sign * value)
+      ys.push(value)
     }
     return {xs, ys}
   }
@@ -131,14 +131,14 @@ linemon.Points = class {
     return found
   }
   // The area between two lines (`under` may be one number), cut where they are.
-  static area(times, over, under, gap, sign = 1) {
+  static area(times, over, under, gap) {
     const xs = [], ys = [], isLevel = typeof under == "number"
     let from = [], last = NaN
     const close = () => {
       if (from.length > 1) {
         if (xs.length) { xs.push(NaN); ys.push(NaN) }
-        for (const i of from) { xs.push(times[i]); ys.push(sign * over[i]) }
-        for (const i of from.reverse()) { xs.push(times[i]); ys.push(sign * (isLevel ? under : under[i])) }
+        for (const i of from) { xs.push(times[i]); ys.push(over[i]) }
+        for (const i of from.reverse()) { xs.push(times[i]); ys.push(isLevel ? under : under[i]) }
       }
       from = []
     }

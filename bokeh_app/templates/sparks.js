@@ -7,7 +7,7 @@ linemon.sparks = (figure, holder, wanted) => {
   plot.x_range.setv({start: 0, end: box.width}, LOCAL)
   plot.y_range.setv({start: box.height, end: 0}, LOCAL)
   const lines = {xs: [], ys: [], color: []}, areas = {xs: [], ys: [], color: []}
-  for (const {element, times, values, start, end, color, isPercent} of wanted) {
+  for (const {element, times, values, start, end, gap, color, isPercent} of wanted) {
     const rect = element.getBoundingClientRect()
     if (rect.width == 0) continue
     const left = rect.left - box.left, bottom = rect.bottom - box.top - 1
@@ -21,7 +21,7 @@ linemon.sparks = (figure, holder, wanted) => {
     if (isPercent && low >= 0 && high <= 100) { low = 0; high = 100 }
     else if (low >= 0 && low <= 0.6 * high) low = 0
     if (low == high) { low -= Math.abs(low) || 1; high += Math.abs(high) || 1 }
-    let xs = [], ys = []
+    let xs = [], ys = [], last = NaN
     const close = () => {
       if (xs.length > 1) {
         lines.xs.push(xs); lines.ys.push(ys); lines.color.push(color)
@@ -30,8 +30,9 @@ linemon.sparks = (figure, holder, wanted) => {
       xs = []; ys = []
     }
     for (let i = 0; i < values.length; i++) {
-      if (!Number.isFinite(values[i])) { close(); continue }
-      if (times[i] < start || times[i] > end) continue
+      if (!Number.isFinite(values[i]) || times[i] < start || times[i] > end) continue
+      if (times[i] - last > gap) close()
+      last = times[i]
       xs.push(left + (times[i] - start) / (end - start) * rect.width)
       ys.push(bottom - (values[i] - low) / (high - low) * (rect.height - 3))
     }

@@ -16,7 +16,21 @@ linemon.values = (() => {
     for (const j of [i, i - 1, i + 1]) if (!Number.isNaN(values[j] ?? NaN) && Math.abs(times[j] - time) <= gap) return values[j]
     return NaN
   }
-  const current = (number) => linemon.charts.latest[number] ?? NaN
+  // A difference that is to be seen on the axis that a column is drawn on.
+  const stepOf = (number) => {
+    const at = linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
+    return at < 0 ? 0 : linemon.charts.states[at].every ?? 0
+  }
+  // The newest value; of what stands still the last in sight.
+  function current(number) {
+    const {charts, time} = linemon, {points, at} = linemon.draw.columnOf(number)
+    if (time.isLive || at >= points.width) return charts.latest[number] ?? NaN
+    const values = points.mean(at)
+    let i = Math.min(points.before(time.range.end), points.length - 1)
+    if (points.times[i] > time.range.end) i--
+    while (i >= 0 && Number.isNaN(values[i]) && points.times[i] >= time.range.start) i--
+    return points.times[i] >= time.range.start ? values[i] : NaN
+  }
 
   function put(place, shown) {
     text(place, shown)
@@ -30,7 +44,8 @@ linemon.values = (() => {
     for (const element of all(".line, .tile, dd[data-column]")) {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
       const value = time != null && !isTile ? valueAt(number, time) : current(number)
-      put(element.tagName == "DD" ? element : element.querySelector("output"), format(value, unit(number)))
+      const isPlain = element.tagName == "DD"   // of these nothing says how exactly they are to be read
+      put(isPlain ? element : element.querySelector("output"), format(value, unit(number), isPlain ? 7 : 4, stepOf(number)))
     }
     if (pointer) tip()
     sparks()
@@ -42,7 +57,7 @@ linemon.values = (() => {
     const {start, end} = linemon.time.range, color = colour("line-0")
     linemon.sparks("sparks", holder, all(".tile").map((tile) => {
       const number = +tile.dataset.column, {points, at} = linemon.draw.columnOf(number)
-      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, color, isPercent: unit(number) == "%"}
+      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, gap: linemon.draw.gaps(points, at), color, isPercent: unit(number) == "%"}
     }))
   }
 
@@ -106,7 +121,7 @@ linemon.values = (() => {
 
   // -- the table
 
-  const HEADS = ["column", "now", "min", "mean", "max"]
+  const HEADS = ["column", "last", "min", "mean", "max"]
   function statistics(number) {
     const {points, at} = linemon.draw.columnOf(number), {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, sum = 0, count = 0
@@ -140,7 +155,7 @@ linemon.values = (() => {
     found.forEach(([name, ...rest], i) => {
       const number = rest.pop(), {cells} = body.rows[i]
       text(cells[0], name)
-      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number))))
+      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number), 7, stepOf(number) / 100)))
     })
   }
   function start() {
@@ -170,5 +185,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, table, drawn, nameOf}
+  return {start, show, table, drawn, nameOf, stepOf}
 })()

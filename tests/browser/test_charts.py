@@ -74,7 +74,7 @@ def test_hover_shows_units_and_the_time_here(show: Show, served: Served) -> None
     assert timedelta() <= datetime.now(ZoneInfo(zone)) - at < timedelta(minutes=5)
     assert re.fullmatch(r"busy\s+[\d.]+ %", rows[0])
     assert re.fullmatch(r"user\s+[\d.]+ %", rows[1])
-    assert page.evaluate("linemon.clock(0, [0, 60000])") == "05:30"  # as it was in 1970
+    assert page.evaluate("linemon.clock(0, [-60000, 0])") == "05:30"  # as it was in 1970
     start = page.evaluate("Date.UTC(2026, 0, 1, 0, 7)")
     tick = page.evaluate("(t) => linemon.timeTicks(t, t + 5 * 3600e3)[0]", start)
     assert page.evaluate("(t) => linemon.clock(t, [0, 3600e3])", tick) == "06:00"
@@ -117,7 +117,7 @@ def test_the_table_of_what_is_in_sight(show: Show, served: Served) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click("#copy-table")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.splitlines()[0] == "column\tnow\tmin\tmean\tmax\tunit"
+    assert copied.splitlines()[0] == "column\tlast\tmin\tmean\tmax\tunit"
     assert "temp.core_celsius\t51.5\t51.5\t51.5\t51.5\t°C" in copied
 
 
@@ -165,6 +165,12 @@ def test_a_missing_value_is_no_gap_but_missing_rows_are(show: Show, served: Serv
     expect(page.locator("figure output")).to_have_text(["1", "2"])
 
 
+def test_a_chart_without_data_says_so(show: Show, served: Served, feed: Feed) -> None:
+    feed.write("half", {"a": 1.0, "b": np.nan})
+    page = show(served.url + "?source=half")
+    expect(page.locator("figcaption .warning")).to_have_text(["", "no data in sight"])
+
+
 def test_a_row_between_gaps_is_a_dot(show: Show, served: Served) -> None:
     page = show(served.url + "?source=room1.humidity")
     eventually(lambda: line_pixels(page) > 5, "a single point is a dot")
@@ -181,6 +187,23 @@ def test_panels_of_linemon_toml(show: Show, own_feed: Feed) -> None:
         assert axis(page) == (0, 90)
         expect(page.locator(".numbers dt")).to_have_count(7)
         expect(page.locator(".numbers dd").last).to_have_text(re.compile(r"\S+ kB/s"))
+        page.close()
+    finally:
+        served.stop()
+
+
+def test_panels_that_name_no_column_are_told_and_the_source_is_shown(show: Show, own_feed: Feed) -> None:
+    with own_feed.config.open("a") as file:
+        file.write('[[dashboard.panel]]\nsource = "room*"\ntitle = "Mine"\ncolumns = ["valu"]\n')
+    own_feed.write("room1.temperature", {"value": 20.3}, units=("°C",))
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url + "?source=room1.temperature")
+        expect(page.locator(".trouble")).to_have_text(
+            "The panels of linemon.toml for this source name none of its columns: value"
+        )
+        expect(page.locator("figcaption b")).to_have_text("room1.temperature")
+        expect(page.locator(".line output")).to_have_text("20.3 °C")
         page.close()
     finally:
         served.stop()
@@ -205,6 +228,20 @@ def test_numbers_read_well(show: Show, served: Served) -> None:
         (12345.0, "/s", "12.3 k/s"),
         (90.0, "s", "1 min 30 s"),
         (90061.0, "s", "1 d 1 h"),
+        (-90.0, "s", "-1 min 30 s"),
+        (0.00123, "s", "1.23 ms"),
+        (10000.0, "ms", "10 s"),
+        (2.252e-12, "A", "2.252 pA"),
+        (-0.005, "V", "-5 mV"),
+        (999.96, "V", "1 kV"),
+        (-0.0000765, "kg", "-76.5 mg"),
+        (2000.0, "kg", "2000 kg"),
+        (12345678.0, "Wh", "12.35 MWh"),
+        (1.2e6, "kB", "1.2 GB"),
+        (5.2, "pH", "5.2 pH"),
+        (0.005, "/s", "0.005 /s"),
+        (1e300, "", "1e+300"),
+        (1e300, "A", "1e+300 A"),
         (None, "", "–"),
     ]
     for value, unit, text in cases:
@@ -217,3 +254,74 @@ def test_numbers_read_well(show: Show, served: Served) -> None:
         "3 GiB",
         "4 GiB",
     ]
+    assert page.evaluate("linemon.ticks(0, 3000, 's').map((t) => linemon.format(t, 's', 4, 900))") == [
+        "0 s",
+        "15 min",
+        "30 min",
+        "45 min",
+    ]
+
+
+def test_neighbouring_ticks_never_read_the_same(show: Show, served: Served) -> None:
+    page = show(served.url)
+    code = """([start, end, unit]) => {
+      const ticks = linemon.ticks(start, end, unit)
+      return ticks.map((tick) => linemon.format(tick, unit, 4, ticks[1] - ticks[0]))
+    }"""
+    for case in (
+        (12345678, 12345698, "Wh"),
+        (1013.2501, 1013.2509, "hPa"),
+        (1.7e9, 1.7e9 + 20, ""),
+        (16 * 2**30, 16 * 2**30 + 20480, "B"),
+        (48.1371230, 48.1371250, "°"),
+        (5e7, 5e7 + 4e-6, "Hz"),
+        (20, 20 + 4e-6, "°C"),
+        (1e7 - 0.01, 1e7 + 0.01, "Hz"),
+        (20 * 86400, 20 * 86400 + 60, "s"),
+        (-1e-9, 1e-9, "A"),
+        (-4.0, 4.0, "%"),
+    ):
+        labels = page.evaluate(code, case)
+        assert len(labels) > 2
+        assert len(set(labels)) == len(labels), labels
+
+
+def test_a_large_value_that_changes_little_can_be_read(show: Show, served: Served, feed: Feed) -> None:
+    """On the axis, in the legend, under the pointer and in the table."""
+    for ago in range(30, -1, -1):
+        feed.write("meter", {"total": 12345708.0 - ago}, units=("Wh",), ago=ago)
+    page = show(served.url + "?source=meter&window=1m")
+    expect(page.locator(".line output")).to_have_text("12.345708 MWh")
+    page.mouse.move(*middle(page))
+    expect(page.locator("#tip")).to_contain_text(re.compile(r"12\.3456\d+ MWh"))
+    page.click("#values summary")
+    expect(page.locator("#statistics td").first).to_have_text("12.345708 MWh")
+
+
+def test_times_on_the_axis_are_round_in_the_calendar_and_say_the_day(show: Show, served: Served) -> None:
+    page = show(served.url, timezone_id="Europe/Berlin")  # where clocks change on 2024-03-31 and on 2024-10-27
+    code = """(ends) => {
+      const ticks = linemon.timeTicks(...ends.map((end) => +new Date(end)))
+      return ticks.map((tick) => linemon.clock(tick, ticks))
+    }"""
+    for start, end, labels in (
+        ("2024-10-25T00:00", "2024-10-31T00:00", ["2024-10-25", "2024-10-27", "2024-10-29", "2024-10-31"]),
+        ("2024-10-26T14:00", "2024-10-27T14:00", ["10-26 18:00", "10-27", "06:00", "12:00"]),
+        ("2024-03-30T14:00", "2024-03-31T14:00", ["03-30 18:00", "03-31", "06:00", "12:00"]),
+        ("2024-03-28T14:00", "2024-04-04T14:00", ["2024-03-29", "2024-03-31", "2024-04-02", "2024-04-04"]),
+        ("2024-10-27T00:30", "2024-10-27T04:30", ["10-27 01:00", "02:00", "02:00", "03:00", "04:00"]),
+        ("2024-09-15T00:00", "2025-01-20T00:00", ["2024-10", "2024-11", "2024-12", "2025-01"]),
+        ("2014-06-01T00:00", "2024-03-31T00:00", ["2016", "2018", "2020", "2022", "2024"]),
+        ("2024-03-30T23:55", "2024-03-31T00:10", ["03-30 23:55", "03-31", "00:05", "00:10"]),
+    ):
+        assert page.evaluate(code, [start, end]) == labels
+
+
+def test_what_goes_out_is_below_zero_whichever_sign_it_has(show: Show, served: Served, feed: Feed) -> None:
+    for ago in range(30, -1, -1):
+        feed.write("pump", {"net.in_bytes_per_s": 5.0 + ago, "net.out_bytes_per_s": -3.0 - ago}, ago=ago)
+    page = show(served.url + "?source=pump&window=1m")
+    expect(page.locator("figcaption .muted").nth(1)).to_have_text("out is below zero")
+    sent, received = sorted(drawn(page)["ys"])
+    assert max(sent) == -3
+    assert min(received) == 5

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import re
+import socket
 import sys
 import threading
 import time
@@ -72,6 +74,63 @@ def test_the_page_comes_back_with_its_server(browser: Browser, own_feed: Feed) -
         page.close()
         zoomed.close()
         served.stop()
+
+
+def test_a_websocket_that_does_not_get_through_is_told_and_tried_again(browser: Browser, served: Served) -> None:
+    """Behind a proxy that at first passes on no upgrade."""
+    refuses = threading.Event()
+    refuses.set()
+
+    def relay(near: socket.socket) -> None:
+        head = near.recv(65536)
+        if refuses.is_set() and b"upgrade: websocket" in head.lower():
+            near.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            near.close()
+            return
+        far = socket.create_connection(("127.0.0.1", served.port))
+        far.sendall(head)
+        for a, b in (near, far), (far, near):
+            threading.Thread(target=pass_on, args=(a, b), daemon=True).start()
+
+    def pass_on(a: socket.socket, b: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                b.sendall(data)
+        for each in a, b:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=relay, args=(door.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=accept, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{door.getsockname()[1]}/bokeh_app?source=web1")
+        expect(page.locator("#refused")).to_be_visible(timeout=15_000)
+        expect(page.locator("#refused")).to_contain_text("docs/PROXY.md")
+        expect(page.locator("#status")).to_have_text("no connection")
+        refuses.clear()
+        expect(page.locator("#status")).to_have_text("live", timeout=20_000)
+        expect(page.locator("#refused")).to_be_hidden()
+        page.close()
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def test_the_back_button_brings_a_page_of_now(browser: Browser, served: Served) -> None:
+    """Not the one that the browser kept, whose token no server takes any more."""
+    page = browser.new_page()
+    page.goto(served.url + "?source=web1")
+    expect(page.locator("#status")).to_have_text("live", timeout=15_000)
+    token = 'document.documentElement.innerHTML.match(/"token":"([^"]+)/)[1]'
+    first = page.evaluate(token)
+    page.goto("about:blank")
+    page.go_back()
+    expect(page.locator("#status")).to_have_text("live", timeout=15_000)
+    assert page.evaluate(token) != first
+    page.close()
 
 
 def test_the_page_outlives_the_collector(show: Show, own_feed: Feed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Feed, Served
@@ -47,6 +48,35 @@ def test_a_new_source_shows_up_by_itself(show: Show, served: Served, feed: Feed)
     expect(page.locator("h1")).to_have_text("room1.temperature")
 
 
+def test_a_source_stamped_in_1970_is_never_live(show: Show, served: Served, feed: Feed) -> None:
+    """As after `#columns time value` and a row of two values."""
+    feed.write("room77", {"value": 20.3}, at=45 * 10**9)
+    page = show(served.url + "?source=room77", wait="waiting")
+    expect(page.locator("#age")).to_have_text("stamped 1970-01-01: was its time meant as a value?")
+    page.goto(served.url)
+    row = page.locator("#others tr", has_text="room77")
+    expect(row.locator(".seen")).to_have_text("stamped 1970-01-01")
+    expect(row).to_have_class(re.compile("silent"))
+
+
+@pytest.mark.parametrize("every", [10, 600])
+def test_a_slow_source_has_a_sparkline(show: Show, served: Served, feed: Feed, every: int) -> None:
+    for i in range(60, -1, -1):
+        feed.write(f"slow{every}", {"value": float(i % 7)}, ago=i * every + 0.1 * (i % 3))
+    page = show(served.url)
+    code = """(name) => {
+      const row = [...document.querySelectorAll("#others tr")].find((each) => each.innerText.startsWith(name))
+      const holder = document.getElementById("rows").getBoundingClientRect()
+      const {top, bottom, width} = row.querySelector(".spark").getBoundingClientRect()
+      const {xs, ys} = linemon.model("lines of sparks").data
+      const mine = xs.filter((_, i) => ys[i][0] > top - holder.top - 1 && ys[i][0] < bottom - holder.top + 1)
+      return mine.map((x) => (x.at(-1) - x[0]) / width)
+    }"""
+    page.wait_for_function("linemon.model('lines of sparks').data.xs.length > 0")
+    (share,) = page.evaluate(code, f"slow{every}")
+    assert share > 0.8
+
+
 def test_a_silent_source_says_since_when(show: Show, own_feed: Feed) -> None:
     for ago in 1, 0:
         own_feed.write("old", {"value": 1.0}, ago=200 + ago)
@@ -57,10 +87,11 @@ def test_a_silent_source_says_since_when(show: Show, own_feed: Feed) -> None:
         page = show(served.url)
         old, young, once = (page.locator("tr", has_text=name) for name in ("old", "young", "once"))
         expect(once.locator(".seen")).to_have_text("3 min ago")  # one row promises no other
-        expect(old.locator(".seen")).to_have_text(re.compile(r"silent since \d\d:\d\d:\d\d"))
+        expect(old.locator(".seen")).to_have_text("silent 3 min")
+        expect(old.locator(".seen")).to_have_attribute("title", re.compile("newest row: .*:"))
         expect(old).to_have_class(re.compile("silent"))
         expect(young.locator(".seen")).to_have_text(re.compile(r"\d s ago"))
-        expect(young.locator(".seen")).to_have_text(re.compile("silent since"), timeout=15_000)
+        expect(young.locator(".seen")).to_have_text(re.compile("^silent 1. s$"), timeout=15_000)
         page.close()
     finally:
         served.stop()
@@ -75,7 +106,10 @@ def test_typing_filters_and_finds_columns(show: Show, served: Served) -> None:
     page.keyboard.type("RACK1")
     expect(names).to_have_text(["rack1", "rack10", "rack11"])
     page.fill("#find", "no such thing")
-    expect(page.locator("#more")).to_have_text("No source has that in its name.")
+    expect(page.locator("#more")).to_have_text("No source and no column has that in its name.")
+    page.fill("#find", "web1 busy")  # words of a source and of a column, in any order
+    expect(page.get_by_role("option").first).to_have_text(re.compile("^web1 : cpu.busy_pct"))
+    expect(names).to_have_text(["web1"])
     page.fill("#find", "temp.core")
     option = page.get_by_role("option", name="web1 : temp.core_celsius")
     expect(option).to_be_visible()

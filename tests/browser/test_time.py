@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
@@ -100,10 +102,34 @@ def test_pause_stands_still_and_live_follows(show: Show, served: Served) -> None
     tile = page.locator(".tile output").first.inner_text()
     page.wait_for_function("(n) => linemon.model('wishes').ack > n + 1", arg=seen)
     assert view(page) == paused_at
-    expect(page.locator(".tile output").first).not_to_have_text(tile)  # what is now goes on
+    expect(page.locator(".tile output").first).to_have_text(tile)
     page.keyboard.press("Space")
     expect(status).to_have_text("live")
     page.wait_for_function("(end) => linemon.time.range.end > end + 1000", arg=paused_at[1])
+
+
+def test_numbers_and_sparklines_are_of_what_is_in_sight(show: Show, served: Served, feed: Feed) -> None:
+    for ago in range(300, -1, -1):
+        feed.write("ramp", {"a": 1000.0 - ago, "b": 5.0}, ago=ago)
+    page = show(served.url + "?source=ramp&window=1m")
+    tile = page.locator(".tile output").first
+    expect(tile).to_have_text("1000")
+    end = newest(page)
+    page.evaluate("(end) => linemon.time.go(end - 160500, end - 100500)", end)
+    page.wait_for_function("linemon.charts.sources[0].times[0] < linemon.time.range.start - 10000")
+    for place in tile, page.locator(".line output").first:
+        expect(place).to_have_text("899")
+    page.click("#values summary")
+    expect(page.locator("#statistics td").first).to_have_text("899")
+    out = """() => {
+      const holder = document.querySelector(".tiles").getBoundingClientRect()
+      const places = [...document.querySelectorAll(".tile .spark")].map((each) => each.getBoundingClientRect())
+      const {xs} = linemon.model("lines of sparks").data
+      return xs.map((x, i) => [x[0] - places[i].left + holder.left, places[i].right - holder.left - x.at(-1)])
+    }"""
+    edges = page.evaluate(out)
+    assert len(edges) == 2
+    assert all(left >= 0 and right >= 0 for left, right in edges), edges
 
 
 def test_keys_and_the_wheel(show: Show, served: Served) -> None:
@@ -193,6 +219,30 @@ def test_axes_do_not_jump(show: Show, own_feed: Feed) -> None:
         page.close()
     finally:
         served.stop()
+
+
+def test_a_row_stamped_ahead_of_now_is_told_and_moves_no_live_view(show: Show, served: Served, feed: Feed) -> None:
+    for ago in range(60, -1, -1):
+        feed.write("zone", {"value": 1.0}, ago=ago)
+    feed.write("zone", {"value": 2.0}, ago=-3630)
+    page = show(served.url + "?source=zone&window=1m")
+    start, end = view(page)
+    assert abs(end / 1000 - time.time()) < 30
+    assert end - start < 70e3
+    expect(page.locator("#age")).to_contain_text("1 row 1 h ahead")
+    feed.write("zone", {"value": 3.0}, ago=-7230)
+    seen = newest(page)
+    feed.write("zone", {"value": 1.5})
+    until_newer(page, seen)
+    expect(page.locator("#age")).to_contain_text("2 rows 2 h ahead")
+    expect(page.locator(".line output")).to_have_text("1.5")
+    feed.write("tomorrow", {"value": 2.0}, ago=-86430)
+    ahead = show(served.url + "?source=tomorrow&window=1m", wait="waiting")
+    expect(ahead.locator("#age")).to_have_text("1 row 1 d 0 h ahead")
+    assert abs(view(ahead)[1] / 1000 - time.time()) < 30
+    page.goto(served.url)
+    expect(page.locator("#others tr", has_text="zone").locator(".value").first).to_have_text("1.5")
+    expect(page.locator("#others tr", has_text="zone").locator(".seen")).to_have_text(re.compile(r"^\d+ s ago$"))
 
 
 def test_a_wrong_clock_is_noticed(show: Show, served: Served) -> None:
