@@ -76,11 +76,13 @@ class SpoolSender:
         self._refused = False  # all of them were, and it gets the fixed ones
         self._unsent, self._answer = b"", b""
         self._lines = self._columns_line = 0  # sent so far; which of them was the last #columns
-        self._directives: set[int] = set()  # and which were no rows
-        self._errors: list[str] = []  # what it said last, LINE REASON: of a row that it took, or why it hangs up
+        # What it said of rows that it has not acknowledged, by number: it rejects them, or is about to hang up.
+        self._errors: list[tuple[int, str]] = []
         self._refusal = ""  # why it does not answer `#seq`
         self._held = self._backlog = 0  # at its first answer: the number it was at, and the rows that waited
-        self._flying: list[tuple[int, int]] = []  # the number after each bunch of rows on its way, and its bytes
+        self._moved = False  # it has acknowledged more since
+        # Of each bunch of rows on its way: the number after it, its bytes, its rows, and its last line.
+        self._flying: list[tuple[int, int, int, int]] = []
         self._moved_at = self._wrote_at = 0.0  # when rows were last acknowledged, and bytes sent
         self._mask = 0  # what the selector watches
         self._dialler.dial()
@@ -173,15 +175,13 @@ class SpoolSender:
         if not self._flying:
             self._moved_at = time.monotonic()
         self._number = number + count
-        self._flying.append((self._number, len(lines)))
         self._write(lines, count)
+        self._flying.append((self._number, len(lines), count, self._lines))
 
     def _on_the_way(self) -> int:
-        return sum([size for _, size in self._flying])
+        return sum([size for _, size, _, _ in self._flying])
 
     def _write(self, lines: bytes, count: int = 1) -> None:
-        if lines.startswith(b"#"):
-            self._directives.update(range(self._lines + 1, self._lines + count + 1))
         self._unsent += lines
         self._lines += count
 
@@ -237,7 +237,6 @@ class SpoolSender:
         try:
             answer = self._sock.recv(65536)
         except BlockingIOError:
-            self._complain()
             return
         except OSError as error:
             self._lost(error.strerror or str(error))
@@ -248,14 +247,12 @@ class SpoolSender:
         *lines, rest = (self._answer + answer).split(b"\n")
         self._answer = rest[:LONGEST_ANSWER]
         acked = 0
-        self._complain()
         for line in lines:
             if line.startswith(b"#ack ") and line[5:].strip().isdigit():
                 acked = int(line[5:])
-                self._complain()
             elif line.startswith(b"#error "):
                 text = line[len(b"#error ") :].decode("utf-8", "replace")
-                self._errors.append("".join([char if char.isprintable() else "?" for char in text]))
+                self._heard("".join([char if char.isprintable() else "?" for char in text]))
         if acked:
             self._acknowledged(acked)
 
@@ -270,6 +267,11 @@ class SpoolSender:
                 f"a copy? {self._spool.dropped - before} rows are dropped, later ones go under another SENDER"
             )
         self._flying = [each for each in self._flying if each[0] > number]
+        rejected = [error for row, error in self._errors if row < number]
+        self._errors = [each for each in self._errors if each[0] >= number]
+        self.rejected += len(rejected)
+        for error in rejected:
+            self._complaint(error)
         self._moved_at = time.monotonic()
         if not self._greeted:
             self._greeted = True
@@ -277,20 +279,22 @@ class SpoolSender:
         elif not self._flying:
             self._on_trial = False
             self._dialler.worked()
-        if number > self._held or not self._spool.waiting:  # else it may have no room for a single row
-            self._works()
+        self._moved = number > self._held
+        if self._moved or self._state != "refused" or not self._spool.waiting:
+            self._works()  # else it has only greeted, as it did before it took no row
 
-    def _complain(self) -> None:
-        """What the collector said last was no farewell: it has rejected lines, and goes on."""
-        errors, self._errors = self._errors, []
-        for text in errors:
-            self._complaint(text)
+    def _heard(self, error: str) -> None:
+        """`LINE REASON`: of a directive, or of a row, which is rejected once it is acknowledged."""
+        line = error.partition(" ")[0]
+        for end, _, count, last in self._flying:
+            if line.isdigit() and last - count < int(line) <= last:
+                self._errors.append((end - 1 - (last - int(line)), error))
+                return
+        self._complaint(error)
 
     def _complaint(self, text: str) -> None:
         """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
         line, _, reason = text.partition(" ")
-        is_row = line.isdigit() and int(line) not in self._directives
-        self.rejected += is_row and self._greeted
         self._refusal = self._refusal or f"it says: {reason}"
         # A host whose devices changed since the agent's last run may not fit the columns that the collector
         # holds. Those of every host always do, and a part of the columns is better than none.
@@ -313,7 +317,7 @@ class SpoolSender:
         self._unsent, self._answer = b"", b""
         self._greeted = self._on_trial = self._refused = False
         self._mask = self._lines = self._columns_line = 0
-        self._directives, self._errors, self._refusal = set(), [], ""
+        self._errors, self._refusal, self._moved = [], "", False
         self._columns = self._declared = b""
         self._flying = []
         self._moved_at = self._wrote_at = time.monotonic()
@@ -328,10 +332,11 @@ class SpoolSender:
         if self._sock is None:
             return
         self._hang_up()
-        if self._errors:  # hung up on after these words: it keeps no row back without a reason
-            self._fails(f"{self._where} takes no rows: {self._errors[-1].partition(' ')[2]}", "refused")
+        took_none = self._greeted and not self._moved and bool(self._flying)
+        if self._errors:
+            self._fails(f"{self._where} takes no rows: {self._errors[-1][1].partition(' ')[2]}", "refused")
         else:
-            self._fails(f"lost {self._where}: {reason}")
+            self._fails(f"lost {self._where}: {reason}", "refused" if took_none else "lost")
         self._dialler.dial()
 
     def _hang_up(self) -> None:
@@ -347,7 +352,7 @@ class SpoolSender:
     def _fails(self, text: str, state: str = "lost") -> None:
         if self._state not in (state, "refused"):
             self._state = state
-            self._log(f"{text}; rows wait in the spool until it {'takes them' if state == 'refused' else 'is back'}")
+            self._log(f"{text}; rows wait in the spool until it is back")
 
     def _works(self) -> None:
         if self._state != "sends":

@@ -21,6 +21,7 @@ import linemon
 from linemon.errors import LineError
 from tests.pki import Authority
 from tests.running import Running, eventually
+from tests.test_store import in_a_small_disk
 
 
 def address(collector: Running) -> str:
@@ -135,6 +136,57 @@ def test_a_spool_whose_folder_is_removed(start_collector: Callable[..., Running]
     sender.send(2000)
     assert sender.flush(5.0)
     sender.close()
+
+
+def test_a_store_without_room() -> None:
+    """The collector greets, refuses the rows and hangs up: said once. With room again all are stored, once."""
+    found = in_a_small_disk(
+        "3m",
+        """
+        import json, logging
+        import linemon
+        from tests.running import Running, eventually
+        said = []
+        handler = logging.Handler()
+        handler.emit = lambda record: said.append(record.getMessage())
+        logging.getLogger("linemon.sender").addHandler(handler)
+        logging.getLogger("linemon.sender").setLevel(logging.INFO)
+        running = Running(disk, 'points = 600\\n')
+        try:
+            host, port = running.address()
+            left = disk / "left"
+            with open(left, "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(4096))
+                except OSError:
+                    pass
+            sender = linemon.Sender("new", to=f"{host}:{port}")
+            for number in range(200):
+                sender.send(number)
+            attempts = set()
+            dialler = sender._connection._dialler
+            eventually(lambda: len(attempts.add(dialler._attempted) or attempts) == 4, "three refusals")
+            waiting = sender.waiting
+            left.unlink()
+            flushed = sender.flush(40.0)
+            rows = running.store["new"].since(0).values[:, 0].tolist()
+            print(json.dumps({"waiting": waiting, "flushed": flushed, "dropped": sender.dropped, "said": said,
+                              "rejected": sender.rejected, "rows": rows}))
+            sender.close()
+        finally:
+            running.stop()
+        """,
+    )
+    assert found["waiting"] == 200
+    assert found["flushed"]
+    assert (found["dropped"], found["rejected"]) == (0, 0)
+    assert found["rows"] == list(range(200))
+    first, refused, again = found["said"]
+    assert first.startswith("sends to")
+    assert "takes no rows" in refused
+    assert "no room" in refused
+    assert again == f"{first}, 200 rows waited"
 
 
 def test_rejected_rows_are_counted(collector: Running, caplog: pytest.LogCaptureFixture) -> None:
