@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False  # typing itself would cost the agent memory
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable
+    from collections.abc import Callable, Collection, Hashable
     from typing import Any
 
 NAN = float("nan")
@@ -73,22 +73,33 @@ class Places:
         self._seen: dict[str, float] = {}  # who holds a place, and when it was last there
         self._known: set[str] = set()  # who ever did
         self._crowded = False
+        self._asked: tuple[list[str], Collection[str]] = [], ()  # the last question,
+        self._admitted: list[str] = []  # its answer
+        self._at = 0.0  # and when it was last asked
 
-    def admit(self, now: float, names: Iterable[str], hardware: Collection[str] = ()) -> list[str]:
+    def admit(self, now: float, names: list[str], hardware: Collection[str] = ()) -> list[str]:
         """Those of the devices that are there now which have columns."""
-        self._seen = {name: at for name, at in self._seen.items() if now - at <= GONE}
-        admitted = []
-        for name in sorted(names, key=lambda name: name not in hardware):
-            if len(name) > LONGEST_NAME:
-                continue
-            if name in self._seen or self._has_room(name, hardware):
-                self._seen[name] = now
-                self._known.add(name)
-                admitted.append(name)
-            elif not self._crowded:
-                self._crowded = True
-                self._log(f"more than {self._most} {self._kind}: {name} and later ones get no columns")
-        return admitted
+        if (names, hardware) != self._asked or len(self._admitted) < len(names):
+            self._seen.update(dict.fromkeys(self._admitted, self._at))
+            self._seen = {name: at for name, at in self._seen.items() if now - at <= GONE}
+            self._asked, self._at = (names, hardware), now
+            self._admitted = [
+                name for name in sorted(names, key=lambda name: name not in hardware) if self._admits(name, hardware)
+            ]
+        self._at = now
+        return self._admitted
+
+    def _admits(self, name: str, hardware: Collection[str]) -> bool:
+        if len(name) > LONGEST_NAME:
+            return False
+        if name in self._seen or self._has_room(name, hardware):
+            self._seen[name] = self._at
+            self._known.add(name)
+            return True
+        if not self._crowded:
+            self._crowded = True
+            self._log(f"more than {self._most} {self._kind}: {name} and later ones get no columns")
+        return False
 
     def held(self) -> list[str]:
         """Who holds a place, also while it is not there."""
@@ -108,34 +119,35 @@ class Nets:
     def __init__(self, system: str) -> None:
         self._folder = os.path.join(system, "sys/class/net")
         self._looked = float("-inf")
-        self._nics: set[str] = set()
+        self._there: set[str] = set()
+        self._shown: list[str] = []
         self.hardware: set[str] = set()
         self.outside: set[str] = set()
         """Those that add up to what enters and leaves the machine."""
 
-    def shown(self, now: float, counters: dict[str, Any]) -> dict[str, Any]:
-        """The counters of those that have columns, after a look at how they hang together."""
-        shown = {nic: counters[nic] for nic in sorted(counters) if is_shown(nic)}
-        if shown.keys() != self._nics or now - self._looked >= LOOK_EVERY:
-            self._nics, self._looked = set(shown), now
+    def shown(self, now: float, counters: dict[str, Any]) -> list[str]:
+        """Those that have columns, after a look at how they hang together."""
+        if counters.keys() != self._there or now - self._looked >= LOOK_EVERY:
+            self._there, self._looked = set(counters), now
+            self._shown = sorted([nic for nic in counters if is_shown(nic)])
             self._look()
-        return shown
+        return self._shown
 
     def _look(self) -> None:
         entries: dict[str, list[str]] = {}
-        for nic in self._nics:
+        for nic in self._shown:
             try:
                 entries[nic] = os.listdir(os.path.join(self._folder, nic))
             except OSError:  # not Linux, or gone a moment ago
                 entries[nic] = []
-        self.hardware = {nic for nic in self._nics if "device" in entries[nic]}
+        self.hardware = {nic for nic in self._shown if "device" in entries[nic]}
         if self.hardware:
             self.outside = {nic for nic in self.hardware if not self._repeats(nic, entries[nic])}
             return
         # As in a container. Bridges, bonds and VLANs are made of others; tunnels travel inside others.
-        lowest = {nic for nic in self._nics if not any(each.startswith("lower_") for each in entries[nic])}
+        lowest = {nic for nic in self._shown if not any(each.startswith("lower_") for each in entries[nic])}
         wired = {nic for nic in lowest if "tun_flags" not in entries[nic] and self._type(nic) in ("1", "")}
-        self.outside = wired or lowest or self._nics
+        self.outside = wired or lowest or set(self._shown)
 
     def _repeats(self, nic: str, entries: list[str]) -> bool:
         """Whether another interface with hardware counts the same bytes.

@@ -130,7 +130,9 @@ class Spikes:
         memory = self._ps.virtual_memory()
         values["mem.used_{}_pct"] = 100.0 * (memory.total - self._available(memory)) / memory.total
         counters: dict[Hashable, float] = {}
-        for nic, count in self._nets.shown(now, self._ps.net_io_counters(pernic=True, nowrap=False)).items():
+        nets = self._ps.net_io_counters(pernic=True, nowrap=False)
+        for nic in self._nets.shown(now, nets):
+            count = nets[nic]
             if nic in self._nets.outside:
                 counters[nic, "net.rx_{}_bytes_per_s"] = count.bytes_recv
                 counters[nic, "net.tx_{}_bytes_per_s"] = count.bytes_sent

@@ -146,7 +146,9 @@ class Probes:
     def net(self, now: float) -> dict[str, float]:
         """Bytes per second of each network interface, and of what enters and leaves the machine."""
         readings: dict[Hashable, float] = {}
-        for nic, count in self.nets.shown(now, self._ps.net_io_counters(pernic=True, nowrap=False)).items():
+        counters = self._ps.net_io_counters(pernic=True, nowrap=False)
+        for nic in self.nets.shown(now, counters):
+            count = counters[nic]
             readings[nic, "rx_bytes_per_s"] = count.bytes_recv
             readings[nic, "tx_bytes_per_s"] = count.bytes_sent
         rates = self._net_rates(now, readings)
@@ -232,7 +234,9 @@ class Probes:
     def temperatures(self, now: float) -> dict[str, float]:
         """Every temperature sensor in degrees Celsius."""
         readings = temperatures(self._ps, self._system)
-        return {f"temp.{encode(name)}_celsius": readings[name] for name in self._places["temp"].admit(now, readings)}
+        return {
+            f"temp.{encode(name)}_celsius": readings[name] for name in self._places["temp"].admit(now, list(readings))
+        }
 
     # Devices.
 
@@ -257,11 +261,11 @@ class Probes:
         for total in totals:
             each = [rate for (device, metric), rate in rates.items() if metric == total and device in devices.outside]
             values[f"{kind}.{total}"] = sum(each) if each else NAN
-        names = dict.fromkeys([device for device, _ in rates])
-        for device in self._places[kind].admit(now, names, devices.hardware):
-            for (of, metric), rate in rates.items():
-                if of == device:
-                    values[f"{kind}.{encode(device)}.{metric}"] = rate
+        names = list(dict.fromkeys([device for device, _ in rates]))
+        shown = set(self._places[kind].admit(now, names, devices.hardware))
+        for (device, metric), rate in rates.items():
+            if device in shown:
+                values[f"{kind}.{encode(device)}.{metric}"] = rate
         return values
 
 
