@@ -6,6 +6,7 @@ The spool and the connection are the agent's; here they get a thread and a lock.
 from __future__ import annotations
 
 import atexit
+import bisect
 import logging
 import math
 import numbers
@@ -211,13 +212,17 @@ def _time(at: SupportsIndex | SupportsFloat | None) -> str:
     """A time as the line language has it. LineError for what is none."""
     if at is None:
         return f"{time.time():.6f}"
-    if isinstance(at, SupportsIndex):  # an int of whatever kind
-        text = str(operator.index(at))
-    elif isinstance(at, numbers.Real) and math.isfinite(at):
+    try:
+        whole = operator.index(at)  # type: ignore[arg-type]  # an int of whatever kind
+    except TypeError:
+        if not isinstance(at, numbers.Real) or not math.isfinite(at):
+            raise LineError("time", f"time = {at!r} is no number of seconds, ms, us or ns since the epoch") from None
         text = f"{float(at):.6f}"
     else:
-        raise LineError("time", f"time = {at!r} is no number of seconds, ms, us or ns since the epoch")
-    if wire.time_ns(text.encode()) is None:
+        text = str(whole)
+        if 0 <= whole and whole * wire.UNIT_NS[bisect.bisect(wire.LIMITS, whole)] <= wire.INT64_MAX:
+            return text
+    if wire.time_ns(text.encode()) is None:  # raises what is wrong with it
         raise LineError("time", f"time = {at!r} lies before 1970")
     return text
 
