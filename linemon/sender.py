@@ -220,7 +220,7 @@ def _time(at: SupportsIndex | SupportsFloat | None) -> str:
         text = f"{float(at):.6f}"
     else:
         text = str(whole)
-        if 0 <= whole and whole * wire.UNIT_NS[bisect.bisect(wire.LIMITS, whole)] <= wire.INT64_MAX:
+        if whole >= 0 and whole * wire.UNIT_NS[bisect.bisect(wire.LIMITS, whole)] <= wire.INT64_MAX:
             return text
     if wire.time_ns(text.encode()) is None:  # raises what is wrong with it
         raise LineError("time", f"time = {at!r} lies before 1970")
