@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.resource_tracker
 import time
 from pathlib import Path
 
@@ -304,6 +305,10 @@ def _read_until(path: Path, rows: int, report: multiprocessing.Queue[tuple[int, 
     report.put((seen, missed, ""))
 
 
+# It stays for the whole session: so it is there before the test that would start it.
+multiprocessing.resource_tracker.ensure_running()
+
+
 def test_two_readers_while_writing(tmp_path: Path) -> None:
     """Two processes read a ring that wraps thousands of times: every row whole, in order, or counted as missed."""
     writer = StoreWriter(tmp_path, points=50, max_sources=5)
@@ -323,8 +328,10 @@ def test_two_readers_while_writing(tmp_path: Path) -> None:
         append(ring, list(range(done, done + count)), *[numbers] * 8)
         done += count
     found = [report.get(timeout=60) for _ in readers]
+    report.close()
     for reader in readers:
         reader.join(10)
+        reader.close()
     assert [text for _, _, text in found] == ["", ""]
     assert [seen + missed for seen, missed, _ in found] == [total, total]
     assert all(seen > 0 for seen, _, _ in found)
