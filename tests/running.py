@@ -21,7 +21,7 @@ from linemon.store.writer import StoreWriter
 DEADLINE_S = 20.0
 # What Python says of a task or a file that a program has forgotten; what is open at its end may be.
 LEAKS = re.compile(
-    r"(?m)^(?!sys:1: ).*(?:Task was destroyed|never awaited|never retrieved|ResourceWarning: unclosed).*"
+    r"(?m)^(?!<?sys>?:\d: ).*(?:Task was destroyed|never awaited|never retrieved|ResourceWarning: unclosed).*"
 )
 Found = TypeVar("Found")
 

@@ -47,4 +47,5 @@ def test_what_a_collector_forgot_is_read_in_its_log() -> None:
         "x.py:3: ResourceWarning: unclosed <socket.socket fd=7>",
     ):
         assert LEAKS.search("10:00:00 collect: HTTP on 127.0.0.1:1\n" + line), line
-    assert not LEAKS.search("sys:1: ResourceWarning: unclosed file <_io.FileIO name='catalog'>\n")
+    for end in ("sys:1", "<sys>:0"):  # as Python 3.11 and 3.14 say it
+        assert not LEAKS.search(f"{end}: ResourceWarning: unclosed file <_io.FileIO name='catalog'>\n")

@@ -228,7 +228,12 @@ assert (sender.waiting, sender.dropped, sender.rejected) == (0, 0, 0)
 def test_a_fork(collector: Running, tmp_path: Path) -> None:
     """In the child it raises; nothing of the parent is lost or doubled, and the child may have one of its own."""
     arguments = [address(collector), str(tmp_path / "parent"), str(tmp_path / "child")]
-    done = subprocess.run([sys.executable, "-c", FORKING, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     values = collector.store["room1"].since(0).values
     for who, count in ((0, 120), (1, 100)):

@@ -126,6 +126,8 @@ class Served:
         self.process.terminate()
         self.process.wait(20)
         self._reader.join()
+        if self.process.stderr:
+            self.process.stderr.close()
         assert not errors_in(self.log), self.log
 
 
