@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import linemon
 from linemon.errors import UnknownSource
 from tests.running import DEADLINE_S, Running, command, eventually
 
@@ -318,6 +320,24 @@ def test_a_backlog_is_taken_at_its_pace(start_collector: Callable[..., Running])
         answers = sock.makefile("rb")
         while answers.readline() != b"#ack %d\n" % rows:
             pass
+
+
+def test_no_room_for_a_new_source(collector: Running) -> None:
+    """`linemon.Sender` keeps its rows where the disk has no room for its ring, and they arrive when it has."""
+    pid = collector.process.pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))  # as on a disk that is full
+    host, port = collector.address()
+    with linemon.Sender("new", ["a"], to=f"{host}:{port}") as sender:
+        for i in range(50):
+            sender.send(i)
+        assert not sender.flush(1.0)
+        assert (sender.waiting, sender.dropped) == (50, 0)
+        eventually(lambda: collector.status()["held_back"].get("store_full"), "counted")
+        assert (collector.status()["received"], "new" in collector.store) == (0, False)
+        assert (collector.folder / "log").read_text().count("'new' of 127.0.0.1 must wait") == 1
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert sender.flush(60.0)
+    assert collector.store["new"].since(0)["a"].tolist() == list(range(50))
 
 
 # -- commands

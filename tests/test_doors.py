@@ -17,8 +17,8 @@ import pytest
 
 import linemon
 from linemon.access import NO_TOKENS
-from linemon.config import Address, Config, TcpConfig
-from linemon.doors import House
+from linemon.config import Address, Config, StoreConfig, TcpConfig
+from linemon.doors import House, said
 from linemon.inputs.tcp import TcpPort
 from linemon.lines.intake import Intake
 from linemon.store.reader import Store
@@ -87,10 +87,17 @@ def test_a_file_in_its_folder_is_a_door(tmp_path: Path) -> None:
         own = running.store["linemon.collector"]
         eventually(lambda: own.last(1)["toys"][0] == 1.0, "the toy's column")
         command = [sys.executable, "-m", "linemon", "check", "--config", str(running.config)]
-        said = subprocess.run(command, env=os.environ | path, cwd=tmp_path, capture_output=True, text=True)
-        assert "toy:       any port\n" in said.stdout
+        checked = subprocess.run(command, env=os.environ | path, cwd=tmp_path, capture_output=True, text=True)
+        assert "toy:       any port\n" in checked.stdout
     finally:
         assert running.stop() == 0
+
+
+def test_check_tells_of_small_rings() -> None:
+    """A backlog is taken at no less than a hundred rows a second, which overruns them."""
+    for points, says in ((399, True), (400, False)):
+        config = Config(store=StoreConfig(points=points))
+        assert any("may miss rows of a backlog" in line for line in said(config)) == says
 
 
 @pytest.mark.parametrize("turns", range(8))

@@ -203,6 +203,12 @@ def test_other_protocols_end_the_connection(bench: Bench, hello: bytes) -> None:
     assert bench.values("GET") == [[5.0]]
 
 
+def test_influxs_client_at_the_wrong_port(bench: Bench) -> None:
+    """The reason names the right one."""
+    with pytest.raises(LineError, match="8080"):
+        bench.say(b"POST /api/v2/write?bucket=b HTTP/1.1\r\n")
+
+
 def test_a_source_that_grows_while_blocks_wait(bench: Bench) -> None:
     """Two connections, one source: rows that were read before the other one added a column are not lost."""
     narrow, wide = bench.session(), bench.session()

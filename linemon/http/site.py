@@ -307,7 +307,7 @@ class Site(Port):
     def _health(self) -> dict[str, Any]:
         status = self._status()
         bad = status["bad_lines"]
-        names = ("rejected", "dropped", "connections", "http_connections")
+        names = ("rejected", "dropped", "held_back", "connections", "http_connections")
         return {
             **{name: status.get(name, 0) for name in ("received", "stored", "duplicate", "lost", "ahead")},
             **{name: status[name] for name in names},

@@ -20,6 +20,7 @@ from linemon.access import Door, Tokens
 from linemon.config import Address, Config
 from linemon.doors import Count, House, Port, guards, reach
 from linemon.errors import LineError
+from linemon.lines.pace import LEAST
 from linemon.lines.session import Session
 from linemon.logs import Seldom
 from linemon.net import Listener, allow_files
@@ -55,7 +56,10 @@ def start(house: House) -> Port:
 
 
 def check(config: Config) -> list[str]:
-    return [f"lines in:  {config.tcp.listen}, {guards(config, config.tcp)}, {reach(config.tcp.listen)}"]
+    said = [f"lines in:  {config.tcp.listen}, {guards(config, config.tcp)}, {reach(config.tcp.listen)}"]
+    if config.store.points < 4 * LEAST:
+        said.append(f"           readers of rings below {4 * LEAST} points may miss rows of a backlog")
+    return said
 
 
 class TcpPort(Port):

@@ -147,8 +147,9 @@ class Session:
             self._opened = b"\n" in first
             if first.startswith(TLS_HELLO):
                 raise ForeignProtocol("TLS")
-            if HTTP.match(first, 0, self.max_line):
-                raise ForeignProtocol("HTTP")
+            if request := HTTP.match(first, 0, self.max_line):
+                writes = b"/write" in request[0]
+                raise ForeignProtocol("HTTP" + ": Influx's write API is at the [http] port, 8080" * writes)
 
     def _without_long_lines(self, block: bytes) -> list[bytes | LineError]:
         parts: list[bytes | LineError] = []

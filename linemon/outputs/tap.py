@@ -69,16 +69,16 @@ class Lines(NamedTuple):
     """Rows as lines, the cursor after them, and how many rows before them were overwritten."""
 
     lines: list[bytes]
-    cursor: int
+    cursor: tuple[int, int | None]
     missed: int
 
 
 class Client:
     """One reader of a tap: how far it is in the ring, and the lines made of rows before that."""
 
-    def __init__(self, sock: socket.socket, cursor: int) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.cursor = cursor
+        self.cursor: tuple[int, int | None] = 0, None  # and the `born` of the source that it is of
         self.waiting: deque[bytes] = deque()
         self.half_closed = False
 
@@ -131,7 +131,7 @@ class Tap:
 
     def update(self) -> None:
         """Send rows that came since the last call to all clients; never wait for one."""
-        made: dict[int, Lines] = {}  # by cursor: most clients are at the same one
+        made: dict[tuple[int, int | None], Lines] = {}  # by cursor: most clients are at the same one
         for client in list(self.clients):
             if not client.waiting:  # else it has not taken what it was sent: its socket will say when
                 self._send(client, made)
@@ -163,10 +163,11 @@ class Tap:
                 newest = self._store[self._source].last_arrived()
             except (StoreError, OSError):  # not there yet, or being made anew: it gets all that comes
                 newest = None
-            client = Client(sock, newest.cursor if newest else 0)
+            client = Client(sock)
             self.clients.append(client)
             self._loop.add_reader(sock, self._hear, client)
             if newest:
+                client.cursor = newest.cursor, newest.born
                 client.waiting.extend(raw_lines(newest, self._columns))
             self._send(client, {})
 
@@ -198,11 +199,12 @@ class Tap:
             oldest = source.rows - source.points
         except (StoreError, OSError):
             return
-        if client.cursor < oldest:
-            self.lost += oldest - client.cursor
-            client.cursor = oldest
+        cursor, born = client.cursor
+        if born == source.born and cursor < oldest:
+            self.lost += oldest - cursor
+            client.cursor = oldest, born
 
-    def _send(self, client: Client, made: dict[int, Lines]) -> None:
+    def _send(self, client: Client, made: dict[tuple[int, int | None], Lines]) -> None:
         """One write per row, as far as the socket takes them."""
         waiting = client.waiting
         while waiting or self._fetch(client, made):
@@ -220,14 +222,14 @@ class Tap:
             waiting.popleft()
         self._loop.remove_writer(client.sock)
 
-    def _fetch(self, client: Client, made: dict[int, Lines]) -> bool:
+    def _fetch(self, client: Client, made: dict[tuple[int, int | None], Lines]) -> bool:
         """Make lines of the next rows; False if there are none."""
         if client.cursor not in made:
             try:
-                rows = self._store[self._source].since(client.cursor, most=AT_ONCE)
+                rows = self._store[self._source].since(*client.cursor, most=AT_ONCE)
             except (StoreError, OSError):  # not there yet, or being made anew
                 return False
-            made[client.cursor] = Lines(raw_lines(rows, self._columns), rows.cursor, rows.missed)
+            made[client.cursor] = Lines(raw_lines(rows, self._columns), (rows.cursor, rows.born), rows.missed)
         lines, client.cursor, missed = made[client.cursor]
         self.lost += missed
         client.waiting.extend(lines)
