@@ -5,7 +5,7 @@ linemon.pages.overview = (() => {
   const MAP_FROM = 25, CELL = 16  // hosts, below which their rows say it all; pixels
   const TITLES = ["CPU", "Memory", "Network in"]
   let names = {rows: [], cells: [], more: 0, all: 0}, rows = [], numbers = new Float64Array(0), cells = new Float64Array(0)
-  let sparks = null, perRow = 1, hasData = false, hasNewSparks = false
+  let sparks = null, perRow = 1, hasData = false, hasNewSparks = false, isBuilt = false
 
   function build(listed) {
     names = listed
@@ -52,6 +52,8 @@ linemon.pages.overview = (() => {
     if (hasNewSparks) drawSparks()
     hasNewSparks = false
     map()
+    if (!isBuilt && rows.length) scrollBack()
+    isBuilt ||= rows.length > 0
   }
   function show() {
     const time = now()
@@ -59,7 +61,7 @@ linemon.pages.overview = (() => {
       const [newest, patience, ...values] = numbers.subarray(5 * i, 5 * i + 5)
       const isSilent = !(time - newest < patience) || stamped(newest) != ""
       values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
-      text(row.seen, !(newest >= 0) ? "no rows" : stamped(newest) || (isSilent ? `silent ${age(newest)}` : `${age(newest)} ago`))
+      text(row.seen, !(newest >= 0) ? "no rows" : stamped(newest).slice(0, 12) || (isSilent ? `silent ${age(newest)}` : `${age(newest)} ago`))
       row.element.classList.toggle("silent", isSilent)
       row.seen.title = newest >= 0 ? `newest row: ${new Date(newest).toLocaleString()}` : ""
     })
@@ -107,6 +109,16 @@ linemon.pages.overview = (() => {
     tip.style.left = `${Math.min(box.left + event.sx + 12, innerWidth - tip.offsetWidth - 8)}px`
     tip.style.top = `${box.top + event.sy + 14}px`
   }
+  function sort(by) {
+    if (!all("[data-sort]").some(({dataset}) => dataset.sort == by)) return
+    for (const each of all("[data-sort]")) each.closest("th").setAttribute("aria-sort", each.dataset.sort != by ? "none" : by == "name" ? "ascending" : "descending")
+    model("wishes").sort = by
+  }
+  // Rows come after the browser has looked for the place to go back to.
+  function scrollBack() {
+    const [{type}] = performance.getEntriesByType("navigation")
+    if (type != "navigate") scrollTo(0, +sessionStorage.getItem("linemon.scroll"))
+  }
   function start() {
     linemon.search.connect()
     linemon.health.start()
@@ -117,9 +129,11 @@ linemon.pages.overview = (() => {
     plot.on_event("mouseleave", () => hover(null))
     plot.on_event("tap", (event) => { const i = under(event); if (i != null) location.href = linemon.search.sourceAddress(names.cells[i]) })
     for (const button of all("[data-sort]")) button.addEventListener("click", () => {
-      for (const each of all("[data-sort]")) each.closest("th").setAttribute("aria-sort", each.dataset.sort == button.dataset.sort ? (button.dataset.sort == "name" ? "ascending" : "descending") : "none")
-      model("wishes").sort = button.dataset.sort
+      sort(button.dataset.sort)
+      linemon.search.note("sort", button.dataset.sort == "name" ? "" : button.dataset.sort)
     })
+    sort(new URLSearchParams(location.search).get("sort") ?? "name")
+    addEventListener("pagehide", () => sessionStorage.setItem("linemon.scroll", scrollY))
     new ResizeObserver(() => { drawSparks(); map() }).observe($("rows"))
     setInterval(show, S)
     return 300

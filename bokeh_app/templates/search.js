@@ -47,7 +47,17 @@ linemon.search = (() => {
       ask()
     }
   }
-  const ask = () => { if (Bokeh.documents.length) model("wishes").find = $("find").value }
+  function ask() {
+    if (linemon.about.kind == "overview") note("find", $("find").value)
+    if (Bokeh.documents.length) model("wishes").find = $("find").value
+  }
+  // What the list is filtered and sorted by is in the address, so that it is there again on the way back.
+  function note(name, value) {
+    const here = new URL(location)
+    if (value) here.searchParams.set(name, value)
+    else here.searchParams.delete(name)
+    history.replaceState(null, "", here)
+  }
   function choose(step) {
     if (!options.length) return
     open(true)
@@ -58,6 +68,7 @@ linemon.search = (() => {
   }
   function start() {
     const find = $("find")
+    if (linemon.about.kind == "overview") find.value = new URLSearchParams(location.search).get("find") ?? ""
     find.addEventListener("input", ask)
     find.addEventListener("focus", () => { if (find.value) open(options.length > 0) })
     find.addEventListener("blur", () => open(false))
@@ -86,5 +97,5 @@ linemon.search = (() => {
     model("answers").properties.found.change.connect(() => list(JSON.parse(model("answers").found || "[]")))
     if ($("find").value) ask()
   }
-  return {start, connect, sourceAddress}
+  return {start, connect, note, sourceAddress}
 })()

@@ -5,7 +5,7 @@ linemon.time = (() => {
   const {$, all, text, model, keys, LOCAL, S} = linemon
   const LOOK_MS = 60              // after the last of several moves the server is asked
   const LEAST_MS = 10, MOST_MS = 100 * 365 * 86400 * S
-  let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN
+  let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN, lookedAt = -Infinity
 
   function put(start, end) {
     isOurs = true
@@ -29,7 +29,10 @@ linemon.time = (() => {
     for (const [name, value] of [["from", range.start], ["to", range.end]])
       if (isLive) here.searchParams.delete(name)
       else here.searchParams.set(name, Math.round(value))
-    history.replaceState(null, "", here)
+    // A zoom is a step to go back from; what follows within a second belongs to it.
+    const now = performance.now(), isStep = !isLive && here.search != location.search && now - lookedAt > S
+    history[isStep ? "pushState" : "replaceState"](null, "", here)
+    lookedAt = now
   }
   function lookSoon() {
     clearTimeout(soon)
@@ -70,27 +73,30 @@ linemon.time = (() => {
   }
   const toggle = () => isLive ? (setLive(false), look()) : follow()
 
+  function restore() {            // what the address says
+    const given = new URLSearchParams(location.search), from = +given.get("from"), to = +given.get("to"), wishes = model("wishes")
+    const button = all(".window").find((each) => each.dataset.window == given.get("window"))
+    if (button) span = +button.dataset.seconds
+    wishes.window = span
+    const isGiven = from > 0 && to > from
+    if (isGiven) put(from, to)
+    wishes.sight = isGiven ? [from, to] : []
+    setLive(!isGiven)
+  }
   function start(whenMoved) {
     range = model("time")
     moved = whenMoved
-    const given = new URLSearchParams(location.search)
     for (const button of all(".window")) {
-      if (button.dataset.window == given.get("window") || (!given.get("window") && button.getAttribute("aria-pressed") == "true"))
-        span = +button.dataset.seconds
       button.addEventListener("click", () => {
         span = +button.dataset.seconds
         model("wishes").window = span
         follow()
       })
     }
-    const from = +given.get("from"), to = +given.get("to")
-    const wishes = model("wishes")
-    wishes.window = span
-    if (from > 0 && to > from) {
-      put(from, to)
-      setLive(false)
-      wishes.sight = [from, to]
-    } else setLive(true)
+    const pressed = all(".window").find((each) => each.getAttribute("aria-pressed") == "true")
+    span = +pressed.dataset.seconds
+    restore()
+    addEventListener("popstate", () => { restore(); keep(); moved() })
     range.change.connect(stand)
     $("live").addEventListener("click", toggle)
     $("in").addEventListener("click", () => zoom(0.5))

@@ -121,6 +121,33 @@ def test_typing_filters_and_finds_columns(show: Show, served: Served) -> None:
     expect(page.locator("h1")).to_have_text("web1")
 
 
+def test_back_to_the_list_as_it_was(show: Show, own_feed: Feed) -> None:
+    """Sorted, filtered and scrolled."""
+    for i in range(1, 61):
+        own_feed.write(f"h{i}", {"cpu.busy_pct": float(i)})
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url)
+        names = page.locator("#hosts tbody a")
+        expect(names).to_have_count(60)
+        page.click("[data-sort=first]")
+        expect(names.first).to_have_text("h60")
+        page.fill("#find", "h")
+        page.keyboard.press("Tab")
+        page.wait_for_function("location.search.includes('find=h')")
+        page.evaluate("scrollTo(0, 700)")
+        page.locator("#hosts a", has_text="h30").evaluate("(link) => link.click()")  # without a scroll to it
+        expect(page.locator("h1")).to_have_text("h30")
+        page.go_back()
+        expect(names.first).to_have_text("h60")
+        expect(page.locator("#find")).to_have_value("h")
+        expect(page.locator("th[aria-sort=descending]")).to_have_text(re.compile("CPU"))
+        page.wait_for_function("scrollY == 700")
+        page.close()
+    finally:
+        served.stop()
+
+
 def test_hundreds_of_hosts_have_a_map_and_are_sorted(show: Show, own_feed: Feed) -> None:
     for i in range(1, 301):
         own_feed.write(f"h{i}", {"cpu.busy_pct": float(i % 101), "mem.used_pct": 50.0})

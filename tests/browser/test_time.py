@@ -67,6 +67,28 @@ def test_a_double_click_zooms_out_one_step_after_whatever_zoom(show: Show, serve
     assert [axis(page, chart) for chart in range(4)] == axes
 
 
+def test_back_undoes_a_zoom(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1&window=1m")
+    page.evaluate("window.mark = 1")
+    drag(page, middle(page), 150)
+    eventually(lambda: "from" in query(page), "the address")
+    zoomed = view(page)
+    after = page.evaluate("performance.now()") + 1001  # what follows within a second belongs to the same step
+    page.wait_for_function("(after) => performance.now() > after", arg=after)
+    page.keyboard.press("+")
+    eventually(lambda: abs(float(query(page)["from"][0]) - view(page)[0]) < 1, "the address")
+    assert view(page)[1] - view(page)[0] < 0.6 * (zoomed[1] - zoomed[0])
+    page.go_back()
+    eventually(lambda: view(page) == pytest.approx(zoomed, abs=1), "the first zoom")
+    expect(page.locator("#status")).to_have_text("paused")
+    page.go_back()
+    expect(page.locator("#status")).to_have_text("live")
+    assert "from" not in query(page)
+    page.go_forward()
+    eventually(lambda: view(page) == pytest.approx(zoomed, abs=1), "the first zoom")
+    assert page.evaluate("window.mark") == 1
+
+
 def test_nothing_leads_out_of_what_there_is(show: Show, served: Served) -> None:
     page = show(served.url + "?source=web1&window=1m")
     for key in ("ArrowRight", "ArrowLeft"):
