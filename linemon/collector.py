@@ -101,6 +101,7 @@ class Collector:
                     async with asyncio.timeout(STATUS_S):
                         await self._stop.wait()
                     break
+                self.store.check_place()
                 self._write_status()
                 self._count_ourselves()
                 self.store.note_arrivals()
@@ -119,7 +120,8 @@ class Collector:
             await asyncio.wait([*self._serving, syncing] if syncing else self._serving)
             for port in self.ports:
                 port.close()
-            self._write_status()
+            if not self.store.is_gone():  # another collector's may be in its place
+                self._write_status()
             self.store.close()
 
     def _serve(self, work: Coroutine[Any, Any, None]) -> None:

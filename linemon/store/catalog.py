@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from linemon.errors import StoreError
+from linemon.store.folder import check_owner
 from linemon.store.ring import MINOR, VERSION, check_version
 
 CATALOG: Final = "catalog"
@@ -74,12 +75,14 @@ class Catalog:
                 raise StoreError(
                     f"{self.path.parent} was written by an older linemon: start the collector, it brings it up to date"
                 ) from None
-            self.entries, self._inode = {}, -1
+            self.entries = {}
+            self.close()
             return
         if (stat.st_ino, stat.st_size) == self.state:
             return
         if stat.st_ino != self._inode or self._file is None:
             self.close()
+            check_owner(self.path.parent)
             self._file = open(self.path, "rb")  # noqa: SIM115  it stays open
             self._inode, self._offset = os.fstat(self._file.fileno()).st_ino, 0
             self.head, self.lines, self.damaged = {}, 0, 0
@@ -96,8 +99,10 @@ class Catalog:
         self.entries = entries  # at once: another thread may look a source up meanwhile
 
     def close(self) -> None:
+        """Let go of the file; the next `refresh` reads it anew."""
         if self._file is not None:
             self._file.close()
+        self._file, self._inode, self._offset = None, -1, -1
 
     def _take(self, line: bytes, entries: dict[str, Entry]) -> None:
         crc, _, text = line.partition(b" ")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from linemon.errors import LineError, OtherVersion, StoreError
+from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
 from linemon.logs import Seldom
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, Catalog, Entry, first_line
@@ -81,7 +81,8 @@ class StoreWriter:
         """Let another collector have the store; the rows stay."""
         for ring in self.rings.values():
             ring.arena.seal(ring.entry.slot)
-        self.sync()
+        with suppress(FileNotFoundError, NotADirectoryError):  # it was taken away
+            self.sync()
         self.rings.clear()
         self._arenas.clear()
         self._catalog.close()
@@ -90,7 +91,13 @@ class StoreWriter:
 
     def sync(self) -> None:
         """Have the system write out what has changed. It may take seconds, and may be called in a thread of its own."""
-        os.fsync(self._fd)
+        catalog = os.open(
+            self._catalog.path, os.O_RDONLY | os.O_CLOEXEC
+        )  # ours may be closed meanwhile for another one
+        try:
+            os.fsync(catalog)
+        finally:
+            os.close(catalog)
         for arena in list(self._arenas.values()):
             arena.sync()
 
@@ -103,6 +110,17 @@ class StoreWriter:
         """Have each ring note when rows came; to be called once a second."""
         for arena in self._arenas.values():
             arena.note_arrivals()
+
+    def check_place(self) -> None:
+        """StoreGone if the folder, or its catalog, is no longer the one that was opened: rows would go nowhere."""
+        if self.is_gone():
+            raise StoreGone(f"{self.folder} was removed or replaced under the collector, which must start anew")
+
+    def is_gone(self) -> bool:
+        try:
+            return not os.path.samestat(os.stat(self._catalog.path), os.fstat(self._fd))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
 
     def replace_file(self, name: str, data: bytes, is_synced: bool = False) -> int:
         """Put a file in place of the one of this name, in one step; its open file descriptor is the caller's.
