@@ -196,7 +196,7 @@ class Collector:
             return
         self._written = status
         try:
-            os.close(self.store.replace_file(STATUS, json.dumps(status).encode()))
+            self.store.replace_file(STATUS, json.dumps(status).encode())
             self._status_fails = False
         except OSError as error:
             if not self._status_fails:

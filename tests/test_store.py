@@ -28,6 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import linemon
 from linemon.errors import LineError, OtherVersion, StoreError, UnknownSource
 from linemon.store import arena as arena_module
+from linemon.store import catalog as catalog_module
 from linemon.store import writer as writer_module
 from linemon.store.reader import Store
 from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
@@ -53,7 +54,7 @@ def numbers(store: Store, name: str) -> list[float]:
 def abandon(writer: StoreWriter) -> None:
     """What a SIGKILL leaves: nothing is sealed, the lock is free."""
     os.close(writer._lock)
-    os.close(writer._fd)
+    writer._catalog.end()
 
 
 # -- any sequence of what can happen, against a plain list of rows
@@ -75,6 +76,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.gone: dict[str, int] = {}  # rows of a source that were dropped by a smaller ring
         self.columns: dict[str, int] = {}
         self.acked: dict[str, int] = {}
+        self.born: dict[str, int] = {}
+        self.dead: set[int] = set()  # lives that are over
         self.value = 0.0
 
     def teardown(self) -> None:
@@ -127,6 +130,7 @@ class StoreMachine(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
         self.writer._forget(self.writer.rings[name])
+        self.dead.add(self.born.pop(name))
         for known in (self.model, self.columns, self.acked, self.gone):
             known.pop(name, None)
 
@@ -151,6 +155,8 @@ class StoreMachine(RuleBasedStateMachine):
             width = self.columns[name]
             expected = [row + [np.nan] * (width - len(row)) for _, row in held]
             assert source.rows == len(rows)
+            assert self.born.setdefault(name, got.born) == got.born not in self.dead
+            assert (source.arrived is None) == (not rows)
             assert got.missed == len(rows) - len(held)
             assert got.time.view(np.int64).tolist() == [at for at, _ in held]
             assert np.array_equal(got.values, np.array(expected).reshape(-1, width), equal_nan=True)
@@ -224,7 +230,7 @@ def run_until_killed(folder: Path, lines: int) -> int:
     done, write_done = os.pipe()
     child = os.fork()
     if not child:
-        files = {arena_module.__file__, writer_module.__file__}
+        files = {arena_module.__file__, catalog_module.__file__, writer_module.__file__}
         left, met, step_number = lines, set(), 0
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -274,6 +280,9 @@ def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
             assert list(places) in (["s"], [])
             if held:
                 found[name] = held, ring.arena.acked(ring.entry.slot, places["s"])
+        born = {store[name].born for name in store.sources()}
+        assert len(born - {0}) == len(store)
+        assert all(store[name].arrived is not None for name in found)
         after = min(done + 1, len(STATES) - 1)
         overwritten = {name: held for name, (held, _) in STATES[done].items()}
         for name, (held, acked) in found.items():
@@ -761,7 +770,7 @@ def test_files_are_readable_by_those_who_may(tmp_path: Path, mode: int, folder_m
         try:
             writer = StoreWriter(folder, 8, 10, mode=setting)
             writer.bind(f"x{width}", ("a", "b")[:width], None)
-            os.close(writer.replace_file("status.json", b"{}"))
+            writer.replace_file("status.json", b"{}")
             writer.close()
         finally:
             os.umask(umask)

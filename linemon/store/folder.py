@@ -61,6 +61,30 @@ def lock(folder: Path, mode: int) -> int:
     return fd
 
 
+def replace_file(path: Path, data: bytes, mode: int, is_synced: bool = False) -> int:
+    """Put a file in this place, of whatever was there, in one step; its open file descriptor is the caller's.
+
+    `is_synced`: also if the power goes, one of the two is there whole.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(fd, mode)
+        write_all(fd, data)
+        if is_synced:
+            os.fsync(fd)
+        draft.rename(path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
 def draw_id() -> str:
     """Twelve characters that no other store has."""
     return base64.b32encode(os.urandom(8)).decode()[:12].lower()
