@@ -100,6 +100,7 @@ class Collector:
                     async with asyncio.timeout(STATUS_S):
                         await self._stop.wait()
                     break
+                self.store.check_place()
                 self._write_status()
                 self._count_ourselves()
                 self.store.note_arrivals()
@@ -118,7 +119,8 @@ class Collector:
             await asyncio.wait([*self._serving, syncing] if syncing else self._serving)
             for port in self.ports:
                 port.close()
-            self._write_status()
+            if not self.store.is_gone():  # another collector's may be in its place
+                self._write_status()
             self._reader.close()
             self.store.close()
 
@@ -194,7 +196,7 @@ class Collector:
             return
         self._written = status
         try:
-            os.close(self.store.replace_file(STATUS, json.dumps(status).encode()))
+            self.store.replace_file(STATUS, json.dumps(status).encode())
             self._status_fails = False
         except OSError as error:
             if not self._status_fails:

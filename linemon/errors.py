@@ -6,6 +6,7 @@ LinemonError
 ├── LineError        one line of a sender is wrong; carries the reason it is counted under (also a ValueError)
 └── StoreError       the store cannot be used
     ├── OtherVersion     it has another version's format
+    ├── StoreGone        it was taken away under its collector
     └── UnknownSource    no source of that name (also a KeyError)
 """
 
@@ -41,6 +42,10 @@ class StoreError(LinemonError):
 
 class OtherVersion(StoreError):
     """Another version of linemon wrote it: it is whole, but not for us."""
+
+
+class StoreGone(StoreError):
+    """The store was removed or replaced under its collector, which is to be started again: it makes a new one."""
 
 
 class UnknownSource(StoreError, KeyError):

@@ -69,6 +69,7 @@ class EmptyStore(StoreWriter):
             folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
         super().__init__(folder, POINTS, 100)
+        self._catalog.record = self._keep  # type: ignore[method-assign]
 
     def forget(self, max_sources: int) -> None:
         self.max_sources = max_sources
@@ -79,7 +80,7 @@ class EmptyStore(StoreWriter):
         self._catalog.lines = 0
         self.moves = 0
 
-    def _record(self, entry: Entry) -> None:
+    def _keep(self, entry: Entry) -> None:
         self._catalog.entries[entry.source] = entry
 
 

@@ -20,6 +20,7 @@ import pytest
 
 import linemon
 from linemon.errors import UnknownSource
+from linemon.store.writer import StoreWriter
 from tests.running import DEADLINE_S, Running, command, eventually
 
 
@@ -471,6 +472,24 @@ def test_what_is_wrong_is_said(collector: Running, arguments: list[str], code: i
     assert out.returncode == code
     assert says in out.stderr
     assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_store_that_is_taken_away(tmp_path: Path, how: str) -> None:
+    """The collector takes no rows into nowhere: it ends, with a sentence, and asks to be started again."""
+    running = Running(tmp_path)
+    running.say("m 1\n")
+    shutil.rmtree(running.store_path)
+    if how == "replaced":
+        StoreWriter(running.store_path, 10, 5).close()
+    assert running.process.wait(DEADLINE_S) == 75
+    assert f"{running.store_path} was removed or replaced under the collector" in (tmp_path / "log").read_text()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert not (running.store_path / "status.json").exists()
+    running.stop()
+    again = Running(tmp_path)
+    assert "stored=1" in again.say("m 2\n#stats\n")
+    assert again.stop() == 0
 
 
 def test_a_port_in_use(collector: Running, start_collector: Callable[..., Running], tmp_path: Path) -> None:

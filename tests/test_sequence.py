@@ -47,7 +47,7 @@ class Collector:
     def kill(self) -> None:
         """What is left is what the files hold."""
         os.close(self.store._lock)
-        os.close(self.store._fd)
+        self.store._catalog.end()
         self.sessions.clear()
         self.start()
 

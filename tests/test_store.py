@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +26,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import linemon
-from linemon.errors import OtherVersion, StoreError, UnknownSource
+from linemon.errors import LineError, OtherVersion, StoreError, UnknownSource
 from linemon.store import arena as arena_module
+from linemon.store import catalog as catalog_module
 from linemon.store import writer as writer_module
 from linemon.store.reader import Store
 from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
@@ -51,7 +54,7 @@ def numbers(store: Store, name: str) -> list[float]:
 def abandon(writer: StoreWriter) -> None:
     """What a SIGKILL leaves: nothing is sealed, the lock is free."""
     os.close(writer._lock)
-    os.close(writer._fd)
+    writer._catalog.end()
 
 
 # -- any sequence of what can happen, against a plain list of rows
@@ -73,6 +76,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.gone: dict[str, int] = {}  # rows of a source that were dropped by a smaller ring
         self.columns: dict[str, int] = {}
         self.acked: dict[str, int] = {}
+        self.born: dict[str, int] = {}
+        self.dead: set[int] = set()  # lives that are over
         self.value = 0.0
 
     def teardown(self) -> None:
@@ -125,6 +130,7 @@ class StoreMachine(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
         self.writer._forget(self.writer.rings[name])
+        self.dead.add(self.born.pop(name))
         for known in (self.model, self.columns, self.acked, self.gone):
             known.pop(name, None)
 
@@ -149,6 +155,8 @@ class StoreMachine(RuleBasedStateMachine):
             width = self.columns[name]
             expected = [row + [np.nan] * (width - len(row)) for _, row in held]
             assert source.rows == len(rows)
+            assert self.born.setdefault(name, got.born) == got.born not in self.dead
+            assert (source.arrived is None) == (not rows)
             assert got.missed == len(rows) - len(held)
             assert got.time.view(np.int64).tolist() == [at for at, _ in held]
             assert np.array_equal(got.values, np.array(expected).reshape(-1, width), equal_nan=True)
@@ -222,7 +230,7 @@ def run_until_killed(folder: Path, lines: int) -> int:
     done, write_done = os.pipe()
     child = os.fork()
     if not child:
-        files = {arena_module.__file__, writer_module.__file__}
+        files = {arena_module.__file__, catalog_module.__file__, writer_module.__file__}
         left, met, step_number = lines, set(), 0
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -272,6 +280,9 @@ def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
             assert list(places) in (["s"], [])
             if held:
                 found[name] = held, ring.arena.acked(ring.entry.slot, places["s"])
+        born = {store[name].born for name in store.sources()}
+        assert len(born - {0}) == len(store)
+        assert all(store[name].arrived is not None for name in found)
         after = min(done + 1, len(STATES) - 1)
         overwritten = {name: held for name, (held, _) in STATES[done].items()}
         for name, (held, acked) in found.items():
@@ -608,6 +619,148 @@ def test_a_file_that_shrinks_under_a_reader_is_a_sentence(tmp_path: Path) -> Non
 # -- who may read, space, names
 
 
+def test_a_folder_that_others_may_write_to(tmp_path: Path) -> None:
+    """It is refused, with what to do; bits that others have beyond what is set are taken back."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        with pytest.raises(StoreError, match=r"others may write to .*chmod go-w"):
+            StoreWriter(folder, 8, 10)
+    folder.chmod(0o755)
+    StoreWriter(folder, 8, 10).close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make what another user would have made")
+def test_a_place_that_another_user_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, or a link, that stands under the default store's name is used by no collector and no reader."""
+    default, own = tmp_path / "linemon-0", tmp_path / "own"
+    StoreWriter(own, 8, 10).close()
+    monkeypatch.setattr("linemon.store.folder.default_folder", lambda: default)
+
+    def are_refused() -> None:
+        for opening in (lambda: StoreWriter(default, 8, 10), lambda: linemon.open(default).sources()):
+            with pytest.raises(StoreError, match="another user"):
+                opening()
+
+    default.symlink_to(own)
+    os.lchown(default, 1234, 1234)
+    are_refused()
+    default.unlink()
+    shutil.copytree(own, default)
+    os.chown(default, 1234, 1234)
+    are_refused()
+
+
+def test_how_many_sources_fit() -> None:
+    """What is said beforehand is what is so: a source more finds no room."""
+    found = in_a_small_disk(
+        "8m",
+        """
+        import json
+        from linemon.errors import LineError
+        from linemon.store.folder import sources_that_fit
+        from linemon.store.writer import StoreWriter
+        said = sources_that_fit(disk / "store", 600, 2)
+        writer, made = StoreWriter(disk / "store", 600, 10_000), 0
+        try:
+            while True:
+                writer.bind(f"s{made}", ("a", "b"), None)
+                made += 1
+        except LineError as error:
+            print(json.dumps({"said": said, "made": made, "reason": error.reason}))
+        """,
+    )
+    assert found["reason"] == "store_full"
+    assert found["said"] == found["made"] > 100
+
+
+def test_room_on_a_file_system_that_cannot_allocate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the C library does not do it by itself, pages are had by writing them; what stands in them stays."""
+
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr("linemon.store.arena.os.posix_fallocate", cannot)
+    for _ in range(2):
+        writer = StoreWriter(tmp_path, 3000, 5)
+        ring = writer.bind("x", ("a",), None)
+        head = ring.arena.head(ring.entry.slot)
+        for first in range(head, head + 2000, 100):
+            ring.arena.append_to(ring.entry.slot, cells(1, first, 100))
+        writer.close()
+    assert numbers(linemon.open(tmp_path), "x") == [float(i) for i in range(1000, 4000)]
+    assert (tmp_path / "1x3000.v2.ring").stat().st_blocks * 512 >= 3000 * 16
+
+
+def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any error of the file system is one of the line, which the collector counts, and no end of the collector."""
+    writer = StoreWriter(tmp_path, 3000, 5)
+    ring = writer.bind("x", ("a",), None)
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("linemon.store.arena.os.posix_fallocate", fails)
+    with pytest.raises(LineError, match="Input/output error"):
+        ring.arena.append_to(ring.entry.slot, cells(1, 0, 3000))
+    monkeypatch.undo()
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 3000))
+    writer.close()
+
+
+def test_one_store_in_many_threads(tmp_path: Path) -> None:
+    """Sources that come while four threads look are found by all of them; none is taken for damaged."""
+    writer = StoreWriter(tmp_path, 10, 3000)
+    store, wrong = linemon.open(tmp_path), []
+    over = threading.Event()
+
+    def look() -> None:
+        try:
+            while not over.is_set():
+                for name in store.sources()[-20:]:
+                    assert name in store
+                    store[name].since(0)
+        except BaseException as error:  # whatever it is, it is wrong
+            wrong.append(repr(error))
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for i in range(1500):
+        writer.bind(f"s{i}", ("a", "b", "c")[: 1 + i % 3], None)
+        if i % 7 == 0:
+            writer.bind(f"w{i % 3}", tuple(f"c{n}" for n in range(1 + i // 14)), ("",) * (1 + i // 14))  # they move
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[0]
+    assert len(store) == 1503
+    assert store._catalog.damaged == 0
+    writer.close()
+
+
+def test_a_store_that_is_closed(tmp_path: Path) -> None:
+    """It has no file open any more, what was read stays, and used again it opens them again."""
+    writer = StoreWriter(tmp_path, 10, 5)
+    ring = writer.bind("x", ("a",), None)
+    ring.arena.append_to(ring.entry.slot, cells(1, 0, 3))
+
+    def opened() -> int:
+        return sum(os.path.realpath(path).startswith(str(tmp_path)) for path in Path("/proc/self/fd").iterdir())
+
+    before = opened()
+    with linemon.open(tmp_path) as store:
+        rows = store["x"].last(3)
+        assert opened() > before
+    assert opened() == before
+    assert rows.values[:, 0].tolist() == [0.0, 1.0, 2.0]
+    assert store["x"].rows == 3
+    store.close()
+    writer.close()
+
+
 @pytest.mark.parametrize(("mode", "folder_mode", "file_mode"), [(0o700, 0o700, 0o600), (0o750, 0o750, 0o640)])
 def test_files_are_readable_by_those_who_may(tmp_path: Path, mode: int, folder_mode: int, file_mode: int) -> None:
     """By the owner only, unless set otherwise; whatever the umask, and also the files of an earlier run."""
@@ -617,7 +770,7 @@ def test_files_are_readable_by_those_who_may(tmp_path: Path, mode: int, folder_m
         try:
             writer = StoreWriter(folder, 8, 10, mode=setting)
             writer.bind(f"x{width}", ("a", "b")[:width], None)
-            os.close(writer.replace_file("status.json", b"{}"))
+            writer.replace_file("status.json", b"{}")
             writer.close()
         finally:
             os.umask(umask)

@@ -17,7 +17,7 @@ from typing import Any
 
 from linemon import __version__
 from linemon.config import load
-from linemon.errors import AskedWrongly, ConfigError, LineError, LinemonError
+from linemon.errors import AskedWrongly, ConfigError, LineError, LinemonError, StoreGone
 
 
 def names() -> list[str]:
@@ -97,6 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"linemon: {error}", file=sys.stderr)
+        if isinstance(error, StoreGone):
+            from linemon.cli._supervisor import AGAIN  # only here: nobody else pays for its imports
+
+            return AGAIN
         return 2 if isinstance(error, (AskedWrongly, ConfigError, LineError)) else 1
     except Exception as error:
         if debug:

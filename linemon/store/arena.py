@@ -44,10 +44,10 @@ from linemon.store.ring import (
     Slots,
     fence,
     slot_bytes,
+    step_bytes,
 )
 
 CHECKED: Final = 1 << 32  # so that a check is never 0
-STEP_BYTES: Final = 1 << 20  # a file grows by about this much
 ROOM_PARTS: Final = 64  # of a ring, one of which at least is allocated at a time
 AHEAD_NS: Final = 300 * 10**9  # rows stamped later than this after their arrival are counted
 NOBODYS: Final = -1
@@ -97,7 +97,7 @@ class ArenaWriter(Arena):
     @property
     def step_bytes(self) -> int:
         """How much longer `grow` makes the file."""
-        return max(1, STEP_BYTES // self.slot_bytes) * self.slot_bytes
+        return step_bytes(self.slot_bytes)
 
     def grow(self) -> None:
         """Lengthen the file by some empty slots, about a megabyte."""
@@ -196,11 +196,16 @@ class ArenaWriter(Arena):
 
         Without this a full file system would end the process with a SIGBUS at the row that meets it.
         """
+        first = PAGE_BYTES + slot * self.slot_bytes + start
         try:
-            os.posix_fallocate(self._fd, PAGE_BYTES + slot * self.slot_bytes + start, stop - start)
+            try:
+                os.posix_fallocate(self._fd, first, stop - start)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise
+                for at in range(first, first + stop - start, PAGE_BYTES):  # as glibc does, and musl does not
+                    os.pwrite(self._fd, os.pread(self._fd, 1, at), at)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
             raise LineError("store_full", f"no room for more rows in {self.path}: {error.strerror}") from error
 
     # -- rows

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from linemon.errors import StoreError
+from linemon.store.folder import check_owner, replace_file, write_all
 from linemon.store.ring import MINOR, VERSION, check_version
 
 CATALOG: Final = "catalog"
@@ -74,12 +76,14 @@ class Catalog:
                 raise StoreError(
                     f"{self.path.parent} was written by an older linemon: start the collector, it brings it up to date"
                 ) from None
-            self.entries, self._inode = {}, -1
+            self.entries = {}
+            self.close()
             return
         if (stat.st_ino, stat.st_size) == self.state:
             return
         if stat.st_ino != self._inode or self._file is None:
             self.close()
+            check_owner(self.path.parent)
             self._file = open(self.path, "rb")  # noqa: SIM115  it stays open
             self._inode, self._offset = os.fstat(self._file.fileno()).st_ino, 0
             self.head, self.lines, self.damaged = {}, 0, 0
@@ -96,8 +100,10 @@ class Catalog:
         self.entries = entries  # at once: another thread may look a source up meanwhile
 
     def close(self) -> None:
+        """Let go of the file; the next `refresh` reads it anew."""
         if self._file is not None:
             self._file.close()
+        self._file, self._inode, self._offset = None, -1, -1
 
     def _take(self, line: bytes, entries: dict[str, Entry]) -> None:
         crc, _, text = line.partition(b" ")
@@ -116,7 +122,81 @@ class Catalog:
             self.damaged += 1
 
 
-def first_line(store: dict[str, str]) -> bytes:
+class CatalogWriter(Catalog):
+    """The catalog for the store's one writer: what is recorded is in the file, or it is not recorded."""
+
+    def __init__(self, folder: Path, mode: int) -> None:
+        super().__init__(folder)
+        self._mode = mode
+        self._fd = -1
+        self._bytes = 0
+
+    def record(self, entry: Entry) -> None:
+        """Add a source, or what has changed of it."""
+        before = self.entries.get(entry.source)
+        self.entries[entry.source] = entry
+        try:
+            self._write(entry.line())
+        except OSError:
+            if before:
+                self.entries[entry.source] = before
+            else:
+                del self.entries[entry.source]
+            raise
+
+    def remove(self, entry: Entry) -> None:
+        """Take a source out; first of all here, as its farewell may bring about a file made anew."""
+        del self.entries[entry.source]
+        try:
+            self._write(entry.farewell())
+        except OSError:
+            self.entries[entry.source] = entry
+            raise
+
+    def _write(self, line: bytes) -> None:
+        """Add a line, whole or not at all."""
+        try:
+            write_all(self._fd, line)
+        except OSError:
+            os.ftruncate(self._fd, self._bytes)
+            os.lseek(self._fd, self._bytes, os.SEEK_SET)
+            raise
+        self._bytes += len(line)
+        self.lines += 1
+        if self.lines > 1000 + 2 * len(self.entries):
+            with suppress(OSError):  # it is right as it is, only long
+                self.rewrite()
+
+    def rewrite(self) -> None:
+        """Replace the file by one that holds only what counts; readers notice the new one."""
+        data = b"".join([_first_line(self.head), *(entry.line() for entry in self.entries.values())])
+        fd = replace_file(self.path, data, self._mode, is_synced=True)
+        self.end()
+        self._fd, self._bytes, self.lines = fd, len(data), 1 + len(self.entries)
+
+    def is_gone(self) -> bool:
+        """Whether the file was removed or replaced by somebody else."""
+        try:
+            return not os.path.samestat(os.stat(self.path), os.fstat(self._fd))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+
+    def sync(self) -> None:
+        """Have the system write it out; in another thread, too."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # ours may be replaced meanwhile
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def end(self) -> None:
+        """Write no more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+def _first_line(store: dict[str, Any]) -> bytes:
     """`store` says which store it is."""
     return _line({"version": VERSION, "minor": MINOR, **store})
 

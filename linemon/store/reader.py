@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -270,24 +271,36 @@ class Source:
 
 
 class Store:
-    """All rings of one folder, read-only. It may be opened before the collector has written anything."""
+    """All rings of one folder, read-only. It may be opened before the collector has written anything.
+
+    Several threads may read from one, but only one may `wait`. It keeps files open until it is closed, by `close` or at
+    the end of a `with`, or until nobody has it any more; used after that, it opens them again.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._catalog = Catalog(self.path)
         self._arenas: dict[str, Arena] = {}
+        self._lock = threading.Lock()  # on what is known of the catalog, and of the files
         self._seen: object = None  # the state that `wait` has told of
+
+    def close(self) -> None:
+        """Let go of all files; rows and windows that were read stay."""
+        with self._lock:
+            self._catalog.close()
+            self._arenas = {}
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def id(self) -> str:
         """Twelve characters that name this store and no other; empty where it was written by an older linemon."""
         self._refresh()
         return str(self._catalog.head.get("store", ""))
-
-    def close(self) -> None:
-        """Give the files back; what was read stays."""
-        self._catalog.close()
-        self._arenas.clear()
 
     def sources(self) -> tuple[str, ...]:
         """The names of all sources, in the order in which they came."""
@@ -302,7 +315,8 @@ class Store:
         return iter(self.sources())
 
     def __contains__(self, name: object) -> bool:
-        return name in self.sources()
+        self._refresh()
+        return name in self._catalog.entries
 
     def __len__(self) -> int:
         return len(self.sources())
@@ -361,32 +375,34 @@ class Store:
 
     def _state(self) -> object:
         self._refresh()
-        arenas = [self._arena(file) for file in {entry.file for entry in self._catalog.entries.values()}]
+        arenas = [self._arena(file) for file in {entry.file for entry in list(self._catalog.entries.values())}]
         return self._catalog.state, [int(arena.header[APPENDS]) for arena in arenas if arena]
 
     def _refresh(self) -> None:
         """Read what is new in the catalog; after that no mapping is kept of a file that was removed or replaced."""
-        before = self._catalog.state
-        self._catalog.refresh()
-        if self._catalog.state != before:
-            self._arenas = {file: arena for file, arena in self._arenas.items() if not arena.is_gone()}
+        with self._lock:
+            before = self._catalog.state
+            self._catalog.refresh()
+            if self._catalog.state != before:
+                self._arenas = {file: arena for file, arena in self._arenas.items() if not arena.is_gone()}
 
     def _entry(self, name: str) -> Entry:
         self._refresh()
         entry = self._catalog.entries.get(name)
         if entry is None:
-            raise UnknownSource(f"no source {name!r} in {self.path}{_known(name, self._catalog.entries)}")
+            raise UnknownSource(f"no source {name!r} in {self.path}{_known(name, tuple(self._catalog.entries))}")
         return entry
 
     def _arena(self, file: str) -> Arena | None:
         """The mapped file; None if there is none of that name."""
-        arena = self._arenas.get(file)
-        if arena is None:
-            try:
-                arena = self._arenas[file] = Arena(self.path / file)
-            except FileNotFoundError:
-                return None
-        return arena
+        with self._lock:
+            arena = self._arenas.get(file)
+            if arena is None:
+                try:
+                    arena = self._arenas[file] = Arena(self.path / file)
+                except FileNotFoundError:
+                    return None
+            return arena
 
     def _ring(self, name: str) -> tuple[Entry, Arena, int]:
         """Where the rows of `name` are now."""
@@ -406,7 +422,7 @@ class Store:
                 return entry, arena, entry.slot
             # The source moved on: the catalog says where to, unless the whole file was replaced.
             if arena.is_gone():
-                del self._arenas[entry.file]
+                self._arenas.pop(entry.file, None)
         raise StoreError(f"{self.path} is damaged: its catalog and its ring files disagree about {name!r}")
 
 

@@ -30,6 +30,7 @@ ID, RESERVED, COMMIT, REJECTED, LATEST, DISORDER, CHECK, BORN, ARRIVED, AHEAD = 
 SENDERS: Final = 8  # places for senders of numbered lines in a slot
 USED, ACKED, NAME, ARRIVALS, HEAD_CELLS = 16, 24, 40, 104, 128
 NAME_BYTES: Final = 64
+STEP_BYTES: Final = 1 << 20
 
 Cells = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.intp]
@@ -165,6 +166,11 @@ class Arena:
 def slot_bytes(width: int, points: int) -> int:
     """How long a slot is."""
     return -(-8 * (HEAD_CELLS + points * (1 + width)) // PAGE_BYTES) * PAGE_BYTES
+
+
+def step_bytes(slot: int) -> int:
+    """How much longer a file of slots of this length becomes when it grows: about a megabyte."""
+    return max(1, STEP_BYTES // slot) * slot
 
 
 def check_version(path: Path, version: int) -> None:

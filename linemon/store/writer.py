@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from linemon.errors import LineError, OtherVersion, StoreError
+from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
 from linemon.logs import Seldom
 from linemon.store.arena import ArenaWriter
-from linemon.store.catalog import CATALOG, OLD_CATALOG, Catalog, Entry, first_line
-from linemon.store.folder import draw_id, here, lock, own_folder
+from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
+from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
 from linemon.store.ring import MINOR, PAGE_BYTES
 from linemon.store.upgrade import old_sources
 
@@ -57,11 +57,8 @@ class StoreWriter:
         self._file_mode = mode & 0o666
         own_folder(folder, mode)
         self._lock = lock(folder, self._file_mode)
-        self._catalog = Catalog(folder)
-        self._head: dict[str, str] = {}  # of the catalog: which store this is
+        self._catalog = CatalogWriter(folder, self._file_mode)
         self._is_damaged = False  # the catalog, as it was found
-        self._fd = -1  # of the catalog
-        self._catalog_bytes = 0
         self._arenas: dict[str, ArenaWriter] = {}
         self._free: dict[str, list[int]] = {}
         self._last_id = 0  # and what the last source was born as
@@ -81,16 +78,16 @@ class StoreWriter:
         """Let another collector have the store; the rows stay."""
         for ring in self.rings.values():
             ring.arena.seal(ring.entry.slot)
-        self.sync()
+        with suppress(FileNotFoundError, NotADirectoryError):  # it was taken away
+            self.sync()
         self.rings.clear()
         self._arenas.clear()
-        self._catalog.close()
-        os.close(self._fd)
+        self._catalog.end()
         os.close(self._lock)
 
     def sync(self) -> None:
         """Have the system write out what has changed. It may take seconds, and may be called in a thread of its own."""
-        os.fsync(self._fd)
+        self._catalog.sync()
         for arena in list(self._arenas.values()):
             arena.sync()
 
@@ -104,23 +101,17 @@ class StoreWriter:
         for arena in self._arenas.values():
             arena.note_arrivals()
 
-    def replace_file(self, name: str, data: bytes, is_synced: bool = False) -> int:
-        """Put a file in place of the one of this name, in one step; its open file descriptor is the caller's.
+    def check_place(self) -> None:
+        """StoreGone if the folder, or its catalog, is no longer the one that was opened: rows would go nowhere."""
+        if self.is_gone():
+            raise StoreGone(f"{self.folder} was removed or replaced under the collector, which must start anew")
 
-        `is_synced`: also if the power goes, one of the two is there whole.
-        """
-        draft = self.folder / f"{name}.new"
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, self._file_mode)
-        try:
-            os.fchmod(fd, self._file_mode)
-            _write_all(fd, data)
-            if is_synced:
-                os.fsync(fd)
-            draft.rename(self.folder / name)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+    def is_gone(self) -> bool:
+        return self._catalog.is_gone()
+
+    def replace_file(self, name: str, data: bytes) -> None:
+        """Put a file in place of the one of this name, in one step."""
+        os.close(replace_file(self.folder / name, data, self._file_mode))
 
     def bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
         """The ring for rows of these columns, made or widened as needed; `units` is None for unnamed columns.
@@ -159,7 +150,7 @@ class StoreWriter:
             self._move(ring, have.columns + columns[shared:], new_units)
         elif new_units != have.units:
             entry = replace(have, units=new_units)
-            self._record(entry)
+            self._catalog.record(entry)
             ring.entry = entry
             self._log_units(name, have.units, new_units)
         return ring
@@ -214,12 +205,7 @@ class StoreWriter:
 
     def _forget(self, ring: Ring) -> None:
         entry = ring.entry
-        del self._catalog.entries[entry.source]  # first: the farewell may bring about a catalog made anew
-        try:
-            self._write(entry.farewell())
-        except OSError:
-            self._catalog.entries[entry.source] = entry
-            raise
+        self._catalog.remove(entry)
         del self.rings[entry.source]
         ring.is_gone = True
         self.moves += 1
@@ -286,37 +272,11 @@ class StoreWriter:
             raise
         try:
             fill(ring.entry.slot)
-            self._record(ring.entry)
+            self._catalog.record(ring.entry)
         except BaseException:
             self._release(ring.entry, ring.arena)
             raise
         return ring
-
-    def _record(self, entry: Entry) -> None:
-        entries, before = self._catalog.entries, self._catalog.entries.get(entry.source)
-        entries[entry.source] = entry
-        try:
-            self._write(entry.line())
-        except OSError:
-            if before:
-                entries[entry.source] = before
-            else:
-                del entries[entry.source]
-            raise
-
-    def _write(self, line: bytes) -> None:
-        """Add a line to the catalog, whole or not at all."""
-        try:
-            _write_all(self._fd, line)
-        except OSError:
-            os.ftruncate(self._fd, self._catalog_bytes)
-            os.lseek(self._fd, self._catalog_bytes, os.SEEK_SET)
-            raise
-        self._catalog_bytes += len(line)
-        self._catalog.lines += 1
-        if self._catalog.lines > 1000 + 2 * len(self._catalog.entries):
-            with suppress(OSError):  # it is right as it is, only long
-                self._rewrite_catalog()
 
     def _room_for(self, growth: int) -> None:
         """Refuse to grow beyond what the folder's file system could hold with every ring full.
@@ -349,28 +309,19 @@ class StoreWriter:
         self._last_id = max((max(entry.id, entry.born) for entry in catalog.entries.values()), default=0)
         said, now = catalog.head, here()
         is_ours = "store" in said and said.get("machine") == now["machine"]
-        self._head = {"store": said["store"] if is_ours else draw_id(), **now, "boot": said.get("boot", "")}
-        self._rewrite_catalog()
+        catalog.head = {"store": said["store"] if is_ours else draw_id(), **now, "boot": said.get("boot", "")}
+        catalog.rewrite()
         try:
             for entry in list(catalog.entries.values()):
-                self._take_up(entry, was_rebooted=self._head["boot"] != now["boot"])
+                self._take_up(entry, was_rebooted=catalog.head["boot"] != now["boot"])
             self._upgrade()
         except LineError as error:
             raise StoreError(
                 f"the rows of {self.folder} cannot be moved to rings of [store] points: {error}"
             ) from error
         self._collect_free()
-        self._head["boot"] = now["boot"]  # now that no source is left that was open when the machine went down
-        self._rewrite_catalog()  # without what was lost or moved
-
-    def _rewrite_catalog(self) -> None:
-        """Replace the catalog by one that holds only what counts; readers notice the new file."""
-        data = b"".join([first_line(self._head), *(entry.line() for entry in self._catalog.entries.values())])
-        fd = self.replace_file(CATALOG, data, is_synced=True)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._catalog_bytes = fd, len(data)
-        self._catalog.lines = 1 + len(self._catalog.entries)
+        catalog.head["boot"] = now["boot"]  # now that no source is left that was open when the machine went down
+        catalog.rewrite()  # without what was lost or moved
 
     def _take_up(self, entry: Entry, was_rebooted: bool) -> None:
         """Go on with a ring of an earlier run; one of another length is moved to one of ours.
@@ -431,8 +382,3 @@ class StoreWriter:
                     log.error("%s belongs to no source that is left in the catalog: kept as %s", path, kept.name)
                 else:
                     path.unlink()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
