@@ -22,6 +22,8 @@ HIDDEN_DISKS = ("loop", "ram", "zram")
 
 def encode(name: str) -> str:
     """The device name as part of a column name: blanks, colons, percents and controls percent-encoded."""
+    if name.isalnum():  # nearly all, in every row
+        return name
     return "".join(
         "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
         if char in ":%" or char.isspace() or not char.isprintable()
