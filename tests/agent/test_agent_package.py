@@ -15,6 +15,7 @@ from tests.running import archive
 
 SPIKES = ("cpu.busy_{}_pct", "mem.used_{}_pct", "net.rx_{}_bytes_per_s", "net.tx_{}_bytes_per_s")
 AGENT = Path(__file__).parents[2] / "agent"
+SHARED = AGENT.parent / "linemon_sender"
 
 
 def test_imports_standard_library_and_psutil_only() -> None:
@@ -59,7 +60,7 @@ def test_every_column_is_documented() -> None:
 
 def test_is_python_3_9() -> None:
     """The grammar of the oldest Python it promises; what the library has there is for the reader to mind."""
-    for path in AGENT.glob("*.py"):
+    for path in [*AGENT.glob("*.py"), *SHARED.glob("*.py")]:
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 
@@ -87,12 +88,18 @@ def test_archive(tmp_path: Path) -> None:
 
 
 def test_installs_alone(tmp_path: Path) -> None:
-    """`pip install ./agent` gives a package that runs without the rest of the repository."""
-    source, target = tmp_path / "source", tmp_path / "target"
-    shutil.copytree(AGENT, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    """`pip install ./agent` gives a package that runs without the rest of the repository, linemon_sender in it."""
+    source, target = tmp_path / "source/agent", tmp_path / "target"
+    for folder in (AGENT, SHARED):
+        ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+        shutil.copytree(folder, source.parent / folder.name, ignore=ignored)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True, timeout=60)
-    script = "import sys, agent.__main__; print(agent.__file__); sys.exit(agent.__main__.main(['--help']))"
+    script = (
+        "import sys, agent.__main__, linemon_sender\n"
+        "print(agent.__file__, linemon_sender.__file__, sep='\\n')\n"
+        "sys.exit(agent.__main__.main(['--help']))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(target)}
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -102,7 +109,7 @@ def test_installs_alone(tmp_path: Path) -> None:
         text=True,
         timeout=15,
     )
-    assert done.stdout.startswith(str(target))
+    assert all(line.startswith(str(target)) for line in done.stdout.splitlines()[:2]), done.stdout
     assert "usage: linemon agent" in done.stdout
     assert done.returncode == 0
     assert (target / "bin" / "linemon-agent").exists()
