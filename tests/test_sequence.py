@@ -496,7 +496,7 @@ def taken_in_time(collector: Collector, session: Session, data: bytes, seconds: 
         heads.append(len(collector.numbers()) and Store(collector.folder)["s"].rows)
         now += 40_000_000
         if session.held and session.resume <= now:
-            collector.intake.take(session, b"", now)
+            collector.intake.resume(session, now)
     return heads
 
 
@@ -564,10 +564,10 @@ def test_an_error_costs_only_the_connection_whose_lines_meet_it(
     collector.hear(good, b"#source good\n1 1\n")
     collector.hear(bad, b"#source bad\n1 1\n")
     collector.hear(numbered, b"#source bad too\n#seq 1 x\n1 1\n")
-    real = arena_module.ArenaWriter.make_room
+    real, failing = arena_module.ArenaWriter.make_room, (bad.slot, numbered.slot)
 
     def make_room(self: arena_module.ArenaWriter, slot: int, count: int) -> None:
-        if count and slot in (bad.slot, numbered.slot):
+        if count and slot in failing:
             raise OSError(5, "Input/output error")
         real(self, slot, count)
 

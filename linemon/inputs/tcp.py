@@ -147,8 +147,9 @@ class TcpPort(Port):
         now = time.time_ns()
         heard = time.monotonic()
         ready: dict[LineConnection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
-        ready.update(dict.fromkeys(self._unread - self._paced))
-        ready.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
+        if self._unread or self._paced:
+            ready.update(dict.fromkeys(self._unread - self._paced))
+            ready.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
         for connection in ready:
             if connection is None:
                 self._accept(heard)
@@ -202,9 +203,9 @@ class TcpPort(Port):
 
     def _read(self, connection: LineConnection, now: int, heard: float) -> int:
         """Read once; returns how many bytes came."""
-        if connection in self._paced:
+        if connection.session.held:
             connection.heard = heard
-            self._intake.take(connection.session, b"", now)
+            self._intake.resume(connection.session, now)
             self._keep_pace(connection)
             return 0
         limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
@@ -224,7 +225,8 @@ class TcpPort(Port):
         try:
             if count:
                 self._intake.take(connection.session, self._buffer[:count].tobytes(), now)
-                self._keep_pace(connection)
+                if connection.session.held:
+                    self._keep_pace(connection)
                 return count
             self._intake.end(connection.session, now)
         except LineError:  # not lines at all

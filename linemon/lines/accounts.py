@@ -95,9 +95,9 @@ class Accounts:
         The connection ends, or if its acknowledgements say whose they are, this source of it waits for its next #seq.
         """
         if session.is_named:
-            session.is_waiting = True
+            session.wait()
         else:
-            session.is_over = True
+            session.shut()
         self.held_back[error.reason] += 1
         if count := self._told[f"held back: {error.reason}"].due():
             log.warning(
@@ -108,7 +108,7 @@ class Accounts:
 
     def fail(self, session: Session, lost: int) -> None:
         """End a connection whose lines were met by an error that nobody foresaw; `lost` of them are dropped."""
-        session.is_over = True
+        session.shut()
         self.failed += 1
         session.received += lost
         session.dropped += lost

@@ -73,7 +73,8 @@ class CarefulLines:
         garbled = GARBLED.search(line) if session.lines == 1 and not line.startswith(b"#") else None
         if isinstance(error, WrongToken) or (garbled and garbled[1] == b"#token"):
             session.wrong_tokens += 1
-            session.is_over = session.wrong_tokens >= MAX_WRONG_TOKENS
+            if session.wrong_tokens == MAX_WRONG_TOKENS:
+                session.shut()
             self._accounts.reject(session, WrongToken(), b"#token", now, source="")  # without what was tried
         elif garbled:  # by what a terminal or an editor puts in front: it must not become rows of another source
             why = LineError("name", f"{garbled[1].decode()} must be at the start of its line, not in {wire.show(line)}")
@@ -89,6 +90,8 @@ class CarefulLines:
 
     def too_long(self, session: Session, error: LineError, now: int) -> None:
         """A line was too long to be kept."""
+        if session.is_over:
+            return
         session.lines += 1
         if not session.is_waiting and not self._is_duplicate(session):
             self._accounts.reject(session, error, b"", now)

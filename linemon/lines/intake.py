@@ -48,7 +48,7 @@ class Intake:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.
 
         `session.held` is not empty where that is more of a backlog than may be taken now: nothing more is to be read
-        then, and this called again from `session.resume` on, without bytes.
+        then, and `resume` to be called from `session.resume` on.
         """
         try:
             parts = session.feed(data)
@@ -56,21 +56,24 @@ class Intake:
             session.lines += 1
             self.accounts.reject(session, error, data.partition(b"\n")[0], now)
             raise
-        parts, session.held = session.held + parts, []
-        for i, part in enumerate(parts):
-            if session.is_over:
-                return
-            rest = b""
-            if isinstance(part, LineError):
+        self._take_parts(session, parts, now)
+
+    def resume(self, session: Session, now: int) -> None:
+        """Take more of what `session.held` has."""
+        parts, session.held = session.held, []
+        self._take_parts(session, parts, now)
+
+    def _take_parts(self, session: Session, parts: list[bytes | LineError], now: int) -> None:
+        for part in parts:
+            if session.held:
+                session.held.append(part)
+            elif isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
                 self._careful.too_long(session, part, now)
             elif session.sequence is None and not (b"#" in part and b"#seq" in part):  # one byte is found much sooner
                 self._take_block(session, part, now)
-            else:
-                rest = self._take_numbered(session, part, now)
-            if rest:
-                session.held = [rest, *parts[i + 1 :]]
-                return
+            elif rest := self._take_numbered(session, part, now):
+                session.held.append(rest)
 
     def end(self, session: Session, now: int) -> None:
         """The peer closed cleanly: a last line without its newline counts."""
@@ -187,8 +190,7 @@ class Intake:
 
     @staticmethod
     def _shape(session: Session, first: bytes) -> Shape:
-        is_closed = session.refused or session.is_waiting or session.is_over
-        if first and session.grant is not None and not is_closed:
+        if first and session.grant is not None and not session.refused:
             if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
                 return session.ring.arena, session.width, session.time_at
             if first.isalpha() and session.sequence is None and not session.grant.is_limited:

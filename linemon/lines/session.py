@@ -56,6 +56,14 @@ class Session:
     The counters obey received = stored + rejected + duplicate + dropped, in data lines.
     """
 
+    __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
+        "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "columns",
+        "columns_used", "dropped", "duplicate", "grant", "held", "is_named", "is_over", "is_waiting", "lines",
+        "max_line", "needs_care", "number", "owed", "peer", "places", "received", "refused", "rejected",
+        "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units", "wants_errors",
+        "width", "wrong_tokens",
+    )  # fmt: skip
+
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS) -> None:
         self.peer = peer
         self.max_line = max_line
@@ -307,6 +315,14 @@ class Session:
         if self.is_named and len(self.places) >= MAX_PLACES and self.source not in self.places:
             raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")
         self.announced = int(match[1]), "" if sender == "-" else sender
+
+    def wait(self) -> None:
+        """Receive no line of this source until its next #seq."""
+        self.is_waiting, self.ring = True, None  # without a ring nothing is taken in bulk
+
+    def shut(self) -> None:
+        """Receive nothing more."""
+        self.is_over, self.ring, self.grant = True, None, None  # as above
 
     def begin(self, sequence: Sequence, number: int) -> None:
         """Lines from now on are those of `sequence` from `number` on; the peer is told which one is awaited."""
