@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linemon.sender import Sender
-    from linemon.store.reader import Rows, Source, Store, Window
+    from linemon.store.reader import Source, Store
+    from linemon.store.rows import Rows, Window
 
 __all__ = ["Rows", "Sender", "Source", "Store", "Window", "open"]
 __version__ = "0.2.0"

@@ -873,6 +873,15 @@ def test_names_and_texts(tmp_path: Path) -> None:
     assert repr(window) == "<24 buckets from 1970-01-01T00:00:00.000000000 to 1970-01-01T23:00:00.000000000: cpu, mem>"
 
 
+@pytest.fixture(scope="module")
+def polars() -> None:
+    """What polars keeps for the process, once it is used, is there before the test."""
+    import polars as pl
+
+    pl.DataFrame({"time": np.array([0], "datetime64[ns]")}).with_columns(pl.col("time").dt.replace_time_zone("UTC"))
+
+
+@pytest.mark.usefixtures("polars")
 def test_frames_of_polars(tmp_path: Path) -> None:
     """The time is a UTC column; missing values stay nan."""
     writer = StoreWriter(tmp_path, 10, 5)

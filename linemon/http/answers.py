@@ -20,7 +20,8 @@ from linemon.errors import AskedWrongly, LineError, StoreError, UnknownSource
 from linemon.lines.wire import INT64_MAX, NUMBER, Floats, Ints, time_ns
 from linemon.store.formats import iso
 from linemon.store.liveness import Life
-from linemon.store.reader import Rows, Source, Store
+from linemon.store.reader import Source, Store
+from linemon.store.rows import Rows
 
 PIECE = 4096  # numbers
 CURSOR = re.compile(r"\d{1,18}(\.\d{1,19})?", re.ASCII)

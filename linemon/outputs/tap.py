@@ -20,7 +20,8 @@ from linemon.config import Address, Config, TapConfig
 from linemon.doors import Count, House, Port, reach
 from linemon.errors import StoreError
 from linemon.net import Listener
-from linemon.store.reader import Rows, Store
+from linemon.store.reader import Store
+from linemon.store.rows import Rows
 
 log = logging.getLogger(__name__)
 

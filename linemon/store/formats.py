@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from linemon.errors import LinemonError
-from linemon.store.reader import Rows, Times
+from linemon.store.rows import Rows, Times
 
 
 def iso(times: Times) -> list[str]:

@@ -5,37 +5,28 @@ A store is a folder that the collector writes (docs/STORE.md). Readers only read
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from linemon.errors import StoreError, UnknownSource
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
 from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, REJECTED, Arena, Cells, fence
+from linemon.store.rows import Rows, Window, known, some
 from linemon.store.status import read_status
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-
-Times = npt.NDArray[np.datetime64]
-Floats = npt.NDArray[np.float64]
 TimeLike = str | datetime | np.datetime64
 
 ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
 AGAIN_S = 0.001
 LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
-NAMED = 20  # names in a message
 
 
 def as_ns(time: TimeLike) -> int:
@@ -45,92 +36,6 @@ def as_ns(time: TimeLike) -> int:
     if isinstance(time, datetime):
         time = np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time)
     return int(time.astype("datetime64[ns]").astype(np.int64))
-
-
-@dataclass(frozen=True, repr=False)
-class Rows:
-    """Rows of one source: `time` datetime64[ns] UTC (n,), `values` float64 (n, k), missing = nan.
-
-    `cursor` is for `Source.since`; `missed` counts rows that were overwritten before they could be read. `born` names
-    the life of the source in which `cursor` counts: whoever keeps a cursor longer than the store may live keeps both.
-    `restarted`: the cursor that was asked for is of another life, so these are the rows from the first one on.
-
-    The arrays are views of one copy: rows must leave the ring, which goes on. Nothing after that copies.
-    """
-
-    source: str
-    columns: tuple[str, ...]
-    units: tuple[str, ...]
-    time: Times
-    values: Floats
-    cursor: int
-    missed: int = 0
-    born: int = 0
-    restarted: bool = False
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def __getitem__(self, column: str) -> Floats:
-        """The values (n,) of one column; KeyError names those there are."""
-        if column not in self.columns:
-            raise KeyError(f"{self.source!r} has no column {column!r}{_known(column, self.columns)}")
-        return self.values[:, self.columns.index(column)]
-
-    def _ipython_key_completions_(self) -> list[str]:
-        return list(self.columns)
-
-    def __repr__(self) -> str:
-        span = f" from {self.time[0]} to {self.time[-1]}" if len(self) else ""
-        missed = f", {self.missed} missed" if self.missed else ""
-        return f"<{len(self)} rows of {self.source!r}{span}: {_some(self.columns)}{missed}>"
-
-    def select(self, columns: tuple[str, ...]) -> Rows:
-        """Only these columns, in this order; ValueError if one is not there."""
-        at = [self.columns.index(column) for column in columns]
-        units = tuple(self.units[i] for i in at)
-        return Rows(self.source, columns, units, self.time, self.values[:, at], self.cursor, self.missed)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The time and each column as an array under its name, as views."""
-        return {"time": self.time} | {name: self.values[:, i] for i, name in enumerate(self.columns)}
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A DataFrame with a UTC time index; needs pandas."""
-        import pandas as pd  # an optional extra: only who asks for a frame needs it
-
-        index = pd.DatetimeIndex(self.time, name="time").tz_localize("UTC")
-        return pd.DataFrame(self.values, index=index, columns=list(self.columns))
-
-    def to_polars(self) -> pl.DataFrame:
-        """A DataFrame with the UTC time as its first column; needs polars."""
-        import polars as pl  # an optional extra, too
-
-        return pl.DataFrame(self.to_dict()).with_columns(pl.col("time").dt.replace_time_zone("UTC"))
-
-
-@dataclass(frozen=True, repr=False)
-class Window:
-    """Buckets of equal length: `time` their starts (n,), and `min`, `max`, `mean`, `count`, each (n, k).
-
-    Missing values are left out; a bucket without any has count 0 and nan. `cursor` is for `Source.since`: what came
-    after the window was made.
-    """
-
-    columns: tuple[str, ...]
-    units: tuple[str, ...]
-    time: Times
-    min: Floats
-    max: Floats
-    mean: Floats
-    count: npt.NDArray[np.int64]
-    cursor: int
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} buckets from {self.time[0]} to {self.time[-1]}: {_some(self.columns)}>"
 
 
 class Source:
@@ -216,7 +121,7 @@ class Source:
             _, head = arena.held(slot)
             first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
             if self._whole(entry, arena, slot):
-                return _rows(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
+                return Rows.of(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
         raise AssertionError  # the attempts end with an error of their own
 
     def last_arrived(self) -> Rows:
@@ -235,19 +140,19 @@ class Source:
             first = max(start, arena.held(slot)[0])
             first, block = arena.read(slot, first, None if most is None else first + most)
             if self._whole(entry, arena, slot):
-                return _rows(entry, block, first + len(block), missed=first - start, restarted=restarted)
+                return Rows.of(entry, block, first + len(block), missed=first - start, restarted=restarted)
         raise AssertionError  # the attempts end with an error of their own
 
     def between(self, start: TimeLike | None = None, end: TimeLike | None = None) -> Rows:
         """The rows of [start, end) in time order; None leaves a side open."""
-        return _rows(*self._between(None if start is None else as_ns(start), None if end is None else as_ns(end)))
+        return Rows.of(*self._between(None if start is None else as_ns(start), None if end is None else as_ns(end)))
 
     def window(self, start: TimeLike, end: TimeLike, points: int = 1200) -> Window:
         """[start, end) cut into `points` buckets of equal length (fewer only where they would be below 1 ns)."""
         return self._store.window([self.name], start, end, points)[self.name]
 
     def __repr__(self) -> str:
-        return f"<source {self.name!r}: {self.rows} rows of {_some(self.columns)}>"
+        return f"<source {self.name!r}: {self.rows} rows of {some(self.columns)}>"
 
     def _between(self, begin: int | None, stop: int | None) -> tuple[Entry, Cells, int]:
         """The source, its cells of [begin, stop) ns in time order, and the cursor after them."""
@@ -326,7 +231,7 @@ class Store:
 
     def __repr__(self) -> str:
         names = self.sources()
-        return f"<linemon store at {self.path}: {len(names)} sources{': ' if names else ''}{_some(names)}>"
+        return f"<linemon store at {self.path}: {len(names)} sources{': ' if names else ''}{some(names)}>"
 
     def status(self) -> dict[str, Any]:
         """The collector's counters as it last wrote them; empty before its first."""
@@ -367,10 +272,10 @@ class Store:
             buckets, cursors, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
             for i, (entry, slot) in enumerate(members):
                 if holds[i] and Source._whole(entry, arena, slot):
-                    found[entry.source] = _window(entry, starts, buckets, i, int(cursors[i]))
+                    found[entry.source] = Window.of(entry, starts, buckets, i, int(cursors[i]))
                 else:
                     moved, block, cursor = Source(self, entry.source)._between(begin, stop)
-                    found[entry.source] = _window(moved, starts, window.of_block(block, edges), 0, cursor)
+                    found[entry.source] = Window.of(moved, starts, window.of_block(block, edges), 0, cursor)
         return found
 
     def _state(self) -> object:
@@ -390,7 +295,7 @@ class Store:
         self._refresh()
         entry = self._catalog.entries.get(name)
         if entry is None:
-            raise UnknownSource(f"no source {name!r} in {self.path}{_known(name, tuple(self._catalog.entries))}")
+            raise UnknownSource(f"no source {name!r} in {self.path}{known(name, tuple(self._catalog.entries))}")
         return entry
 
     def _arena(self, file: str) -> Arena | None:
@@ -447,24 +352,3 @@ def _in_time_order(block: Cells) -> Cells:
     if (times[1:] >= times[:-1]).all():
         return block
     return block[np.argsort(times, kind="stable")]
-
-
-def _rows(entry: Entry, block: Cells, cursor: int, missed: int = 0, restarted: bool = False) -> Rows:
-    time, values = block[:, 0].view("datetime64[ns]"), block[:, 1:].view(np.float64)
-    return Rows(entry.source, entry.columns, entry.units, time, values, cursor, missed, entry.born, restarted)
-
-
-def _window(entry: Entry, starts: Cells, buckets: window.Buckets, ring: int, cursor: int) -> Window:
-    low, high, mean, count = (each[ring] for each in (buckets.min, buckets.max, buckets.mean, buckets.count))
-    return Window(entry.columns, entry.units, starts.view("datetime64[ns]"), low, high, mean, count, cursor)
-
-
-def _some(names: Iterable[str]) -> str:
-    names = tuple(names)
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _known(wanted: str, names: Iterable[str]) -> str:
-    """What a message about an unknown name says of those that exist, the nearest one first of all."""
-    near = difflib.get_close_matches(wanted, names, 1)
-    return (f"; did you mean {near[0]!r}?" if near else ";") + f" there are: {_some(sorted(names)) or 'none yet'}"
