@@ -11,6 +11,8 @@ import pytest
 
 from tests.running import Running, eventually
 
+pytestmark = pytest.mark.slow  # it starts other people's programs
+
 DOCS = (Path(__file__).parents[1] / "docs" / "SENDERS.md").read_text()
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 ARDUINO = ["c++", f"-I{Path(__file__).parent}", "-x", "c++"]

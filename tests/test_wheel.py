@@ -15,6 +15,8 @@ import pytest
 
 from tests.running import DEADLINE_S, eventually
 
+pytestmark = pytest.mark.slow  # it builds and installs
+
 ROOT = Path(__file__).parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 FOREIGN = "raise SystemExit('foreign code was run')\n"
