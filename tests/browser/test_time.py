@@ -223,6 +223,16 @@ def test_zoom_shows_rows_where_there_were_buckets(show: Show, own_feed: Feed) ->
         served.stop()
 
 
+def test_windows_beyond_what_is_kept_are_marked(show: Show, served: Served, feed: Feed) -> None:
+    for i in range(3610):
+        feed.write("full", {"value": 1.0}, ago=(3610 - i) / 2)
+    page = show(served.url + "?source=full")
+    expect(page.locator(".window.beyond")).to_have_text(["1h", "6h", "24h"])
+    expect(page.locator(".window.beyond").first).to_have_attribute(
+        "title", "No more than 30 min is kept: [store] points = 3600"
+    )
+
+
 def test_axes_do_not_jump(show: Show, own_feed: Feed) -> None:
     """An axis grows at once, and shrinks only after a while."""
     own_feed.write("s", {"value": 10.0}, ago=2)
