@@ -88,7 +88,7 @@ linemon.time = (() => {
     for (const button of all(".window")) {
       const isBeyond = +button.dataset.seconds * S > 1.1 * held
       button.classList.toggle("beyond", isBeyond)
-      button.title = isBeyond ? `No more than ${linemon.duration(Math.round(held / S), 60)} is kept: [store] points = ${points}` : ""
+      button.title = isBeyond ? `No more than ${linemon.duration(Math.round(held / S))} is kept: [store] points = ${points}` : ""
     }
   }
   function start(whenMoved) {

@@ -229,7 +229,7 @@ def test_windows_beyond_what_is_kept_are_marked(show: Show, served: Served, feed
     page = show(served.url + "?source=full")
     expect(page.locator(".window.beyond")).to_have_text(["1h", "6h", "24h"])
     expect(page.locator(".window.beyond").first).to_have_attribute(
-        "title", "No more than 30 min is kept: [store] points = 3600"
+        "title", re.compile(r"No more than 30 min \d s is kept: \[store\] points = 3600")
     )
 
 
