@@ -51,7 +51,9 @@ class Common:
 def chart_figures(panels: Sequence[Panel]) -> list[Plot]:
     """A chart per panel on one time axis, the picture of all there is with its brush, the tiles' sparklines."""
     time = _range("time")
-    crosshair = Span(dimension="height", line_color="#8a94a3", line_width=1, line_dash="dotted")
+    crosshair = Span(
+        name="crosshair", syncable=False, dimension="height", line_color="#8a94a3", line_width=1, line_dash="dotted"
+    )
     common = Common()
     figures: list[Plot] = []
     for number, panel in enumerate(panels):

@@ -62,6 +62,7 @@ def build_charts(doc: Document, view: View) -> None:
         columns = [(0, shape[0][number], unit_of(shape[0][number], shape[1][number])) for number in stream.shown]
         misfits = misses(name, shape[0], pump.config.dashboard.panel)
         toml = as_toml(name, panels, [column for _, column, _ in columns])
+    source = streams[0].source if len(streams) == 1 else None
     names = tuple(pump.names()) if missing else ()
     ChartPage(
         doc,
@@ -78,6 +79,7 @@ def build_charts(doc: Document, view: View) -> None:
         "kind": view.kind,
         "source": name,
         "title": title,
+        "full": source.points if source and source.rows >= source.points else 0,  # rows that its ring keeps, and holds
         "sources": [stream.name for stream in streams],
         "drawn": [len(stream.drawn) for stream in streams],
         "shown": [len(stream.shown) for stream in streams],

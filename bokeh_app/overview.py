@@ -17,7 +17,7 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
-from linemon.store.liveness import RECENT, SILENT_STEPS
+from linemon.store.liveness import RECENT
 
 from . import health
 from .packing import Floats, as_pairs, epoch_ms
@@ -34,6 +34,7 @@ SPARKS = 60  # points of a sparkline,
 SPARK_S = 5.0  # each of so many seconds, or of as many as are usual between two rows
 TICK_S = 1.0
 SLOW_S = 5.0  # how often rows change places and sparklines are sent
+FEW = 10  # rows that do not say yet what is usual
 READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
 HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")  # a source with the first is a host
 
@@ -50,21 +51,24 @@ class Seen:
     units: list[str]
     step_s: float  # of a sparkline's points
     cursor: int = 0
-    newest: float = np.nan  # epoch ms
+    arrived: float = np.nan  # when its newest row came, epoch ms
+    newest: float = np.nan  # the latest of its stamps, epoch ms
     patience: Patience = field(default_factory=Patience)
     values: Floats = field(default_factory=lambda: np.full(MEASURES, np.nan))
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
     sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
 
-    def take(self, rows: linemon.Rows, latest: int) -> None:
-        """Note new rows, but those with stamps after `latest` (ns)."""
+    def take(self, source: linemon.Source, rows: linemon.Rows, latest: int) -> None:
+        """Note new rows of a source; the values of those with stamps after `latest` (ns) are left out."""
         self.cursor = rows.cursor
+        if (arrived := source.arrived) is not None:
+            self.arrived = float(epoch_ms(arrived.reshape(1))[0])
+            self.patience.look(source)
         is_now = rows.time.view(np.int64) <= latest
         if not is_now.any():
             return
         times = epoch_ms(rows.time[is_now])
         picked = rows.values[is_now][:, self.picked]
-        self.patience.take(times)
         self.newest = float(np.fmax(self.newest, times.max()))
         there = ~np.isnan(picked)
         last = len(times) - 1 - np.argmax(there[::-1], axis=0)
@@ -112,20 +116,22 @@ class Watch:
 
     def _read(self, source: linemon.Source) -> None:
         seen = self.seen.get(source.name)
-        if seen is None or seen.columns != source.columns or not 0.5 <= step_for(seen.patience) / seen.step_s <= 2:
-            recent, patience, latest = source.last(RECENT), Patience(), self.pump.latest()
-            patience.take(epoch_ms(recent.time[recent.time.view(np.int64) <= latest]))
-            seen = self.seen[source.name] = meet(source.columns, source.units, step_for(patience))
-            self.changes += 1
+        is_new = seen is None or seen.columns != source.columns
+        if seen is None or is_new or (seen.cursor < FEW and source.rows != seen.cursor):  # what is usual is seen later
+            recent = source.last(RECENT)
+            seen = self.seen[source.name] = meet(source.columns, source.units, step_for(recent))
+            self.changes += is_new
             rows = source.between(np.datetime64(int((time.time() - SPARKS * seen.step_s) * 1e3), "ms"))
-            seen.take(rows if len(rows) > RECENT else recent, latest)
+            seen.take(source, rows if len(rows) > RECENT else recent, self.pump.latest())
         elif source.rows != seen.cursor:
-            seen.take(source.since(seen.cursor), self.pump.latest())
+            seen.take(source, source.since(seen.cursor), self.pump.latest())
 
 
-def step_for(patience: Patience) -> float:
+def step_for(rows: linemon.Rows) -> float:
     """The seconds of a sparkline's point: of a slow source what is usual between two rows."""
-    return max(SPARK_S, patience.ms / 1e3 / SILENT_STEPS) if np.isfinite(patience.ms) else SPARK_S
+    steps = np.diff(epoch_ms(rows.time))
+    steps = steps[steps > 0]
+    return max(SPARK_S, float(np.median(steps)) / 1e3) if len(steps) else SPARK_S
 
 
 def meet(columns: tuple[str, ...], units: tuple[str, ...], step_s: float = SPARK_S) -> Seen:
@@ -168,7 +174,7 @@ class OverviewPage(Page):
         self.send(APPEND)
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
-        """[rows, cells, sparklines?], then newest, patience and values of each row, the cells, the sparklines."""
+        """[rows, cells, sparklines?]; of each row arrival, stamp, patience and values; the cells; the sparklines."""
         watch = self._pump.shared("watch", _look, seconds=TICK_S / 2)
         now = time.monotonic()
         is_slow = kind != APPEND or now >= self._slow_due or watch.changes != self._changes
@@ -180,9 +186,9 @@ class OverviewPage(Page):
         if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
             self._slow_due = 0.0
             rows = [watch.seen.get(name) or meet((), ()) for name in self._listed]
-        numbers = [[seen.newest, seen.patience.ms, *seen.values] for seen in rows]
+        numbers = [[seen.arrived, seen.newest, seen.patience.ms, *seen.values] for seen in rows]
         hosts = [watch.seen[name] for name in self._cells if name in watch.seen]
-        cells = [[seen.values[0], seen.newest, seen.patience.ms] for seen in hosts]
+        cells = [[seen.values[0], seen.arrived, seen.patience.ms] for seen in hosts]
         sparks: Floats = np.empty(0)
         if is_slow and rows:
             now_s = time.time()
@@ -221,7 +227,7 @@ class OverviewPage(Page):
             value = seen.values[by_value]
             return place, -value if value == value else np.inf, natural(name)
         if self.wishes.sort == "age":
-            return place, seen.newest if seen.newest == seen.newest else -np.inf, natural(name)
+            return place, seen.arrived if seen.arrived == seen.arrived else -np.inf, natural(name)
         return place, natural(name)
 
 

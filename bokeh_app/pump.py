@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
+from linemon.store.arena import AHEAD_NS
 
 if TYPE_CHECKING:
     from .page import Page
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_S = 0.01  # the least between two looks
-AHEAD_NS = 300 * 10**9  # rows whose stamps are further ahead of the clock move no live view
 NUMBERS = re.compile(r"\d+")
 Result = TypeVar("Result")
 

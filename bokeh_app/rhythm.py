@@ -1,4 +1,4 @@
-"""When rows are next to be looked for, and when a source is silent. Pure.
+"""When rows are next to be looked for, and when a source is silent.
 
 There is nobody to tell of new rows: a reader must look, and to wake up costs more than to look. A source that comes
 every second is looked at when it is expected, and then again and again at growing intervals.
@@ -7,9 +7,9 @@ every second is looked at when it is expected, and then again and again at growi
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from linemon.store.liveness import RECENT, silent_after
+import linemon
+from linemon.store.liveness import silent_after
 
 LEAST_S = 0.25  # the least between two finds: four a second
 LONGEST_S = 1.0  # the longest without a look after a find
@@ -46,18 +46,16 @@ class Rhythm:
 
 
 class Patience:
-    """How old (ms) the newest row of a source may be before it is called silent, as `linemon sources` does."""
+    """How long (ms) after its newest row came a source is called silent, as `linemon sources` does."""
 
-    STALE = 10  # rows after which it is looked anew what is usual
+    STALE = 10  # looks after which it is asked anew what is usual
 
     def __init__(self) -> None:
         self.ms = np.inf
-        self._recent = np.empty(0)
-        self._fresh = 0
+        self._looks = 0
 
-    def take(self, times: npt.NDArray[np.float64]) -> None:
-        """Times (n,) of new rows, in ms."""
-        self._recent = np.append(self._recent, times)[-RECENT:]
-        self._fresh += len(times)
-        if self._fresh >= self.STALE or len(self._recent) <= self.STALE:
-            self.ms, self._fresh = 1e3 * silent_after(np.diff(np.sort(self._recent)) / 1e3), 0
+    def look(self, source: linemon.Source) -> None:
+        """Rows have come."""
+        if self._looks < self.STALE or self._looks % self.STALE == 0:
+            self.ms = 1e3 * silent_after(np.diff(source.arrivals[:, 0]) / 1e9)
+        self._looks += 1

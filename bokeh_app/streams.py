@@ -87,10 +87,9 @@ class Stream:
         source = self.source
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
+        self.patience.look(source)
         latest = self._pump.latest()
         recent = self._pump.shared(("recent", self.name), lambda: recently(source, latest))
-        self.patience = Patience()
-        self.patience.take(epoch_ms(recent.time))
         self._count_ahead(source, latest)
         if not len(recent):
             self.cursor = recent.cursor
@@ -125,7 +124,8 @@ class Stream:
             self.furthest = float(np.fmax(self.furthest, epoch_ms(times).max()))
             times, values = times[~is_ahead], values[~is_ahead]
         newest = float(epoch_ms(times).max()) if len(times) else np.nan
-        self.patience.take(epoch_ms(times))
+        if len(rows):
+            self.patience.look(source)
         if not is_live:
             return self._parts(None, values, newest)
         if rows.missed or (not self._bucket and len(rows) > 2 * room):
@@ -151,8 +151,10 @@ class Stream:
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
+        arrived = self.source.arrived if self.source else None
+        came = np.nan if arrived is None else _ns(arrived) / MS
         return [
-            [newest, self.patience.ms, self.ahead, self.furthest],
+            [came, newest, self.patience.ms, self.ahead, self.furthest],
             shown,
             pack_points(points or Points.none(len(self.drawn), self._bucket)),
         ]

@@ -160,8 +160,9 @@ def test_rows_of_the_end_of_time_move_no_live_view(pump: Pump, columns: int) -> 
         ring.arena.append_to(ring.entry.slot, block.view(np.int64))
         stream = Stream(pump, "x", range(columns), ())
         for window, sight in ((300, ()), (0, ()), (300, (0.0, 1e300)), (300, (9.2e12, 9.22e12))):
-            (newest, _, ahead, furthest), _, points = stream.fill(window, sight, 100)
+            (came, newest, _, ahead, furthest), _, points = stream.fill(window, sight, 100)
             assert newest == pytest.approx(now / 1e6)
+            assert came == pytest.approx(time.time() * 1e3, abs=60e3)
             assert (ahead, furthest) == (2, pytest.approx((2**63 - 1) / 1e6))
             times = points[4 : 4 + int(points[1])]
             if not sight:
@@ -174,7 +175,7 @@ def test_rows_of_the_end_of_time_move_no_live_view(pump: Pump, columns: int) -> 
         ring.arena.append_to(ring.entry.slot, block.view(np.int64))
         more = stream.append(is_live=True, room=1000)
         assert more
-        newest, _, ahead, _ = more[0]
+        _, newest, _, ahead, _ = more[0]
         assert newest == pytest.approx((now + 2 * 10**9) / 1e6)
         assert ahead == 3
 

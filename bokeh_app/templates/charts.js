@@ -44,8 +44,8 @@ linemon.charts = linemon.pages.charts = (() => {
     if (count == 0 || about.panels.length == 0) return
     let first = Infinity
     sources.forEach((points, number) => {
-      const [last, patience, ahead, furthest] = cut(4)
-      if (last >= 0) ages[number] = {last, patience}
+      const [came, last, patience, ahead, furthest] = cut(5)
+      ages[number] = {came, patience}
       strays[number] = {ahead, furthest}
       if (last > newest || !(newest >= 0)) newest = last
       const base = places.findIndex((place) => place.source == number)
@@ -67,6 +67,7 @@ linemon.charts = linemon.pages.charts = (() => {
       wholeAt = performance.now()
       isFilled = true
       fillAt = 0
+      if (about.full) time.mark(newest - whole.times[0], about.full)
       for (const state of states) if (!time.isLive || !state.isSet) state.isSet = false
     }
     if (performance.now() - gapsAt > 5 * S) {
@@ -105,8 +106,8 @@ linemon.charts = linemon.pages.charts = (() => {
   }
   function state() {
     if (!linemon.time.isLive) return "paused"
-    const isLive = ages.some(({last, patience}) => now() - last < patience && !stamped(last))
-    const said = !(newest >= 0) ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(newest)} ago` : `silent since ${since(newest)}`
+    const isLive = ages.some(({came, patience}) => now() - came < patience) && !stamped(newest), came = Math.max(0, ...ages.map(({came}) => came || 0))
+    const said = !came ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(came)} ago` : `no data since ${since(came)}`
     text($("age"), [said, astray()].filter(Boolean).join(", "))
     return isLive ? "live" : "waiting"
   }

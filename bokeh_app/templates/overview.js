@@ -41,7 +41,7 @@ linemon.pages.overview = (() => {
   }
   function take(cut, floats) {
     const [count, many, hasSparks] = cut(3)
-    numbers = cut(5 * count).slice()
+    numbers = cut(6 * count).slice()
     cells = cut(3 * many).slice()
     if (hasSparks) sparks = floats(count * 3 * 60).slice()
     hasNewSparks ||= hasSparks > 0
@@ -58,12 +58,12 @@ linemon.pages.overview = (() => {
   function show() {
     const time = now()
     rows.forEach((row, i) => {
-      const [newest, patience, ...values] = numbers.subarray(5 * i, 5 * i + 5)
-      const isSilent = !(time - newest < patience) || stamped(newest) != ""
+      const [came, newest, patience, ...values] = numbers.subarray(6 * i, 6 * i + 6)
+      const isSilent = !(time - came < patience) || stamped(newest) != ""
       values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
-      text(row.seen, !(newest >= 0) ? "no rows" : stamped(newest).slice(0, 12) || (isSilent ? `silent ${age(newest)}` : `${age(newest)} ago`))
+      text(row.seen, !(came >= 0) ? "no rows" : stamped(newest).slice(0, 12) || (isSilent ? `no data for ${age(came)}` : `${age(came)} ago`))
       row.element.classList.toggle("silent", isSilent)
-      row.seen.title = newest >= 0 ? `newest row: ${new Date(newest).toLocaleString()}` : ""
+      row.seen.title = came >= 0 ? `newest row: ${new Date(came).toLocaleString()}` : ""
     })
   }
   function drawSparks() {
@@ -88,7 +88,7 @@ linemon.pages.overview = (() => {
     const heat = [0, 1, 2, 3, 4].map((i) => colour(`heat-${i}`)), time = now()
     const data = {xs: [], ys: [], color: [], size: []}
     for (let i = 0; i < count; i++) {
-      const [value, newest, patience] = cells.subarray(3 * i, 3 * i + 3), isSilent = !(time - newest < patience)
+      const [value, came, patience] = cells.subarray(3 * i, 3 * i + 3), isSilent = !(time - came < patience)
       data.xs.push((i % perRow + 0.5) * CELL)
       data.ys.push((Math.floor(i / perRow) + 0.5) * CELL)
       data.color.push(isSilent ? colour("bad") : heat[Math.max(0, Math.min(4, Math.floor(value / 20)))] ?? heat[0])

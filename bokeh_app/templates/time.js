@@ -83,6 +83,14 @@ linemon.time = (() => {
     wishes.sight = isGiven ? [from, to] : []
     setLive(!isGiven)
   }
+  // Windows that are longer than all that is kept: most of them would stay empty.
+  function mark(held, points) {
+    for (const button of all(".window")) {
+      const isBeyond = +button.dataset.seconds * S > 1.1 * held
+      button.classList.toggle("beyond", isBeyond)
+      button.title = isBeyond ? `No more than ${linemon.duration(Math.round(held / S))} is kept: [store] points = ${points}` : ""
+    }
+  }
   function start(whenMoved) {
     range = model("time")
     moved = whenMoved
@@ -109,7 +117,7 @@ linemon.time = (() => {
     })
   }
   return {
-    start, keep, zoom, go,
+    start, keep, zoom, go, mark,
     get isLive() { return isLive },
     get range() { return range },
     get span() { return span },

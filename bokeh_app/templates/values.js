@@ -40,6 +40,7 @@ linemon.values = (() => {
     }
   }
   function show() {
+    if (pointer) follow()
     const time = pointer?.time
     for (const element of all(".line, .tile, dd[data-column]")) {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
@@ -65,9 +66,15 @@ linemon.values = (() => {
 
   function hover(chart, event) {
     const {start, end} = linemon.time.range
-    pointer = event && event.x >= start && event.x <= end ? {chart, time: nearest(chart, event.x), sx: event.sx, sy: event.sy} : null
+    pointer = event && event.x >= start && event.x <= end ? {chart, share: (event.x - start) / (end - start), sx: event.sx, sy: event.sy} : null
     $("tip").hidden = pointer == null
     show()
+  }
+  // A pointer that rests is over other times when the charts move on under it.
+  function follow() {
+    const {start, end} = linemon.time.range, time = start + pointer.share * (end - start)
+    pointer.time = nearest(pointer.chart, time)
+    model("crosshair").setv({location: time}, LOCAL)
   }
   function nearest(chart, time) {
     let best = time, distance = Infinity

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from linemon.store.ring import ARRIVED
 from linemon.store.writer import StoreWriter
 
 APP = Path(__file__).parents[2] / "bokeh_app"
@@ -54,9 +55,16 @@ class Feed:
         self._mover = threading.Thread(target=self._move)
 
     def write(
-        self, name: str, values: dict[str, float], *, units: tuple[str, ...] = (), ago: float = 0.0, at: int = 0
+        self,
+        name: str,
+        values: dict[str, float],
+        *,
+        units: tuple[str, ...] = (),
+        ago: float = 0.0,
+        at: int = 0,
+        came: float | None = None,
     ) -> None:
-        """A row of now, of `ago` seconds before, or of `at` ns since 1970."""
+        """A row of now, of `ago` seconds before, or of `at` ns since 1970; it came then, or `came` seconds before."""
         with self._lock:
             self._writer = self._writer or StoreWriter(self.store, 3600, 1000)
             ring = self._writer.bind(name, tuple(values), units or ("",) * len(values))
@@ -64,6 +72,9 @@ class Feed:
             row = np.array([[0.0, *values.values(), *missing]]).view(np.int64)
             row[0, 0] = at or int((time.time() - ago) * 1e9)
             ring.arena.append_to(ring.entry.slot, row)
+            came = time.time() - came if came is not None else min(time.time(), row[0, 0] / 1e9)
+            ring.arena.cells[ring.entry.slot, ARRIVED] = int(came * 1e9)
+            ring.arena.note_arrivals()
 
     def move(self, seconds_before: int = 120) -> None:
         """Give web1 a past, and a new row every 0.2 s from now on."""

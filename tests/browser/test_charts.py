@@ -82,6 +82,17 @@ def test_hover_shows_units_and_the_time_here(show: Show, served: Served) -> None
     expect(tip).to_be_hidden()
 
 
+def test_the_tooltip_goes_with_a_chart_that_moves(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1&window=1m")
+    page.mouse.move(*middle(page))
+    caption = page.locator("#tip caption")
+    first, at = caption.inner_text(), page.evaluate("linemon.model('crosshair').location")
+    expect(caption).not_to_have_text(first)
+    page.wait_for_function("(at) => linemon.model('crosshair').location > at + 1000", arg=at)
+    share = "(linemon.model('crosshair').location - linemon.time.range.start) / linemon.time.span / 1000"
+    assert page.evaluate(share) == pytest.approx(0.5, abs=0.15)
+
+
 def test_a_legend_isolates_and_hides(show: Show, served: Served) -> None:
     page = show(served.url + "?source=web1")
     lines = page.locator("#card0 .line")

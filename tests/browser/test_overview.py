@@ -50,12 +50,12 @@ def test_a_new_source_shows_up_by_itself(show: Show, served: Served, feed: Feed)
 
 def test_a_source_stamped_in_1970_is_never_live(show: Show, served: Served, feed: Feed) -> None:
     """As after `#columns time value` and a row of two values."""
-    feed.write("room77", {"value": 20.3}, at=45 * 10**9)
+    feed.write("room77", {"value": 20.3}, at=45 * 10**9, came=0)
     page = show(served.url + "?source=room77", wait="waiting")
     expect(page.locator("#age")).to_have_text("stamped 1970-01-01: was its time meant as a value?")
     page.goto(served.url)
     row = page.locator("#others tr", has_text="room77")
-    expect(row.locator(".seen")).to_have_text("stamped 1970-01-01")
+    expect(row.locator(".seen")).to_have_text("stamped 1970")
     expect(row).to_have_class(re.compile("silent"))
 
 
@@ -81,17 +81,19 @@ def test_a_silent_source_says_since_when(show: Show, own_feed: Feed) -> None:
     for ago in 1, 0:
         own_feed.write("old", {"value": 1.0}, ago=200 + ago)
         own_feed.write("young", {"value": 1.0}, ago=ago)
+        own_feed.write("late", {"value": 1.0}, ago=3600 + ago, came=ago)  # an hour behind, as of a wrong zone
     own_feed.write("once", {"value": 1.0}, ago=200)
     served = Served(own_feed.config)
     try:
         page = show(served.url)
-        old, young, once = (page.locator("tr", has_text=name) for name in ("old", "young", "once"))
+        old, young, once, late = (page.locator("tr", has_text=name) for name in ("old", "young", "once", "late"))
+        expect(late.locator(".seen")).to_have_text(re.compile(r"^\d s ago"))
         expect(once.locator(".seen")).to_have_text("3 min ago")  # one row promises no other
-        expect(old.locator(".seen")).to_have_text("silent 3 min")
+        expect(old.locator(".seen")).to_have_text("no data for 3 min")
         expect(old.locator(".seen")).to_have_attribute("title", re.compile("newest row: .*:"))
         expect(old).to_have_class(re.compile("silent"))
         expect(young.locator(".seen")).to_have_text(re.compile(r"\d s ago"))
-        expect(young.locator(".seen")).to_have_text(re.compile("^silent 1. s$"), timeout=15_000)
+        expect(young.locator(".seen")).to_have_text(re.compile("^no data for 1. s$"), timeout=15_000)
         page.close()
     finally:
         served.stop()
