@@ -1,13 +1,19 @@
-"""Who may connect, and who may write what: networks, connections a peer, tokens and the sources they open. No I/O."""
+"""Who may connect, and who may write what: networks, names of this machine, pages of other sites, connections a peer,
+tokens and the sources they open. No I/O.
+"""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 ANY_SOURCE = ("*",)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -56,10 +62,82 @@ def is_from(peer: str, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A site as `allow_origins` names it: ``lab.example``, ``lab.example:8443`` or ``https://lab.example:8443``.
+
+    Without a scheme it stands for both, without scheme and port for any port; ``*`` is every site.
+    """
+
+    scheme: str
+    host: str
+    port: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Origin:
+        """ValueError if the text is not a site."""
+        if text == "*":
+            return cls("", "*", None)
+        match = re.fullmatch(r"(?:(https?)://)?(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?", text.lower())
+        if match is None or int(match[3] or 1) not in range(1, 65536):
+            raise ValueError(text)
+        scheme, host, port = match[1] or "", match[2].strip("[]"), int(match[3]) if match[3] else None
+        return cls(scheme, host, port or DEFAULT_PORTS.get(scheme))
+
+    def covers(self, scheme: str, host: str, port: int | None) -> bool:
+        """Whether a page that says so of itself is of this site."""
+        return self.host == "*" or (
+            host == self.host and self.scheme in ("", scheme) and self.port in (None, port or DEFAULT_PORTS.get(scheme))
+        )
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Sites:
+    """By which names a port may be asked for, and which other sites' pages may ask.
+
+    A browser lets every page ask this machine's ports, and every name of somebody else's DNS may stand for 127.0.0.1.
+    """
+
+    def __init__(self, origins: tuple[Origin, ...]) -> None:
+        self._origins = origins
+        self._names = {"localhost", os.uname().nodename.lower(), *(origin.host for origin in origins)}
+
+    def has_name(self, host: str) -> bool:
+        """Whether a request with this Host can only come from a page of ours: an address, or a name of this machine."""
+        name = _split("//" + host)[1]
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._names or name.endswith(".localhost") or "*" in self._names
+        return True
+
+    def lists(self, origin: str) -> bool:
+        """Whether pages of this Origin are of a site that is listed."""
+        said = _split(origin)
+        return any(each.covers(*said) for each in self._origins)
+
+
+def is_from_there(origin: str, host: str) -> bool:
+    """Whether a page of this Origin came from the port that it asks by the Host `host`."""
+    return origin.partition("://")[2].lower() == host.lower()
+
+
+def _split(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL; empty, and None, where it has none."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname or "", parts.port
+    except ValueError:
+        return "", "", None
+
+
 class Door:
     """Lets peers of some networks in (none named: all), each with so many connections at a time.
 
-    Peers of this machine's loopback, where tunnels and proxies end, may have as many as the port holds.
+    Connections, not what is asked over them: a request or a line is bounded in itself, and all take turns. Peers of
+    this machine's loopback, where tunnels and proxies end, may have as many as the port holds.
     """
 
     def __init__(self, networks: Sequence[Network], max_per_peer: int) -> None:

@@ -16,7 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from linemon.access import ANY_SOURCE, Network, Tokens
+from linemon.access import ANY_SOURCE, Network, Origin, Tokens
 from linemon.errors import ConfigError
 
 FILE = "linemon.toml"
@@ -63,6 +63,7 @@ def default_folder() -> Path:
 
 
 Networks = tuple[Network, ...]
+Origins = tuple[Origin, ...]
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class HttpConfig:
     idle_timeout: float = 300.0
     tls: bool = False
     allow: Networks = ()
-    allow_origins: tuple[str, ...] = ()
+    allow_origins: Origins = ()
     allow_open: bool = False
 
     @property
@@ -185,15 +186,20 @@ class DashboardConfig:
     listen: Address = Address("127.0.0.1", 5006)
     password: str = ""
     prefix: str = ""
-    allow_origins: tuple[str, ...] = ()
+    allow_origins: Origins = ()
     allow_open: bool = False
     panel: tuple[PanelConfig, ...] = ()
 
     @property
+    def path(self) -> str:
+        """Where the page is on its port: ``/``, or ``/linemon/`` below a prefix."""
+        prefix = self.prefix.strip("/")
+        return f"/{prefix}/" if prefix else "/"
+
+    @property
     def url(self) -> str:
         """Where a browser on this machine finds the page."""
-        prefix = self.prefix.strip("/")
-        return f"http://{self.listen.from_here}/{prefix + '/' if prefix else ''}"
+        return f"http://{self.listen.from_here}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -347,6 +353,11 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             return tuple(ip_network(network) for network in value)
         except (ValueError, TypeError):
             pass
+    elif kind == Origins and isinstance(value, list):
+        try:
+            return tuple(map(Origin.parse, value))
+        except (ValueError, AttributeError, TypeError):
+            pass
     elif kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
@@ -368,6 +379,7 @@ EXPECTED: dict[Any, str] = {
     float: "a number above 0",
     Address: 'an address such as "127.0.0.1:4000"',
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
+    Origins: 'a list of sites such as ["lab.example", "lab.example:8443", "https://lab.example:8443"]',
     tuple[str, ...]: 'a list of strings such as ["a", "b"]',
     tuple[float, ...]: "a list of numbers such as [0, 100]",
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",

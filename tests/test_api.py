@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +18,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
+from linemon.http.site import families
 from linemon.store.ring import PAGE_BYTES
+from tests.budget import cpu_s
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Address, ask, get, post
 
@@ -55,6 +59,66 @@ def test_the_server_does_what_its_description_says(case: schemathesis.Case[Any],
     """Whatever is asked: a status, a type and a shape that the description names, and never a 500."""
     host, port = described.address("http")
     case.call_and_validate(base_url=f"http://{host}:{port}", excluded_checks=NOT_OURS, timeout=DEADLINE_S)
+
+
+def test_each_path_is_described(described: Running) -> None:
+    """What the files of linemon/http bring, by lying there, and what the description says is the same."""
+    found = {
+        (route.path, method.lower())
+        for family in families()
+        for route in family.routes
+        for method in route.methods
+        if "*" not in route.path
+    }
+    told = {(path, method) for path, methods in DESCRIPTION["paths"].items() for method in methods}
+    assert {(path, method) for path, method in told if method != "post"} == found
+    parameters = {
+        route.path: set(route.parameters)
+        for family in families()
+        for route in family.routes
+        if route.parameters is not None
+    }
+    for path, names in parameters.items():
+        told_of = DESCRIPTION["paths"][path]["get"].get("parameters", [])
+        assert {each["name"] for each in told_of if each["in"] == "query"} == names
+
+
+FAMILY = """
+from http import HTTPStatus
+
+from linemon.http.site import Family, Route
+
+
+class Toy(Family):
+    def get(self, request, query, grant):
+        request.answer(HTTPStatus.OK, "text/plain", query.get("x", "").encode())
+
+    def write(self, request, query, grant):
+        request.answer(HTTPStatus.OK, "text/plain", self.site.body(request) + (b"" if grant.is_limited else b"!"))
+
+    routes = (Route("/api/toy", {"GET": get}, parameters=("x",)), Route("*/toy", {"POST": write}))
+"""
+
+
+def test_a_file_in_its_folder_is_a_family_of_routes(tmp_path: Path) -> None:
+    """It is served with all guards before it, below any path where it says so, and before what takes all the others."""
+    root = Path(__file__).parent.parent
+    for package in ("linemon", "linemon_sender", "agent"):
+        shutil.copytree(root / package, tmp_path / "tree" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tree/linemon/http/toy.py").write_text(FAMILY)
+    settings = '[tcp]\nlisten = "127.0.0.1:0"\ntoken = "s3cret"\n'
+    running = Running(tmp_path / "one", settings, environment={"PYTHONPATH": str(tmp_path / "tree")})
+    try:
+        at = running.address("http")
+        assert get(at, "/api/toy", x=5).text == "5"
+        assert get(at, "/api/toy", y=5).json["field"] == "y"
+        assert ask(at, "GET", "/api/toy", Host="evil.example").status == 403
+        assert post(at, b"b", "/any/toy").status == 401
+        assert post(at, b"b", "/any/toy", Authorization="Bearer s3cret").text == "b!"
+        assert post(at, b"b", "/any/toys", Authorization="Bearer s3cret").status == 400  # http-plot-server's
+        assert get(at, "/any/toy").status == 404
+    finally:
+        assert running.stop() == 0
 
 
 def test_the_description_is_served(collector: Running) -> None:
@@ -118,7 +182,11 @@ def test_a_window(collector: Running) -> None:
     fill(collector)
     at = collector.address("http")
     expected = collector.store["web1"].window("2023-11-14T22:13:20", "2023-11-14T22:13:32", points=4)
-    for start, end in ((1_700_000_000_000, 1_700_000_012_000), ("2023-11-14T22:13:20Z", "2023-11-15T00:13:32+02:00")):
+    spans: list[tuple[object, object]] = [
+        (1_700_000_000_000, 1_700_000_012_000), ("2023-11-14T22:13:20Z", "2023-11-15T00:13:32+02:00"),
+        (1_700_000_000, "1700000012.0"), (1_700_000_000_000_000, 1_700_000_012_000_000_000),
+    ]  # fmt: skip
+    for start, end in spans:
         answer = get(at, "/api/rows", source="web1", start=start, end=end, points=4).json
         assert answer["time"] == [1_700_000_000_000 + 3000 * i for i in range(4)]
         for name in ("min", "max", "mean", "count"):
@@ -136,6 +204,9 @@ def test_a_window(collector: Running) -> None:
         ({"source": "web1", "since": "x"}, 400, "since"),
         ({"source": "web1", "start": "yesterday"}, 400, "start"),
         ({"source": "web1", "start": "-5"}, 400, "start"),
+        ({"source": "web1", "start": "-1"}, 400, "start"),
+        ({"source": "web1", "limit": 5}, 400, "limit"),
+        ({"source": "web1", "sinse": 5}, 400, "sinse"),
         ({"source": "web1", "end": 5}, 400, "start"),
         ({"source": "web1", "points": 5}, 400, "start"),
         ({"source": "web1", "start": 5, "end": 5}, 400, "end"),
@@ -194,10 +265,34 @@ def test_a_long_answer(start_collector: Callable[..., Running]) -> None:
     assert answer.json["values"] == [[i + 0.5 for i in range(50_000)]]
     assert len(get(at, "/current_data", tag="m").json["value"]) == 50_000
     with socket.create_connection(at, timeout=DEADLINE_S) as sock:
-        sock.sendall(b"GET /api/rows?source=m HTTP/1.0\r\n\r\n")
+        sock.sendall(b"GET /api/rows?source=m HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
         head, _, body = sock.makefile("rb").read().partition(b"\r\n\r\n")
-    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"Connection: close" in head  # it knows no chunks, and nobody knows the length yet
     assert json.loads(body)["cursor"].startswith("50000.")
+
+
+def test_rows_that_are_overwritten_while_they_are_read(start_collector: Callable[..., Running]) -> None:
+    """An answer is taken from the ring as it is read, not copied before: what goes meanwhile is null, and counted."""
+    running = start_collector("points = 200000\n")
+    line = "".join(f"{i}.123456789 {i}.5\n" for i in range(100_000))
+    running.say("#source m\n" + line * 2)
+    eventually(lambda: "m" in running.store and running.store["m"].rows == 200_000, "the rows")
+    with socket.create_connection(running.address("http"), timeout=DEADLINE_S) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(b"GET /api/rows?source=m HTTP/1.0\r\n\r\n")
+        file = sock.makefile("rb")
+        begin = file.read(1000)
+        before = rss_mb(running)
+        running.say("#source m\n" + line)
+        eventually(lambda: running.store["m"].rows == 300_000, "more rows")
+        answer = json.loads((begin + file.read()).partition(b"\r\n\r\n")[2])
+    rows = len(answer["time"])
+    assert [len(column) for column in answer["values"]] == [rows, rows]
+    gone = sum(value is None for value in answer["values"][1])
+    assert gone > 0
+    assert answer["missed"] == gone + 200_000 - rows
+    assert set(answer["values"][1]) - {None} <= {i + 0.5 for i in range(100_000)}
+    assert rss_mb(running) - before < 16
 
 
 # -- events
@@ -275,8 +370,56 @@ def test_a_slow_reader_of_events(start_collector: Callable[..., Running]) -> Non
 def test_wrong_streams(described: Running) -> None:
     at = described.address("http")
     assert get(at, "/api/stream").json["field"] == "source"
-    assert get(at, "/api/stream", source="none").status == 404
-    assert ask(at, "GET", "/api/stream?" + "&".join(["source=web1"] * 101)).status == 400
+    assert get(at, "/api/stream", source="web1", since=1).json["field"] == "since"
+    assert ask(at, "GET", "/api/stream?" + "&".join(f"source=web{i}" for i in range(101))).status == 400
+
+
+def test_events_of_a_source_that_comes_later(collector: Running) -> None:
+    """An EventSource never asks again after an error: it waits, and gets the first row."""
+    with events(collector.address("http"), "source=late&source=never") as coming:
+        collector.say("late 1\nlate 2\n")
+        last_id, data = next(coming)
+        assert (last_id, data["source"]) == (cursor(collector, "late", 2) + ",0.0", "late")
+        assert data["values"] == [[1.0, 2.0]]
+
+
+def test_the_same_source_twice_is_one(collector: Running) -> None:
+    """Else the id that a reader comes again with would not say how far it is."""
+    collector.say("a 1\nb 1\n")
+    eventually(lambda: "b" in collector.store, "the sources")
+    at = collector.address("http")
+    with events(at, "source=a&source=b&source=a") as coming:
+        collector.say("a 2\n")
+        last_id, data = next(coming)
+        assert (last_id, data["values"]) == (f"{cursor(collector, 'a', 2)},{cursor(collector, 'b', 1)}", [[2.0]])
+    collector.say("a 3\nb 2\n")
+    eventually(lambda: collector.store["b"].rows == 2, "the rows")
+    with events(at, "source=a&source=b&source=a", Last_Event_ID=last_id) as coming:
+        assert [next(coming)[1]["values"] for _ in range(2)] == [[[3.0]], [[2.0]]]
+
+
+def test_events_pass_proxies(collector: Running) -> None:
+    """nginx keeps an answer back, and others pack it, unless it says that they must not."""
+    headers = ask(collector.address("http"), "HEAD", "/api/stream?source=x").headers
+    assert headers["X-Accel-Buffering"] == "no"
+    assert headers["Cache-Control"] == "no-store, no-transform"
+    assert headers["Content-Type"] == "text/event-stream"
+
+
+def test_many_idle_streams_delay_nobody(start_collector: Callable[..., Running]) -> None:
+    """A hundred streams of a hundred sources cost next to nothing while no row comes for them."""
+    running = start_collector()
+    running.say("".join(f"s{i} 1\n" for i in range(100)))
+    eventually(lambda: len(running.store) >= 100, "the sources")
+    query = "&".join(f"source=s{i}" for i in range(100))
+    with ExitStack() as stack:
+        streams = [stack.enter_context(events(running.address("http"), query)) for _ in range(100)]
+        before, began = cpu_s(running.process.pid), time.monotonic()
+        eventually(lambda: time.monotonic() - began > 2, "two seconds")
+        assert cpu_s(running.process.pid) - before < 0.3
+        running.say("s7 2\n")
+        for coming in streams:
+            assert next(coming)[1]["values"] == [[2.0]]
 
 
 # -- what it costs

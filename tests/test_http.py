@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import http.client
 import json
+import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.budget import cpu_s
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Address, ask, get, post
 
@@ -33,6 +38,40 @@ def request(body: bytes = POINT, *headers: bytes, version: bytes = b"1.1", start
 
 def statuses(answer: bytes) -> list[int]:
     return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+def test_bodies_in_gzip(collector: Running) -> None:
+    """Unpacked within max_body, in one member or several; what is broken, too long or in another coding says so."""
+    at = collector.address("http")
+    packed = gzip.compress(POINT)
+
+    def status(body: bytes, coding: str = "gzip") -> int:
+        return post(at, body, Content_Encoding=coding).status
+
+    assert status(packed) == 200
+    assert status(packed, "x-gzip") == 200
+    assert status(POINT, "identity") == 200
+    assert status(b"".join(gzip.compress(POINT[i : i + 5]) for i in range(0, len(POINT), 5))) == 200
+    chunked = request(
+        b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed), b"Transfer-Encoding: chunked", b"content-ENCODING: GZip"
+    )
+    assert statuses(talk(at, chunked)) == [200]
+    assert [status(bad) for bad in (packed[:-1], packed[:9], b"", POINT, packed[:20] + b"x" + packed[20:])] == [400] * 5
+    assert status(gzip.compress(b" " * 1_048_576 + POINT)) == 413
+    other = post(at, packed, Content_Encoding="br")
+    assert other.status == 415
+    assert "Content-Encoding 'br'" in other.json["error"]
+    eventually(lambda: collector.status()["rejected"] == {"syntax": 6, "length": 1}, "all counted")
+
+
+def test_a_byte_order_mark(collector: Running) -> None:
+    """It is dropped at the start of a body, also in front of lines; BOMs elsewhere are what they are."""
+    at = collector.address("http")
+    assert post(at, b"\xef\xbb\xbf" + POINT).status == 200
+    lines = post(at, b"\xef\xbb\xbf" + POINT + b"\n" + POINT, Content_Type="application/x-ndjson")
+    assert lines.json["accepted"] == 2
+    assert post(at, gzip.compress(b"\xef\xbb\xbf" + POINT), Content_Encoding="gzip").status == 200
+    assert post(at, b"\xef\xbb\xbf" * 2 + POINT).status == 400
 
 
 def test_keep_alive(collector: Running) -> None:
@@ -96,6 +135,7 @@ def test_lengths(collector: Running) -> None:
     assert statuses(talk(at, request(b"", b"Expect: 100-continue").replace(b": 0\r", b": 9999999\r"))) == [413]
     waits = request(POINT, b"Expect: 100-continue")
     assert statuses(talk(at, waits[: -len(POINT)], POINT, pause_s=0.05)) == [100, 200]
+    assert statuses(talk(at, waits.replace(b"HTTP/1.1", b"HTTP/1.0"))) == [200]  # it knows no 100
     eventually(lambda: collector.status()["rejected"] == {"length": 3, "syntax": 1}, "all counted")
     assert post(at, POINT).status == 200
 
@@ -120,7 +160,9 @@ def test_what_is_not_http(collector: Running, data: bytes, status: int) -> None:
     """One short answer, and the end of the connection; the log stays quiet."""
     at = collector.address("http")
     for _ in range(5):
-        assert statuses(talk(at, data)) == [status]
+        answer = talk(at, data)
+        assert statuses(answer) == [status]
+        assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"error", "field"}
     assert post(at, POINT).status == 200
     assert len((collector.folder / "log").read_text().splitlines()) == 3
 
@@ -160,6 +202,34 @@ def test_more_connections_than_allowed(start_collector: Callable[..., Running]) 
     assert post(at, POINT).status == 200
 
 
+def test_no_files_left(start_collector: Callable[..., Running]) -> None:
+    """Without a file for one more connection the port waits a second, says so once, and goes on; it does not spin."""
+    running = start_collector("sync = 1000.0\n", open_files=64)
+    at, files = running.address("http"), Path(f"/proc/{running.process.pid}/fd")
+    had = min(len(list(files.iterdir())) for _ in range(100))  # one more is open for a moment each second
+    ports = ["tcp"] * 32 + ["http"] * 12 + ["tap"] * (64 - had - 44)
+    others = [running.connect(port) for port in ports]
+    eventually(lambda: len(list(files.iterdir())) == 64, "all are taken")
+    usual = uses(running)
+    waits = socket.create_connection(at, timeout=DEADLINE_S)
+    waits.sendall(request(b"", start=b"GET /state"))
+    log = running.folder / "log"
+    eventually(lambda: f"port {at[1]} takes no connection" in log.read_text(), "it says so")
+    assert uses(running) < usual + 0.2
+    for other in others:
+        other.close()
+    assert waits.recv(12) == b"HTTP/1.1 200"
+    waits.close()
+    assert log.read_text().count(f"port {at[1]} takes no connection") == 1
+
+
+def uses(running: Running, seconds: float = 2.0) -> float:
+    """How much of a processor the collector uses."""
+    before, began = cpu_s(running.process.pid), time.monotonic()
+    eventually(lambda: time.monotonic() - began > seconds, "some time")
+    return (cpu_s(running.process.pid) - before) / (time.monotonic() - began)
+
+
 def test_tokens(start_collector: Callable[..., Running]) -> None:
     """Where a token is set, writing needs it; reading on this machine does not."""
     at = start_collector('[tcp]\nlisten = "127.0.0.1:0"\ntoken = "s3cret"\n').address("http")
@@ -180,8 +250,41 @@ def test_reading_from_elsewhere_needs_the_token(start_collector: Callable[..., R
     at = "127.0.0.1", port
     for path in ("/api/sources", "/api/health", "/available_plots", "/state", "/api/stream?source=x"):
         assert get(at, path).status == 401
-        assert ask(at, "GET", path, Authorization="Bearer s3cret").status in (200, 404)
+        assert ask(at, "HEAD", path, Authorization="Bearer s3cret").status == 200
     assert get(at, "/").status == 302
+
+
+def test_ways_to_say_a_token(start_collector: Callable[..., Running]) -> None:
+    """As Bearer, or as InfluxDB's clients of all versions do; a header counts before a parameter."""
+    at = start_collector('[tcp]\nlisten = "127.0.0.1:0"\ntoken = "s3cret"\n').address("http")
+
+    def status(said: str = "", path: str = "/") -> int:
+        return post(at, {"tag": "t", "value": 1}, path, **({"Authorization": said} if said else {})).status
+
+    basic = base64.b64encode(b"anybody:s3cret").decode()
+    for good in ("Bearer s3cret", "Token s3cret", "token anybody:s3cret", f"Basic {basic}"):
+        assert status(good) == 200, good
+    assert status(path="/write?p=s3cret") == 200
+    for bad in ("Bearer anybody:s3cret", "s3cret", "Digest s3cret", "Basic " + basic[:-4]):
+        assert status(bad) == 401, bad
+    assert status("Bearer wrong", "/?p=s3cret") == 401
+    assert status(path="/?p=") == 401
+
+
+def test_a_wrong_token_is_counted_and_its_host_is_logged(start_collector: Callable[..., Running]) -> None:
+    """Whatever it asks for: whoever guesses is seen."""
+    running = start_collector('[tcp]\nlisten = "127.0.0.1:0"\ntoken = "s3cret"\n[http]\nlisten = "0.0.0.0:0"\n', "wide")
+    at = "127.0.0.1", running.address("http")[1]
+    for path in ("/api/sources", "/api/health", "/state"):
+        assert ask(at, "GET", path, Authorization="Bearer guess").status == 401
+        assert get(at, path).status == 401  # says none: guesses nothing
+    assert post(at, {"tag": "t", "value": 1}).status == 401
+    eventually(lambda: running.status()["rejected"] == {"token": 4}, "counted")
+    assert "for 'token', the last from 127.0.0.1" in (running.folder / "log").read_text()
+    guards_host = start_collector('[tcp]\nlisten = "127.0.0.1:0"\ntoken = "s3cret"\n', "narrow")
+    at = guards_host.address("http")
+    assert ask(at, "GET", "/state", Host="evil.example", Authorization="Bearer guess").status == 403
+    eventually(lambda: guards_host.status()["rejected"] == {"token": 1}, "counted")
 
 
 def test_pages_of_other_sites(start_collector: Callable[..., Running], collector: Running) -> None:
@@ -192,8 +295,6 @@ def test_pages_of_other_sites(start_collector: Callable[..., Running], collector
     assert post(at, point, Origin="https://evil.example").status == 403
     assert post(at, point, Origin="null").status == 403
     assert post(at, point, Origin=f"http://{here}").status == 200
-    assert ask(at, "GET", "/api/sources", Host="evil.example").status == 403
-    assert ask(at, "GET", "/api/sources", Host="localhost:1").status == 200
     assert "Access-Control-Allow-Origin" not in ask(at, "GET", "/api/sources", Origin="https://evil.example").headers
     listed = start_collector('[http]\nlisten = "127.0.0.1:0"\nallow_origins = ["https://lab.example"]\n', "listed")
     at = listed.address("http")
@@ -206,10 +307,83 @@ def test_pages_of_other_sites(start_collector: Callable[..., Running], collector
     assert ask(at, "GET", "/api/sources", Host="lab.example").status == 200
 
 
-def test_head_and_options(collector: Running) -> None:
+@pytest.mark.parametrize("token", ["", 'token = "s3cret"\n'], ids=["no token", "token"])
+def test_names_of_other_hosts(start_collector: Callable[..., Running], token: str) -> None:
+    """DNS of strangers may call us by any name: what does not show the right token is refused, and told why."""
+    running = start_collector(
+        f'[tcp]\nlisten = "127.0.0.1:0"\n{token}[http]\nlisten = "127.0.0.1:0"\nallow_origins = ["lab.example:8443"]\n'
+    )
+    at = running.address("http")
+    for path in ("/api/sources", "/", "/state", "/nothing", "/api/openapi.json"):
+        refused = ask(at, "GET", path, Host=f"evil.example:{at[1]}")
+        assert refused.status == 403
+        assert "allow_origins" in refused.json["error"]
+    assert post(at, {"tag": "t", "value": 1}, Host="evil.example").status == 403
+    for name in (
+        "localhost:9000",
+        "127.0.0.1",
+        "[::1]:1",
+        "192.0.2.7",
+        "box.localhost",
+        os.uname().nodename,
+        "lab.example",
+    ):
+        assert ask(at, "GET", "/state", Host=name).status == 200, name
+    shown = ask(at, "GET", "/state", Host="evil.example", Authorization="Bearer s3cret").status
+    assert shown == (200 if token else 403)
+    assert (running.folder / "log").read_text().count("evil.example") == 1
+
+
+@pytest.mark.parametrize(
+    ("listed", "good", "bad"),
+    [
+        (
+            "lab.example",
+            ["http://lab.example", "https://lab.example:8443"],
+            ["https://lab.example.evil.example", "null"],
+        ),
+        ("lab.example:8443", ["https://lab.example:8443"], ["https://lab.example", "https://lab.example:84"]),
+        ("LAB.example:443", ["https://lab.example"], ["http://lab.example"]),
+        ("https://lab.example", ["https://lab.example"], ["http://lab.example", "https://lab.example:8443"]),
+        ("https://lab.example:8443", ["https://lab.example:8443"], ["http://lab.example:8443"]),
+        ("[fd00::1]:8080", ["http://[fd00::1]:8080"], ["http://[fd00::2]:8080"]),
+        ("*", ["https://any.example:1"], []),
+    ],
+)
+def test_forms_of_a_site_that_is_listed(
+    start_collector: Callable[..., Running], listed: str, good: list[str], bad: list[str]
+) -> None:
+    """A name stands for any port and both schemes; with a port, or a scheme, only for these."""
+    at = start_collector(f'[http]\nlisten = "127.0.0.1:0"\nallow_origins = ["{listed}"]\n').address("http")
+    for origin in good:
+        answer = post(at, {"tag": "t", "value": 1}, Origin=origin)
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, origin)
+    for origin in bad:
+        assert post(at, {"tag": "t", "value": 1}, Origin=origin).status == 403, origin
+
+
+def test_head_is_get_without_a_body(collector: Running) -> None:
+    """On every path there is, also of a stream, which ends with its head; the connection lives on."""
+    collector.say("".join(f"m {i}.5\n" for i in range(3600)))
+    eventually(lambda: "m" in collector.store and collector.store["m"].rows == 3600, "the rows")
     at = collector.address("http")
-    head = ask(at, "HEAD", "/api/sources")
-    assert (head.status, head.body) == (200, b"")
-    assert int(head.headers["Content-Length"]) > 0
-    assert ask(at, "OPTIONS", "/anything").headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    paths = ["/", "/state", "/available_plots", "/plot_id?tag=m", "/current_data?tag=m", "/api/sources",
+             "/api/rows?source=m", "/api/health", "/api/openapi.json", "/api/stream?source=m",
+             "/api/rows", "/nothing", "/api/rows?source=none"]  # fmt: skip
+    heads = b"".join(request(b"", start=f"HEAD {path}".encode()) for path in paths)
+    answers = talk(at, heads + request(b"", start=b"GET /state")).split(b"HTTP/1.1 ")[1:]
+    assert len(answers) == len(paths) + 1
+    for path, answer in zip(paths, answers, strict=False):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert body == b"", path
+        if "stream" not in path:
+            assert int(head[:3]) == get(at, path).status
+    assert answers[-1].endswith(get(at, "/state").body)
+
+
+def test_options(collector: Running) -> None:
+    at = collector.address("http")
+    assert ask(at, "OPTIONS", "/state").headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    assert ask(at, "OPTIONS", "/anything").headers["Allow"] == "OPTIONS, POST"
+    assert ask(at, "OPTIONS", "/api/rows").headers["Allow"] == "GET, HEAD, OPTIONS"
     assert statuses(talk(at, request(b"", b"Connection: Upgrade", b"Upgrade: h2c", start=b"GET /state"))) == [200]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import RequestHandler
 
-COOKIE = "linemon"
+from linemon.config import DashboardConfig
+
 DAYS = 30.0  # until one must log in again
 WRONG_S = 1.0  # so long a wrong password is thought about
-MAX_THINKING = 20  # at the same time; more are told so at once
+MAX_THINKING = 20  # at the same time; more are not looked at
 
 FORM = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -30,13 +32,18 @@ input, button {{ font: inherit; padding: .5rem }}
 """
 
 
-def handler(password: str) -> type[RequestHandler]:
-    """What answers at /login for this password."""
-    secret = password.encode()
+def cookie_of(dashboard: DashboardConfig) -> str:
+    """The cookie's name. Browsers send cookies to all ports of a host: each page there needs one of its own."""
+    return f"linemon_{dashboard.listen.port}"
+
+
+def handler(dashboard: DashboardConfig) -> type[RequestHandler]:
+    """What answers at /login for this page's password."""
+    secret = dashboard.password.encode()
     thinking = 0
 
     class LoginHandler(RequestHandler):
-        """A form; the password may also come as ``?token=``, for a link."""
+        """A form; the password may also come as ``?token=``, for a link. ``?next=`` says where to go then."""
 
         async def get(self) -> None:
             if self.get_query_argument("token", None) is None:
@@ -44,27 +51,40 @@ def handler(password: str) -> type[RequestHandler]:
             else:
                 await self.judge(self.get_query_argument("token", strip=False))
 
+        async def head(self) -> None:
+            self.show("")
+
         async def post(self) -> None:
             await self.judge(self.get_body_argument("password", "", strip=False))
 
         async def judge(self, said: str) -> None:
             nonlocal thinking
-            if hmac.compare_digest(said.encode(), secret):
+            if thinking >= MAX_THINKING:  # else as many could be guessed at a time as there are connections
+                self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
+                self.set_header("Retry-After", "1")
+                return self.show("Too many wrong passwords at this moment: try again.")
+            if hmac.compare_digest(said.encode(errors="replace"), secret):
+                is_safe = self.request.protocol == "https"
                 self.set_signed_cookie(
-                    COOKIE, "yes", DAYS, httponly=True, samesite="Lax", secure=self.request.protocol == "https"
+                    cookie_of(dashboard),
+                    "yes",
+                    DAYS,
+                    path=dashboard.path,
+                    httponly=True,
+                    samesite="Lax",
+                    secure=is_safe,
                 )
-                self.redirect(self.application.prefix + "/")  # type: ignore[attr-defined]
-                return
-            self.set_status(401)
-            if thinking < MAX_THINKING:
-                thinking += 1
-                try:
-                    await asyncio.sleep(WRONG_S)
-                finally:
-                    thinking -= 1
-            self.show("The password is wrong.")
+                return self.redirect(where_to(self.get_query_argument("next", ""), dashboard.path))
+            self.set_status(HTTPStatus.UNAUTHORIZED)
+            thinking += 1
+            try:
+                await asyncio.sleep(WRONG_S)
+            finally:
+                thinking -= 1
+            return self.show("The password is wrong.")
 
         def show(self, problem: str) -> None:
+            self.set_header("Cache-Control", "no-store")
             self.set_header(
                 "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
             )
@@ -73,16 +93,23 @@ def handler(password: str) -> type[RequestHandler]:
     return LoginHandler
 
 
+def where_to(said: str, page: str) -> str:
+    """An address of the page at the path `page`, where that is what was said; else the page itself."""
+    is_path = said.startswith(page) and all(" " < char < "\x7f" and char != "\\" for char in said)
+    return said if is_path and not said.startswith("//") else page
+
+
 class Login(AuthProvider):
     """Lets those in who have said the password."""
 
-    def __init__(self, password: str) -> None:
-        self._handler = handler(password)
+    def __init__(self, dashboard: DashboardConfig) -> None:
+        self._cookie = cookie_of(dashboard)
+        self._handler = handler(dashboard)
         super().__init__()
 
     @property
     def get_user(self) -> Callable[[Any], Any]:
-        return lambda request: "reader" if request.get_signed_cookie(COOKIE, max_age_days=DAYS) else None
+        return lambda request: "reader" if request.get_signed_cookie(self._cookie, max_age_days=DAYS) else None
 
     @property
     def get_user_async(self) -> None:

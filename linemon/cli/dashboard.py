@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from hashlib import scrypt
 from pathlib import Path
 
 from linemon.config import Address, Config
@@ -23,12 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Serve the page until SIGINT or SIGTERM; OSError where the port cannot be had."""
-    from bokeh.application import Application
-    from bokeh.application.handlers import DirectoryHandler
-    from bokeh.server.auth_provider import NullAuth
-    from bokeh.server.server import Server
-
-    from linemon.cli._login import Login
+    from linemon.cli._page import serve
 
     if not options.debug:
         logging.getLogger("bokeh").setLevel(logging.WARNING)
@@ -38,28 +32,15 @@ def run(config: Config, options: argparse.Namespace) -> int:
         os.environ["LINEMON_CONFIG"] = str(config.file.resolve())  # where the app looks for the store
     sys.path.insert(0, str(APP.parent))
     dashboard, listen = config.dashboard, config.dashboard.listen
-    secret = None
-    if dashboard.password:  # signs the cookies: made of the password, so that they outlive a restart and end with it
-        secret = scrypt(dashboard.password.encode(), salt=b"linemon cookies", n=1 << 14, r=8, p=1).hex()
-    origins = dashboard.allow_origins or tuple(f"{name}:{listen.port}" for name in ("localhost", "127.0.0.1"))
     try:
-        server = Server(
-            {"/": Application(DirectoryHandler(filename=str(APP)))},
-            address=listen.host,
-            port=listen.port,
-            allow_websocket_origin=list(origins),
-            prefix=dashboard.prefix,
-            auth_provider=Login(dashboard.password) if dashboard.password else NullAuth(),
-            cookie_secret=secret,
-            use_xheaders=listen.is_loopback,  # there a proxy may say for whom it asks, and whether in TLS
-        )
+        server = serve(dashboard, APP)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
     server.start()
     shown = Address(listen.host, server.port or 0).from_here
-    print(f"linemon: the page is at http://{shown}{server.prefix}/", file=sys.stderr, flush=True)
+    print(f"linemon: the page is at http://{shown}{dashboard.path}", file=sys.stderr, flush=True)
     server.io_loop.start()
     server.stop()
     return 0

@@ -21,7 +21,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     """A table of all sources, or with `--errors` of the last bad lines."""
     import time
 
-    from linemon.http.answers import describe_all, iso_ns
+    from linemon.store.describe import describe_all, iso_ns
 
     store = store_of(config)
     if options.errors:

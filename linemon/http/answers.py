@@ -14,19 +14,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from linemon.errors import AskedWrongly, LineError, StoreError, UnknownSource
-from linemon.lines.wire import INT64_MAX, NUMBER, Floats, Ints, time_ns
-from linemon.store.formats import iso
-from linemon.store.liveness import Life
+from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.lines.wire import Floats, Ints, time_ns
+from linemon.store.describe import describe_all
 from linemon.store.reader import Source, Store
 from linemon.store.rows import Rows
+from linemon.store.slices import Slices
+from linemon.store.window import Buckets
 
 PIECE = 4096  # numbers
 CURSOR = re.compile(r"\d{1,18}(\.\d{1,19})?", re.ASCII)
 MAX_POINTS = 10_000  # buckets of a window
 MAX_CELLS = 1_000_000  # buckets times columns
+MAX_NAME = 1024  # bytes of a source's name
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,42 +55,16 @@ class Cursor(NamedTuple):
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON; never NaN, which is none."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """Compact JSON; never NaN, which is none. Half a character, which a sender's JSON may hold, becomes `?`."""
+    said = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return said.encode(errors="replace")
 
 
-def describe(source: Source, now: int) -> dict[str, Any]:
-    """One source as `linemon sources --json` shows it; `now` in ns."""
-    life, newest = Life.of(source, now), source.newest
-    return {
-        "source": source.name,
-        "columns": source.columns,
-        "units": source.units,
-        "rows": source.rows,
-        "newest": None if newest is None else iso_ns(int(newest.astype(np.int64))),
-        "arrived": None if life.arrived is None else iso_ns(life.arrived),
-        "rejected": source.rejected,
-        "ahead": source.ahead,
-        "rate_per_s": life.rate_per_s,
-        "age_s": life.age_s,
-        "silent_since": None if life.silent_since is None else iso_ns(life.silent_since),
-    }
-
-
-def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
-    """All sources, as `describe` has them; one that cannot be read has an `error`, and its counters are null."""
-    for name in store.sources():
-        try:
-            yield describe(store[name], now)
-        except UnknownSource:  # forgotten meanwhile
-            continue
-        except StoreError as error:
-            unknown = "rows", "newest", "arrived", "rejected", "ahead", "rate_per_s", "age_s", "silent_since"
-            yield {"source": name, "columns": (), "units": (), **dict.fromkeys(unknown), "error": str(error)}
-
-
-def iso_ns(ns: int) -> str:
-    return iso(np.array([ns], dtype="datetime64[ns]"))[0]
+def source_of(store: Store, name: str) -> Source:
+    """UnknownSource if there is none, without looking for names that are like it: that takes time."""
+    if name not in store:
+        raise UnknownSource(f"no source {name[:100]!r}")
+    return store[name]
 
 
 def sources(store: Store, now: int) -> Iterator[bytes]:
@@ -97,19 +72,58 @@ def sources(store: Store, now: int) -> Iterator[bytes]:
     return _pieces(dumps(each) for each in describe_all(store, now))
 
 
-def rows(found: Rows) -> Iterator[bytes]:
-    """Rows by column, times in ms since the epoch."""
-    yield _head(found.source, found.columns, found.units)
-    yield b',"time":'
-    yield from _numbers(milliseconds(found.time.view(np.int64)))
-    yield from _columns("values", found.values)
-    said = cursor_of(found)
-    yield b"," + dumps({"cursor": said.pop("cursor"), "missed": found.missed, **said})[1:]
+def rows(found: Rows) -> bytes:
+    """Some rows by column, times in ms since the epoch."""
+    return b"".join(
+        (
+            _head(found.source, found.columns, found.units),
+            b',"time":',
+            *_numbers([milliseconds(found.time.view(np.int64))]),
+            b',"values":[',
+            b",".join(b"".join(_numbers([column])) for column in found.values.T),
+            b"]" + _end(found),
+        )
+    )
 
 
-def cursor_of(found: Rows) -> dict[str, Any]:
+def rows_asked(store: Store, query: dict[str, str], now: int) -> Iterator[bytes]:
+    """`/api/rows`: what came after `since`, a window, or all that the ring holds."""
+    source = source_of(store, text(query, "source"))
+    if query.keys() & {"start", "end", "points"}:
+        return window(source, query, now)
+    found = held(source, query, by_arrival="since" in query)
+
+    def pieces() -> Iterator[bytes]:
+        yield _head(source.name, found.columns, found.units)
+        yield b',"time":'
+        yield from _numbers(map(milliseconds, found.times()))
+        yield b',"values":['
+        for i in range(len(found.columns)):
+            yield b"," if i else b""
+            yield from _numbers(found.values(i))
+        yield b"]" + _end(found)
+
+    return pieces()
+
+
+def held(source: Source, query: dict[str, str], *, by_arrival: bool = False) -> Slices:
+    """What came after the cursor `since`; without one all that the ring holds."""
+    if "since" not in query:
+        return Slices(source)
+    cursor = Cursor.parse(query["since"])
+    if cursor is None:
+        raise BadQuestion("since", f"since is the cursor of an earlier answer, not {query['since'][:60]!r}")
+    return Slices(source, *cursor, by_arrival=by_arrival)
+
+
+def cursor_of(found: Rows | Slices) -> dict[str, Any]:
     """What an answer says of where to go on; and of a source that began anew after the cursor that was asked for."""
     return {"cursor": str(Cursor(found.cursor, found.born))} | ({"restarted": True} if found.restarted else {})
+
+
+def _end(found: Rows | Slices) -> bytes:
+    said = cursor_of(found)
+    return b"," + dumps({"cursor": said.pop("cursor"), "missed": found.missed, **said})[1:]
 
 
 def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
@@ -118,38 +132,28 @@ def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
     points = whole(query, "points", 1200, 1, MAX_POINTS)
     if end <= start:
         raise BadQuestion("end", "end does not lie after start")
-    if points * len(source.columns) > MAX_CELLS:
-        raise BadQuestion("points", f"at most {MAX_CELLS // len(source.columns)} points of so many columns")
-    cursor = Cursor(source.rows, source.born)
-    found = source.window(np.datetime64(start, "ns"), np.datetime64(end, "ns"), points)
+    held = Slices(source)
+    if points * len(held.columns) > MAX_CELLS:
+        raise BadQuestion("points", f"at most {MAX_CELLS // len(held.columns)} points of so many columns")
+    length = -(-(end - start) // points)
+    edges = np.append(start + length * np.arange(-(-(end - start) // length)), end)
 
     def pieces() -> Iterator[bytes]:
-        yield _head(source.name, found.columns, found.units)
+        found = Buckets.empty(1, len(edges) - 1, len(held.columns))
+        for _ in held.reduce(edges, found):
+            yield b""
+        yield _head(source.name, held.columns, held.units)
         yield b',"time":'
-        yield from _numbers(milliseconds(found.time.view(np.int64)))
+        yield from _numbers([milliseconds(edges[:-1])])
         for name, values in (("min", found.min), ("max", found.max), ("mean", found.mean), ("count", found.count)):
-            yield from _columns(name, values)
-        yield f',"cursor":"{cursor}","missed":0}}'.encode()
+            yield f',"{name}":['.encode()
+            for i in range(len(held.columns)):
+                yield b"," if i else b""
+                yield from _numbers([values[0, :, i]])
+            yield b"]"
+        yield f',"cursor":"{Cursor(held.cursor, held.born)}","missed":0}}'.encode()
 
     return pieces()
-
-
-def rows_asked(store: Store, query: dict[str, str], now: int) -> Iterator[bytes]:
-    """`/api/rows`: what came after `since`, a window, or all that the ring holds."""
-    source = store[text(query, "source")]
-    if query.keys() & {"start", "end", "points"}:
-        return window(source, query, now)
-    return rows(held(source, query))
-
-
-def held(source: Source, query: dict[str, str]) -> Rows:
-    """What came after the cursor `since`; without one all that the ring holds, in time order."""
-    if "since" in query:
-        cursor = Cursor.parse(query["since"])
-        if cursor is None:
-            raise BadQuestion("since", f"since is the cursor of an earlier answer, not {query['since'][:60]!r}")
-        return source.since(*cursor)
-    return source.last(source.points)
 
 
 # -- http-plot-server's view
@@ -172,7 +176,7 @@ def tags(store: Store) -> Iterator[bytes]:
 
 def tag_column(store: Store, tag: str) -> tuple[Source, str]:
     """The source and column that a tag stands for; UnknownSource if there is none."""
-    names = [(tag, "value")] + [(tag[:at], tag[at + 1 :]) for at, char in enumerate(tag) if char == ":"]
+    names = [(tag, "value")] + [(tag[:at], tag[at + 1 :]) for at, char in enumerate(tag[: MAX_NAME + 1]) if char == ":"]
     for name, column in names:
         if name in store and column in (source := store[name]).columns:
             return source, column
@@ -184,18 +188,13 @@ def current_data(store: Store, query: dict[str, str]) -> Iterator[bytes]:
     tag = text(query, "tag")
     source, column = tag_column(store, tag)
     found = held(source, query)
-    times, at = found.time.view(np.int64), found.columns.index(column)
-    if "since" in query:
-        order = np.argsort(times, kind="stable")
-        times, values = times[order], found.values[order, at]
-    else:
-        values = found.values[:, at]
+    at = found.columns.index(column)
 
     def pieces() -> Iterator[bytes]:
         yield b'{"time":'
-        yield from _pieces(dumps(local(times[i : i + PIECE]))[1:-1] for i in range(0, len(times), PIECE))
+        yield from _pieces(dumps(local(times))[1:-1] for times in found.times())
         yield b',"value":'
-        yield from _numbers(values)
+        yield from _numbers(found.values(at))
         yield b"," + dumps({"tag": tag, "unit": found.units[at] or None, **cursor_of(found)})[1:]
 
     return pieces()
@@ -225,20 +224,17 @@ def whole(query: dict[str, str], name: str, default: int, least: int, most: int)
 
 
 def moment(query: dict[str, str], name: str, default: int | None) -> int:
-    """ISO 8601, or ms since the epoch; as ns."""
+    """ISO 8601, or a number since the epoch whose unit is told by its size; as ns."""
     if default is not None and name not in query:
         return default
     said = text(query, name)
-    try:
-        if NUMBER.fullmatch(said.encode()):
-            ns = int(said) * 10**6 if said.isdecimal() and len(said) < 20 else round(float(said) * 1000) * 1000
-            if 0 <= ns <= INT64_MAX:
-                return ns
-        else:  # the "+" of a zone arrives as a blank
-            return time_ns((said[:10] + said[10:11].replace(" ", "T") + said[11:].replace(" ", "+")).encode()) or 0
-    except (LineError, OverflowError, UnicodeEncodeError):
+    try:  # the "+" of a zone arrives as a blank
+        ns = time_ns((said[:10] + said[10:11].replace(" ", "T") + said[11:].replace(" ", "+")).encode())
+        if ns is not None:
+            return ns
+    except (LineError, UnicodeEncodeError):
         pass
-    raise BadQuestion(name, f"{name} is ISO 8601 or ms since the epoch, not {said[:60]!r}")
+    raise BadQuestion(name, f"{name} is ISO 8601, or s, ms, us or ns since the epoch, not {said[:60]!r}")
 
 
 # -- pieces of JSON
@@ -262,18 +258,11 @@ def _pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"]" if before == b"," else b"[]"
 
 
-def _columns(name: str, values: Floats | npt.NDArray[np.int64]) -> Iterator[bytes]:
-    yield f',"{name}":['.encode()
-    for i in range(values.shape[1]):
-        if i:
-            yield b","
-        yield from _numbers(values[:, i])
-    yield b"]"
-
-
-def _numbers(values: Floats | Ints) -> Iterator[bytes]:
+def _numbers(arrays: Iterable[Floats | Ints]) -> Iterator[bytes]:
     """A list of numbers, null where one is missing."""
-    return _pieces(dumps(numbers(values[i : i + PIECE]))[1:-1] for i in range(0, len(values), PIECE))
+    return _pieces(
+        dumps(numbers(values[i : i + PIECE]))[1:-1] for values in arrays for i in range(0, len(values), PIECE)
+    )
 
 
 def numbers(values: Floats | Ints) -> list[float | None]:

@@ -5,10 +5,16 @@ A tag is a source with the column `value`. Points wait until `flush`, which appe
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
 import json
+import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,7 +30,9 @@ from linemon.store.writer import Ring
 COLUMN: Final = ("value",)
 MAX_TEXT: Final = 255  # bytes of a tag or a unit
 SLICE: Final = 500  # points that are taken in one go, so that a long body does not keep others waiting
-NOT_JSON: Final = 'not JSON: expected {"tag": text, "value": number}, with "unit" and "ts" if you like'
+BLANK: Final = object()  # stands for an empty line of NDJSON
+NOT_JSON: Final = 'not JSON: expected {"tag": string, "value": number}, with "unit" and "ts" if you like'
+DATE_AND_CLOCK: Final = re.compile(rb"\d{4}-?\d\d-?\d\d \d\d.*")
 
 
 class PointError(LineError):
@@ -40,16 +48,13 @@ class PointError(LineError):
 class Body:
     """The points of one request, and what became of them; `is_batch` where it was a list or NDJSON."""
 
-    points: list[Any]  # a PointError stands for a line that is not JSON
+    points: Iterator[Any]  # a PointError stands for a line that is not JSON
     is_batch: bool
+    is_done: bool = False  # all points were looked at
     accepted: int = 0
     rejected: int = 0
     value: float = 0.0  # of the last point accepted
     first_error: tuple[int, PointError] | None = None  # and its place in the batch
-
-    @property
-    def is_done(self) -> bool:
-        return self.accepted + self.rejected == len(self.points)
 
 
 class Waiting(NamedTuple):
@@ -58,13 +63,14 @@ class Waiting(NamedTuple):
     session: Session
     body: Body
     place: int  # in the body
+    point: Any
     ring: Ring
     time: int
     value: float
     number: int  # in the connection
 
 
-class Points:
+class PointIntake:
     """Takes the points of requests, accounts for them, and puts them into the store."""
 
     def __init__(self, intake: Intake) -> None:
@@ -74,23 +80,23 @@ class Points:
 
     def take(self, session: Session, grant: Grant, body: Body, now: int) -> None:
         """Check the next `SLICE` points of a body that came at `now` (ns); the next `flush` stores what is accepted."""
-        done = body.accepted + body.rejected
-        for index, point in enumerate(body.points[done : done + SLICE], done):
+        looked = 0
+        for point in islice(body.points, SLICE):
+            looked += 1
+            if point is BLANK:
+                continue
+            index = body.accepted + body.rejected
             session.lines += 1
             try:
                 ring, time, value = self._point(grant, point)
             except PointError as error:
-                self._reject(session, body, index, error, now, session.lines)
+                self._reject(session, body, index, point, error, now, session.lines)
             else:
                 body.accepted += 1
                 body.value = value
                 when = now if time is None else time
-                self._waiting.append(Waiting(session, body, index, ring, when, value, session.lines))
-
-    def refuse(self, session: Session, error: LineError, now: int, raw: bytes = b"") -> None:
-        """Count a body that holds no points to be looked at, as one line: broken, too long, without a token."""
-        session.lines += 1
-        self._intake.accounts.reject(session, error, raw, now, source="")
+                self._waiting.append(Waiting(session, body, index, point, ring, when, value, session.lines))
+        body.is_done = looked < SLICE
 
     def flush(self, now: int) -> set[str]:
         """Append all points that wait; returns the sources that they belong to."""
@@ -128,18 +134,19 @@ class Points:
             [each] = together
             each.body.accepted -= 1
             wrong = PointError(error.reason, str(error), "tag")
-            self._reject(each.session, each.body, each.place, wrong, now, each.number)
+            self._reject(each.session, each.body, each.place, each.point, wrong, now, each.number)
         else:
             for session, count in Counter([each.session for each in together]).items():
                 self._intake.accounts.store(session, count)
 
-    def _reject(self, session: Session, body: Body, index: int, error: PointError, now: int, number: int) -> None:
-        point = body.points[index]
+    def _reject(
+        self, session: Session, body: Body, index: int, point: Any, error: PointError, now: int, number: int
+    ) -> None:
         body.rejected += 1
         if body.first_error is None or index < body.first_error[0]:
             body.first_error = index, error
         tag = point.get("tag") if isinstance(point, dict) else None
-        source = tag[:MAX_TEXT] if isinstance(tag, str) else ""
+        source = tag[:MAX_TEXT].encode(errors="replace").decode() if isinstance(tag, str) else ""
         self._intake.accounts.reject(session, error, error.raw or quoted(point), now, number, source)
 
     def _point(self, grant: Grant, point: Any) -> tuple[Ring, int | None, float]:
@@ -150,7 +157,7 @@ class Points:
             raise PointError("syntax", f"a point is an object with tag and value, not {show(point)}", None)
         tag, unit, ts = point.get("tag"), point.get("unit"), point.get("ts")
         if type(tag) is not str:
-            raise PointError("name", f"tag is a text of 1 to 255 bytes, not {show(tag)}", "tag")
+            raise PointError("name", f"tag is a string, not {show(tag)}", "tag")
         value = number(point.get("value"))
         if unit is not None:
             check_unit(unit)
@@ -168,30 +175,32 @@ class Points:
         except LineError as error:
             raise PointError(error.reason, str(error), "tag") from None
         except UnicodeEncodeError:
-            raise PointError("text", "tag holds half of a character", "tag") from None
+            raise PointError("text", "tag holds half a character", "tag") from None
 
 
 def parse(body: bytes, *, is_lines: bool = False) -> Body:
-    """What a body holds: a point, a list of them, or lines of which one at least is an object.
+    """What a body holds: a point, a list of them, or lines, of which the first is an object.
 
-    `is_lines`: the sender says that it is NDJSON. PointError where all is broken.
+    `is_lines`: the sender says that it is NDJSON, whatever the first line is. Lines are read as they are taken.
+    PointError where there is nothing to take.
     """
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        raise PointError("text", "the body is not UTF-8", None, body) from None
-    problem = ""
+        raise PointError("text", "the body is not UTF-8", None, body[:400]) from None
     if not is_lines:
+        gc.disable()  # a list of many empty ones takes five times as long else
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            problem = str(error)
+            first, _, others = text.lstrip().partition("\n")
+            if not others or others.isspace() or type(_line(first)) is not dict:
+                raise PointError("syntax", f"{NOT_JSON}; {error}", None, body[:400]) from None
         else:
-            return Body(found, True) if isinstance(found, list) else Body([found], False)
-    lines = [_line(line) for line in text.split("\n") if line.strip()]
-    if is_lines or (len(lines) > 1 and any(type(line) is dict for line in lines)):
-        return Body(lines, True)
-    raise PointError("syntax", f"{NOT_JSON}; {problem}", None, body)
+            return Body(iter(found), True) if isinstance(found, list) else Body(iter([found]), False)
+        finally:
+            gc.enable()
+    return Body((_line(line) if line.strip() else BLANK for line in io.StringIO(text, newline="\n")), True)
 
 
 def _line(line: str) -> Any:
@@ -245,26 +254,22 @@ def check_unit(unit: object) -> None:
 def time_ns(ts: object) -> int | None:
     """Nanoseconds since the epoch; None (now) for -1.
 
-    As `http-plot-server` has it, a number of 10 digits before the point is seconds, and any other is milliseconds; 15
-    digits are microseconds here, 18 and more nanoseconds. A text is such a number or ISO 8601, also with a blank
-    between date and time, as `/current_data` writes it.
+    A number's unit is told by its size, as in lines: below 1e11 seconds, below 1e14 ms, below 1e17 us, else ns. A
+    string is such a number or ISO 8601, also with a blank between date and time, as `/current_data` writes it.
     """
+    ns: int | None = -1
     if isinstance(ts, str):
         token = ts.strip().encode(errors="replace")
-        if not wire.NUMBER.fullmatch(token):
-            try:
-                return wire.time_ns(token[:10] + token[10:].replace(b" ", b"T", 1))
-            except LineError as error:
-                raise PointError("time", f"ts: {error}", "ts") from None
-        ts = int(token) if wire.INTEGER.fullmatch(token) and len(token) < 30 else float(token)
-    if isinstance(ts, bool) or not isinstance(ts, (int, float)) or ts != ts:
-        raise PointError("time", f"ts is epoch seconds, ms, us or ns, or ISO 8601, not {show(ts)}", "ts")
-    if ts == -1:
-        return None
-    if not 0 <= ts <= wire.INT64_MAX:
-        raise PointError("time", f"ts {show(ts)} lies before 1970 or beyond 2262", "ts")
-    unit = 10**9 if 10**9 <= ts < 10**10 else 10**6 if ts < 10**14 else 10**3 if ts < 10**17 else 1
-    ns = int(ts) * unit if ts == int(ts) else round(ts * (unit / 1000)) * 1000
-    if ns > wire.INT64_MAX:
-        raise PointError("time", f"ts {show(ts)} lies beyond 2262", "ts")
+        if DATE_AND_CLOCK.fullmatch(token):
+            token = token.replace(b" ", b"T", 1)
+        with contextlib.suppress(LineError):  # its text quotes the token, which nobody sent so
+            ns = wire.time_ns(token)
+    elif isinstance(ts, (int, float)) and not isinstance(ts, bool):
+        if ts == -1:
+            return None
+        if 0 <= ts <= wire.INT64_MAX:
+            unit = 10**9 if ts < 10**11 else 10**6 if ts < 10**14 else 10**3 if ts < 10**17 else 1
+            ns = int(ts) * unit if ts == int(ts) else round(ts * (unit / 1000)) * 1000
+    if ns is not None and not 0 <= ns <= wire.INT64_MAX:
+        raise PointError("time", f"ts is epoch s, ms, us or ns from 1970 to 2262, or ISO 8601, not {show(ts)}", "ts")
     return ns

@@ -1,6 +1,6 @@
 """An HTTP/1.1 server as linemon needs it: bounded in connections, requests, and answers that wait for their readers.
 
-httptools reads the requests. This file knows no path and no JSON: `handle` gets each request once its body is there.
+httptools reads the requests. This file knows no path: `handle` gets each request once its body is there.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from email.utils import formatdate
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ import httptools
 
 from linemon.access import Door
 from linemon.config import HttpConfig
+from linemon.http.request import PIECE_BYTES, Gone, Gunzip, Refused, Request
 from linemon.lines.session import Session
 from linemon.net import Listener
 
@@ -29,102 +29,13 @@ log = logging.getLogger(__name__)
 
 DRAIN = 16  # a body so many times too long is still read to its end, so that its sender sees the answer
 READ_BYTES = 1 << 16
-PIECE_BYTES = 1 << 16  # of an answer, until its reader must have taken them
-TURN_S = 0.005  # how long an answer may be worked on before others have their turn
 MAX_WAITING = 32  # answers that wait for their readers; beyond, the one that waits longest is given up
 HANDSHAKE_S = 10.0
 MAX_HEAD = 1 << 14  # bytes of a request before its body
+NOT_HTTP = "this is not HTTP; what is not ASCII in an address must be percent-encoded"
 
 
-class Gone(Exception):
-    """The peer is gone, or was given up."""
-
-
-class Request:
-    """One request: what it says, and how to answer it, once."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.session = connection.session
-        self.method = ""
-        self.path = ""
-        self.query = ""
-        self.headers: dict[str, str] = {}  # names in lower case
-        self.url = b""
-        self.length = 0  # bytes of the body, also of one that is too long to be kept
-        self.parts: list[bytes] = []
-        self.is_too_long = False
-        self.keeps_alive = False
-        self.knows_chunks = True
-        self.extra: dict[str, str] = {}  # headers of the answer, whatever it will be
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(self.parts)
-
-    def answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-        """The whole answer at once."""
-        self._start(status, content_type, len(body), b"" if self.method == "HEAD" else body)
-        self._connection.answered(self)
-
-    async def give(self, content_type: str, pieces: Iterator[bytes]) -> None:
-        """An answer in pieces, made as the reader takes them; a short one is sent at once."""
-        ready, turn, is_started = bytearray(), time.monotonic(), False
-        for piece in pieces:
-            ready += piece
-            if len(ready) >= PIECE_BYTES and self.knows_chunks:
-                if not is_started:
-                    self._start(HTTPStatus.OK, content_type, None, b"")
-                    is_started = True
-                await self.write(bytes(ready))
-                ready.clear()
-                turn = time.monotonic()
-            elif time.monotonic() - turn > TURN_S:
-                await asyncio.sleep(0)
-                turn = time.monotonic()
-        if not is_started:
-            return self.answer(HTTPStatus.OK, content_type, bytes(ready))
-        await self.write(bytes(ready))
-        self._connection.send(b"0\r\n\r\n")
-        return self._connection.answered(self)
-
-    def start_stream(self, content_type: str) -> None:
-        """Begin an answer without an end: it goes on with `write` until the peer closes its side."""
-        self._connection.streams = True
-        self.keeps_alive = self.keeps_alive and self.knows_chunks
-        self._start(HTTPStatus.OK, content_type, None, b"")
-
-    async def write(self, data: bytes) -> None:
-        """Send, and wait until the reader has taken most of it. Gone once it is gone or was given up."""
-        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self.knows_chunks else data)
-        await self._connection.drained()
-
-    @property
-    def is_gone(self) -> bool:
-        return self._connection.is_lost
-
-    def close(self) -> None:
-        """End the connection without (the rest of) an answer."""
-        self._connection.abort()
-
-    def _start(self, status: HTTPStatus, content_type: str, length: int | None, body: bytes) -> None:
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {date(int(time.time()))}\r\n"
-        if content_type:
-            head += f"Content-Type: {content_type}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
-        if length is not None and status != HTTPStatus.NO_CONTENT:
-            head += f"Content-Length: {length}\r\n"
-        elif self.knows_chunks and length is None:
-            head += "Transfer-Encoding: chunked\r\n"
-        if not self.keeps_alive:
-            head += "Connection: close\r\n"
-        elif not self.knows_chunks:
-            head += "Connection: keep-alive\r\n"
-        for name, value in self.extra.items():
-            head += f"{name}: {value}\r\n"
-        self._connection.send(head.encode("latin1", "replace") + b"\r\n" + body)
-
-
-class Connection(asyncio.BufferedProtocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """One peer: requests are read as they come, and answered in their order."""
 
     def __init__(self, server: HttpServer, session: Session) -> None:
@@ -159,7 +70,7 @@ class Connection(asyncio.BufferedProtocol):
             self._is_over = True
         except httptools.HttpParserError:
             self._server.malformed += 1
-            self._refuse(HTTPStatus.BAD_REQUEST)
+            self._refuse(HTTPStatus.BAD_REQUEST, NOT_HTTP)
         if len(self._ready) > 1 and not self._is_over:
             self._transport.pause_reading()
 
@@ -200,46 +111,50 @@ class Connection(asyncio.BufferedProtocol):
     def _count_head(self, part: bytes) -> None:
         self._head += len(part) + 4
         if self._head > MAX_HEAD:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {MAX_HEAD} bytes before the body")
 
     def on_headers_complete(self) -> None:
         request, parser = self._request, self._parser
         assert request
         request.method = parser.get_method().decode("latin1")
         request.keeps_alive = parser.should_keep_alive()
-        request.knows_chunks = parser.get_http_version() == "1.1" and request.method != "HEAD"
+        is_new = parser.get_http_version() == "1.1"
+        request.knows_chunks = is_new and request.method != "HEAD"
         try:
             url = urlsplit(request.url.decode("latin1"))
         except ValueError:  # such as brackets that are no IPv6 address
-            return self._refuse(HTTPStatus.BAD_REQUEST)
+            return self._refuse(HTTPStatus.BAD_REQUEST, NOT_HTTP)
         request.path, request.query = url.path, url.query
-        said = request.headers.get("content-length", "")
-        request.is_too_long = said.isdecimal() and (len(said) > 18 or int(said) > self._server.max_body)
-        if request.is_too_long and (len(said) > 18 or int(said) > DRAIN * self._server.max_body):
+        said = request.headers.get("content-length", "0")
+        length = int(said) if said.isdecimal() and len(said) < 19 else 1 << 63
+        coding = request.headers.get("content-encoding", "identity").strip().lower()
+        if length > self._server.max_body:
+            request.fault = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        elif coding in ("gzip", "x-gzip"):
+            request.gunzip = Gunzip()
+        elif coding not in ("identity", ""):
+            request.fault = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        expects = is_new and request.headers.get("expect", "").lower() == "100-continue"
+        if length > DRAIN * self._server.max_body or (expects and request.fault):
             self._give_up(request)
-        elif request.headers.get("expect", "").lower() == "100-continue":
-            if request.is_too_long:
-                self._give_up(request)
-            else:
-                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif expects:
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return None
 
     def on_body(self, body: bytes) -> None:
         request = self._request
         if request is None or self._is_over:
             return
-        request.length += len(body)
-        if request.is_too_long or request.length > self._server.max_body:
-            request.is_too_long = True
-            request.parts.clear()
-            if request.length > DRAIN * self._server.max_body:
-                self._give_up(request)
-        else:
-            request.parts.append(body)
+        request.add(body, self._server.max_body)
+        if request.length > DRAIN * self._server.max_body:
+            self._give_up(request)
 
     def on_message_complete(self) -> None:
-        if self._request is not None and not self._is_over:
-            self._take(self._request)
+        request = self._request
+        if request is not None and not self._is_over:
+            if request.gunzip and request.fault is None and not request.gunzip.is_whole:
+                request.fault = HTTPStatus.BAD_REQUEST
+            self._take(request)
 
     # -- requests and answers
 
@@ -255,14 +170,14 @@ class Connection(asyncio.BufferedProtocol):
         self._take(request)
         self._is_over = True
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _refuse(self, status: HTTPStatus, error: str) -> None:
         """What comes cannot be told to be a request."""
         if not self._is_over:
             self._is_over = True
             if not self._ready:
                 request = Request(self)
                 self._ready.append(request)
-                request.answer(status, "text/plain", status.phrase.encode())
+                request.refuse(Refused(status, error))
 
     def answered(self, request: Request) -> None:
         """The answer is sent as far as we are concerned: on to the next request."""
@@ -312,7 +227,7 @@ class HttpServer:
         self.buffer = memoryview(bytearray(READ_BYTES))  # of all connections: the parser keeps nothing of it
         self._idle_s = config.idle_timeout
         self._limit = min(config.max_connections, max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
-        self._connections: set[Connection] = set()
+        self._connections: set[HttpConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
             config.listen.host,
@@ -339,13 +254,13 @@ class HttpServer:
         for connection in list(self._connections):
             connection.abort()
 
-    def stalls(self, connection: Connection) -> None:
+    def stalls(self, connection: HttpConnection) -> None:
         """An answer waits for its reader; there is a bound to how many do."""
         waiting = [each for each in self._connections if each.stalled is not None]
         if len(waiting) > MAX_WAITING:
             min(waiting, key=lambda each: each.stalled or 0.0).abort()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: HttpConnection) -> None:
         if connection in self._connections:
             self._connections.discard(connection)
             self.door.leave(connection.session.peer)
@@ -365,13 +280,13 @@ class HttpServer:
                 self.refused += 1
                 sock.close()
                 continue
-            connection = Connection(self, Session(peer, self.max_body))
+            connection = HttpConnection(self, Session(peer, self.max_body))
             self._connections.add(connection)
             task = self._loop.create_task(self._start(connection, sock))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
 
-    async def _start(self, connection: Connection, sock: socket.socket) -> None:
+    async def _start(self, connection: HttpConnection, sock: socket.socket) -> None:
         try:
             timeout = HANDSHAKE_S if self.tls else None
             await self._loop.connect_accepted_socket(
@@ -381,14 +296,3 @@ class HttpServer:
             self.malformed += isinstance(error, ssl.SSLError)
             self.forget(connection)
             sock.close()
-
-
-_date = (0, "")
-
-
-def date(now: int) -> str:
-    """The time as HTTP writes it."""
-    global _date
-    if _date[0] != now:
-        _date = now, formatdate(now, usegmt=True)
-    return _date[1]

@@ -1,50 +1,92 @@
-"""HTTP in and out: `http-plot-server`'s API for its clients, and a JSON API for scripts and pages.
+"""The HTTP port: who may ask it, and which file answers.
 
-A `POST` on any path not below ``/api`` holds points (`linemon.http.points`). Those that arrive together are appended
-together, then answered. What is asked for is answered from the rings (`linemon.http.answers`).
+A family of routes is one file of this folder that holds a subclass of `Family`; it is found because it lies here. The
+site looks at Host, Origin and token, finds the route, and gives it the request; errors are answered as JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import base64
 import logging
-import os
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from importlib.resources import files
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
-from linemon.access import EVERYTHING, Grant, Tokens
+import linemon.http
+from linemon.access import EVERYTHING, Grant, Sites, Tokens, is_from_there
 from linemon.config import Address, Config
 from linemon.doors import Count, House, Port, guards, reach
 from linemon.errors import LineError, StoreError, UnknownSource
-from linemon.http import answers, stream
-from linemon.http.answers import BadQuestion, dumps
-from linemon.http.points import Body, PointError, Points, parse
-from linemon.http.server import Gone, HttpServer, Request
+from linemon.http.answers import BadQuestion
+from linemon.http.request import JSON, Gone, Refused, Request
+from linemon.http.server import HttpServer
+from linemon.logs import Seldom
 
 log = logging.getLogger(__name__)
 
-TEXT, JSON = "text/plain", "application/json"
-PLOT_PATHS = ("/", "/state", "/available_plots", "/plot_id", "/current_data")
-API_PATHS = ("/api/sources", "/api/rows", "/api/health", "/api/stream", "/api/openapi.json")
-READ = "GET, HEAD, OPTIONS"
+TEXT = "text/plain"
 MAX_PARAMETERS = 200
-FULL = ("max_sources", "store_full")  # reasons that are not the sender's fault
-STATUS_OF = dict.fromkeys(FULL, HTTPStatus.INSUFFICIENT_STORAGE) | {"token": HTTPStatus.FORBIDDEN}
+BODY_FAULTS = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("length", "the body is longer than max_body = {max_body} bytes"),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("syntax", "Content-Encoding {coding!r} is not taken: expected gzip, or none"),
+    HTTPStatus.BAD_REQUEST: ("syntax", "the body is not the gzip that Content-Encoding says, or is cut"),
+    HTTPStatus.LENGTH_REQUIRED: ("syntax", "a POST needs Content-Length, or chunks"),
+}
+
+Query = dict[str, str]
+# A method of the family; it may raise Refused, BadQuestion, UnknownSource.
+Handler = Callable[[Any, Request, Query, Grant], None]
 
 
-class Refused(Exception):
-    """A request that is answered with an error and nothing else."""
+@dataclass(frozen=True)
+class Route:
+    """What is done at a path, by method (``GET`` stands for HEAD too).
 
-    def __init__(self, status: HTTPStatus, error: str, field: str | None = None) -> None:
-        super().__init__(error)
-        self.status, self.field = status, field
+    ``*/write`` is every path that ends so, unless it is a route itself; ``*`` every other one that is not below /api.
+    """
+
+    path: str
+    methods: dict[str, Handler]
+    needs_token: bool = True  # where reading, or writing, asks for one
+    parameters: tuple[str, ...] | None = None  # those there are; None: others do no harm
+
+
+class Family:
+    """The routes of one file, and what they share."""
+
+    routes: ClassVar[tuple[Route, ...]] = ()
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.house = site.house
+
+    def rows_came(self) -> None:
+        """Called whenever rows may have been stored."""
+
+    def close(self) -> None:
+        """Called before the port closes."""
+
+
+def families() -> list[type[Family]]:
+    """The families of all files here."""
+    modules = [import_module(f"linemon.http.{each.name}") for each in iter_modules(linemon.http.__path__)]
+    return [
+        found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, Family)
+        and found.__module__ == module.__name__
+        and found.routes
+    ]
 
 
 def start(house: House) -> Port:
@@ -61,25 +103,25 @@ class Site(Port):
     """The HTTP port."""
 
     def __init__(self, house: House) -> None:
-        self._config = house.config.http
-        self._store = house.store
-        self._rings = house.intake.store
-        self._status = house.status  # the collector's counters
-        self._dashboard = house.config.dashboard.listen
-        self._points = Points(house.intake)
-        self._stored: list[Callable[[], None]] = []  # what to do after the next flush
+        """Listen; OSError where the port cannot be had."""
+        self.house = house
+        self.config = house.config.http
+        self._sites = Sites(self.config.allow_origins)
+        self._has_name = lru_cache(maxsize=256)(self._sites.has_name)
+        self._told_of_hosts = Seldom()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._started = time.monotonic()
-        self._known = (0, 0)  # sources, moves: they change with every new tag
-        self._began_ms = self._new_tag_ms = now_ms()
-        self._posted: dict[str, int] = {}  # sources, and when they last got a point by HTTP (ms)
-        self._looked: dict[str, tuple[int, int]] = {}  # what _plot_id found: rows of a source, since when (ms)
-        self.server = HttpServer(self._config, None, self._handle)
+        self._families = [family(self) for family in families()]
+        routes = [(route, family) for family in self._families for route in family.routes]
+        self._exact = {route.path: (route, family) for route, family in routes if "*" not in route.path}
+        endings = [(route.path.removeprefix("*"), route, family) for route, family in routes if "*" in route.path]
+        self._endings = sorted(endings, key=lambda each: -len(each[0]))
+
+        self.server = HttpServer(self.config, None, self._handle)
         self.renew(house.tokens, house.tls)
 
     @property
     def address(self) -> str:
-        return str(Address(self._config.listen.host, self.server.port))
+        return str(Address(self.config.listen.host, self.server.port))
 
     def addresses(self) -> dict[str, str | list[str]]:
         return {"http": self.address}
@@ -95,82 +137,30 @@ class Site(Port):
     def renew(self, tokens: Tokens, tls: ssl.SSLContext | None) -> None:
         """What requests must show from now on, and what is shown to connections."""
         self._tokens = tokens
-        self._guards_host = self._config.listen.is_loopback and not tokens
-        self.server.tls = tls if self._config.tls else None
+        self.server.tls = tls if self.config.tls else None
 
     def update(self) -> None:
-        """Look whether there are new tags; called whenever rows may have been stored."""
-        known = len(self._rings.rings), self._rings.moves
-        if known != self._known:
-            self._known, self._new_tag_ms = known, now_ms()
-            for seen in (self._posted, self._looked):
-                if len(seen) > 2 * len(self._rings.rings):  # sources that are no more
-                    seen.clear()
+        for family in self._families:
+            family.rows_came()
 
     def close(self) -> None:
         """Store what was taken, close the port and all connections."""
-        self._flush()
+        for family in self._families:
+            family.close()
         self.server.close()
         for task in self._tasks:
             task.cancel()
 
-    # -- one request
+    # -- for the families
 
-    def _handle(self, request: Request) -> None:
-        try:
-            self._check_origin(request)
-            if request.method == "POST" and not is_api(request.path):
-                self._post(request)
-            elif request.method == "OPTIONS":
-                self._options(request)
-            else:
-                self._get(request)
-        except Refused as refused:
-            refuse(request, refused)
-        except Exception:
-            log.exception("a bug, met by %s %s", request.method, request.path[:100])
-            refuse(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug in linemon; its log says more"))
-
-    def _check_origin(self, request: Request) -> None:
-        """Keep web pages of other sites out, which a browser on this machine would let in."""
-        origin, host = request.headers.get("origin"), request.headers.get("host", "")
-        listed = self._config.allow_origins
-        if self._guards_host and host and not is_ours(host, listed):
-            raise Refused(HTTPStatus.FORBIDDEN, f"no such host here: {host[:100]!r}; [http] allow_origins may name it")
-        if origin is None or urlsplit_host(origin) == host:
-            return
-        if origin in listed or "*" in listed:
-            request.extra["Access-Control-Allow-Origin"] = origin
-            request.extra["Vary"] = "Origin"
-        elif request.method == "POST":
-            raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not post; [http] allow_origins may name it")
-
-    def _grant(self, request: Request) -> Grant:
-        """What the request's token opens; Refused without one where one is asked for."""
-        if not self._tokens:
-            return EVERYTHING
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        grant = self._tokens.find(secret.strip().encode("latin1", "replace")) if scheme.lower() == "bearer" else None
-        if grant is None:
-            request.extra["WWW-Authenticate"] = "Bearer"
-            raise Refused(HTTPStatus.UNAUTHORIZED, "Authorization: Bearer TOKEN is missing, or the token is wrong")
-        return grant
-
-    def _options(self, request: Request) -> None:
-        request.extra["Allow"] = READ if is_api(request.path) else READ + ", POST"
-        if "Access-Control-Allow-Origin" in request.extra:
-            request.extra["Access-Control-Allow-Methods"] = request.extra["Allow"]
-            request.extra["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
-        request.answer(HTTPStatus.NO_CONTENT, "", b"")
-
-    def _spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         """Let it go on beside the others."""
 
         async def guarded() -> None:
             try:
                 await work
             except Refused as refused:
-                refuse(request, refused)
+                request.refuse(refused)
             except (Gone, StoreError, OSError):  # the reader is gone, or what it read
                 request.close()
             except Exception:
@@ -181,198 +171,154 @@ class Site(Port):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- points in
+    def give(self, request: Request, pieces: Iterator[bytes]) -> None:
+        """Answer with JSON in pieces, made as the reader takes them."""
+        self.spawn(request, request.give(JSON, pieces))
 
-    def _post(self, request: Request) -> None:
-        now = time.time_ns()
+    def body(self, request: Request) -> bytes:
+        """The body of a POST, unpacked; Refused, and counted as one rejected line, where it cannot be taken."""
+        fault = request.fault
+        if fault is None and not request.headers.keys() & {"content-length", "transfer-encoding"}:
+            fault = HTTPStatus.LENGTH_REQUIRED
+        if fault is None:
+            return request.body
+        reason, text = BODY_FAULTS[fault]
+        coding = request.headers.get("content-encoding", "")[:60]
+        text = text.format(max_body=self.config.max_body, coding=coding)
+        self.reject(request, LineError(reason, text))
+        raise Refused(fault, text)
+
+    def reject(self, request: Request, error: LineError, raw: bytes = b"") -> None:
+        """Count a request that holds nothing to be looked at, as one line: broken, too long, without a token."""
+        session = request.session
+        session.lines += 1
+        self.house.intake.accounts.reject(session, error, raw, time.time_ns(), source="")
+
+    # -- one request
+
+    def _handle(self, request: Request) -> None:
         try:
-            grant = self._grant(request)
-        except Refused:
-            self._points.refuse(request.session, LineError("token", "a POST without a right token"), now)
-            raise
-        if request.is_too_long:
-            self._points.refuse(request.session, LineError("length", "a body longer than max_body"), now)
-            raise Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than max_body = {self._config.max_body} bytes"
-            )
-        if not request.headers.keys() & {"content-length", "transfer-encoding"}:
-            self._points.refuse(request.session, LineError("syntax", "a POST without Content-Length"), now)
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "a POST needs Content-Length, or chunks")
-        try:
-            body = parse(request.body, is_lines="ndjson" in request.headers.get("content-type", ""))
-        except PointError as error:
-            self._points.refuse(request.session, error, now, error.raw)
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
-        self._points.take(request.session, grant, body, now)
-        if body.is_done:
-            self._store_then(lambda: answer_post(request, body))
-        else:
-            self._spawn(request, self._post_long(request, grant, body, now))
-
-    async def _post_long(self, request: Request, grant: Grant, body: Body, now: int) -> None:
-        while not body.is_done:
-            await asyncio.sleep(0)
-            self._points.take(request.session, grant, body, now)
-        self._store_then(lambda: answer_post(request, body))
-
-    def _store_then(self, answer: Callable[[], None]) -> None:
-        """Append what was taken, together with what else is taken in this turn of the loop; then answer."""
-        if not self._stored:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._stored.append(answer)
-
-    def _flush(self) -> None:
-        stored, self._stored = self._stored, []
-        self._posted.update(dict.fromkeys(self._points.flush(time.time_ns()), now_ms()))
-        self.update()
-        for answer in stored:
-            answer()
-
-    # -- answers out
-
-    def _get(self, request: Request) -> None:
-        path, method = request.path, request.method
-        is_known = path in PLOT_PATHS + API_PATHS
-        if method not in ("GET", "HEAD") and (is_known or method != "POST"):
-            request.extra["Allow"] = READ if is_api(path) else READ + ", POST"
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{method[:20]!r} does nothing here")
-        if not is_known:
-            raise Refused(HTTPStatus.NOT_FOUND, f"nothing is at {path[:100]!r}")
-        if path == "/":
-            return self._to_dashboard(request)
-        if not self._config.reads_are_open:
-            self._grant(request)
-        try:
-            self._answer(request, path, query_of(request.query))
+            self._check_names(request)
+            routes = self._routes(request.path)
+            if request.method == "OPTIONS":
+                self._options(request, routes)
+            else:
+                self._answer(request, routes)
+        except Refused as refused:
+            request.refuse(refused)
         except BadQuestion as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error), error.field) from None
+            request.refuse(Refused(HTTPStatus.BAD_REQUEST, str(error), error.field))
         except UnknownSource:  # its text names others, which is not for everybody
-            field = "source" if is_api(path) else "tag"
-            raise Refused(HTTPStatus.NOT_FOUND, f"there is no such {field}", field) from None
+            field = "source" if is_api(request.path) else "tag"
+            request.refuse(Refused(HTTPStatus.NOT_FOUND, f"there is no such {field}", field))
+        except Exception:
+            log.exception("a bug, met by %s %s", request.method, request.path[:100])
+            request.refuse(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug in linemon; its log says more"))
 
-    def _answer(self, request: Request, path: str, query: dict[str, str]) -> None:
-        now = time.time_ns()
-        if path == "/state":
-            self.update()
-            request.answer(HTTPStatus.OK, TEXT, str(self._new_tag_ms).encode())
-        elif path == "/plot_id":
-            request.answer(HTTPStatus.OK, TEXT, str(self._plot_id(answers.text(query, "tag"))).encode())
-        elif path == "/current_data":
-            self._give(request, answers.current_data(self._store, query))
-        elif path == "/available_plots":
-            self._give(request, answers.tags(self._store))
-        elif path == "/api/sources":
-            self._give(request, answers.sources(self._store, now))
-        elif path == "/api/rows":
-            self._give(request, answers.rows_asked(self._store, query, now))
-        elif path == "/api/health":
-            request.answer(HTTPStatus.OK, JSON, dumps(self._health()))
-        elif path == "/api/stream":
-            said = request.headers.get("last-event-id", "")
-            cursors = stream.start(self._store, parse_names(request.query), said)
-            self._spawn(request, stream.follow(self._store, cursors, request))
-        else:
-            request.answer(HTTPStatus.OK, JSON, files("linemon.http").joinpath("openapi.json").read_bytes())
+    def _check_names(self, request: Request) -> None:
+        """Keep web pages of other sites out, which a browser on this machine would let in."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        if host and self.config.listen.is_loopback and not self._has_name(host) and self._grant(request) is None:
+            self._tell_of_host(host)
+            raise Refused(HTTPStatus.FORBIDDEN, f"no such host here: {host[:100]!r}; [http] allow_origins may name it")
+        if origin is None or is_from_there(origin, host):
+            return
+        if self._sites.lists(origin):
+            request.extra["Access-Control-Allow-Origin"] = origin
+            request.extra["Vary"] = "Origin"
+        elif request.method == "POST":
+            raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not post; [http] allow_origins may name it")
 
-    def _give(self, request: Request, pieces: Iterator[bytes]) -> None:
-        self._spawn(request, request.give(JSON, pieces))
+    def _tell_of_host(self, host: str) -> None:
+        if self._told_of_hosts.due():
+            log.warning("refused a request for the host %r, which is not in [http] allow_origins", host[:100])
 
-    def _to_dashboard(self, request: Request) -> None:
-        host = url_host("//" + request.headers.get("host", ""))
-        port = self._dashboard.port
-        request.extra["Location"] = f"http://{Address(host or self._dashboard.from_here.host, port)}/"
-        request.answer(HTTPStatus.FOUND, TEXT, b"the dashboard\n")
+    def _routes(self, path: str) -> list[tuple[Route, Family]]:
+        """What may be meant by a path, the closest first."""
+        exact = self._exact.get(path)
+        return ([exact] if exact else []) + [
+            (route, family)
+            for ending, route, family in self._endings
+            if path.endswith(ending) and (ending or not is_api(path))
+        ]
 
-    def _plot_id(self, tag: str) -> int:
-        """When the tag last got a value, ms since the epoch.
+    def _options(self, request: Request, routes: list[tuple[Route, Family]]) -> None:
+        request.extra["Allow"] = allowed(routes)
+        if "Access-Control-Allow-Origin" in request.extra:
+            request.extra["Access-Control-Allow-Methods"] = request.extra["Allow"]
+            request.extra["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
+        request.answer(HTTPStatus.NO_CONTENT, "", b"")
 
-        Rows do not keep when they came. It is known for posts; else it is the newest row's time if that lies between
-        our last look and now, else now. What came before we started counts as of then.
-        """
-        source, _ = answers.tag_column(self._store, tag)
-        rows, now = source.rows, now_ms()
-        had, at = self._looked.get(source.name, (-1, self._began_ms))
-        if rows == had:
-            return at
-        newest = (source.last(1).time.astype("int64") // 10**6).tolist()
-        if (posted := self._posted.get(source.name, 0)) > at:
-            at = posted
-        elif newest and at < newest[0] <= now:
-            at = newest[0]
-        elif had >= 0:
-            at = now
-        self._looked[source.name] = rows, at
-        return at
+    def _answer(self, request: Request, routes: list[tuple[Route, Family]]) -> None:
+        method = "GET" if request.method == "HEAD" else request.method
+        found = next(((route, family) for route, family in routes if method in route.methods), None)
+        if found is None:
+            if not routes or (method == "GET" and request.path not in self._exact):
+                raise Refused(HTTPStatus.NOT_FOUND, f"nothing is at {request.path[:100]!r}")
+            request.extra["Allow"] = allowed(routes)
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method[:20]!r} does nothing here")
+        (route, family), grant = found, EVERYTHING
+        if route.needs_token and self._tokens and (method != "GET" or not self.config.reads_are_open):
+            grant = self._granted(request)
+        query = query_of(request.query)
+        if route.parameters is not None:
+            for name in query.keys() - {*route.parameters, "p"}:
+                known = ", ".join(route.parameters) or "none"
+                raise BadQuestion(name[:60], f"{name[:60]!r} is no parameter here; there are: {known}")
+        route.methods[method](family, request, query, grant)
 
-    def _health(self) -> dict[str, Any]:
-        status = self._status()
-        bad = status["bad_lines"]
-        names = ("rejected", "dropped", "held_back", "connections", "http_connections")
-        return {
-            **{name: status.get(name, 0) for name in ("received", "stored", "duplicate", "lost", "ahead")},
-            **{name: status[name] for name in names},
-            "sources": len(self._store),
-            "uptime_s": round(time.monotonic() - self._started, 3),
-            "last_bad": {**bad[-1], "time": answers.iso_ns(bad[-1]["time"])} if bad else None,
-        }
+    def _granted(self, request: Request) -> Grant:
+        """What the request's token opens; Refused without one."""
+        grant = self._grant(request)
+        if grant is None:
+            if request.method == "POST" and not secrets_of(request):
+                self.reject(request, LineError("token", "a POST without a token"))
+            request.extra["WWW-Authenticate"] = "Bearer"
+            raise Refused(HTTPStatus.UNAUTHORIZED, "Authorization: Bearer TOKEN is missing, or the token is wrong")
+        return grant
 
-
-def answer_post(request: Request, body: Body) -> None:
-    """What became of the points."""
-    at, error = body.first_error or (0, None)
-    if body.is_batch:
-        first = {"index": at, "error": str(error), "field": error.field} if error else None
-        said = {"accepted": body.accepted, "rejected": body.rejected, "first_error": first}
-        request.answer(HTTPStatus.OK, JSON, dumps(said))
-    elif error:
-        refuse(request, Refused(STATUS_OF.get(error.reason, HTTPStatus.BAD_REQUEST), str(error), error.field))
-    else:  # as http-plot-server says it
-        request.answer(HTTPStatus.OK, TEXT, f"path: {request.path}received value: {body.value}".encode())
+    def _grant(self, request: Request) -> Grant | None:
+        """What the request's token opens; None without one, and a wrong one is counted as a rejected line."""
+        secrets = secrets_of(request) if self._tokens else []
+        for secret in secrets:
+            if (grant := self._tokens.find(secret)) is not None:
+                return grant
+        if secrets:
+            self.reject(request, LineError("token", "a request with a wrong token"))
+        return None
 
 
-def refuse(request: Request, refused: Refused) -> None:
-    if not request.is_gone:
-        request.answer(refused.status, JSON, dumps({"error": str(refused), "field": refused.field}))
+def secrets_of(request: Request) -> list[bytes]:
+    """What the request may mean as its token, as Bearer, or as InfluxDB's clients say it; none if it says none."""
+    scheme, _, said = request.headers.get("authorization", "").partition(" ")
+    scheme, secret = scheme.lower(), said.strip().encode("latin1", "replace")
+    if scheme == "bearer":
+        return [secret]
+    if scheme == "token":  # or user:password
+        return [secret, secret.partition(b":")[2]] if b":" in secret else [secret]
+    if scheme == "basic":
+        try:
+            return [base64.b64decode(secret, validate=True).partition(b":")[2]]
+        except ValueError:
+            return [b""]
+    if scheme:  # it says something, which is none of ours
+        return [b""]
+    password = query_of(request.query).get("p")
+    return [password.encode(errors="replace")] if password else []
 
 
-@lru_cache(maxsize=256)
-def is_ours(host: str, origins: tuple[str, ...]) -> bool:
-    """Whether a page of this Host can only come from here: DNS of strangers may say 127.0.0.1 too."""
-    name = url_host("//" + host)
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        ours = ("localhost", os.uname().nodename.lower(), *map(url_host, origins))
-        return name in ours or name.endswith(".localhost")
-    return True
+def allowed(routes: list[tuple[Route, Family]]) -> str:
+    """The methods there are, as a header says it."""
+    methods = {method for route, _ in routes for method in route.methods}
+    return ", ".join(sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
 def is_api(path: str) -> bool:
     return path == "/api" or path.startswith("/api/")
 
 
-def now_ms() -> int:
-    return time.time_ns() // 10**6
-
-
-def url_host(url: str) -> str:
-    """The host of a URL, empty if it has none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def urlsplit_host(origin: str) -> str:
-    return origin.partition("://")[2]
-
-
-def query_of(query: str) -> dict[str, str]:
-    return dict(reversed(pairs_of(query)))  # the first of a name counts
-
-
-def parse_names(query: str) -> list[str]:
-    return [value for name, value in pairs_of(query) if name == "source"]
+def query_of(query: str) -> Query:
+    return dict(reversed(pairs_of(query))) if query else {}  # the first of a name counts
 
 
 def pairs_of(query: str) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ TimeLike = str | datetime | np.datetime64
 ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
 AGAIN_S = 0.001
 LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
+NO_ROWS: Cells = np.empty(0, np.int64)
 
 
 def as_ns(time: TimeLike) -> int:
@@ -119,9 +120,13 @@ class Source:
         """The newest `n` rows by their times, also of those that are ahead of the clock; in time order."""
         for entry, arena, slot in self._attempts():
             _, head = arena.held(slot)
-            first, block = arena.read(slot, head - max(n, 0) if arena.is_in_order(slot, head) else 0, head)
+            if arena.is_in_order(slot, head):
+                _, block = arena.read(slot, head - max(n, 0), head)
+            else:
+                block, is_held = arena.gather(slot, arena.numbers_by_time(slot, 0, head)[-n:] if n > 0 else NO_ROWS)
+                block = block[is_held]
             if self._whole(entry, arena, slot):
-                return Rows.of(entry, _in_time_order(block)[max(0, len(block) - max(n, 0)) :], first + len(block))
+                return Rows.of(entry, _in_time_order(block), head)
         raise AssertionError  # the attempts end with an error of their own
 
     def last_arrived(self) -> Rows:
@@ -224,7 +229,8 @@ class Store:
         return name in self._catalog.entries
 
     def __len__(self) -> int:
-        return len(self.sources())
+        self._refresh()
+        return len(self._catalog.entries)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self.sources())

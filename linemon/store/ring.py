@@ -147,6 +147,21 @@ class Arena:
         torn = min(max(0, self.oldest(slot) - first), count)
         return first + torn, block[torn:]
 
+    def numbers_by_time(self, slot: int, start: int, stop: int) -> Cells:
+        """The numbers of the rows `start` up to `stop` that are held, in time order; only their times are looked at."""
+        numbers = np.arange(min(stop, max(start, self.held(slot)[0])), stop)
+        times = self.rows[slot, numbers % self.points, 0]
+        is_held = numbers >= self.oldest(slot)
+        return numbers[is_held][np.argsort(times[is_held], kind="stable")]
+
+    def gather(
+        self, slot: int, numbers: Cells, cells: int | slice = slice(None)
+    ) -> tuple[Cells, npt.NDArray[np.bool_]]:
+        """Copy rows by their numbers, or one cell of each, and say which of them still were held after that."""
+        block = self.rows[slot, numbers % self.points, cells]
+        head = self.head(slot)
+        return block, (numbers >= self.oldest(slot)) & (numbers < head)
+
     def first_not_before(self, slot: int, time: int, first: int, head: int) -> int:
         """The number of the first of the rows `first` to `head` with this time or a later one; they are in order.
 

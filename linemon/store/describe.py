@@ -1,0 +1,48 @@
+"""What there is to say of a source: one answer for the commands and HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from linemon.errors import StoreError, UnknownSource
+from linemon.store.formats import iso
+from linemon.store.liveness import Life
+from linemon.store.reader import Source, Store
+
+
+def describe(source: Source, now: int) -> dict[str, Any]:
+    """One source as `linemon sources --json` shows it; `now` in ns."""
+    life, newest = Life.of(source, now), source.newest
+    return {
+        "source": source.name,
+        "columns": source.columns,
+        "units": source.units,
+        "rows": source.rows,
+        "newest": None if newest is None else iso_ns(int(newest.astype(np.int64))),
+        "arrived": None if life.arrived is None else iso_ns(life.arrived),
+        "rejected": source.rejected,
+        "ahead": source.ahead,
+        "rate_per_s": life.rate_per_s,
+        "age_s": life.age_s,
+        "silent_since": None if life.silent_since is None else iso_ns(life.silent_since),
+    }
+
+
+def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
+    """All sources, as `describe` has them; one that cannot be read has an `error`, and its counters are null."""
+    for name in store.sources():
+        try:
+            yield describe(store[name], now)
+        except UnknownSource:  # forgotten meanwhile
+            continue
+        except StoreError as error:
+            unknown = "rows", "newest", "arrived", "rejected", "ahead", "rate_per_s", "age_s", "silent_since"
+            yield {"source": name, "columns": (), "units": (), **dict.fromkeys(unknown), "error": str(error)}
+
+
+def iso_ns(ns: int) -> str:
+    """A time in ns since the epoch as ISO 8601."""
+    return iso(np.array([ns], dtype="datetime64[ns]"))[0]
