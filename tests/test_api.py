@@ -278,7 +278,7 @@ def test_rows_that_are_overwritten_while_they_are_read(start_collector: Callable
     running.say("#source m\n" + line * 2)
     eventually(lambda: "m" in running.store and running.store["m"].rows == 200_000, "the rows")
     with socket.create_connection(running.address("http"), timeout=DEADLINE_S) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.sendall(b"GET /api/rows?source=m HTTP/1.0\r\n\r\n")
         file = sock.makefile("rb")
         begin = file.read(1000)

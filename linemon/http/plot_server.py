@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from itertools import count
 
 from linemon.access import Grant
 from linemon.http import answers
@@ -17,6 +18,7 @@ from linemon.http.points import Body, PointError, PointIntake, parse
 from linemon.http.request import JSON, Refused, Request
 from linemon.http.site import TEXT, Family, Query, Route, Site
 
+FLUSH_TURNS = 10  # of a long body: what waits to be stored is bounded
 FULL = ("max_sources", "store_full")  # reasons that are not the sender's fault
 STATUS_OF = dict.fromkeys(FULL, HTTPStatus.INSUFFICIENT_STORAGE) | {"token": HTTPStatus.FORBIDDEN}
 
@@ -65,8 +67,11 @@ class PlotServer(Family):
             self.site.spawn(request, self._post_long(request, grant, body, now))
 
     async def _post_long(self, request: Request, grant: Grant, body: Body, now: int) -> None:
-        while not body.is_done:
-            self._flush()
+        for turn in count(1):
+            if body.is_done:
+                break
+            if turn % FLUSH_TURNS == 0:
+                self._flush()
             await asyncio.sleep(0)
             self._points.take(request.session, grant, body, now)
         self._store_then(lambda: answer_post(request, body))
