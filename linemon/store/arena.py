@@ -216,8 +216,10 @@ class ArenaWriter(Arena):
         `acks` are slots, places, and the numbers below which all lines of that sender are held then; the last one of a
         place counts. They become visible with the rows. LineError, and nothing done, if the file system has no room.
         """
-        order = np.argsort(slots, kind="stable")
-        sorted_slots = slots[order]
+        sorted_slots = slots
+        if (slots[1:] < slots[:-1]).any():
+            order = np.argsort(slots, kind="stable")
+            sorted_slots, block = slots[order], block[order]
         starts = np.flatnonzero(np.diff(sorted_slots, prepend=-1))
         owners = sorted_slots[starts]
         counts = np.diff(starts, append=len(slots))
@@ -228,7 +230,6 @@ class ArenaWriter(Arena):
         self.cells[:, ARRIVED][owners] = now  # in one column, which is twice as quick as `cells[owners, ARRIVED]`
         rank = np.arange(len(slots)) - np.repeat(starts, counts)
         numbers = np.repeat(heads, counts) + rank
-        block = block[order]
         self.cells[:, RESERVED][owners] = np.maximum(self.cells[owners, RESERVED], heads + counts)
         self._note_order(owners, starts, counts, numbers, block[:, 0])
         is_ahead = block[:, 0] > now + AHEAD_NS
@@ -236,8 +237,8 @@ class ArenaWriter(Arena):
             np.add.at(self.cells[:, AHEAD], sorted_slots[is_ahead], 1)
             self.ahead += int(np.count_nonzero(is_ahead))
         fence()
-        newest = rank >= np.repeat(counts, counts) - self.points
-        if not newest.all():  # more rows than the ring holds: the first of them would be overwritten at once
+        if counts.max(initial=0) > self.points:  # more than a ring holds: the first would be overwritten at once
+            newest = rank >= np.repeat(counts, counts) - self.points
             sorted_slots, numbers, block = sorted_slots[newest], numbers[newest], block[newest]
         self.rows[sorted_slots, numbers % self.points] = block
         commits += counts << 1
