@@ -40,7 +40,6 @@ examples:
 """
 KNOWN = ["to=", "listen=", "columns=", "name=", "interval=", "subsamples=", "groups=", "spool=", "spool-bytes="]
 KNOWN += ["spool-age=", "token=", "tls", "ca=", "cert=", "print-unit", "help"]
-GROUPS = ("cores", "top", "sockets")
 SHORTEST, LONGEST = 0.05, 60.0  # seconds; a collector hangs up on who says nothing for minutes
 SUBSAMPLES = 100  # at most
 SHORTEST_SUBSAMPLE = 0.01  # seconds between two readings
@@ -87,9 +86,12 @@ class Options:
         if self.subsamples > 1 and self.interval / self.subsamples < SHORTEST_SUBSAMPLE:
             raise UsageError(f"--subsamples {self.subsamples} are less than {SHORTEST_SUBSAMPLE} s apart")
         self.groups = tuple(group for group in given.get("--groups", "").split(",") if group)
-        for group in self.groups:
-            if group not in GROUPS:
-                raise UsageError(f"--groups: {group!r} is none of {', '.join(GROUPS)}")
+        if self.groups:
+            from agent.groups import names
+
+            for group in self.groups:
+                if group not in names():
+                    raise UsageError(f"--groups: {group!r} is none of {', '.join(names())}")
         self.spool = given.get("--spool", "")
         self.spool_bytes = int(_number(given, "--spool-bytes", MAX_BYTES, SMALLEST, 1 << 40, "bytes"))
         self.spool_age = _number(given, "--spool-age", MAX_AGE, 1, 1e9, "seconds")
@@ -97,12 +99,14 @@ class Options:
 
 def help_text() -> str:
     """What --help prints."""
+    from agent.groups import names
+
     return HELP.format(
         tutorial=",".join(TUTORIAL),
         shortest=SHORTEST,
         longest=LONGEST,
         subsamples=SUBSAMPLES,
-        groups=", ".join(GROUPS),
+        groups=", ".join(names()),
         smallest=SMALLEST,
         max_bytes=MAX_BYTES,
         max_age=MAX_AGE,

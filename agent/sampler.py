@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    Group = Callable[[float], dict[str, float]]  # gives its columns at a monotonic time, in seconds
+
 # The columns every host has, first and in this order, so that they fit whatever devices come and go.
 FIXED = (
     "cpu.busy_pct",
@@ -73,12 +75,12 @@ class Sampler:
         subsamples: bool = False,
         system: str = "/",
     ) -> None:
-        """`groups`: those of agent/groups.py that are wanted; `subsamples`: readings within the interval will come.
+        """`groups`: those of agent/groups/ that are wanted; `subsamples`: readings within the interval will come.
 
         `system`: the folder that holds proc and sys.
         """
         probes = Probes(ps, log, system)
-        self._fast = [
+        fast = [
             probes.cpu,
             probes.load,
             probes.memory,
@@ -88,7 +90,7 @@ class Sampler:
             probes.uptime,
             probes.agent,
         ]
-        self._slow = [
+        slow = [
             probes.swap,
             probes.resident,
             probes.frequency,
@@ -96,18 +98,20 @@ class Sampler:
             probes.filesystems,
             probes.temperatures,
         ]
+        self._fast: dict[str, Group] = {each.__name__: each for each in fast}
+        self._slow: dict[str, Group] = {each.__name__: each for each in slow}
         if groups:  # what nobody asks for is not even loaded
-            from agent.groups import Groups
+            from agent.groups import group
 
-            more = Groups(ps, log, system)
-            self._fast += [more.cores] if "cores" in groups else []
-            self._slow += [each for each in (more.top, more.sockets) if each.__name__ in groups]
+            for name in groups:
+                module = group(name)
+                (self._slow if module.SLOW else self._fast)[name] = module.Probe(ps, log, system)
         self._spikes: Spikes | None = None
         if subsamples:
-            from agent.groups import Spikes
+            from agent.spikes import Spikes
 
             self._spikes = Spikes(ps, probes.nets, system)
-        self._slow_values: dict[str, dict[str, float]] = {group.__name__: {} for group in self._slow}
+        self._slow_values: dict[str, dict[str, float]] = {name: {} for name in self._slow}
         self._slow_row: dict[str, float] = {}  # these together, rounded,
         self._slow_changed = False  # unless they changed since
         self._slow_due = float("-inf")
@@ -132,10 +136,10 @@ class Sampler:
         now, at = self._monotonic(), self._wall()
         lag, self._lag = self._lag, at - now
         values: dict[str, float] = {"agent.dropped_rows": dropped_rows}
-        for group in self._fast:
-            values.update(self._ask(group, now))
+        for name, group in self._fast.items():
+            values.update(self._ask(name, group, now))
         if self._spikes:
-            values.update(self._ask(self._spikes.summary, now))
+            values.update(self._ask("summary", self._spikes.summary, now))
         if now >= self._slow_due:
             self._slow_due = now + SLOW_EVERY - 0.5  # the grid's points are never exactly 10 s apart
             self._begin_slow(now)
@@ -161,7 +165,7 @@ class Sampler:
     def subsample(self) -> None:
         """A cheap reading between two samples, which become its minimum, mean and maximum."""
         if self._spikes:
-            self._ask(self._spikes.reading, self._monotonic())
+            self._ask("reading", self._spikes.reading, self._monotonic())
 
     def _begin_slow(self, now: float) -> None:
         """Ask the slow groups, in a thread that lives as long as that takes.
@@ -173,26 +177,25 @@ class Sampler:
             self._slow_changed = True
             self._fails(name, f"no answer for {SLOW_EVERY:g} s")
         self._slow_round += 1
-        groups = [group for group in self._slow if group.__name__ not in self._asked]
+        groups = {name: group for name, group in self._slow.items() if name not in self._asked}
         thread = threading.Thread(target=self._ask_slow, args=(groups, now, self._slow_round), daemon=True)
         thread.start()
         thread.join(PATIENCE)
 
-    def _ask_slow(self, groups: list[Callable[[float], dict[str, float]]], now: float, number: int) -> None:
-        for group in groups:
+    def _ask_slow(self, groups: dict[str, Group], now: float, number: int) -> None:
+        for name, group in groups.items():
             if number != self._slow_round:  # one before took so long that the others are with another thread
                 return
-            self._asked.add(group.__name__)
-            self._slow_values[group.__name__] = self._ask(group, now)
+            self._asked.add(name)
+            self._slow_values[name] = self._ask(name, group, now)
             self._slow_changed = True
-            self._asked.discard(group.__name__)
+            self._asked.discard(name)
 
     def _add(self, name: str) -> None:
         _, self.columns[name], self._digits[name] = next(rule for rule in UNITS if name.endswith(rule[0]))
 
-    def _ask(self, group: Callable[[float], dict[str, float]], now: float) -> dict[str, float]:
+    def _ask(self, name: str, group: Group, now: float) -> dict[str, float]:
         """The group's values, none if it fails; one line in the log per change of state."""
-        name = group.__name__
         try:
             values = group(now)
         except Exception as error:  # whatever a driver or a platform comes up with, the others go on

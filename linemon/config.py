@@ -206,6 +206,7 @@ class DashboardConfig:
 class AgentConfig:
     to: Address = Address("127.0.0.1", 4000)
     name: str = ""
+    token: str = ""
     interval: float = 1.0
     subsamples: int = 1
     groups: tuple[str, ...] = ()

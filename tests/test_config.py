@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from linemon.cli import check
+from linemon.cli.agent import token_for
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
 
@@ -142,3 +143,26 @@ def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert load().store.points == 8
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "token"),
+    [
+        ('[tcp]\ntoken = "all"\n', "all"),
+        (
+            '[[token]]\nsecret = "rooms"\nsources = ["room*"]\n[[token]]\nsecret = "hosts"\nsources = ["web*"]\n',
+            "hosts",
+        ),
+        ('[[token]]\nsecret = "rooms"\nsources = ["room*"]\n', ""),
+        ('[tcp]\ntoken = "all"\n[agent]\nto = "other.example:4000"\n', ""),
+        ('[tcp]\ntoken = "all"\n[agent]\nto = "127.0.0.1:4001"\n', ""),
+        ('[tcp]\ntoken = "all"\n[agent]\nto = "other.example:4000"\ntoken = "theirs"\n', "theirs"),
+        ('[tcp]\ntoken = "all"\n[agent]\ntoken = "mine"\n', "mine"),
+    ],
+)
+def test_the_agent_shows_a_token_to_its_own_collector_only(tmp_path: Path, settings: str, token: str) -> None:
+    """One that opens its source; to any other collector just what [agent] token says."""
+    file = tmp_path / "linemon.toml"
+    name = 'name = "web1"\n'
+    file.write_text(settings + name if "[agent]" in settings else f"{settings}[agent]\n{name}")
+    assert token_for(load(file)) == token

@@ -116,6 +116,7 @@ def test_each_setting_of_the_agent_reaches_it(tmp_path: Path, monkeypatch: pytes
     ours.write_text("".join(path.read_text() for path in authority.issue("agent")))
     settings = {
         "name": "web 1",
+        "token": "s3cret",
         "interval": 0.25,
         "subsamples": 3,
         "groups": ["cores", "sockets"],
@@ -139,6 +140,9 @@ def test_each_setting_of_the_agent_reaches_it(tmp_path: Path, monkeypatch: pytes
         for setting in dataclasses.fields(AgentConfig):
             wanted = getattr(said, setting.name)
             assert wanted != setting.default, f"give {setting.name} a value that is not its default"
+            if setting.name == "token":  # through the environment, which only its own user can read
+                assert process.environ()["LINEMON_TOKEN"] == wanted
+                continue
             wanted = (wanted.host, wanted.port) if setting.name == "to" else wanted
             assert getattr(got, setting.name) == wanted, setting.name
         eventually(lambda: "web 1" in up.store and up.store["web 1"].rows > 1, "rows, with token and certificate")

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from linemon.access import Grant
 from linemon.config import Config
 
 HELP = "the agent: sends this machine's metrics"
@@ -35,7 +36,17 @@ def arguments(config: Config, given: list[str]) -> list[str]:
     said += ["--spool", str(Path(agent.spool).expanduser())] if agent.spool else []
     says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)
     if not says_where and not os.environ.get("LINEMON_TO"):
-        said += ["--to", str(config.agent.to)]
-        if config.tcp.token:  # through the environment: a command line can be read by every user
-            os.environ.setdefault("LINEMON_TOKEN", config.tcp.token)
+        said += ["--to", str(agent.to)]
+        if token := token_for(config):  # through the environment: a command line can be read by every user
+            os.environ.setdefault("LINEMON_TOKEN", token)
     return said + given
+
+
+def token_for(config: Config) -> str:
+    """What the agent shows where it sends to: its own token; else one of our collector's, but to nobody else."""
+    agent, ours = config.agent, config.tcp.listen
+    is_ours = agent.to.port == ours.port and (agent.to.is_loopback or agent.to.host == ours.host)
+    if agent.token or not is_ours:
+        return agent.token
+    fitting = (token.read() for token in config.token if Grant(token.sources).covers(agent.source))
+    return config.tcp.token or next(fitting, "")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +15,9 @@ from typing import Any
 import pytest
 
 from agent.devices import GONE
+from tests.running import Running, eventually
+
+ROOT = Path(__file__).parents[2]
 
 
 class Cores:
@@ -182,3 +188,28 @@ def test_spikes_between_samples(recorded: Any, tmp_path: Path, make_host: Callab
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected, abs=0.2)
     assert host.sampler.columns["net.rx_max_bytes_per_s"] == "B/s"
+
+
+def test_adding_a_group_is_adding_one_file(tmp_path: Path, collector: Running) -> None:
+    """Nothing else is edited: it is listed, can be asked for, and its columns come; one that fails costs itself."""
+    for name in ("agent", "linemon_sender"):
+        shutil.copytree(ROOT / name, tmp_path / "tree" / name)
+    toy = "HELP = 'toys'\nSLOW = {}\n\n\nclass Probe:\n    def __init__(self, ps, log, system='/'):\n        pass\n\n"
+    toy += "    def __call__(self, now):\n        return {{'{}_pct': 42.0 / {}}}\n"
+    for name, slow, divisor in (("toy.fast", False, 1), ("toy.slow", True, 1), ("broken", True, 0)):
+        file = tmp_path / "tree" / "agent" / "groups" / f"{name.replace('.', '_')}.py"
+        file.write_text(toy.format(slow, name, divisor))
+    agent = [sys.executable, "-m", "agent"]
+    helped = subprocess.run([*agent, "--help"], cwd=tmp_path / "tree", capture_output=True, text=True, check=True)
+    assert "broken, cores, sockets, top, toy_fast, toy_slow" in helped.stdout
+    host, port = collector.address()
+    options = ["--to", f"{host}:{port}", "--name", "toys", "--interval", "0.1", "--groups", "toy_fast,toy_slow,broken"]
+    process = subprocess.Popen([*agent, *options], cwd=tmp_path / "tree", stderr=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: "toys" in collector.store and collector.store["toys"].rows > 3, "rows")
+        rows = collector.store["toys"].last(1)
+        assert (rows["toy.fast_pct"][0], rows["toy.slow_pct"][0]) == (42.0, 42.0)
+        assert rows.units[rows.columns.index("toy.fast_pct")] == "%"
+    finally:
+        process.terminate()
+        assert "cannot read broken: ZeroDivisionError" in process.communicate(timeout=20)[1]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.groups import SOCKETS
+from agent.groups.sockets import SOCKETS
 from agent.sampler import FIXED
 from tests.running import archive
 
@@ -21,7 +21,7 @@ SHARED = AGENT.parent / "linemon_sender"
 def test_imports_standard_library_and_psutil_only() -> None:
     """As written, in every file."""
     imported = set()
-    for path in AGENT.glob("*.py"):
+    for path in AGENT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
@@ -33,7 +33,7 @@ def test_imports_standard_library_and_psutil_only() -> None:
 def test_loads_nothing_heavy() -> None:
     """As run: what costs memory is not loaded, by itself or through others."""
     heavy = "{'linemon', 'asyncio', 'argparse', 'logging', 'json', 'typing', 'dataclasses', 'random', 'numpy'}"
-    unasked = "{'agent.groups', 'agent.unit'}"
+    unasked = "{'agent.groups', 'agent.spikes', 'agent.unit'}"
     script = (
         "import sys; before = set(sys.modules); import agent.__main__;"
         f"print(*sorted({{name.partition('.')[0] for name in set(sys.modules) - before}} & {heavy}),"
@@ -60,7 +60,7 @@ def test_every_column_is_documented() -> None:
 
 def test_is_python_3_9() -> None:
     """The grammar of the oldest Python it promises; what the library has there is for the reader to mind."""
-    for path in [*AGENT.glob("*.py"), *SHARED.glob("*.py")]:
+    for path in [*AGENT.rglob("*.py"), *SHARED.glob("*.py")]:
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 
