@@ -69,5 +69,6 @@ REASONS = {
     "max_sources": "one source more than max_sources",
     "sequence": "on a connection that numbers its lines: no row of its source, or after a #seq that was refused",
     "store_full": "no room left in the store's folder",
+    "comment": "not rejected: a comment that looks like a directive",
     "protocol": "the peer speaks HTTP or TLS, not lines",
 }

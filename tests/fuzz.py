@@ -170,7 +170,7 @@ def by_reference(given: Input) -> Outcome:
             sorted(collector.rejected.items()),
         ),
         "acked": [one.acked for one in every],
-        "bad lines": sorted((one.peer, number, why) for one in every for number, why in one.bad),
+        "bad lines": sorted((one.peer, number, why) for one in every for number, why in one.bad + one.notes),
         "replies": [one.replies for one in every],
         "sources": {
             name: (source.columns, source.units, len(source.rows), _bits(source.rows[-POINTS:]))
@@ -209,6 +209,8 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
                 intake.take(session, event.data, NOW)
             if event.end == "clean":
                 intake.end(session, NOW)
+            if event.end == "reset":
+                intake.broke(session, NOW)
         except ForeignProtocol:
             del live[event.connection]
             if not event.end:
@@ -225,6 +227,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
         if (event.end or event.connection in closed) and session.sequence:
             acked[session] = session.sequence.next
             session.sequence = None  # as when the connection is gone
+            session.owed.clear()
         rejected = sum(intake.accounts.rejected.values())
         assert intake.accounts.received == intake.accounts.stored + rejected + intake.accounts.duplicate + sum(
             intake.accounts.dropped.values()
@@ -253,7 +256,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
         "bad lines": sorted((bad.peer, bad.number, bad.reason) for bad in intake.accounts.bad_lines),
         "replies": [_replies(bytes(one.replies)) for one in every],
         "sources": sources,
-        "strings": getattr(intake, "strings", None),
+        "strings": intake.accounts.strings,
     }
 
 
@@ -283,8 +286,6 @@ def difference(data: bytes | Input, store: EmptyStore) -> str:
                 replies[-1:] = slow["replies"][i][len(replies) - 1 :]
     else:
         fast, slow = ({"accounts": outcome["accounts"]} for outcome in (fast, slow))
-    if fast.get("strings") is None:
-        fast.pop("strings", None)
     return "".join(
         f"{key}:\n   linemon   {value}\n   reference {slow[key]}\n" for key, value in fast.items() if value != slow[key]
     )
@@ -340,6 +341,16 @@ WORDS = [
     b"e=1e5", b',k=v', b'="', b'"', b"\\", b"\\\\", b"\\,", b"\\ ", b"\\=", b"=", b",", b"i", b"u", b"TRUE", b"false",
     b";", b":",
     b"2", b"3 4", b"1 2", b"1 2 3", b"m 1", b"m 1 1700000000", b"n 2", b"m2 3",
+    b"NA", b"n/a", b"null", b"-", b"+nan", b"Infinity", b"2026-11-22", b"10:15:00", b"10:15:60.5Z",
+    b"2026-11-22 10:15", b"2026-11-22t10:15:60z", b"45", b"946684800", b"put", b"put m 1700000000 5 k=v",
+    b"put m -1 2", b"k=v", b"k=", b"=v", b"a=1", b"a=1 b=2", b"time=1700000000", b"time=-1", b"time=2026-11-22 10:15",
+    b"time=x", b"a=nan", b"ts=5", b'{"a": 1}', b'{"a":1,"b":{"c":2}}', b'{"time":1700000000,"a":1}',
+    b'{"time":"2026-11-22 10:15","a":-0}', b"{", b"}", b'{"a":[1,true,null,"x"],"ts":null}', b'{"a":NaN}',
+    b'{"a":1e400}', b'{"a":"', b'"a":', b"\\u00e9", b"\\ud800", b"[", b"]", b"true",
+    b'{"a":{"a":{"a":{"a":{"a":{"a":{"a":{"a":', b"m;b=2;a=1", b"m;k=", b'm{b="2",a="1"}', b'm{a="b c",}', b"m{}",
+    b'm{a="x\\n"}', b'{a="', b'"}', b"5web.cpu", b"1.e5", b"1.e", b"5.x;k=v 1", b"x:", b"x= 5", b"m,t= f=1",
+    b"m when=5t,f=1", b"m time=5,f=1", b'm s="a\nb",f=1', b'm s="a', b'b",f=1', b'",t="',
+    b'#columns ["a", ["b", "V"]]', b"#columns [", b"\xc2\xb0C f=1",
 ]  # fmt: skip
 BETWEEN = [
     b" ",
@@ -366,6 +377,10 @@ LINES = [  # $ is a number, @ a time, % a name, ! something new
     b"$", b"$ $", b"$ $ $", b"@ $", b"$ @ $", b"% $", b"% $ @", b"% %=$", b"% %=$ @", b"%,%=% %=$,%=$ @",
     b"%,%=%,%=! %=$", b"% %=$i,%=$u", b"% %=t,%=$", b'% %="!",%=$', b"#source %", b"#columns % %",
     b"#columns time %", b"#columns % % time", b"#columns %:!", b"#columns % % %", b"!",
+    b"%=$", b"%=$ %=$", b"%=$ %=$", b"time=@ %=$", b"%=$ time=@", b'{"%": $}', b'{"%": $, "%": $}',
+    b'{"%":$,"%":{"%":$}}', b'{"time": @, "%": $}', b'{"%":[$,$],"%":"!"}', b'{"ts":"@","%":$}', b"put % @ $",
+    b"put % @ $ %=%", b"put % @ $ %=% %=%", b"%;%=% $", b"%;%=%;%=% $ @", b'%{%="%"} $', b'%{%="% %",%="%"} $ @',
+    b"$.% $", b"2026-11-22 10:15:0@ $", b'% %="!\n!",%=$',
 ]  # fmt: skip
 NUMBERS = [b"0", b"-0", b"1", b"2.5", b"nan", b"-1", b"1e3", b".5", b"17", b"1_0", b"nan5", b"-7.4109846876186982e-323"]
 TIMES = [b"-1", b"1700000000", b"1700000000.5", b"1700000000123", b"1700000000123456789", b"9007199254740993", b"-2",
@@ -557,7 +572,10 @@ def main() -> int:
         else:
             for module in (
                 wire,
-                *(sys.modules[f"linemon.{name}"] for name in ("session", "intake", "influx", "writer")),
+                *(
+                    sys.modules[f"linemon.{name}"]
+                    for name in ("lines.session", "lines.intake", "lines.influx", "lines.fields", "store.writer")
+                ),
             ):
                 _instrument(atheris, module)
             guided(fuzzer, asked.seed, atheris)

@@ -6,370 +6,47 @@ everything in lists. What `linemon` makes of any bytes, cut in any way, must be 
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
-from fractions import Fraction
 
-LARGEST_TIME = 2**63 - 1
-MISSING = float("nan")
-TRUE = ("t", "T", "true", "True", "TRUE")
-FALSE = ("f", "F", "false", "False", "FALSE")
-
-
-class Rejected(Exception):
-    """A line is not taken; the reason is one of `linemon.errors.REASONS`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+from tests.reference_kinds import (
+    JsonReader,
+    Named,
+    NumberText,
+    Point,
+    first_token,
+    influx,
+    is_written_as_point,
+    json_line,
+    kind_of,
+    pairs,
+    stays_open,
+)
+from tests.reference_words import (
+    MISSING,
+    Rejected,
+    column_name,
+    has_control,
+    is_name,
+    is_utf8,
+    metric_name,
+    number,
+    recent_time,
+    row_number,
+    source_name,
+    split_once,
+    time,
+    tokens_of,
+    utf8,
+    with_clock,
+    with_tags,
+    without_blanks,
+)
 
 
 class WrongToken(Rejected):
     """A #token that is none, where one is asked for."""
-
-
-# -- tokens
-
-
-def is_blank(char: str) -> bool:
-    return char in (" ", "\t")
-
-
-def tokens_of(line: str) -> list[str]:
-    """What stands between spaces and tabs."""
-    tokens = []
-    token = ""
-    for char in line + " ":
-        if not is_blank(char):
-            token += char
-        elif token:
-            tokens.append(token)
-            token = ""
-    return tokens
-
-
-def without_blanks(line: bytes) -> bytes:
-    """The line without blanks at either end."""
-    while line[:1] in (b" ", b"\t"):
-        line = line[1:]
-    while line[-1:] in (b" ", b"\t"):
-        line = line[:-1]
-    return line
-
-
-def is_digits(text: str) -> bool:
-    """One or more of 0 to 9."""
-    return text != "" and all(char in "0123456789" for char in text)
-
-
-# -- numbers
-
-
-def without_sign(token: str) -> str:
-    return token[1:] if token[:1] in ("+", "-") else token
-
-
-def is_integer(token: str) -> bool:
-    """A sign, perhaps, and digits."""
-    return is_digits(without_sign(token))
-
-
-def looks_like_number(token: str) -> bool:
-    """``[+-]? (digits [. digits*] | . digits) ([eE] [+-]? digits)?``"""
-    mantissa = without_sign(token)
-    for e in ("e", "E"):
-        if e in mantissa:
-            mantissa, exponent = mantissa.split(e, 1)
-            if not is_integer(exponent):
-                return False
-            break
-    if "." not in mantissa:
-        return is_digits(mantissa)
-    before, after = mantissa.split(".", 1)
-    if before == "":
-        return is_digits(after)
-    return is_digits(before) and (after == "" or is_digits(after))
-
-
-def number(token: str) -> float:
-    """The double that a token says."""
-    if token.lower() == "nan" and len(token) == 3:
-        return MISSING
-    if not looks_like_number(token):
-        raise Rejected("number")
-    value = float(token)
-    if value in (float("inf"), float("-inf")):
-        raise Rejected("number")
-    if is_integer(token) and value == 0:
-        return 0.0  # a whole number has no sign at zero
-    return value
-
-
-# -- times
-
-
-def exactly(token: str) -> Fraction:
-    """The number a token says, without any rounding; only for such that are between 1 and 1e19."""
-    sign = -1 if token[0] == "-" else 1
-    mantissa = without_sign(token).lower()
-    exponent = 0
-    if "e" in mantissa:
-        mantissa, power = mantissa.split("e")
-        exponent = int(power)
-    before, _, after = mantissa.partition(".")
-    digits = (before + after).lstrip("0")
-    exponent -= len(after)
-    trailing = len(digits) - len(digits.rstrip("0"))
-    return sign * Fraction(int(digits[: len(digits) - trailing])) * Fraction(10) ** (exponent + trailing)
-
-
-def unit_of(number: Fraction | float) -> int:
-    """Nanoseconds in the unit that a magnitude tells."""
-    if number < 10**11:
-        return 10**9
-    if number < 10**14:
-        return 10**6
-    if number < 10**17:
-        return 10**3
-    return 1
-
-
-def epoch(token: str) -> int | None:
-    """Nanoseconds of an epoch number; None is the time of arrival."""
-    value = float(token)
-    if value == -1:
-        return None
-    if value < 0 or value > 1e19:
-        raise Rejected("time")
-    if value < 1:
-        return round(value * 1e6) * 1000
-    exact = exactly(token)
-    if exact.denominator == 1 and (is_integer(token) or value >= 2.0**53):
-        return int(exact) * unit_of(exact)
-    # A fraction is what a double makes of it, and kept to the microsecond.
-    unit = unit_of(exact if value >= 2.0**53 else value)
-    if value.is_integer():
-        return int(value) * unit
-    return round(value * (unit / 1000)) * 1000
-
-
-def iso(token: str) -> int:
-    """Nanoseconds of an ISO 8601 time: extended or basic, `Z`, an offset or nothing at its end."""
-    if len(token) == 10:
-        return day_of(token[:4], token[4], token[5:7], token[7], token[8:]) * 86400 * 10**9
-    if token.count("T") != 1:
-        raise Rejected("time")
-    day, clock = token.split("T")
-    if len(day) == 10:
-        days = day_of(day[:4], day[4], day[5:7], day[7], day[8:])
-        colon = ":"
-    elif len(day) == 8:
-        days = day_of(day[:4], "-", day[4:6], "-", day[6:])
-        colon = ""
-    else:
-        raise Rejected("time")
-    clock, offset_minutes = split_zone(clock)
-    fraction = ""
-    for point in (".", ","):
-        if point in clock:
-            clock, fraction = clock.split(point, 1)
-            if not is_digits(fraction) or len(clock) != 6 + 2 * len(colon):
-                raise Rejected("time")
-            break
-    parts = clock.split(":") if colon else [clock[i : i + 2] for i in range(0, len(clock), 2)]
-    if len(parts) not in (2, 3) or any(len(part) != 2 or not is_digits(part) for part in parts):
-        raise Rejected("time")
-    hour, minute, second = (*map(int, parts), 0)[:3]
-    if hour > 23 or minute > 59 or second > 59:
-        raise Rejected("time")
-    digits, below = fraction[:9], fraction[9:]
-    if below.strip("0"):
-        raise Rejected("time")  # it could not be kept exactly
-    seconds = days * 86400 + (hour * 60 + minute - offset_minutes) * 60 + second
-    return seconds * 10**9 + int((digits + "000000000")[:9])
-
-
-def day_of(year: str, dash: str, month: str, other_dash: str, day: str) -> int:
-    """Days since the epoch."""
-    if dash != "-" or other_dash != "-" or not all(is_digits(part) for part in (year, month, day)):
-        raise Rejected("time")
-    try:
-        return date(int(year), int(month), int(day)).toordinal() - date(1970, 1, 1).toordinal()
-    except ValueError:
-        raise Rejected("time") from None
-
-
-def split_zone(clock: str) -> tuple[str, int]:
-    """The clock without its zone, and the zone's minutes east."""
-    if clock.endswith("Z"):
-        return clock[:-1], 0
-    for sign in ("+", "-"):
-        if sign in clock:
-            clock, zone = clock.split(sign, 1)
-            if len(zone) == 5 and zone[2] == ":":
-                zone = zone[:2] + zone[3:]
-            if len(zone) == 2:
-                zone += "00"
-            if len(zone) != 4 or not is_digits(zone) or int(zone[:2]) > 23 or int(zone[2:]) > 59:
-                raise Rejected("time")
-            minutes = int(zone[:2]) * 60 + int(zone[2:])
-            return clock, minutes if sign == "+" else -minutes
-    return clock, 0
-
-
-def time(token: str) -> int | None:
-    """Nanoseconds since the epoch, None for the time of arrival."""
-    ns = epoch(token) if looks_like_number(token) else iso(token)
-    if ns is not None and not 0 <= ns <= LARGEST_TIME:
-        raise Rejected("time")
-    return ns
-
-
-# -- names
-
-
-def has_control(text: str) -> bool:
-    return any(unicodedata.category(char) == "Cc" for char in text)
-
-
-def source_name(name: str) -> str:
-    if not 1 <= len(name.encode()) <= 255 or has_control(name):
-        raise Rejected("name")
-    return name
-
-
-def is_name(name: str) -> bool:
-    """Whether a metric or a measurement may be called so; what may not is the start of a row."""
-    if name.lower() in ("inf", "infinity", "nan"):
-        return False
-    return name != "" and (name[0] == "_" or unicodedata.category(name[0]).startswith("L"))
-
-
-# -- Influx
-
-
-@dataclass
-class Point:
-    """One line of InfluxDB's line protocol."""
-
-    source: str
-    values: dict[str, float]
-    strings: int
-    time: int | None
-
-
-def piece(text: str, start: int, special: str) -> tuple[str, int]:
-    """The text up to the first of `special` without a backslash right before it, and where that is.
-
-    The backslash takes the meaning from the special character and is gone; before any other it is one itself.
-    """
-    found = ""
-    at = start
-    while at < len(text) and text[at] not in special:
-        if text[at] == "\\" and text[at + 1 : at + 2] in (",", "=", " ", "\t"):
-            found += "\\\t" if text[at + 1] == "\t" else text[at + 1]
-            at += 2
-        else:
-            found += text[at]
-            at += 1
-    return found, at
-
-
-def is_influx(line: str) -> bool:
-    """Whether there is a name, and an equals sign in what would be the fields."""
-    _, at = piece(line, 0, " \t")
-    while is_blank(line[at : at + 1]):
-        at += 1
-    _, at = piece(line, at, "= \t")
-    return is_name(tokens_of(line)[0]) and line[at : at + 1] == "="
-
-
-def influx(line: str) -> Point:
-    """``measurement[,tag=value…] field=value[,field=value…] [time]``"""
-    measurement, at = piece(line, 0, ", \t")
-    tags: list[tuple[str, str]] = []
-    while line[at : at + 1] == ",":
-        key, at = piece(line, at + 1, ",= \t")
-        if key == "" or line[at : at + 1] != "=":
-            raise Rejected("syntax")
-        value, at = piece(line, at + 1, ",= \t")
-        if value == "" or line[at : at + 1] == "=":
-            raise Rejected("syntax")
-        tags.append((key, value))
-    while is_blank(line[at : at + 1]):
-        at += 1
-    numeric: list[tuple[str, str]] = []
-    strings = 0
-    more = True
-    while more:
-        key, at = piece(line, at, ",= \t")
-        if key == "" or line[at : at + 1] != "=":
-            raise Rejected("syntax")
-        if line[at + 1 : at + 2] == '"':
-            at = end_of_string(line, at + 2)
-            strings += 1
-        else:
-            end = at + 1
-            while end < len(line) and line[end] not in ',= \t"\\':
-                end += 1
-            if end == at + 1:
-                raise Rejected("syntax")
-            numeric.append((key, line[at + 1 : end]))
-            at = end
-        more = line[at : at + 1] == ","
-        at += more
-    if at < len(line) and not is_blank(line[at]):
-        raise Rejected("syntax")
-    rest = tokens_of(line[at:])
-    if len(rest) > 1:
-        raise Rejected("syntax")
-    values = {key: field_value(token) for key, token in numeric}  # of two of one name the last one counts
-    if not values:
-        raise Rejected("fields")
-    if not is_name(measurement) or len({key for key, _ in tags}) < len(tags):
-        raise Rejected("name")
-    if any(key == "time" or has_control(key) for key in values):
-        raise Rejected("name")
-    source = source_name(",".join([measurement, *(f"{key}={value}" for key, value in sorted(tags))]))
-    return Point(source, values, strings, time(rest[0]) if rest else None)
-
-
-def end_of_string(line: str, at: int) -> int:
-    """Where a quoted string is over; a backslash takes the special meaning of the character after it."""
-    while at < len(line):
-        if line[at] == '"':
-            return at + 1
-        at += 2 if line[at] == "\\" else 1
-    raise Rejected("syntax")
-
-
-def field_value(token: str) -> float:
-    """The number of a field: a float, an integer with its `i` or `u`, a boolean."""
-    if token in TRUE:
-        return 1.0
-    if token in FALSE:
-        return 0.0
-    if token.endswith("i"):
-        if not is_integer(token[:-1]) or not -(2**63) <= whole(token[:-1]) < 2**63:
-            raise Rejected("number")
-        return float(whole(token[:-1]))
-    if token.endswith("u"):
-        if not is_integer(token[:-1]) or token[0] == "-" or whole(token[:-1]) >= 2**64:
-            raise Rejected("number")
-        return float(whole(token[:-1]))
-    return number(token)
-
-
-def whole(digits: str) -> int:
-    """An integer of any number of digits."""
-    sign = -1 if digits[0] == "-" else 1
-    significant = without_sign(digits).lstrip("0")
-    return sign * int(significant[:30] or "0")  # 30 digits are too many already
-
-
-# -- the collector
 
 
 @dataclass
@@ -463,6 +140,7 @@ class Connection:
         self.number = 0  # the next one with this,
         self.acked: int | None = None  # and at the end of the connection the first one that was not acknowledged
         self.bad: list[tuple[int, str]] = []  # (line, reason) of each rejected line
+        self.notes: list[tuple[int, str]] = []  # the same of comments that look like directives
         self.replies: list[tuple[str, int] | str] = []  # ("#error", line), or all of a #stats answer
 
         self.authorized = collector.token == ""
@@ -473,6 +151,9 @@ class Connection:
         self.width: int | None = None
         self.time_at: int | None = None
         self.rows_came = False  # since #source and #columns were said
+        self.in_rows = False  # #columns was said, or a row was stored, since #source was said after rows
+        self.opened = False  # the first line is over
+        self.held: list[bytes] = []  # lines that may be one point, in whose string they end
         self.said_anew = True  # no row was stored since
         self.refused: list[tuple[str, str]] = []  # (directive, reason): rows are rejected because of the first
 
@@ -486,19 +167,20 @@ class Connection:
                 return
             self.is_new = False
             self.unfinished = self.unfinished.removeprefix(b"\xef\xbb\xbf")
-        if self.lines == 0 and opens_otherwise(self.unfinished[: self.collector.max_line].split(b"\n")[0]):
+        if not self.opened and opens_otherwise(self.unfinished[: self.collector.max_line].split(b"\n")[0]):
             self.lines = 1
             self.reject("protocol")
             self.close()
         while b"\n" in self.unfinished and not self.closed:
             line, self.unfinished = self.unfinished.split(b"\n", 1)
+            self.opened = True
             if not self.is_too_long:
                 self.line(line)
             self.is_too_long = False
         unfinished = self.unfinished[:-1] if self.unfinished[-1:] == b"\r" else self.unfinished
         if len(unfinished) > self.collector.max_line and not self.is_too_long and not self.closed:
             self.line(self.unfinished)  # rejected as soon as that is known
-            self.is_too_long = True
+            self.is_too_long = self.opened = True
 
     def reset(self) -> None:
         """The connection broke: an unfinished line does not count."""
@@ -511,6 +193,8 @@ class Connection:
         self.close()
 
     def close(self) -> None:
+        while self.held:
+            self.release()
         self.unfinished = b""
         self.closed = True
         if self.key is not None:
@@ -520,7 +204,47 @@ class Connection:
         self.collector.forget_unused()
 
     def line(self, line: bytes) -> None:
-        """One line without its newline."""
+        """One line without its newline; it may be the next of a point whose string goes over several."""
+        if self.closed:
+            return
+        if not self.held:
+            if self.opens_string(line):
+                self.held = [line]
+            else:
+                self.lone_line(line)
+            return
+        joined = b"\n".join([*self.held, line])
+        is_short = len(joined[:-1] if joined[-1:] == b"\r" else joined) <= self.collector.max_line
+        if is_short and not is_known_directive(line):
+            if self.opens_string(joined):
+                self.held.append(line)
+                if len(self.held) > 100:
+                    self.release()
+                return
+            if is_utf8(joined) and is_written_as_point(stripped(joined)):
+                newlines, self.held = len(self.held), []
+                self.lone_line(joined)
+                self.lines += newlines
+                return
+        self.release()
+        self.line(line)
+
+    def opens_string(self, line: bytes) -> bool:
+        """Whether a point begins here that is not over where a quote stays open."""
+        if self.key is not None or not self.authorized or not is_utf8(line) or len(line) > self.collector.max_line:
+            return False
+        text = stripped(line)
+        return text != "" and kind_of(text, self.in_rows) == "influx" and stays_open(text)
+
+    def release(self) -> None:
+        """They are no point: the first one counts by itself, the others are looked at anew."""
+        first, *others = self.held
+        self.held = []
+        self.lone_line(first)
+        for other in others:
+            self.line(other)
+
+    def lone_line(self, line: bytes) -> None:
         self.lines += 1
         if line[-1:] == b"\r":
             line = line[:-1]
@@ -605,26 +329,65 @@ class Connection:
         if not self.authorized:
             raise Rejected("token")
         text = utf8(line)
-        tokens = tokens_of(text)
-        if self.key is not None and is_name(tokens[0]):
+        kind = kind_of(text, self.in_rows)
+        if self.key is not None and kind in ("metric", "put", "influx"):
             raise Rejected("sequence")
-        if is_influx(text):
+        if kind == "json":
+            self.named(json_line, text)
+        elif kind == "pairs":
+            self.named(pairs, text)
+        elif kind == "influx":
             self.influx(influx(text))
-        elif is_name(tokens[0]):
-            self.metric(tokens)
+        elif kind == "put":
+            self.put(tokens_of(text))
+        elif kind == "metric":
+            name = first_token(text)
+            self.metric(name, with_clock(tokens_of(text[len(name) :]), 1))
         else:
-            self.row(tokens)
+            self.row(tokens_of(text))
 
-    def metric(self, tokens: list[str]) -> None:
+    def metric(self, name: str, tokens: list[str]) -> None:
         """``NAME VALUE [TIME]``"""
-        if len(tokens) not in (2, 3):
+        if len(tokens) not in (1, 2):
             raise Rejected("tokens")
-        value = number(tokens[1])
-        at = time(tokens[2]) if len(tokens) == 3 else None
-        source = self.collector.source(source_name(tokens[0]), ["value"], [""])
+        value = number(tokens[0])
+        at = recent_time(tokens[1]) if len(tokens) == 2 else None
+        self.store_value(metric_name(name), at, value)
+
+    def put(self, tokens: list[str]) -> None:
+        """``put NAME TIME VALUE [KEY=VALUE]…``"""
+        _, name, *rest = with_clock(tokens, 2)
+        if len(rest) < 2:
+            raise Rejected("tokens")
+        at = recent_time(rest[0])
+        value = number(rest[1])
+        if not is_name(name, in_rows=False) or ";" in name or "{" in name:
+            raise Rejected("name")
+        tags = []
+        for token in rest[2:]:
+            key, equals, tag = token.partition("=")
+            if equals == "" or key == "":
+                raise Rejected("syntax")
+            if ";" in token or "=" in tag:
+                raise Rejected("name")
+            tags.append((key, tag))
+        self.store_value(with_tags(name, tags), at, value)
+
+    def store_value(self, name: str, at: int | None, value: float) -> None:
+        source = self.collector.source(name, ["value"], [""])
         if source.columns != ["value"]:
             raise Rejected("columns")
         self.collector.store(source, at, [value])
+
+    def named(self, read: Callable[[str], Named], text: str) -> None:
+        """A row of the connection's source whose columns have their names with them."""
+        for _, reason in self.refused:
+            raise Rejected(reason)
+        row = read(text)
+        name = self.source_name if self.source_name is not None else f"{self.peer}/named"
+        self.influx(Point(name, row.values, row.strings, row.time))
+        if self.key is not None:
+            self.collector.kept[self.key] = self.collector.awaited[self.key]
 
     def influx(self, point: Point) -> None:
         """A column for each field, wherever it stands in the source."""
@@ -639,15 +402,18 @@ class Connection:
         for _, reason in self.refused:
             raise Rejected(reason)
         self.rows_came = True
+        if self.time_at is not None:
+            tokens = with_clock(tokens, self.time_at)
         if self.width is not None and len(tokens) != self.width + (self.time_at is not None):
             raise Rejected("tokens")
         at = None
         if self.time_at is not None:
             at = time(tokens.pop(self.time_at))
-        values = [number(token) for token in tokens]
+        values = [row_number(token) for token in tokens]
         name = self.source_name if self.source_name is not None else f"{self.peer}/{len(values)}"
         source = self.fitting(name, len(values))
         self.width = len(values)
+        self.in_rows = True
         self.said_anew = False
         if self.key is not None:
             self.collector.kept[self.key] = self.collector.awaited[self.key]
@@ -699,6 +465,9 @@ class Connection:
                 f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
                 f"duplicate={self.duplicate} dropped=0"
             )
+        elif word not in DIRECTIVES and looks_like_directive(line):
+            self.notes.append((self.lines, "comment"))
+            self.answer_error()
 
     def carefully(self, word: str, rest: bytes) -> None:
         """Do what is said; if that cannot be, rows wait until it is said rightly."""
@@ -715,6 +484,7 @@ class Connection:
     def say_source(self, rest: bytes) -> None:
         if self.rows_came:
             self.forget_columns()
+            self.in_rows = False
         self.rows_came = False
         self.source_name = self.key = None
         self.collector.forget_unused()
@@ -744,10 +514,11 @@ class Connection:
     def say_columns(self, rest: bytes) -> None:
         self.forget_columns()
         self.rows_came = False
-        names, units = [], []
-        for token in [utf8(part) for part in rest.replace(b"\t", b" ").split(b" ") if part]:
-            name, _, unit = token.partition(":")
-            if name == "" or has_control(token) or name in names:
+        self.in_rows = True
+        names: list[str] = []
+        units: list[str] = []
+        for name, unit in said_columns(utf8(rest)):
+            if has_control(unit) or column_name(name) in names:
                 raise Rejected("name")
             names.append(name)
             units.append(unit)
@@ -762,11 +533,41 @@ class Connection:
         self.names, self.units, self.width, self.time_at = None, [], None, None
 
 
-def utf8(data: bytes) -> str:
+DIRECTIVES = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#errors", b"#stats")
+
+
+def is_known_directive(line: bytes) -> bool:
+    words = without_blanks(line).replace(b"\t", b" ").split(b" ")
+    return words[0].removesuffix(b"\r") in DIRECTIVES
+
+
+def looks_like_directive(line: bytes) -> bool:
+    """A directive in other letters, or with a blank or a colon too many."""
+    text = without_blanks(line[1:]).lower()
+    return any(text[: len(word) - 1] == word[1:] and text[len(word) - 1 : len(word)] in (b":", b" ", b"\t")
+               for word in DIRECTIVES)  # fmt: skip
+
+
+def said_columns(rest: str) -> list[tuple[str, str]]:
+    """Names and units: ``NAME:UNIT``, or a JSON list of names and of lists of both."""
+    if rest[:1] != "[":
+        return [split_once(token, ":") for token in tokens_of(rest)]
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Rejected("text") from None
+        items = JsonReader(rest).whole()
+    except Rejected:
+        raise Rejected("name") from None
+    found: list[tuple[str, str]] = []
+    assert isinstance(items, list)
+    for item in items:
+        both = item if isinstance(item, list) else [item, ""]
+        if len(both) != 2 or any(not isinstance(each, str) or isinstance(each, NumberText) for each in both):
+            raise Rejected("name")
+        found.append((str(both[0]), str(both[1])))
+    return found
+
+
+def stripped(line: bytes) -> str:
+    return without_blanks(line[:-1] if line[-1:] == b"\r" else line).decode()
 
 
 def holds(line: bytes, word: bytes) -> bool:

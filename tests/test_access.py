@@ -93,7 +93,7 @@ def test_guessing_a_token(start_collector: Start) -> None:
     with running.connect() as sock:
         sock.sendall(b"#errors on\n" + b"#token letmein\n" * 1000 + b"#token all\nm 1\n")
         answer = sock.makefile("rb").read().decode()
-    assert answer == "".join(f"#error {line} the #token is wrong\n" for line in range(2, 12))
+    assert answer == "".join(f"#error {line} this #token is not one of mine\n" for line in range(2, 12))
     eventually(lambda: running.status()["rejected"] == {"token": 10}, "counted")
     status = running.status()
     assert (status["received"], {bad["line"] for bad in status["bad_lines"]}) == (10, {"#token"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import random
 from collections import Counter
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from linemon.lines.intake import Intake
 from linemon.lines.session import Session
-from tests import fuzz, reference
+from tests import fuzz, reference, reference_words
 from tests.fuzz import NOW, EmptyStore, Event, Input, at_random, by_linemon, difference
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -99,6 +100,31 @@ FIELDS = joined(st.tuples(KEYS, FIELD_VALUES).map(b"=".join), b",", 3)
 TAGS = joined(st.tuples(KEYS, ESCAPED).map(b"=".join), b",", 3)
 HEADS = NAMES | ESCAPED | st.tuples(st.just(b"m"), TAGS).map(b",".join)
 INFLUX = spaced(HEADS, FIELDS) | spaced(HEADS, FIELDS, TIMES)
+PAIRS = joined(st.tuples(NAMES | st.just(b"time"), NUMBERS | TIMES).map(b"=".join) | NAMES | NUMBERS, b" ", 4)
+PUTS = spaced(st.just(b"put"), NAMES, TIMES, NUMBERS) | spaced(
+    st.just(b"put"), NAMES, TIMES, NUMBERS, st.tuples(NAMES, NAMES | st.just(b"")).map(b"=".join)
+)
+LABELS = joined(st.tuples(NAMES, st.sampled_from([b"x", b"b c", b"", b'\\"', b"\\n", b"a;b", b"}"])).map(
+    lambda label: label[0] + b'="' + label[1] + b'"'), b",", 3)  # fmt: skip
+BRACED = spaced(LABELS.map(lambda labels: b"m{" + labels + b"}"), NUMBERS)
+JSON_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=3),
+    st.sampled_from(["2026-11-22"]),
+)
+JSON_KEYS = st.sampled_from(["a", "b", "time", "ts", "timestamp", "", "a.b", "é", "\x07"]) | st.text(max_size=3)
+JSON_VALUES = st.recursive(
+    JSON_LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(JSON_KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+JSON = st.one_of(
+    st.dictionaries(JSON_KEYS, JSON_VALUES, max_size=4).map(lambda document: json.dumps(document).encode()),
+    st.tuples(KEYS, NUMBERS, KEYS, NUMBERS).map(lambda parts: b'{"%b": %b, "%b": %b}' % parts),
+)
 DIRECTIVES = st.one_of(
     st.sampled_from(
         [b"#errors on", b"#errors off", b"#stats", b"#stats x", b"#", b"# hello", b"#token s", b"#token x", b"#source"]
@@ -112,11 +138,17 @@ OTHERS = st.one_of(
     st.sampled_from([b"", b"x" * 41, b"1 " * 60, b" " * 101, b"1" + b"0" * 50, b"GET / HTTP/1.1", b"\x16\x03\x01"]),
     st.binary(max_size=8),
 )
-ANY_LINES = st.one_of(ROWS, ROWS, TIMED_ROWS, METRICS, METRICS, INFLUX, INFLUX, DIRECTIVES, DIRECTIVES, OTHERS)
+ANY_LINES = st.one_of(
+    ROWS, ROWS, TIMED_ROWS, METRICS, METRICS, INFLUX, INFLUX, DIRECTIVES, DIRECTIVES, OTHERS, PAIRS, PUTS, BRACED, JSON
+)
 LINES = st.tuples(EDGES, ANY_LINES, EDGES, ENDS).map(b"".join)
 # The same kind of line again and again, as it goes the quick way.
 PLAIN = st.one_of(
-    spaced(NUMBERS, NUMBERS), spaced(st.sampled_from([b"m", b"n"]), NUMBERS), spaced(st.just(b"m"), NUMBERS, TIMES)
+    spaced(NUMBERS, NUMBERS),
+    spaced(st.sampled_from([b"m", b"n"]), NUMBERS),
+    spaced(st.just(b"m"), NUMBERS, TIMES),
+    st.tuples(NUMBERS, NUMBERS).map(lambda numbers: b"a=%b b=%b" % numbers),
+    st.tuples(TIMES, NUMBERS).map(lambda parts: b'{"time":%b,"a":%b}' % parts),
 )
 BLOCKS = st.lists(LINES, max_size=6).map(b"".join) | st.lists(PLAIN, max_size=6).map(
     lambda lines: b"".join(b" ".join(line.split()) + b"\n" for line in lines)
@@ -172,6 +204,27 @@ def test_bytes_that_nobody_would_send(seed: int) -> None:
     at_random(fuzzer, seed)
     fuzzer.store.close()
     assert fuzzer.tried == 1500
+
+
+def test_pairs_and_json_take_numbers_where_lines_have_them(store: EmptyStore) -> None:
+    """They are rows of the connection's source: acknowledged, and known again when they come twice."""
+    data = b'#source s\n#seq 5 x\na=1\n{"a": 2, "b": 3}\n{\n#seq 6 x\na=2\n{"b": 4}\n{"c": 5}\nm 1\nput m -1 1\n'
+    one = reference.Collector(NOW).whole("10.0.0.7", data)
+    assert (one.stored, one.duplicate, one.acked) == (3, 2, 11)
+    assert one.bad == [(5, "syntax"), (10, "sequence"), (11, "sequence")]
+    for flush in (False, True):
+        for cuts in (range(0), range(1, len(data))):
+            edges = [0, *cuts, len(data)]
+            events = [Event(0, data[a:b], flush=flush) for a, b in itertools.pairwise(edges)]
+            assert difference(Input(events), store) == ""
+
+
+def test_where_lines_are_numbered_a_quote_joins_none(store: EmptyStore) -> None:
+    """Each line has its number, also one that would be within a string."""
+    data = b'#source s\n#seq 1 x\nm s="abc\n1\n'
+    one = reference.Collector(NOW).whole("10.0.0.7", data)
+    assert (one.bad, one.stored, one.acked) == ([(3, "sequence")], 1, 3)
+    assert difference(Input([Event(0, data, flush=True)]), store) == ""
 
 
 # -- connections at the same time: here the order of lines is defined within each only
@@ -258,20 +311,20 @@ def lines_of(name: str) -> list[list[str]]:
 def test_numbers(token: str, expected: str) -> None:
     """The vectors of the numbers hold for the reference too."""
     if expected.startswith("!"):
-        with pytest.raises(reference.Rejected, match=expected[1:]):
-            reference.number(token)
+        with pytest.raises(reference_words.Rejected, match=expected[1:]):
+            reference_words.number(token)
     else:
-        assert repr(reference.number(token)) == expected
+        assert repr(reference_words.number(token)) == expected
 
 
 @pytest.mark.parametrize(("token", "expected"), lines_of("times.txt"))
 def test_times(token: str, expected: str) -> None:
     """The vectors of the times hold for the reference too."""
     if expected.startswith("!"):
-        with pytest.raises(reference.Rejected, match=expected[1:]):
-            reference.time(token)
+        with pytest.raises(reference_words.Rejected, match=expected[1:]):
+            reference_words.time(token)
     else:
-        assert reference.time(token) == (None if expected == "now" else int(expected))
+        assert reference_words.time(token) == (None if expected == "now" else int(expected))
 
 
 @settings(max_examples=300)
@@ -280,11 +333,11 @@ def test_a_time_is_right_to_the_microsecond(ns: int, unit: int, decimals: int) -
     """However it is written, until the year 2096; and to the nanosecond where it is a whole number."""
     per_unit = (10**9, 10**6, 10**3, 1)[unit]
     whole, rest = divmod(ns, per_unit)
-    if reference.unit_of(Fraction(whole)) != per_unit or reference.unit_of(float(f"{whole}.5")) != per_unit:
+    if reference_words.unit_of(Fraction(whole)) != per_unit or reference_words.unit_of(float(f"{whole}.5")) != per_unit:
         return
     fraction = f"{rest:0{len(str(per_unit)) - 1}d}"[:decimals] if per_unit > 1 else ""
     exact = whole * per_unit + int(Fraction(int(fraction or 0), 10 ** len(fraction)) * per_unit)
-    said = reference.time(f"{whole}.{fraction}" if fraction else f"{whole}")
+    said = reference_words.time(f"{whole}.{fraction}" if fraction else f"{whole}")
     assert said is not None
     if fraction.strip("0"):
         assert abs(said - exact) <= 1000

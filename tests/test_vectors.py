@@ -56,7 +56,7 @@ class Vector:
 
 def unescape(text: str) -> bytes:
     data = text.encode().decode("latin-1").encode("latin-1").decode("unicode_escape").encode("latin-1")
-    return re.sub(rb"\{(.+?)\*(\d+)\}", lambda match: match[1] * int(match[2]), data)
+    return re.sub(rb"\{([^{]+?)\*(\d+)\}", lambda match: match[1] * int(match[2]), data)
 
 
 def named(text: str, own: str) -> str:
@@ -120,7 +120,7 @@ def as_written(vector: Vector, own: str) -> Outcome:
         outcome.setdefault(named(source, own), ("", []))[1].append((at, values))
     for source, columns in vector.columns.items():
         pairs = [column.partition(":") for column in columns.split()]
-        said = shown_columns([named(name, own) for name, _, _ in pairs], [unit for _, _, unit in pairs])
+        said = shown_columns([named(name, own) for name, _, _ in pairs], [named(unit, own) for *_, unit in pairs])
         outcome[named(source, own)] = said, outcome.get(named(source, own), ("", []))[1]
     return outcome
 

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from linemon.errors import LineError
-from linemon.lines import bulk, wire
+from linemon.lines import bulk, names, wire
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = 1_700_000_000_123_456_789
@@ -37,7 +37,7 @@ def test_number(token: str, expected: str) -> None:
         with pytest.raises(LineError) as caught:
             wire.number(token.encode())
         assert caught.value.reason == expected[1:]
-        found = wire.rows(f"1 1 1\n1 {token} 2\n3 3 3\n".encode(), 3)
+        found = None if token == "null" else wire.rows(f"1 1 1\n1 {token} 2\n3 3 3\n".encode(), 3)
         assert found is None or (found[0].tolist(), [at for at, _ in found[1]]) == ([[1.0] * 3, [3.0] * 3], [1])
     else:
         assert repr(wire.number(token.encode())) == expected
@@ -130,12 +130,16 @@ def test_times_in_bulk_are_what_each_token_says(token: str) -> None:
 
 
 def test_metric_names() -> None:
-    """A letter of any script or an underscore first, and not a word that other programs take for a number."""
-    for good in ("a", "_x", "room1.temperature", "température", "温度", "name;k=v", "Ω"):
-        assert wire.is_metric_name(good.encode()), good
-    for bad in ("", "1a", ".a", "-a", "nan", "NaN", "inf", "Infinity", "²", "«a", "#a"):
-        assert not wire.is_metric_name(bad.encode()), bad
-    assert not wire.is_metric_name(b"\xff\xfe")
+    """A letter of any script or an underscore first, or a digit and one of these later, and no word for a number."""
+    for good in ("a", "_x", "room1.temperature", "température", "温度", "name;k=v", "Ω", "nano", "inf.x"):
+        assert names.is_name(good.encode(), in_rows=True), good
+    for digit in ("5web.cpu", "10_0_0_1.load", "1.e5x", "5.5._"):
+        assert names.is_name(digit.encode(), in_rows=False), digit
+        assert not names.is_name(digit.encode(), in_rows=True), digit
+    for bad in ("", "1a", ".a", "-a", "nan", "NaN", "inf", "Infinity", "²", "«a", "#a", "NA", "n/a", "None", "-",
+                "1.e5", "1.e", "x:", "x=", "x:;a=b", 'x={a="b"}', "2026-11-22T10:15:00.5Z"):  # fmt: skip
+        assert not names.is_name(bad.encode(), in_rows=False), bad
+    assert not names.is_name(b"\xff\xfe", in_rows=False)
 
 
 def test_columns_of_a_directive() -> None:

@@ -219,6 +219,7 @@ class TcpPort(Port):
         except OSError as error:  # reset: an unfinished line does not count
             if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
                 self._intake.foreign(connection.session, error.reason or "no TLS", now)
+            self._intake.broke(connection.session, now)
             self._close(connection)
             return 0
         connection.heard = heard
@@ -290,6 +291,7 @@ class TcpPort(Port):
     def _close_idle(self, now: float) -> None:
         for connection in list(self._connections):
             if now - connection.heard > self._config.idle_timeout:
+                self._intake.broke(connection.session, time.time_ns())
                 self._close(connection)
             else:
                 self._reply(connection)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from linemon.errors import LineError
-from linemon.lines import wire
+from linemon.lines import names
 from linemon.lines.session import Session
 from linemon.logs import Seldom
 from linemon.store.writer import Ring
@@ -118,6 +118,12 @@ class Accounts:
         if self._told["error"].due():
             log.exception("a bug, or a failing disk: the connection of %s (%r) ends", session.peer, session.source)
 
+    def note(self, session: Session, said: str, line: bytes, now: int) -> None:
+        """List a comment that was hardly meant as one, and tell the peer if it wants errors; it counts as nothing."""
+        shown = line[:200].decode(errors="replace")
+        self.bad_lines.append(BadLine(now, session.peer, session.source or "", session.lines, "comment", said, shown))
+        self.answer(session, LineError("comment", said), session.lines)
+
     @staticmethod
     def answer(session: Session, error: LineError, number: int) -> None:
         """Tell the peer what was wrong with its line `number`, if it said `#errors on`."""
@@ -127,6 +133,6 @@ class Accounts:
 
 def source_of(session: Session, line: bytes) -> str:
     """The source that a line names, or else that of its connection; empty if it has none."""
-    if wire.is_metric_name(line[:1]):
-        return wire.tokens(line)[0].decode(errors="replace")
+    if line and names.kind(line, session.in_rows) in (names.Kind.METRIC, names.Kind.INFLUX):
+        return names.first_token(line).decode(errors="replace")
     return session.ring.entry.source if session.ring else session.source or ""

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 COMMAS: Final = bytes.maketrans(b" \t\n", b",,,")
 WHOLE_ZERO: Final = re.compile(rb"-0+")
+NOT_JSON: Final = (b",+", b",.", b",-.", b".,", b".e", b".E")  # in numbers of the line language between commas,
+LEADING_ZERO: Final = re.compile(rb",-?0\d")  # and this
 
 
 def _parser() -> Any:
@@ -50,6 +52,17 @@ def doubles(block: bytes) -> npt.NDArray[np.float64] | None:
             if WHOLE_ZERO.fullmatch(tokens[at]):
                 values[at] = 0.0
     return values
+
+
+def json_doubles(block: bytes) -> npt.NDArray[np.float64] | None:
+    """The doubles of numbers with commas between; None where one overflows, or is not JSON's by either reader."""
+    if block.translate(None, b"0123456789+-.eE,"):
+        return None
+    if _PARSER is None:
+        between = b"," + block + b","
+        if any(each in between for each in NOT_JSON) or LEADING_ZERO.search(between):
+            return None
+    return doubles(block)
 
 
 def integers(block: bytes) -> npt.NDArray[np.int64] | None:

@@ -12,15 +12,17 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from linemon.errors import LineError
-from linemon.lines import influx, wire
+from linemon.lines import fields, influx, names, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.named import NamedLines
+from linemon.lines.names import Kind
 from linemon.lines.sequence import Sequence, Sequences
-from linemon.lines.session import MAX_WRONG_TOKENS, Session, WrongToken
+from linemon.lines.session import MAX_WRONG_TOKENS, Session, WrongToken, is_directive
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells, Slots
 from linemon.store.writer import Ring, StoreWriter
 
+DIGITS: Final = b"0123456789"
 HELD_BACK: Final = ("store_full", "max_sources", "token")  # reasons that may pass: a numbered line waits for that
 GARBLED: Final = re.compile(rb"(#(?:source|columns|token))[ \t]")
 
@@ -47,26 +49,62 @@ class CarefulLines:
         self._advanced: set[Sequence] = set()  # numbers that rings do not know yet
         self.named = NamedLines(store)
 
-    def take(self, session: Session, block: bytes, now: int) -> None:
-        """Take all lines of a block; `now` in ns since the epoch."""
-        session.needs_care = True
-        for raw in block.split(b"\n")[:-1]:
-            if session.is_over:
-                break
-            session.lines += 1
-            line = raw.removesuffix(b"\r").strip(b" \t")
-            try:
-                if line.startswith(b"#"):
-                    self.store_rows()  # what the directive says holds from the next row on
-                    session.said(line)
-                    if session.announced is not None:
-                        self._begin(session)
-                elif line and not session.is_waiting and not self._is_duplicate(session):
-                    self._take_line(session, line, now)
-                    self._advance(session)
-            except LineError as error:
-                self._refuse(session, error, line, now)
+    def take(self, session: Session, block: bytes, now: int, *, is_end: bool = False) -> None:
+        """Take all lines of a block, and store their rows; `now` in ns since the epoch."""
+        self.gather(session, block, now, is_end=is_end)
         self.store_rows()
+
+    def gather(self, session: Session, block: bytes, now: int, *, is_end: bool = False) -> None:
+        """Take all lines of a block; `store_rows` stores their rows, together with those of others.
+
+        A point whose string stays open at the end of the block waits in the session for more, but at the end.
+        """
+        session.needs_care = True
+        raws = (session.open_point + block).split(b"\n")[:-1]
+        session.open_point, at = b"", 0
+        while at < len(raws) and not session.is_over:
+            session.lines += 1
+            count, line = 1, raws[at].removesuffix(b"\r").strip(b" \t")
+            error = self._try_line(session, line, now)
+            if error and error.reason == "syntax" and b'"' in line:
+                span = self._span(session, line, raws, at)
+                if span is None and not is_end:
+                    session.lines -= 1
+                    session.open_point = b"\n".join([*raws[at:], b""])
+                    break
+                if span and span > 1:
+                    count, line = span, b"\n".join(raws[at : at + span]).removesuffix(b"\r").strip(b" \t")
+                    error = self._try_line(session, line, now)
+            if error:
+                self._refuse(session, error, line, now)
+            session.lines += count - 1
+            at += count
+
+    def _try_line(self, session: Session, line: bytes, now: int) -> LineError | None:
+        """Take one line of any kind; what is wrong if it cannot be taken."""
+        try:
+            if line.startswith(b"#"):
+                self.store_rows()  # what the directive says holds from the next row on
+                if meant := session.said(line):
+                    said = f"a comment; did you mean {meant} at the start of the line, with a blank behind it?"
+                    self._accounts.note(session, said, line, now)
+                if session.announced is not None:
+                    self._begin(session)
+            elif line and not session.is_waiting and not self._is_duplicate(session):
+                self._take_line(session, line, now)
+                self._advance(session)
+        except LineError as error:
+            return error
+        return None
+
+    @staticmethod
+    def _span(session: Session, line: bytes, raws: list[bytes], at: int) -> int | None:
+        """How many lines are one point, by the newlines in its strings; None where the next ones will tell."""
+        if session.sequence is not None or not influx.OPENS.fullmatch(line) or line.startswith(b"#"):
+            return 1
+        if names.kind(line, session.in_rows) is not Kind.INFLUX:
+            return 1
+        return influx.span(raws, at, session.max_line, is_directive)
 
     def _refuse(self, session: Session, error: LineError, line: bytes, now: int) -> None:
         """What becomes of a line that is not taken."""
@@ -92,6 +130,8 @@ class CarefulLines:
         """A line was too long to be kept."""
         if session.is_over:
             return
+        if session.open_point:
+            self.take(session, b"", now, is_end=True)
         session.lines += 1
         if not session.is_waiting and not self._is_duplicate(session):
             self._accounts.reject(session, error, b"", now)
@@ -133,48 +173,68 @@ class CarefulLines:
         if session.grant is None:
             session.check("")
         wire.text(line)
-        tokens = wire.tokens(line)
-        if session.sequence is not None and wire.is_metric_name(tokens[0]):
+        kind = names.kind(line, session.in_rows)
+        if session.sequence is not None and kind in (Kind.METRIC, Kind.PUT, Kind.INFLUX):
             raise LineError("sequence", "a connection that numbers its lines sends rows of its source only")
-        if wire.is_metric_name(tokens[0]) and influx.IS_INFLUX.match(line):
+        if kind is Kind.INFLUX:
             point = influx.point(line)
             session.check(point.source)
             time = None if point.time is None else wire.time_ns(point.time)
-            ring, columns = self.named.point_place(point.source, tuple(point.fields))
-            values = [float("nan")] * (max(columns) + 1)  # no more: columns that others bring may find no room
-            for column, value in zip(columns, point.fields.values(), strict=True):
-                values[column] = value
+            ring, values = self._by_column(point.source, point.fields)
             self._accounts.strings += point.strings
-        elif wire.is_metric_name(tokens[0]):
-            if len(tokens) not in (2, 3):
-                raise LineError("tokens", f"a metric is NAME VALUE [TIME], not {len(tokens)} tokens")
-            session.check(wire.text(tokens[0]))
-            values = [wire.number(tokens[1])]
-            time = wire.time_ns(tokens[2]) if len(tokens) == 3 else None
-            ring = self.named.metric_ring(tokens[0])
+        elif kind in (Kind.METRIC, Kind.PUT):
+            source, value, time = (names.metric if kind is Kind.METRIC else names.put)(line)
+            session.check(source)
+            ring, values = self.named.metric_ring(source), [value]
+        elif kind is Kind.ROW:
+            time, values, ring = self.row(session, wire.tokens(line))
         else:
-            time, values, ring = self.row(session, tokens)
+            self._heed_refused(session)
+            found = (fields.pairs if kind is Kind.PAIRS else fields.json_line)(line)
+            time = found.time
+            session.check(session.named_source)
+            ring, values = self._by_column(session.named_source, found.values)
+            self._accounts.strings += found.strings
+            if session.sequence is not None:
+                self._sequences.keep(session.sequence, ring)
         self._rows.append(Row(session, line, session.lines, ring, now if time is None else time, values))
+
+    def _by_column(self, source: str, named: dict[str, float]) -> tuple[Ring, list[float]]:
+        """The ring of a source with these columns, and the values in the order of its columns."""
+        ring, columns = self.named.point_place(source, tuple(named))
+        values = [float("nan")] * (max(columns) + 1)  # no more: columns that others bring may find no room
+        for column, value in zip(columns, named.values(), strict=True):
+            values[column] = value
+        return ring, values
+
+    @staticmethod
+    def _heed_refused(session: Session) -> None:
+        """LineError while a directive that was refused has not been said rightly."""
+        for refused in session.refused.values():
+            raise LineError(refused.reason, f"rows wait for a right directive: {refused}")
 
     def row(self, session: Session, tokens: list[bytes]) -> tuple[int | None, list[float], Ring]:
         """The time (ns, None for now), the values and the ring of a row. LineError if it cannot be taken."""
-        for refused in session.refused.values():
-            raise LineError(refused.reason, f"rows wait for a right directive: {refused}")
+        self._heed_refused(session)
         session.columns_used = True
         time = None
         time_at = session.time_at
+        if time_at is not None:
+            tokens = wire.with_clock(tokens, time_at)
         expected = session.tokens
         if expected and len(tokens) != expected:
-            raise LineError("tokens", f"expected {expected} tokens, the line has {len(tokens)}")
+            said = f"expected {expected} token{'s' if expected > 1 else ''}, the line has {len(tokens)}"
+            raise LineError("tokens", said + row_hint(session, tokens))
         if time_at is not None:
             time = wire.time_ns(tokens.pop(time_at))
-        values = [wire.number(token) for token in tokens]
+        values = [wire.number(token) if token[-1] in DIGITS else wire.row_number(token) for token in tokens]
         if not session.fits():
             self.store_rows()  # a source that gets more columns moves
             session.bind(self._store, len(values))
         assert session.ring is not None
         if session.sequence is not None:
             self._sequences.keep(session.sequence, session.ring)
+        session.in_rows = True
         return time, values, session.ring
 
     def store_rows(self) -> None:
@@ -232,6 +292,16 @@ class CarefulLines:
         for row in rows:
             self._accounts.store(row.session, 1)
         return True
+
+
+def row_hint(session: Session, tokens: list[bytes]) -> str:
+    """What to write in place of a row that has too many or too few tokens, where one can tell what was meant."""
+    if session.columns and len(session.columns) == 1 and "," in session.columns[0]:
+        return f": #columns has one name, {session.columns[0]!r}; blanks stand between names"
+    odd = [token for token in tokens if not wire.NUMBER.fullmatch(token)]
+    if session.time_at is not None:
+        odd = [token for token in odd if not wire.is_time_form(token)]
+    return wire.hint(odd[0]) if odd else ""
 
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:

@@ -9,7 +9,7 @@ three parts is linemon's: any number of blanks and tabs.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -25,20 +25,26 @@ _PLAIN: Final = rb"(?:[^\\,= \t]|\\+[^\\])+"
 _MEASUREMENT: Final = rb"(?:[^\\, \t]|\\+[^\\])+"
 _STRING: Final = rb'"(?>[^"\\]|\\["\\]|\\(?!["\\]))*"'
 _FIELD: Final = _PLAIN + rb"=(?:" + _STRING + rb'|[^,= \t"\\]+)'
-IS_INFLUX: Final = re.compile(rb"(?:[^\\ \t]|\\+[^\\])+[ \t]+(?:[^\\= \t]|\\+[^\\])*=", re.DOTALL)
-LINE: Final = re.compile(
-    rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=" + _PLAIN + rb")*)[ \t]+"
-    rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)(?:[ \t]+(?P<time>[^ \t]+))?",
-    re.DOTALL,
-)
-TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")", re.DOTALL)
+_HEAD: Final = rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=(?:" + _PLAIN + rb")?)*)[ \t]+"
+_TIME: Final = rb"(?:[ \t]+(?P<time>" + wire.DATE.pattern + rb"[ \t]+" + wire.CLOCK.pattern + rb"|[^ \t]+))?"
+LINE: Final = re.compile(_HEAD + rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)" + _TIME, re.DOTALL)
+TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")?", re.DOTALL)
+# A string may hold newlines. The parts of such a point: up to where a line ends within a string, from there to the
+# quote that closes it, and behind that.
+_OPEN: Final = _PLAIN + rb'="(?:[^"\\]|\\.)*+\\?'
+OPENS: Final = re.compile(_HEAD + rb"(?:" + _FIELD + rb",)*" + _OPEN, re.DOTALL)
+CLOSES: Final = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
+OPENS_AGAIN: Final = re.compile(rb"(?:," + _FIELD + rb")*," + _OPEN, re.DOTALL)
+ENDS: Final = re.compile(rb"(?:," + _FIELD + rb")*" + _TIME + rb"[ \t]*\r?", re.DOTALL)
+MAX_NEWLINES: Final = 100  # in the strings of one point
+QUESTDB_TIME: Final = re.compile(rb"\d+t")
 PAIR: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _STRING + rb"|" + _PLAIN + rb")", re.DOTALL)
-CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 ESCAPED: Final = re.compile(rb"\\([,= ])")
 INTEGER: Final = re.compile(rb"([+-]?\d+)i|(\+?\d+)u")
 BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
     (b"f", b"F", b"false", b"False", b"FALSE"), 0.0
 )
+MISTAKEN: Final = re.compile(wire.NUMBER.pattern + rb"|" + wire.MISSING.pattern, re.IGNORECASE)  # for a measurement
 _NO_SIGNS: Final = bytes(set(range(256)) - set(b",="))
 
 
@@ -60,23 +66,52 @@ def point(line: bytes) -> Point:
     fields: dict[str, float] = {}
     strings = 0
     for key, value in PAIR.findall(match["fields"]):
-        if value.startswith(b'"'):
+        if value.startswith(b'"') or QUESTDB_TIME.fullmatch(value):
+            strings += 1
+            continue
+        read = number(value)
+        if key == b"time":  # no column can be called so
             strings += 1
         else:
-            fields[_name(key)] = number(value)
+            fields[_name(key)] = read
     if not fields:
-        raise LineError("fields", "the line has only string fields, and nothing to store")
-    if "time" in fields or any(CONTROL.search(key) for key in fields):
-        raise LineError("name", "a field is called time, or holds a control character")
-    return Point(source(match["name"], match["tags"]), fields, match["time"], strings)
+        raise LineError("fields", "the line has no numeric field (one called time is left out), and nothing to store")
+    name = source(match["name"], match["tags"])
+    for field in fields:
+        wire.column_name(field)
+    [*_, time] = [None] if match["time"] is None else wire.with_clock(wire.tokens(match["time"]), 0)
+    return Point(name, fields, time, strings)
+
+
+def span(lines: Sequence[bytes], at: int, max_bytes: int, is_over: Callable[[bytes], bool]) -> int | None:
+    """How many lines the line at `at` is, a point whose string stays open at its end; 1 where they are no point.
+
+    None where more lines may tell. `is_over` says whether a line ends the waiting, as directives do.
+    """
+    size = len(lines[at])
+    for i, line in enumerate(lines[at + 1 : at + 1 + MAX_NEWLINES], 1):
+        size += 1 + len(line)
+        if size - line.endswith(b"\r") > max_bytes or is_over(line) or not wire.is_text(line):
+            return 1
+        closed = CLOSES.match(line)
+        if closed is None:
+            continue
+        if ENDS.fullmatch(line, closed.end()):
+            return i + 1
+        if not OPENS_AGAIN.fullmatch(line, closed.end()):
+            return 1
+    return None if len(lines) - at <= MAX_NEWLINES else 1
 
 
 def source(measurement: bytes, tags: bytes) -> str:
     """The name of the source: unescaped, tags sorted by key. LineError `name` if it cannot be one."""
     name = _name(measurement)
-    if not wire.is_metric_name(name.encode()):
-        raise LineError("name", f"{name!r} is no measurement: it starts with a letter or _, and is not inf or nan")
-    pairs = sorted((_name(key), _name(value)) for key, value in TAG.findall(tags))
+    if name[:1] in ("#", "{", "[") or MISTAKEN.fullmatch(name.encode()) or wire.is_time_form(name.encode()):
+        raise LineError(
+            "name",
+            f"{wire.show(measurement)} is no measurement: a time stands at the end, or as time=… t=21.5 before pairs",
+        )
+    pairs = sorted((_name(key), _name(value)) for key, value in TAG.findall(tags) if value)
     if len({key for key, _ in pairs}) < len(pairs):
         raise LineError("name", "a tag is there twice")
     return wire.source_name(",".join([name, *(f"{key}={value}" for key, value in pairs)]))

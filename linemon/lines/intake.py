@@ -13,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 
 from linemon.errors import LineError
-from linemon.lines import wire
+from linemon.lines import fields, names, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.careful import CarefulLines
 from linemon.lines.pace import OLD_NS, Pace
@@ -27,10 +27,17 @@ FEW_ROWS = 50  # a connection and round: up to here rows of many connections are
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
 
 # What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
-# the time stands. NAMED stands for metrics and points, NO_SHAPE for lines to be looked at one by one.
+# the time stands. NAMED stands for metrics and points, FIELDS for pairs and JSON, NO_SHAPE for lines to be looked at
+# one by one.
 Shape = tuple[ArenaWriter | None, int, int | None]
 NAMED: Shape = (None, 1, None)
+FIELDS: Shape = (None, 2, None)
 NO_SHAPE: Shape = (None, 0, None)
+
+DIGITS = b"0123456789"
+ROW_STARTS = DIGITS + b"+-.nN"
+NO_NAMES = b"+-. \t\r\n#"
+EQUALS, BRACE = b"={"
 
 
 class Intake:
@@ -81,6 +88,14 @@ class Intake:
             self.flush(now)  # a #seq may be among what waits
         if last := session.end():
             self._take_block(session, last, now)
+        self.broke(session, now)
+
+    def broke(self, session: Session, now: int) -> None:
+        """Nothing more comes: whole lines that waited for the end of a point count, whether it was clean or not."""
+        if session in self._waits:
+            self.flush(now)
+        if session.open_point:
+            self._take_carefully(session, b"", now, is_end=True)
 
     def foreign(self, session: Session, protocol: str, now: int) -> None:
         """The peer does not speak as it must for its bytes to be lines: one rejected line."""
@@ -96,6 +111,8 @@ class Intake:
 
     def _store(self, shape: Shape, blocks: list[tuple[Session, bytes]], now: int) -> None:
         is_stored: bool | None  # None: met by an error
+        if shape == FIELDS:
+            return self._store_fields(blocks, now)
         try:
             is_stored = self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)
         except Exception:  # a bug, or a disk that fails: it shall cost only whose lines meet it
@@ -111,10 +128,28 @@ class Intake:
                 self._take_carefully(session, block, now)
         return None
 
-    def _take_carefully(self, session: Session, block: bytes, now: int) -> None:
+    def _store_fields(self, blocks: list[tuple[Session, bytes]], now: int) -> None:
+        """Store pairs and JSON, each connection's in its own source."""
+        joined: dict[Session, bytes] = {}
+        for session, block in blocks:
+            joined[session] = joined.get(session, b"") + block
+        before = {session: session.received for session in joined}
+        for session, block in joined.items():
+            try:
+                if not self._field_block(session, block, now):
+                    self._careful.gather(session, block, now)
+            except Exception:  # as above
+                self._fail(session, block, before[session])
+        try:
+            self._careful.store_rows()
+        except Exception:
+            for session, block in joined.items():
+                self._fail(session, block, before[session])
+
+    def _take_carefully(self, session: Session, block: bytes, now: int, *, is_end: bool = False) -> None:
         before = session.received
         try:
-            self._careful.take(session, block, now)
+            self._careful.take(session, block, now, is_end=is_end)
         except Exception:  # as above
             self._fail(session, block, before)
 
@@ -130,13 +165,13 @@ class Intake:
     # -- which way a block goes
 
     def _take_block(self, session: Session, block: bytes, now: int) -> None:
-        shape = self._shape(session, block[:1])
+        shape = self._shape(session, block)
         if self._flush_if_waiting(session, shape, now):
-            shape = self._shape(session, block[:1])  # what waited may have held directives
+            shape = self._shape(session, block)  # what waited may have held directives
         if shape == NO_SHAPE:
             head, block = self._peel(block)
             self._take_carefully(session, head, now)
-            shape = self._shape(session, block[:1])
+            shape = self._shape(session, block)
         if shape == NO_SHAPE:
             self._take_carefully(session, block, now)
         else:
@@ -189,13 +224,22 @@ class Intake:
         return block[:at], block[at:]
 
     @staticmethod
-    def _shape(session: Session, first: bytes) -> Shape:
-        if first and session.grant is not None and not session.refused:
-            if session.ring is not None and first in b"0123456789+-.nN" and session.fits():
-                return session.ring.arena, session.width, session.time_at
-            if first.isalpha() and session.sequence is None and not session.grant.is_limited:
-                return NAMED
-        return NO_SHAPE
+    def _shape(session: Session, block: bytes) -> Shape:
+        """Which way a block goes, by its first line."""
+        if not block or session.grant is None or session.refused or session.open_point:
+            return NO_SHAPE
+        first = block[0]  # a number: to look for one in bytes is ten times as quick as for bytes
+        if session.ring is not None and first in ROW_STARTS and session.fits():
+            return session.ring.arena, session.width, session.time_at
+        if session.sequence is not None:
+            return NO_SHAPE
+        if first == BRACE or (EQUALS in block and names.PAIR_FIRST.match(block)):
+            return FIELDS
+        if session.grant.is_limited or first in NO_NAMES:
+            return NO_SHAPE
+        if first in DIGITS and names.kind(block.partition(b"\n")[0], session.in_rows) is names.Kind.ROW:
+            return NO_SHAPE
+        return NAMED
 
     def _flush_if_waiting(self, session: Session, shape: Shape, now: int) -> bool:
         """Keep the order of a connection's lines: what waits goes first, unless it goes the same way."""
@@ -329,19 +373,43 @@ class Intake:
                 return None
             try:
                 wire.text(line)
-                tokens = wire.tokens(line)
-                if wire.is_metric_name(tokens[0]):
+                if names.kind(line, session.in_rows) is not names.Kind.ROW:
                     return None
-                self._careful.row(session, tokens)
+                self._careful.row(session, wire.tokens(line))
                 return None
             except LineError as error:
                 number = before[which] + 1 + index - (ends[which] - counts[which])
                 bad.append((which, number, line, error))
         return bad
 
+    def _field_block(self, session: Session, block: bytes, now: int) -> bool:
+        """Store a block of pairs or JSON that differ in their numbers only; False, and nothing done, if they do not."""
+        if self._shape(session, block) != FIELDS or (found := fields.alike(block, now)) is None:
+            return False
+        try:
+            session.check(session.named_source)
+            ring, columns = self._named.point_place(session.named_source, found.names)
+            if not self.store.widen():
+                return False
+            cells = np.full((len(found.times), 1 + ring.width), np.nan)
+            cells[:, [1 + column for column in columns]] = found.values
+            cells.view(np.int64)[:, 0] = found.times
+            ring.arena.append_to(ring.entry.slot, cells.view(np.int64))
+        except LineError:
+            return False
+        self.accounts.strings += found.strings
+        session.lines += len(found.times)
+        session.needs_care = False
+        self.accounts.store(session, len(found.times))
+        return True
+
     def _named_blocks(self, blocks: list[tuple[Session, bytes]], now: int) -> bool:
         """Store blocks of metrics or of points; False, and nothing done, if there is anything else."""
-        if not self._named.store_block(b"".join([block for _, block in blocks]), now):
+
+        def in_rows() -> bool:
+            return any(session.in_rows for session, _ in blocks)
+
+        if not self._named.store_block(b"".join([block for _, block in blocks]), now, in_rows):
             return False
         for session, block in blocks:
             count = wire.count_lines(block)

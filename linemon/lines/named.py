@@ -6,13 +6,14 @@ rings by what was met before, values and times are parsed in bulk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from linemon.errors import LineError
-from linemon.lines import influx, wire
+from linemon.lines import influx, names, wire
+from linemon.lines.names import Head
 from linemon.lines.wire import Floats, Ints
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells, Slots
@@ -21,6 +22,7 @@ from linemon.store.writer import Ring, StoreWriter
 MAX_PLACES = 20_000  # measurements with their tags and fields that are remembered, none longer than PLACE_BYTES
 PLACE_BYTES = 2048
 METRIC = ("value",)
+InRows = Callable[[], bool]
 
 
 class Place(NamedTuple):
@@ -35,7 +37,8 @@ class NamedLines:
 
     def __init__(self, store: StoreWriter) -> None:
         self._store = store
-        self._metrics: dict[bytes, int] = {}  # slots of metrics in their one arena
+        self._metrics: dict[Head, int] = {}  # slots of metrics in their one arena
+        self._digit_heads: set[Head] = set()  # those of them that are rows on other connections
         self._metric_arena: ArenaWriter | None = None
         self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
         self._moves = 0  # of the store, when these were true
@@ -45,44 +48,76 @@ class NamedLines:
         if self._moves != self._store.moves:
             self._moves = self._store.moves
             self._metrics.clear()
+            self._digit_heads.clear()
             self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
 
-    def store_block(self, block: bytes, now: int) -> bool:
-        """Store lines of one kind and length; False, and nothing done, if they are not that."""
+    def store_block(self, block: bytes, now: int, in_rows: InRows) -> bool:
+        """Store lines of one kind and length; False, and nothing done, if they are not that.
+
+        `in_rows`: whether some come from a connection on which what starts with a digit is a row.
+        """
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
         tokens = block.split()
         lines = wire.count_lines(block)
         per_line = len(tokens) // lines
-        if per_line not in (2, 3) or len(tokens) != lines * per_line or not wire.is_regular(block, per_line):
-            return False
-        names = tokens[::per_line]
-        times: Ints | None = np.full(lines, now)
-        if b"=" in tokens[1]:
-            if per_line == 3:
-                times = wire.times(tokens[2::3], now)
-            if times is None or b'"' in block or b"\\" in block:
+        if per_line < 2 or len(tokens) != lines * per_line or not wire.is_regular(block, per_line):
+            tidy = block if b'"' in block or b"\r" in block else wire.tidied(block)
+            if tidy != block:
+                return self.store_block(tidy, now, in_rows)
+            return self._store_braced(block, lines, now, in_rows)
+        if tokens[0] == b"put" and per_line > 3:
+            if tokens[::per_line].count(b"put") < lines:
                 return False
-            return self._store_points(names, tokens[1::per_line], times)
-        del tokens[::per_line]
-        values = wire.numbers(b",".join(tokens))
-        if values is None or len(values) != len(tokens):
+            spelled = list(zip(tokens[1::per_line], *(tokens[at::per_line] for at in range(4, per_line)), strict=True))
+            return self._store_metrics(spelled, tokens[3::per_line], tokens[2::per_line], now, in_rows)
+        if per_line > 3:
+            return self._store_braced(block, lines, now, in_rows)
+        if b"=" not in tokens[1]:
+            heads = tokens[::per_line]
+            return self._store_metrics(
+                heads, tokens[1::per_line], tokens[2::3] if per_line == 3 else None, now, in_rows
+            )
+        times = wire.times(tokens[2::3], now) if per_line == 3 else np.full(lines, now)
+        if times is None or b'"' in block or b"\\" in block:
             return False
-        if per_line == 3:
-            times = wire.epoch_times(values[1::2], now)
+        return self._store_points(tokens[::per_line], tokens[1::per_line], times)
+
+    def _store_braced(self, block: bytes, lines: int, now: int, in_rows: InRows) -> bool:
+        """Store metrics of which some have blanks in Prometheus's braces."""
+        found = names.LINES.findall(block) if b"{" in block else []
+        if len(found) != lines:
+            return False
+        heads, values, times = zip(*found, strict=True)
+        if any(times) and not all(times):
+            return False
+        return self._store_metrics(heads, values, times if times[0] else None, now, in_rows)
+
+    def _store_metrics(
+        self, heads: Sequence[Head], said: Sequence[bytes], stamps: Sequence[bytes] | None, now: int, in_rows: InRows
+    ) -> bool:
+        """Store metrics by how they are spelled; False, and nothing done, if one of them cannot be stored."""
+        values = wire.numbers(b",".join([*said, *stamps] if stamps else said))
+        if values is None or len(values) != len(said) * (2 if stamps else 1):
+            return False
+        times: Ints | None = None
+        if stamps:
+            times = wire.epoch_times(values[len(said) :], now)
             if times is None:
-                times = wire.times(tokens[1::2], now)
-        if times is None:
+                times = wire.times(stamps, now)
+            if times is None or (times < names.YEAR_2000).any():
+                return False
+        if self._digit_heads and in_rows() and not self._digit_heads.isdisjoint(heads):
             return False
         try:
-            slots = list(map(self._metrics.__getitem__, names))
+            slots = list(map(self._metrics.__getitem__, heads))
         except KeyError:
-            if not self._meet([name for name in dict.fromkeys(names) if name not in self._metrics]):
+            if not self._meet([head for head in dict.fromkeys(heads) if head not in self._metrics], in_rows):
                 return False
-            slots = list(map(self._metrics.__getitem__, names))
-        cells = np.empty((lines, 2))
-        cells[:, 1] = values[:: per_line - 1]
-        cells.view(np.int64)[:, 0] = times
+            slots = list(map(self._metrics.__getitem__, heads))
+        cells = np.empty((len(said), 2))
+        cells[:, 1] = values[: len(said)]
+        cells.view(np.int64)[:, 0] = now if times is None else times
         assert self._metric_arena
         try:
             self._metric_arena.append(np.array(slots), cells.view(np.int64))
@@ -154,6 +189,8 @@ class NamedLines:
         if place is None:
             text = head + b" " + b",".join(key + b"=0" for key in keys)
             point = influx.point(text)
+            if len(point.fields) < len(keys) or names.kind(text, in_rows=False) is not names.Kind.INFLUX:
+                raise LineError("fields", "a field that is no column, or another kind of line")
             place = self.point_place(point.source, tuple(point.fields))
             if len(text) <= PLACE_BYTES:
                 if len(self._places) >= MAX_PLACES:
@@ -170,21 +207,22 @@ class NamedLines:
             self._store.announce(ring, new)
         return Place(ring, tuple(map(ring.columns.index, fields)))
 
-    def _meet(self, names: list[bytes]) -> bool:
+    def _meet(self, heads: Iterable[Head], in_rows: InRows) -> bool:
         """Remember where metrics go that were not met since the last move; False if one of them cannot be stored."""
         try:
-            for name in names:
-                ring = self.metric_ring(name)
-                self._metrics[name], self._metric_arena = ring.entry.slot, ring.arena
+            for head in heads:
+                is_digit = isinstance(head, bytes) and head[:1].isdigit()
+                ring = self.metric_ring(names.source_of(head, is_digit and in_rows()))
+                self._metrics[head], self._metric_arena = ring.entry.slot, ring.arena
+                if is_digit:
+                    self._digit_heads.add(head)
         except LineError:
             return False
         return True
 
-    def metric_ring(self, token: bytes) -> Ring:
+    def metric_ring(self, source: str) -> Ring:
         """The ring of a metric, made if it is new. LineError if it cannot have one, or its source has more columns."""
-        if not wire.is_metric_name(token):
-            raise LineError("name", f"{wire.show(token)} is not a metric name: it starts with a letter or _")
-        ring = self._store.bind(wire.source_name(wire.text(token)), METRIC, ("",))
+        ring = self._store.bind(source, METRIC, ("",))
         if len(ring.columns) > 1:
             raise LineError(
                 "columns", f"source {ring.entry.source!r} has {len(ring.columns)} columns, a metric has one"

@@ -22,6 +22,16 @@ SEQ: Final = re.compile(rb"(\d{1,18})(?:[ \t]+([^ \t]+))?")
 TLS_HELLO: Final = b"\x16\x03"  # handshake record, any version (RFC 8446, 5.1)
 
 
+KNOWN: Final = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#errors", b"#stats")
+LOOKS_LIKE: Final = re.compile(rb"#[ \t]*(source|columns|token|seq|acks|errors|stats)[: \t]", re.IGNORECASE)
+
+
+def is_directive(line: bytes) -> bool:
+    """Whether a line, with blanks at its ends or not, speaks to the collector and is no comment."""
+    match = DIRECTIVE.match(line.removesuffix(b"\r").lstrip(b" \t"))
+    return match is not None and match[1] in KNOWN
+
+
 class ForeignProtocol(LineError):
     """The peer speaks HTTP or TLS: one rejected line, and the connection ends."""
 
@@ -33,7 +43,7 @@ class WrongToken(LineError):
     """A `#token` that is none where one is asked for: it counts as a line of its own."""
 
     def __init__(self) -> None:
-        super().__init__("token", "the #token is wrong")
+        super().__init__("token", "this #token is not one of mine")
 
 
 class Place(NamedTuple):
@@ -58,10 +68,10 @@ class Session:
 
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
         "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "columns",
-        "columns_used", "dropped", "duplicate", "grant", "held", "is_named", "is_over", "is_waiting", "lines",
-        "max_line", "needs_care", "number", "owed", "peer", "places", "received", "refused", "rejected",
-        "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units", "wants_errors",
-        "width", "wrong_tokens",
+        "columns_used", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over", "is_waiting",
+        "lines", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places", "received",
+        "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units",
+        "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
 
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS) -> None:
@@ -91,6 +101,8 @@ class Session:
         self.places: dict[str, Place] = {}  # sources that it left
         self.is_waiting = False  # for a #seq: a line of this source was held back, the others are not received
         self.wrong_tokens = 0
+        self.in_rows = False  # #columns was said or a row stored: a line that starts with a digit is no metric
+        self.open_point = b""  # lines that may be one point, in whose string they end
         self.is_over = False  # nothing more is taken; numbered lines come again on another connection
 
         self.held: list[bytes | LineError] = []  # read, and not taken yet: a backlog is taken at its pace
@@ -156,8 +168,8 @@ class Session:
             if first.startswith(TLS_HELLO):
                 raise ForeignProtocol("TLS")
             if request := HTTP.match(first, 0, self.max_line):
-                writes = b"/write" in request[0]
-                raise ForeignProtocol("HTTP" + ": Influx's write API is at the [http] port, 8080" * writes)
+                what = "Influx's write API" if b"/write" in request[0] else "that"
+                raise ForeignProtocol(f"HTTP: {what} is at the [http] port, 8080")
 
     def _without_long_lines(self, block: bytes) -> list[bytes | LineError]:
         parts: list[bytes | LineError] = []
@@ -220,6 +232,11 @@ class Session:
         assert self.ring is not None
         return self.ring.entry.slot
 
+    @property
+    def named_source(self) -> str:
+        """Where rows go that name their columns themselves."""
+        return self.source if self.source is not None else f"{self.peer}/named"
+
     def fits(self) -> bool:
         """Whether rows may go to the ring as it is now: unnamed ones need its very width."""
         if self.ring is None or self.ring.is_gone:
@@ -238,8 +255,11 @@ class Session:
 
     # -- directives
 
-    def said(self, line: bytes) -> None:
-        """Carry out a line that starts with `#`; an unknown one is a comment. LineError if it is refused."""
+    def said(self, line: bytes) -> str:
+        """Carry out a line that starts with `#`; an unknown one is a comment. LineError if it is refused.
+
+        The directive that a comment looks like, or nothing.
+        """
         match = DIRECTIVE.match(line)
         assert match
         word, rest = match.groups()
@@ -264,6 +284,9 @@ class Session:
                 f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
                 f"duplicate={self.duplicate} dropped={self.dropped}"
             )
+        elif word not in KNOWN and (like := LOOKS_LIKE.match(line)):
+            return f"#{like[1].decode().lower()}"
+        return ""
 
     def _set_source(self, name: bytes) -> None:
         if self.is_named:
@@ -272,6 +295,8 @@ class Session:
             self.owed.clear()
         if self.columns_used or self.columns is None:
             self.columns, self.units, self.time_at, self.width = None, (), None, 0
+        if self.columns_used:
+            self.in_rows = False
         self.source, self.columns_used, self.ring, self.sequence, self.is_waiting = None, False, None, None, False
         self.refused.pop(b"#seq", None)
         self.source = wire.source_name(wire.text(name))
@@ -279,7 +304,7 @@ class Session:
             self.sequence, self.number, self.is_waiting = place.sequence, place.number, place.is_waiting
             if self.columns is None:
                 self.columns, self.units, self.time_at, self.width, self.ring = place[:5]
-                self.columns_used = True
+                self.columns_used = self.in_rows = True
 
     def _leave(self) -> None:
         """Remember the source that the connection was at, where it may come back."""
@@ -291,8 +316,8 @@ class Session:
 
     def _set_columns(self, rest: bytes) -> None:
         self.columns, self.units, self.time_at, self.width, self.columns_used = None, (), None, 0, False
-        self.ring = None
-        names, units = wire.columns([wire.text(token) for token in wire.tokens(rest)])
+        self.ring, self.in_rows = None, True
+        names, units = wire.said_columns(wire.text(rest))
         if "time" in names:
             at = self.time_at = names.index("time")
             names, units = names[:at] + names[at + 1 :], units[:at] + units[at + 1 :]

@@ -7,8 +7,8 @@ nanoseconds, to the bit.
 
 from __future__ import annotations
 
+import json
 import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,13 +25,19 @@ Ints = npt.NDArray[np.int64]
 
 NUMBER: Final = re.compile(rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 INTEGER: Final = re.compile(rb"[+-]?\d+")
+MISSING: Final = re.compile(rb"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)  # a ring holds no infinities
+NO_VALUE: Final = (b"na", b"n/a", b"null", b"none", b"-")  # in any case: missing in a row, and never a name
 # ISO 8601: a date alone, or date and time in extended or basic form with a fraction of the second and a zone. Not
 # 24:00, which some versions of Python take.
 ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"
-    r"|(\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?|\d{8}T(?!24)\d{4}(?:\d\d(?:[.,](\d+))?)?)"
-    r"(Z|[+-]\d\d(?::?[0-5]\d)?)?"
+    r"|(\d{4}-\d\d-\d\d[Tt](?!24)\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?|\d{8}[Tt](?!24)\d{4}(?:\d\d(?:[.,](\d+))?)?)"
+    r"([Zz]|[+-]\d\d(?::?[0-5]\d)?)?",
+    re.ASCII,
 )
+DATE: Final = re.compile(rb"\d{4}-\d\d-\d\d")
+CLOCK: Final = re.compile(rb"\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?")
+SECOND_60: Final = re.compile(r".*(?::\d\d:|T\d{4})60")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 INT64_MAX: Final = 2**63 - 1
 NOT_A_TIME: Final = "{} is not a time: epoch seconds, ms, us or ns, or ISO 8601"
@@ -43,16 +49,46 @@ EXACT: Final = 2.0**53  # below it a double holds every whole number
 
 
 def number(token: bytes) -> float:
-    """The double that a token says; `nan` in any case is a missing value. LineError `number` if it is not one."""
+    """The double that a token says; `nan`, `inf` are missing values. LineError `number` if it is not one."""
     if NUMBER.fullmatch(token):
         value = float(token)
         if abs(value) != float("inf"):
             # "-0" is the whole number zero, which has no sign; "-0.0" keeps it.
             return value if value or not INTEGER.fullmatch(token) else 0.0
         raise LineError("number", f"{show(token)} overflows a double")
-    if token.lower() == b"nan":
+    if MISSING.fullmatch(token):
         return float("nan")
-    raise LineError("number", f"{show(token)} is not a number")
+    raise LineError("number", f"{show(token)} is not a number{hint(token)}")
+
+
+def row_number(token: bytes) -> float:
+    """The same in a row, where `NA` and its like are missing values too."""
+    return number(token) if token[-1:].isdigit() or token.lower() not in NO_VALUE else float("nan")
+
+
+def hint(token: bytes) -> str:
+    """What to write in place of a token that is no number, where one can tell what was meant."""
+    for form, meant in HINTS if ODD.search(token) else ():
+        if form.search(token):
+            return f": {meant}"
+    return ""
+
+
+ODD: Final = re.compile(rb'[|,;"\[\]{}:=%<]|\d[^\d.eE]')  # what a token must have for a hint
+CSV: Final = "numbers are separated by blanks; `linemon send --csv` takes CSV"
+HINTS: Final = tuple((re.compile(form), meant) for form, meant in (
+    (rb"^\[[\[{\"\d]", "JSON lines are objects, one a line, not lists; HTTP takes lists and NDJSON"),
+    (rb'^[\]}\[]|^"[^"]*":', "a JSON object stands on one line"),
+    (rb"\|(?:c|g|ms|h|s|d)(?:\||$)", "statsd is not spoken here, a metric is NAME VALUE"),
+    (rb"^[^=,]*,[^=,]+=", "a blank, and no comma, stands between pairs"),
+    (rb"^[+-]?\d+,\d+;|;[+-]?\d+,\d", CSV + ", with --sep ';' --decimal ,"),
+    (rb"[;\"]|,$|,.*,|\.\d*,|^\d{4}-.*,|^[A-Za-z]\w*,", CSV),
+    (rb"^[+-]?\d+,\d+$", "the decimal sign is a point; `linemon send --csv` takes CSV"),
+    (rb"^[+-]?0[xX]|^[+-]?\d[\d_]*_\d", "numbers are decimal, such as -1234.5e-6"),
+    (rb"^[+-]?[\d.]+(?:[eE]\d+)?[^\d\s.,:;_-]{1,6}$", "units stand in #columns NAME:UNIT"),
+    (rb"^\d{4}-\d\d-\d\d|^\d\d:\d\d", "`#columns time …` says where the time stands"),
+    (rb"^[^=:]+[:=]$|^[^=:]+:[+-]?[\d.]+$", "a pair is NAME=VALUE without blanks, a metric NAME VALUE"),
+))  # fmt: skip
 
 
 def time_ns(token: bytes) -> int | None:
@@ -97,12 +133,36 @@ def _iso_ns(token: bytes) -> int:
     fraction = fractions[0] or fractions[1] or ""
     if fraction[9:].strip("0"):
         raise LineError("time", f"{show(token)} has digits below the nanosecond")
-    whole = day + "T00" if day else re.split("[.,]", moment)[0]
+    whole = day + "T00" if day else re.split("[.,]", moment.upper())[0]
+    more = 1 if whole.endswith("60") and SECOND_60.fullmatch(whole) else 0  # the first second of the minute after
     try:
-        since = datetime.fromisoformat(whole + (zone or "Z")) - EPOCH
+        since = datetime.fromisoformat((whole[:-2] + "59" if more else whole) + (zone or "Z").upper()) - EPOCH
     except ValueError:
         raise LineError("time", NOT_A_TIME.format(show(token))) from None
-    return (since.days * 86400 + since.seconds) * 10**9 + int(fraction[:9].ljust(9, "0"))
+    return (since.days * 86400 + since.seconds + more) * 10**9 + int(fraction[:9].ljust(9, "0"))
+
+
+def is_time_form(token: bytes) -> bool:
+    """Whether a token is a day, or a day and a clock, or a clock, of whatever year."""
+    if CLOCK.fullmatch(token):
+        return True
+    try:
+        _iso_ns(token)
+    except LineError:
+        return False
+    return True
+
+
+def with_clock(tokens: list[bytes], at: int) -> list[bytes]:
+    """The tokens, with a date at this place and a clock behind it as one time."""
+    if (
+        at + 1 < len(tokens)
+        and len(tokens[at]) == 10
+        and DATE.fullmatch(tokens[at])
+        and CLOCK.fullmatch(tokens[at + 1])
+    ):
+        return [*tokens[:at], tokens[at] + b"T" + tokens[at + 1], *tokens[at + 2 :]]
+    return tokens
 
 
 def tokens(line: bytes) -> list[bytes]:
@@ -118,6 +178,15 @@ def text(token: bytes) -> str:
         raise LineError("text", f"{show(token)} is not UTF-8") from None
 
 
+def is_text(token: bytes) -> bool:
+    """Whether it is UTF-8."""
+    try:
+        token.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def show(token: bytes) -> str:
     """A token as an error may quote it: printable, not too long."""
     text = repr(token.decode(errors="replace"))
@@ -126,43 +195,67 @@ def show(token: bytes) -> str:
 
 # -- names
 
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters, which JSON can say
+
 
 def source_name(name: str) -> str:
-    """A source's name: UTF-8, 1 to 255 bytes, no control characters. LineError `name` if it is not one."""
-    if not 1 <= len(name.encode()) <= 255:
-        raise LineError("name", f"a source name has 1 to 255 bytes, not {len(name.encode())}")
-    if any(unicodedata.category(char) == "Cc" for char in name):
+    """A source's name: UTF-8, 1 to 1,024 bytes, no control characters. LineError `name` if it is not one."""
+    if not 1 <= len(name.encode()) <= 1024:
+        raise LineError("name", f"a source name has 1 to 1,024 bytes, not {len(name.encode())}")
+    if CONTROL.search(name):
         raise LineError("name", f"source name {name!r} holds a control character")
     return name
 
 
-def is_metric_name(token: bytes) -> bool:
-    """Whether a line that starts with this token is a metric: a letter of any script or `_` first, not inf or nan."""
-    first = token[:1]
-    if not (first.isalpha() or first == b"_" or first >= b"\x80"):
-        return False
-    if token.lower() in (b"nan", b"inf", b"infinity"):
-        return False
-    try:
-        return first < b"\x80" or token.decode()[0].isalpha()
-    except UnicodeDecodeError:
-        return False
+def column_name(name: str) -> str:
+    """A column's name: UTF-8, 1 to 255 bytes, no control characters. LineError `name` if it is not one."""
+    length = len(name.encode(errors="replace"))
+    if not 1 <= length <= 255:
+        raise LineError("name", f"a column's name has 1 to 255 bytes, not {length}")
+    if CONTROL.search(name):
+        raise LineError("name", f"column name {name!r} holds a control character, or half of one")
+    return name
+
+
+def said_columns(said: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What `#columns` says, as names and units: ``NAME[:UNIT] …``, or a JSON list of names and of lists of the two.
+
+    LineError `name` if it is neither.
+    """
+    if said.startswith("["):
+        return _checked(_listed(said))
+    tokens = [token for token in said.replace("\t", " ").split(" ") if token]
+    return columns(tokens)
 
 
 def columns(tokens: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """``NAME[:UNIT]`` tokens of `#columns` as names and units. LineError `name` if they are not."""
-    if not tokens:
-        raise LineError("name", "#columns names no column")
-    names, _, units = zip(*(token.partition(":") for token in tokens), strict=True)
-    for name, token in zip(names, tokens, strict=True):
-        if not name or any(unicodedata.category(char) == "Cc" for char in token):
-            raise LineError("name", f"{token!r} is not NAME or NAME:UNIT")
+    """``NAME[:UNIT]`` tokens as names and units. LineError `name` if they are not."""
+    return _checked([(name, unit) for name, _, unit in (token.partition(":") for token in tokens)])
+
+
+def _checked(pairs: list[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if any(not name and unit for name, unit in pairs):
+        raise LineError("name", f"{':' + next(unit for name, unit in pairs if not name)!r} is not NAME or NAME:UNIT")
+    names = tuple(column_name(name) for name, _ in pairs)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise LineError("name", f"column {twice!r} is named twice")
-    if names == ("time",):
-        raise LineError("name", "#columns names only the time, no column")
-    return names, units
+    if not names or names == ("time",):
+        raise LineError("name", f"#columns names {'only the time, ' if names else ''}no column")
+    if any(CONTROL.search(unit) for _, unit in pairs):
+        raise LineError("name", "a unit holds a control character")
+    return names, tuple(unit for _, unit in pairs)
+
+
+def _listed(said: str) -> list[tuple[str, str]]:
+    """The names and units of a JSON list."""
+    try:
+        items = [item if isinstance(item, list) else [item, ""] for item in json.loads(said)]
+    except (ValueError, RecursionError):
+        items = [[None]]
+    if any(len(item) != 2 or not all(isinstance(part, str) for part in item) for item in items):
+        raise LineError("name", 'as a list #columns are names, or names with units: ["time", "a b", ["x:y", "m / s"]]')
+    return [(name, unit) for name, unit in items]
 
 
 # -- bulk
@@ -174,22 +267,27 @@ FEW = 16  # one line in so many may be odd before the whole block is looked at a
 # Stands for nan in bulk: a double that nobody sends; if somebody does, the count tells and the careful way decides.
 _NAN_TEXT = b"-7.4109846876186982e-323"
 _NAN_VALUE = float(_NAN_TEXT)
-_NAN = re.compile(rb"(?<![^ \t\n,])nan(?![^ \t\n,])", re.IGNORECASE)
+_TOKEN = rb"(?<![^ \t\n,])(?:%b)(?![^ \t\n,])"
+_NAN = re.compile(_TOKEN % MISSING.pattern, re.IGNORECASE)
+_ROW_NAN = re.compile(_TOKEN % (MISSING.pattern + rb"|n/a|na|null|none|-"), re.IGNORECASE)
 
 
 def numbers(block: bytes) -> Floats | None:
     """The doubles of a block of tokens with one blank, comma or newline between each two; None: not so simple."""
-    nans = 0
+    missing = 0
     if b"n" in block or b"N" in block:
-        block, nans = _NAN.subn(_NAN_TEXT, block)
-    if block.translate(None, _JSON_BYTES):
-        return None
+        block, missing = _NAN.subn(_NAN_TEXT, block)
+    return None if block.translate(None, _JSON_BYTES) else _filled(block, missing)
+
+
+def _filled(block: bytes, missing: int) -> Floats | None:
+    """The doubles of a block in which so many stand for missing ones."""
     values = bulk.doubles(block)
-    if nans and values is not None:
-        missing = values == _NAN_VALUE
-        if np.count_nonzero(missing) != nans:
+    if missing and values is not None:
+        at = values == _NAN_VALUE
+        if np.count_nonzero(at) != missing:
             return None
-        values[missing] = np.nan
+        values[at] = np.nan
     return values
 
 
@@ -224,11 +322,12 @@ def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[
             return None
         return values.reshape(-1, width), [], block
     if tidy or b"\r" in separators or b"\t" in separators:
-        block, tidy = _tidied(block), True
+        block, tidy = tidied(block), True
         separators = block.translate(None, _NUMBER_BYTES)
-    may_miss = b"n" in separators or b"N" in separators
-    if may_miss:
-        separators = separators.translate(None, b"naNA")
+    filled, missing = block, 0
+    if b"n" in separators or b"N" in separators:
+        filled, missing = _ROW_NAN.subn(_NAN_TEXT, block)
+        separators = filled.translate(None, _NUMBER_BYTES)
     odd: list[tuple[int, bytes]] = []
     lines = separators.count(b"\n")
     if not _is_pattern(separators, width):
@@ -236,8 +335,8 @@ def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[
         if FEW * len(wrong) > lines:
             return None if tidy else rows(block, width, tidy=True)
         block, odd = _without(block, wrong)
-    # Without nan what stands between the numbers is known by now.
-    values = numbers(block[:-1]) if may_miss else bulk.doubles(block[:-1])
+        filled, missing = _ROW_NAN.subn(_NAN_TEXT, block) if missing else (block, 0)
+    values = _filled(filled[:-1], missing)
     if values is None or len(values) != (lines - len(odd)) * width:
         return None
     return values.reshape(-1, width), odd, block
@@ -260,7 +359,7 @@ def _odd_lines(separators: bytes, width: int) -> list[int]:
     return sorted(odd)
 
 
-def _tidied(block: bytes) -> bytes:
+def tidied(block: bytes) -> bytes:
     """One blank between tokens, none at the ends of lines."""
     block = block.replace(b"\r\n", b"\n").replace(b"\t", b" ")
     while b"  " in block:
@@ -301,7 +400,7 @@ def epoch_times(values: Floats, now: int) -> Ints | None:
     return np.where(arrival, now, ns) if arrival.any() else ns
 
 
-def times(tokens: list[bytes], now: int) -> Ints | None:
+def times(tokens: Sequence[bytes], now: int) -> Ints | None:
     """Time tokens as nanoseconds, -1 as `now`; None if any is not a plain epoch number."""
     joined = b",".join(tokens)
     if joined.translate(None, b"0123456789.,-"):
