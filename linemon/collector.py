@@ -9,6 +9,7 @@ its doors, `linemon.doors`.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  now: when `to_thread` needs it there may be no file left to open
 import contextlib
 import json
 import logging

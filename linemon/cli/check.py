@@ -19,10 +19,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, options: argparse.Namespace) -> int:
     """Say what the settings mean; they are right, or they could not have been loaded."""
     from linemon.doors import reach, said
+    from linemon.store.folder import sources_that_fit
 
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
     store = config.store
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
+    fitting = {columns: sources_that_fit(store.folder, store.points, columns) for columns in (1, 10, 60)}
+    print(
+        "           room for "
+        + ", ".join(f"{fitting[columns]} sources of {columns}" for columns in fitting)
+        + " columns"
+    )
     config.tokens()
     if config.tls.cert:
         server_context(config.tls)
@@ -33,14 +40,16 @@ def run(config: Config, options: argparse.Namespace) -> int:
     print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
     spool = agent.spool or "memory"
     print(f"           rows wait in {spool}, up to {agent.spool_bytes} bytes and {agent.spool_age:g} s")
-    warn(config)
+    warn(config, fitting[1])
     return 0
 
 
-def warn(config: Config) -> None:
-    """Say what is allowed, and perhaps not meant."""
+def warn(config: Config, fitting: int) -> None:
+    """Say what is allowed, and perhaps not meant; `fitting`: sources of one column for which the disk has room."""
     tcp, agent = config.tcp, config.agent
     warnings = []
+    if fitting < config.store.max_sources:
+        warnings.append(f"[store] max_sources = {config.store.max_sources}, but {fitting} at most fit in its folder")
     if tcp.tls and not agent.tls:
         warnings.append("[tcp] tls = true, but [agent] tls = false: an agent in the clear is refused")
     if agent.to.is_loopback and tcp.listen.is_loopback and tcp.listen.port not in (0, agent.to.port):
