@@ -193,6 +193,8 @@ class Connection:
         self.close()
 
     def close(self) -> None:
+        if self.closed:
+            return
         while self.held:
             self.release()
         self.unfinished = b""

@@ -14,6 +14,7 @@ import numpy as np
 from linemon.errors import LineError
 from linemon.lines import fields, influx, names, wire
 from linemon.lines.accounts import Accounts
+from linemon.lines.hints import hint
 from linemon.lines.named import NamedLines
 from linemon.lines.names import Kind
 from linemon.lines.sequence import Sequence, Sequences
@@ -301,7 +302,7 @@ def row_hint(session: Session, tokens: list[bytes]) -> str:
     odd = [token for token in tokens if not wire.NUMBER.fullmatch(token)]
     if session.time_at is not None:
         odd = [token for token in odd if not wire.is_time_form(token)]
-    return wire.hint(odd[0]) if odd else ""
+    return hint(odd[0]) if odd else ""
 
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:

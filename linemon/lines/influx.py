@@ -35,7 +35,7 @@ _OPEN: Final = _PLAIN + rb'="(?:[^"\\]|\\.)*+\\?'
 OPENS: Final = re.compile(_HEAD + rb"(?:" + _FIELD + rb",)*" + _OPEN, re.DOTALL)
 CLOSES: Final = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
 OPENS_AGAIN: Final = re.compile(rb"(?:," + _FIELD + rb")*," + _OPEN, re.DOTALL)
-ENDS: Final = re.compile(rb"(?:," + _FIELD + rb")*" + _TIME + rb"[ \t]*\r?", re.DOTALL)
+ENDS: Final = re.compile(rb"(?:," + _FIELD + rb")*" + _TIME + rb"[ \t]*", re.DOTALL)
 MAX_NEWLINES: Final = 100  # in the strings of one point
 QUESTDB_TIME: Final = re.compile(rb"\d+t")
 PAIR: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _STRING + rb"|" + _PLAIN + rb")", re.DOTALL)
@@ -96,7 +96,7 @@ def span(lines: Sequence[bytes], at: int, max_bytes: int, is_over: Callable[[byt
         closed = CLOSES.match(line)
         if closed is None:
             continue
-        if ENDS.fullmatch(line, closed.end()):
+        if ENDS.fullmatch(line.removesuffix(b"\r"), closed.end()):
             return i + 1
         if not OPENS_AGAIN.fullmatch(line, closed.end()):
             return 1

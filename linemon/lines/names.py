@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from linemon.errors import LineError
 from linemon.lines import wire
+from linemon.lines.hints import hint
 from linemon.lines.wire import show
 
 EQUALS, BRACE, SEMICOLON = b"={;"  # as numbers: to look for one in bytes is ten times as quick as for bytes
@@ -154,7 +155,7 @@ def metric(line: bytes) -> Metric:
 
 def _not_a_metric(name: bytes, tokens: int) -> str:
     said = f"a metric is NAME VALUE [TIME], not {tokens} token{'s' if tokens > 1 else ''}"
-    return said + (wire.hint(name) if tokens == 1 else "")
+    return said + (hint(name) if tokens == 1 else "")
 
 
 def put(line: bytes) -> Metric:
