@@ -241,7 +241,7 @@ class Session:
         """Whether rows may go to the ring as it is now: unnamed ones need its very width."""
         if self.ring is None or self.ring.is_gone:
             return False
-        return self.columns is not None or self.ring.width == self.width
+        return self.columns is not None or (self.ring.width == self.width and not self.ring.coming)
 
     def bind(self, store: StoreWriter, width: int) -> None:
         """Find the ring for rows of `width` numbers; LineError if they do not fit the source."""
