@@ -10,6 +10,8 @@ import selectors
 import socket
 from collections import deque
 
+from linemon_sender.tutorial import SCALED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +20,6 @@ NAN = float("nan")
 CLIENTS = 64  # LabPlot opens four, and its older versions dial again at every tick
 SEND_BUFFER = 16384  # bytes; what the system buffers by itself could be a day of rows
 WAITING = 60  # rows kept for a client that does not read; then it loses the oldest
-TUTORIAL = ("cpu.busy_pct", "cpu.freq_mhz", "mem.used_pct", "load.1m", "load.5m", "load.15m")
-"""The six columns of LabPlot's own tutorial, in its order."""
-SCALED = {"cpu.freq_mhz": ("cpu.freq_hz", 1e-6)}
-"""Columns that exist here only: of which other, and times what."""
 
 
 class Client:

@@ -6,8 +6,8 @@ import getopt
 import os
 import socket
 
-from agent.listener import TUTORIAL
 from linemon_sender.spool import MAX_AGE, MAX_BYTES, SMALLEST
+from linemon_sender.tutorial import TUTORIAL
 
 HELP = """\
 usage: linemon agent [--to HOST:PORT] [--listen HOST:PORT] [options]

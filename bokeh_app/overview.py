@@ -17,13 +17,15 @@ from bokeh.document import Document
 
 import linemon
 from linemon.errors import LinemonError
+from linemon.store.describe import natural
 from linemon.store.liveness import RECENT
+from linemon.store.ring import Floats
 
 from . import health
-from .packing import Floats, as_pairs, epoch_ms
+from .packing import as_pairs, epoch_ms
 from .page import APPEND, Page
 from .panels import label_of, take_apart
-from .pump import Pump, matching, natural, pump
+from .pump import Pump, matching, pump
 from .rhythm import Patience
 from .streams import found
 

@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon import Window
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from linemon.store.ring import Floats, Ints
 
 MS = 10**6  # ns
 MAX_BYTES = 150_000  # of the values in one message, whatever is asked for: a page of 60 columns stays below 300 kB

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -16,6 +15,7 @@ import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
 from linemon.store.arena import AHEAD_NS
+from linemon.store.describe import natural
 
 if TYPE_CHECKING:
     from .page import Page
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REST_S = 0.01  # the least between two looks
-NUMBERS = re.compile(r"\d+")
 Result = TypeVar("Result")
 
 
@@ -129,11 +128,6 @@ def matching(names: tuple[str, ...], find: str) -> list[str]:
     """The names that contain all words of a text, in order."""
     words = find.casefold().split()
     return [name for name, folded in in_order(names) if all(word in folded for word in words)]
-
-
-def natural(name: str) -> str:
-    """The key by which names are sorted: numbers by their size."""
-    return NUMBERS.sub(lambda number: number[0].zfill(20), name.casefold())
 
 
 pump = Pump()

@@ -14,11 +14,11 @@ from bokeh.document import Document
 import linemon
 from linemon.errors import LinemonError
 from linemon.store.liveness import RECENT
+from linemon.store.ring import Floats
 
 from . import health
 from .packing import (
     MS,
-    Floats,
     Points,
     bucket_for,
     epoch_ms,

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 STATUS_S = 1.0  # how often the counters are written out
 FORGET_S = 60.0  # how often silent sources are looked for
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+SYSTEM_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 UNITS = {"_per_s": "1/s", "_pct": "%", "_bytes": "B"}  # of our own columns, by how they end
 
 
@@ -217,7 +217,7 @@ def rss_bytes() -> float:
     """Our resident memory; nan where the system does not tell."""
     try:
         with open("/proc/self/statm") as file:
-            return float(file.read().split()[1]) * PAGE_BYTES
+            return float(file.read().split()[1]) * SYSTEM_PAGE_BYTES
     except OSError:
         return float("nan")
 

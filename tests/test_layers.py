@@ -17,7 +17,7 @@ MAY = {
     "lines": {"ground", "store"},
     "sender": {"ground", "lines", "linemon_sender"},
     "inputs": {"ground", "store", "lines", "doors"},
-    "outputs": {"ground", "store", "lines", "doors"},
+    "outputs": {"ground", "store", "lines", "doors", "linemon_sender"},
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},
     "collector": {"ground", "store", "lines", "doors"},

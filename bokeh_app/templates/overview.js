@@ -61,7 +61,7 @@ linemon.pages.overview = (() => {
       const [came, newest, patience, ...values] = numbers.subarray(6 * i, 6 * i + 6)
       const isSilent = !(time - came < patience) || stamped(newest) != ""
       values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
-      text(row.seen, !(came >= 0) ? "no rows" : stamped(newest).slice(0, 12) || (isSilent ? `no data for ${age(came)}` : `${age(came)} ago`))
+      text(row.seen, !(came >= 0) ? (newest >= 0 ? "unknown" : "no rows") : stamped(newest).slice(0, 12) || (isSilent ? `no data for ${age(came)}` : `${age(came)} ago`))
       row.element.classList.toggle("silent", isSilent)
       row.seen.title = came >= 0 ? `newest row: ${new Date(came).toLocaleString()}` : ""
     })

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from linemon.errors import LinemonError
+from linemon.store.describe import natural
 from linemon.store.formats import iso
 from linemon.store.liveness import Life, collector_silent_since
 from linemon.store.reader import Source, Store
@@ -168,9 +169,7 @@ class View:
 
 def names(store: Store, find: str) -> list[str]:
     """The names of the sources that hold this text, in any case, ordered as people count: web2 before web10."""
-    found = [name for name in store.sources() if find.casefold() in name.casefold()]
-    return sorted(found, key=lambda name: [(len(part), part) if part.isdigit() else (0, part.casefold())
-                                           for part in re.split(r"(\d+)", name)])  # fmt: skip
+    return sorted((name for name in store.sources() if find.casefold() in name.casefold()), key=natural)
 
 
 def table(store: Store, shown: list[str], width: int) -> Table:

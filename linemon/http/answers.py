@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from linemon.errors import AskedWrongly, LineError, UnknownSource
-from linemon.lines.wire import Floats, Ints, time_ns
+from linemon.lines.wire import time_ns
 from linemon.store.describe import describe_all
 from linemon.store.reader import Source, Store
+from linemon.store.ring import Floats, Ints
 from linemon.store.rows import Rows
 from linemon.store.slices import Slices
 from linemon.store.window import Buckets

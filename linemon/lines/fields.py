@@ -14,7 +14,8 @@ import numpy as np
 
 from linemon.errors import LineError
 from linemon.lines import bulk, wire
-from linemon.lines.wire import Floats, Ints, show
+from linemon.lines.wire import show
+from linemon.store.ring import Floats, Ints
 
 MAX_PARTS: Final = 8  # of a JSON name
 MAX_LEVELS: Final = 100  # of JSON, whatever it holds

@@ -18,7 +18,7 @@ import numpy as np
 
 from linemon.errors import LineError
 from linemon.lines import wire
-from linemon.lines.wire import Floats
+from linemon.store.ring import Floats
 
 # A backslash, or a row of them, takes the special meaning from the character that follows.
 _PLAIN: Final = rb"(?:[^\\,= \t]|\\+[^\\])+"

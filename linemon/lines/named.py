@@ -14,9 +14,8 @@ import numpy as np
 from linemon.errors import LineError
 from linemon.lines import influx, names, wire
 from linemon.lines.names import Head
-from linemon.lines.wire import Floats, Ints
 from linemon.store.arena import ArenaWriter
-from linemon.store.ring import Cells, Slots
+from linemon.store.ring import Cells, Floats, Ints, Slots
 from linemon.store.writer import Ring, StoreWriter
 
 MAX_PLACES = 20_000  # measurements with their tags and fields that are remembered, none longer than PLACE_BYTES

@@ -15,14 +15,11 @@ from decimal import Decimal
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from linemon.errors import LineError
 from linemon.lines import bulk
 from linemon.lines.hints import hint
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from linemon.store.ring import Floats, Ints
 
 NUMBER: Final = re.compile(rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 INTEGER: Final = re.compile(rb"[+-]?\d+")

@@ -22,18 +22,10 @@ from linemon.errors import StoreError
 from linemon.net import Listener
 from linemon.store.reader import Store
 from linemon.store.rows import Rows
+from linemon_sender.tutorial import SCALED, TUTORIAL
 
 log = logging.getLogger(__name__)
 
-# LabPlot's own tutorial: CPU percent, CPU MHz, memory percent, load of 1, 5 and 15 minutes; and what to multiply by.
-TUTORIAL = {
-    "cpu.busy_pct": 1.0,
-    "cpu.freq_hz": 1e-6,
-    "mem.used_pct": 1.0,
-    "load.1m": 1.0,
-    "load.5m": 1.0,
-    "load.15m": 1.0,
-}
 AT_ONCE = 1000  # rows that are made into lines together
 MAX_CLIENTS = 256
 LOOK_S = 1.0  # how often clients that stopped talking are looked at
@@ -58,11 +50,11 @@ def check(config: Config) -> list[str]:
 
 def raw_lines(rows: Rows, columns: Sequence[str]) -> list[bytes]:
     """Each row as a line of `columns`, missing where the source lacks one; no columns: the tutorial's six."""
-    scales = dict.fromkeys(columns, 1.0) or TUTORIAL
-    out = np.full((len(rows), len(scales)), np.nan)
-    for i, (name, scale) in enumerate(scales.items()):
+    wanted = [(name, 1.0) if name in rows.columns else SCALED.get(name, (name, 1.0)) for name in columns or TUTORIAL]
+    out = np.full((len(rows), len(wanted)), np.nan)
+    for i, (name, scale) in enumerate(wanted):
         if name in rows.columns:
-            out[:, i] = rows.values[:, rows.columns.index(name)] * scale
+            out[:, i] = rows[name] * scale
     return [" ".join(map(repr, row)).encode() + b"\n" for row in out.tolist()]
 
 

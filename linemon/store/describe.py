@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from linemon.errors import StoreError, UnknownSource
 from linemon.store.formats import iso
 from linemon.store.liveness import Life
 from linemon.store.reader import Source, Store
+
+NUMBERS = re.compile(r"\d+")
 
 
 def describe(source: Source, now: int) -> dict[str, Any]:
@@ -41,6 +44,11 @@ def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
         except StoreError as error:
             unknown = "rows", "newest", "arrived", "rejected", "ahead", "rate_per_s", "age_s", "silent_since"
             yield {"source": name, "columns": (), "units": (), **dict.fromkeys(unknown), "error": str(error)}
+
+
+def natural(name: str) -> str:
+    """The key by which people sort names: numbers by their size, web2 before web10, in any case."""
+    return NUMBERS.sub(lambda number: number[0].zfill(20), name.casefold())
 
 
 def iso_ns(ns: int) -> str:

@@ -32,7 +32,9 @@ USED, ACKED, NAME, ARRIVALS, HEAD_CELLS = 16, 24, 40, 104, 128
 NAME_BYTES: Final = 64
 STEP_BYTES: Final = 1 << 20
 
-Cells = npt.NDArray[np.int64]
+Cells = npt.NDArray[np.int64]  # of a file: whole numbers, or the bytes of doubles
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Slots = npt.NDArray[np.intp]
 
 _FENCE = threading.Lock()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.store.catalog import Entry
-from linemon.store.ring import Cells
+from linemon.store.ring import Cells, Floats
 from linemon.store.window import Buckets
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 Times = npt.NDArray[np.datetime64]
-Floats = npt.NDArray[np.float64]
 
 NAMED = 20  # names in a message
 

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.store.reader import Source
-from linemon.store.ring import Cells
-from linemon.store.rows import Floats
+from linemon.store.ring import Cells, Floats
 from linemon.store.window import Buckets, of_block
 
 PIECE = 4096  # rows of one column that are read at once

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from linemon.store.ring import COMMIT, DISORDER, RESERVED, Arena, Cells, Slots, fence
+from linemon.store.ring import COMMIT, DISORDER, RESERVED, Arena, Cells, Floats, Slots, fence
 
-Floats = npt.NDArray[np.float64]
 CHUNK_CELLS = 1 << 16  # gathered at once: what is reduced three times should stay in the processor's cache
 
 

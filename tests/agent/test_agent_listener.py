@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.listener import CLIENTS, TUTORIAL, WAITING, Listener
+from agent.listener import CLIENTS, WAITING, Listener
+from linemon_sender.tutorial import TUTORIAL
 
 
 class Served:
