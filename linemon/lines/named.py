@@ -187,6 +187,7 @@ class NamedLines:
         place = self._places.get((head, keys))
         if place is None:
             text = head + b" " + b",".join(key + b"=0" for key in keys)
+            wire.text(text)  # also what is left out
             point = influx.point(text)
             if len(point.fields) < len(keys) or names.kind(text, in_rows=False) is not names.Kind.INFLUX:
                 raise LineError("fields", "a field that is no column, or another kind of line")

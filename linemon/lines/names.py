@@ -114,6 +114,7 @@ def metric_source(token: bytes) -> str:
 
 def source_of(head: Head, in_rows: bool) -> str:
     """The source of lines spelled so. LineError `name` if they are other lines, or it cannot be one."""
+    wire.text(head if isinstance(head, bytes) else b" ".join(head))  # also what is left out
     if isinstance(head, bytes):
         if kind(head + b" 0", in_rows) is not Kind.METRIC or first_token(head + b" 0") != head:
             raise LineError("name", f"{show(head)} is not a name")
