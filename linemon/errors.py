@@ -54,6 +54,12 @@ class UnknownSource(StoreError, KeyError):
     __str__ = Exception.__str__  # KeyError would show the repr of the text
 
 
+def show(token: bytes) -> str:
+    """A token as an error may quote it: printable, not too long."""
+    text = repr(token.decode(errors="replace"))
+    return text if len(text) <= 60 else text[:56] + "...'"
+
+
 # Every reason a line may be rejected for, and what it means to the sender.
 REASONS = {
     "number": "a token is not a number of the line language",

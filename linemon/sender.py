@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, SupportsFloat, SupportsIndex
 
+from linemon import when
 from linemon.config import Address
 from linemon.errors import LineError
 from linemon.lines import wire
@@ -220,9 +221,9 @@ def _time(at: SupportsIndex | SupportsFloat | None) -> str:
         text = f"{float(at):.6f}"
     else:
         text = str(whole)
-        if whole >= 0 and whole * wire.UNIT_NS[bisect.bisect(wire.LIMITS, whole)] <= wire.INT64_MAX:
+        if whole >= 0 and whole * when.UNIT_NS[bisect.bisect(when.LIMITS, whole)] <= when.INT64_MAX:
             return text
-    if wire.time_ns(text.encode()) is None:  # raises what is wrong with it
+    if when.time_ns(text.encode()) is None:  # raises what is wrong with it
         raise LineError("time", f"time = {at!r} lies before 1970")
     return text
 

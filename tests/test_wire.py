@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from linemon import when
 from linemon.errors import LineError
 from linemon.lines import bulk, names, wire
 
@@ -50,12 +51,12 @@ def test_time(token: str, expected: str) -> None:
     """A token is the time that the vectors say, however it is read."""
     if expected.startswith("!"):
         with pytest.raises(LineError) as caught:
-            wire.time_ns(token.encode())
+            when.time_ns(token.encode())
         assert caught.value.reason == expected[1:]
         assert wire.times([b"5", token.encode()], NOW) is None
         return
     want = NOW if expected == "now" else int(expected)
-    assert wire.time_ns(token.encode()) == (None if expected == "now" else want)
+    assert when.time_ns(token.encode()) == (None if expected == "now" else want)
     times = wire.times([b"5", token.encode()], NOW)
     assert times is None or times.tolist() == [5_000_000_000, want]
     doubles = wire.numbers(token.encode())
@@ -117,7 +118,7 @@ def test_plain_rows_take_the_quick_way(table: list[list[float]]) -> None:
 def test_times_in_bulk_are_what_each_token_says(token: str) -> None:
     """Both bulk readers of times agree with the careful one wherever they answer."""
     try:
-        want = wire.time_ns(token.encode())
+        want = when.time_ns(token.encode())
     except LineError:
         want = -1
     expected = NOW if want is None else want

@@ -19,9 +19,9 @@ import numpy as np
 
 from linemon.errors import LinemonError
 from linemon.store.describe import natural
-from linemon.store.formats import iso
 from linemon.store.liveness import Life, collector_silent_since
 from linemon.store.reader import Source, Store
+from linemon.when import iso
 
 try:
     from rich.cells import cell_len

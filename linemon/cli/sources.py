@@ -21,7 +21,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     """A table of all sources, or with `--errors` of the last bad lines."""
     import time
 
-    from linemon.store.describe import describe_all, iso_ns
+    from linemon.store.describe import describe_all
+    from linemon.when import iso_ns
 
     store = store_of(config)
     if options.errors:

@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, options: argparse.Namespace) -> int:
     """The newest row, then every row as it comes, until interrupted."""
     from linemon.outputs.tap import raw_lines
-    from linemon.store.formats import iso
+    from linemon.when import iso
 
     store = store_of(config)
     source = store[options.source or config.agent.source]

@@ -12,7 +12,7 @@ from linemon.config import Address
 from linemon.http.answers import dumps
 from linemon.http.request import JSON, Request
 from linemon.http.site import TEXT, Family, Query, Route, Site
-from linemon.store.describe import iso_ns
+from linemon.when import iso_ns
 
 
 class About(Family):

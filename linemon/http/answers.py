@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from linemon.errors import AskedWrongly, LineError, UnknownSource
-from linemon.lines.wire import time_ns
 from linemon.store.describe import describe_all
 from linemon.store.reader import Source, Store
 from linemon.store.ring import Floats, Ints
 from linemon.store.rows import Rows
 from linemon.store.slices import Slices
 from linemon.store.window import Buckets
+from linemon.when import said_ns
 
 PIECE = 4096  # numbers
 CURSOR = re.compile(r"\d{1,18}(\.\d{1,19})?", re.ASCII)
@@ -230,10 +230,10 @@ def moment(query: dict[str, str], name: str, default: int | None) -> int:
         return default
     said = text(query, name)
     try:  # the "+" of a zone arrives as a blank
-        ns = time_ns((said[:10] + said[10:11].replace(" ", "T") + said[11:].replace(" ", "+")).encode())
+        ns = said_ns(said[:11] + said[11:].replace(" ", "+"))
         if ns is not None:
             return ns
-    except (LineError, UnicodeEncodeError):
+    except LineError:
         pass
     raise BadQuestion(name, f"{name} is ISO 8601, or s, ms, us or ns since the epoch, not {said[:60]!r}")
 

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import io
 import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from linemon import when
 from linemon.access import Grant
 from linemon.errors import LineError
 from linemon.lines import wire
@@ -32,7 +32,6 @@ MAX_TEXT: Final = 255  # bytes of a tag or a unit
 SLICE: Final = 500  # points that are taken in one go, so that a long body does not keep others waiting
 BLANK: Final = object()  # stands for an empty line of NDJSON
 NOT_JSON: Final = 'not JSON: expected {"tag": string, "value": number}, with "unit" and "ts" if you like'
-DATE_AND_CLOCK: Final = re.compile(rb"\d{4}-?\d\d-?\d\d \d\d.*")
 
 
 class PointError(LineError):
@@ -259,17 +258,10 @@ def time_ns(ts: object) -> int | None:
     """
     ns: int | None = -1
     if isinstance(ts, str):
-        token = ts.strip().encode(errors="replace")
-        if DATE_AND_CLOCK.fullmatch(token):
-            token = token.replace(b" ", b"T", 1)
-        with contextlib.suppress(LineError):  # its text quotes the token, which nobody sent so
-            ns = wire.time_ns(token)
+        with contextlib.suppress(LineError):  # its text does not say that it is ts
+            ns = when.said_ns(ts.strip())
     elif isinstance(ts, (int, float)) and not isinstance(ts, bool):
-        if ts == -1:
-            return None
-        if 0 <= ts <= wire.INT64_MAX:
-            unit = 10**9 if ts < 10**11 else 10**6 if ts < 10**14 else 10**3 if ts < 10**17 else 1
-            ns = int(ts) * unit if ts == int(ts) else round(ts * (unit / 1000)) * 1000
-    if ns is not None and not 0 <= ns <= wire.INT64_MAX:
+        ns = None if ts == -1 else when.number_ns(ts)
+    if ns is not None and ns < 0:
         raise PointError("time", f"ts is epoch s, ms, us or ns from 1970 to 2262, or ISO 8601, not {show(ts)}", "ts")
     return ns

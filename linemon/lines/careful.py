@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from linemon.errors import LineError
+from linemon import when
+from linemon.errors import LineError, show
 from linemon.lines import fields, influx, names, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.hints import hint
@@ -116,7 +117,7 @@ class CarefulLines:
                 session.shut()
             self._accounts.reject(session, WrongToken(), b"#token", now, source="")  # without what was tried
         elif garbled:  # by what a terminal or an editor puts in front: it must not become rows of another source
-            why = LineError("name", f"{garbled[1].decode()} must be at the start of its line, not in {wire.show(line)}")
+            why = LineError("name", f"{garbled[1].decode()} must be at the start of its line, not in {show(line)}")
             session.refused[garbled[1]] = why
             self._accounts.answer(session, why, session.lines)
         elif line.startswith(b"#"):
@@ -180,7 +181,7 @@ class CarefulLines:
         if kind is Kind.INFLUX:
             point = influx.point(line)
             session.check(point.source)
-            time = None if point.time is None else wire.time_ns(point.time)
+            time = None if point.time is None else when.time_ns(point.time)
             ring, values = self._by_column(point.source, point.fields)
             self._accounts.strings += point.strings
         elif kind in (Kind.METRIC, Kind.PUT):
@@ -221,13 +222,13 @@ class CarefulLines:
         time = None
         time_at = session.time_at
         if time_at is not None:
-            tokens = wire.with_clock(tokens, time_at)
+            tokens = when.with_clock(tokens, time_at)
         expected = session.tokens
         if expected and len(tokens) != expected:
             said = f"expected {expected} token{'s' if expected > 1 else ''}, the line has {len(tokens)}"
             raise LineError("tokens", said + row_hint(session, tokens))
         if time_at is not None:
-            time = wire.time_ns(tokens.pop(time_at))
+            time = when.time_ns(tokens.pop(time_at))
         values = [wire.number(token) if token[-1] in DIGITS else wire.row_number(token) for token in tokens]
         if not session.fits():
             self.store_rows()  # a source that gets more columns moves
@@ -299,9 +300,9 @@ def row_hint(session: Session, tokens: list[bytes]) -> str:
     """What to write in place of a row that has too many or too few tokens, where one can tell what was meant."""
     if session.columns and len(session.columns) == 1 and "," in session.columns[0]:
         return f": #columns has one name, {session.columns[0]!r}; blanks stand between names"
-    odd = [token for token in tokens if not wire.NUMBER.fullmatch(token)]
+    odd = [token for token in tokens if not when.NUMBER.fullmatch(token)]
     if session.time_at is not None:
-        odd = [token for token in odd if not wire.is_time_form(token)]
+        odd = [token for token in odd if not when.is_time_form(token)]
     return hint(odd[0]) if odd else ""
 
 

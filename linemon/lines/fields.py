@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from linemon.errors import LineError
+from linemon import when
+from linemon.errors import LineError, show
 from linemon.lines import bulk, wire
-from linemon.lines.wire import show
 from linemon.store.ring import Floats, Ints
 
 MAX_PARTS: Final = 8  # of a JSON name
@@ -42,8 +42,8 @@ def pairs(line: bytes) -> Fields:
         if not equals:
             raise LineError("syntax", NOT_A_PAIR.format(show(name)))
         if name == b"time":
-            value, *tokens = wire.with_clock([value, *tokens], 0)
-            time = wire.time_ns(value)
+            value, *tokens = when.with_clock([value, *tokens], 0)
+            time = when.time_ns(value)
         else:
             values[wire.column_name(wire.text(name))] = wire.number(value)
     if not values:
@@ -110,9 +110,9 @@ def _time(value: Any, key: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        tokens = wire.with_clock(wire.tokens(value.encode(errors="replace")), 0)
+        tokens = when.with_clock(wire.tokens(value.encode(errors="replace")), 0)
         if len(tokens) == 1:
-            return wire.time_ns(tokens[0])
+            return when.time_ns(tokens[0])
     raise LineError("time", f"{key!r} is not a time: a number or a text such as 2026-11-22T10:15:00Z")
 
 

@@ -16,7 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from linemon.errors import LineError
+from linemon import when
+from linemon.errors import LineError, show
 from linemon.lines import wire
 from linemon.store.ring import Floats
 
@@ -26,7 +27,7 @@ _MEASUREMENT: Final = rb"(?:[^\\, \t]|\\+[^\\])+"
 _STRING: Final = rb'"(?>[^"\\]|\\["\\]|\\(?!["\\]))*"'
 _FIELD: Final = _PLAIN + rb"=(?:" + _STRING + rb'|[^,= \t"\\]+)'
 _HEAD: Final = rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=(?:" + _PLAIN + rb")?)*)[ \t]+"
-_TIME: Final = rb"(?:[ \t]+(?P<time>" + wire.DATE.pattern + rb"[ \t]+" + wire.CLOCK.pattern + rb"|[^ \t]+))?"
+_TIME: Final = rb"(?:[ \t]+(?P<time>" + when.DATE.pattern + rb"[ \t]+" + when.CLOCK.pattern + rb"|[^ \t]+))?"
 LINE: Final = re.compile(_HEAD + rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)" + _TIME, re.DOTALL)
 TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")?", re.DOTALL)
 # A string may hold newlines. The parts of such a point: up to where a line ends within a string, from there to the
@@ -44,7 +45,7 @@ INTEGER: Final = re.compile(rb"([+-]?\d+)i|(\+?\d+)u")
 BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
     (b"f", b"F", b"false", b"False", b"FALSE"), 0.0
 )
-MISTAKEN: Final = re.compile(wire.NUMBER.pattern + rb"|" + wire.MISSING.pattern, re.IGNORECASE)  # for a measurement
+MISTAKEN: Final = re.compile(when.NUMBER.pattern + rb"|" + wire.MISSING.pattern, re.IGNORECASE)  # for a measurement
 _NO_SIGNS: Final = bytes(set(range(256)) - set(b",="))
 
 
@@ -79,7 +80,7 @@ def point(line: bytes) -> Point:
     name = source(match["name"], match["tags"])
     for field in fields:
         wire.column_name(field)
-    [*_, time] = [None] if match["time"] is None else wire.with_clock(wire.tokens(match["time"]), 0)
+    [*_, time] = [None] if match["time"] is None else when.with_clock(wire.tokens(match["time"]), 0)
     return Point(name, fields, time, strings)
 
 
@@ -106,10 +107,10 @@ def span(lines: Sequence[bytes], at: int, max_bytes: int, is_over: Callable[[byt
 def source(measurement: bytes, tags: bytes) -> str:
     """The name of the source: unescaped, tags sorted by key. LineError `name` if it cannot be one."""
     name = _name(measurement)
-    if name[:1] in ("#", "{", "[") or MISTAKEN.fullmatch(name.encode()) or wire.is_time_form(name.encode()):
+    if name[:1] in ("#", "{", "[") or MISTAKEN.fullmatch(name.encode()) or when.is_time_form(name.encode()):
         raise LineError(
             "name",
-            f"{wire.show(measurement)} is no measurement: a time stands at the end, or as time=… t=21.5 before pairs",
+            f"{show(measurement)} is no measurement: a time stands at the end, or as time=… t=21.5 before pairs",
         )
     pairs = sorted((_name(key), _name(value)) for key, value in TAG.findall(tags) if value)
     if len({key for key, _ in pairs}) < len(pairs):
@@ -126,7 +127,7 @@ def number(token: bytes) -> float:
         exact = Decimal((signed or unsigned).decode())  # int() refuses more than 4,300 digits
         if -(2**63) <= exact < (2**63 if signed else 2**64):
             return float(int(exact))
-        raise LineError("number", f"{wire.show(token)} overflows 64 bits")
+        raise LineError("number", f"{show(token)} overflows 64 bits")
     return wire.number(token)
 
 

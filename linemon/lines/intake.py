@@ -12,6 +12,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from linemon import when
 from linemon.errors import LineError
 from linemon.lines import fields, names, wire
 from linemon.lines.accounts import Accounts
@@ -208,7 +209,7 @@ class Intake:
             return None
         tokens = block[: block.find(b"\n")].split(None, at + 1)
         try:
-            time = wire.time_ns(tokens[at]) if at < len(tokens) else None
+            time = when.time_ns(tokens[at]) if at < len(tokens) else None
         except LineError:
             return None
         return session.sequence.pace if time is not None and time < now - OLD_NS else None

@@ -6,10 +6,10 @@ import re
 from enum import Enum
 from typing import Final, NamedTuple
 
-from linemon.errors import LineError
+from linemon import when
+from linemon.errors import LineError, show
 from linemon.lines import wire
 from linemon.lines.hints import hint
-from linemon.lines.wire import show
 
 EQUALS, BRACE, SEMICOLON = b"={;"  # as numbers: to look for one in bytes is ten times as quick as for bytes
 YEAR_2000: Final = 946_684_800 * 10**9
@@ -85,7 +85,7 @@ def is_name(token: bytes, in_rows: bool) -> bool:
         return False
     if _begins(text):
         return True
-    if in_rows or not base[:1].isdigit() or wire.NUMBER.fullmatch(token):
+    if in_rows or not base[:1].isdigit() or when.NUMBER.fullmatch(token):
         return False
     return any(_begins(part) and not _EXPONENT.fullmatch(part) for part in text.split(".")[1:])
 
@@ -146,7 +146,7 @@ class Metric(NamedTuple):
 def metric(line: bytes) -> Metric:
     """``NAME VALUE [TIME]``. LineError `tokens`, `number`, `time` or `name` if it is not that."""
     name = first_token(line)
-    rest = wire.with_clock(wire.tokens(line[len(name) :]), 1)
+    rest = when.with_clock(wire.tokens(line[len(name) :]), 1)
     if len(rest) not in (1, 2):
         raise LineError("tokens", _not_a_metric(name, 1 + len(rest)))
     value = wire.number(rest[0])
@@ -161,7 +161,7 @@ def _not_a_metric(name: bytes, tokens: int) -> str:
 
 def put(line: bytes) -> Metric:
     """``put NAME TIME VALUE [KEY=VALUE]…``. LineError as for `metric`, and `syntax` for a tag that is none."""
-    _, name, *rest = wire.with_clock(wire.tokens(line), 2)
+    _, name, *rest = when.with_clock(wire.tokens(line), 2)
     if len(rest) < 2:
         raise LineError("tokens", "an OpenTSDB line is put NAME TIME VALUE [KEY=VALUE]…, a metric NAME VALUE [TIME]")
     time = _recent(rest[0], rest[1])
@@ -181,9 +181,9 @@ def put(line: bytes) -> Metric:
 
 def _recent(token: bytes, value: bytes) -> int | None:
     """The time of a metric. LineError `time` if it is none, or before 2000: then something else was meant."""
-    time = wire.time_ns(token)
+    time = when.time_ns(token)
     if time is not None and time < YEAR_2000:
-        swapped = wire.NUMBER.fullmatch(value) and float(value) >= YEAR_2000 / 1e9
+        swapped = when.NUMBER.fullmatch(value) and float(value) >= YEAR_2000 / 1e9
         raise LineError(
             "time",
             f"{show(token)} as a time lies before 2000: "

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from linemon.access import EVERYTHING, NO_TOKENS, Tokens
-from linemon.errors import LineError
+from linemon.errors import LineError, show
 from linemon.lines import wire
 from linemon.lines.sequence import Sequence
 from linemon.store.ring import NAME_BYTES
@@ -335,7 +335,7 @@ class Session:
         if not match or len(sender.encode()) > NAME_BYTES or not (sender.isprintable()):
             raise LineError(
                 "sequence",
-                f"{wire.show(rest)}: expected #seq N SENDER, a number and up to {NAME_BYTES} bytes without blanks",
+                f"{show(rest)}: expected #seq N SENDER, a number and up to {NAME_BYTES} bytes without blanks",
             )
         if self.is_named and len(self.places) >= MAX_PLACES and self.source not in self.places:
             raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")

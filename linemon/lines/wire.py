@@ -1,7 +1,7 @@
 """The line language: bytes to columns of numbers. No I/O, no clock.
 
 Numbers and times of whole blocks are read in bulk (`linemon.lines.bulk`); what the bulk reader does not take goes line
-by line to `number` and `time_ns`, which are the language's definition. Both give the same doubles and the same
+by line to `number` and `when.time_ns`, which are the language's definition. Both give the same doubles and the same
 nanoseconds, to the bit.
 """
 
@@ -10,40 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final
 
 import numpy as np
 
-from linemon.errors import LineError
+from linemon.errors import LineError, show
 from linemon.lines import bulk
 from linemon.lines.hints import hint
 from linemon.store.ring import Floats, Ints
+from linemon.when import EXACT, INT64_MAX, INTEGER, LIMITS, NUMBER, UNIT_NS
 
-NUMBER: Final = re.compile(rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
-INTEGER: Final = re.compile(rb"[+-]?\d+")
 MISSING: Final = re.compile(rb"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)  # a ring holds no infinities
 NO_VALUE: Final = (b"na", b"n/a", b"null", b"none", b"-")  # in any case: missing in a row, and never a name
-# ISO 8601: a date alone, or date and time in extended or basic form with a fraction of the second and a zone. Not
-# 24:00, which some versions of Python take.
-ISO: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)"
-    r"|(\d{4}-\d\d-\d\d[Tt](?!24)\d\d:\d\d(?::\d\d(?:[.,](\d+))?)?|\d{8}[Tt](?!24)\d{4}(?:\d\d(?:[.,](\d+))?)?)"
-    r"([Zz]|[+-]\d\d(?::?[0-5]\d)?)?",
-    re.ASCII,
-)
-DATE: Final = re.compile(rb"\d{4}-\d\d-\d\d")
-CLOCK: Final = re.compile(rb"\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?")
-SECOND_60: Final = re.compile(r".*(?::\d\d:|T\d{4})60")
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-INT64_MAX: Final = 2**63 - 1
-NOT_A_TIME: Final = "{} is not a time: epoch seconds, ms, us or ns, or ISO 8601"
-
-# The unit of an epoch number is told by its magnitude: below the limit, nanoseconds in one unit.
-LIMITS: Final = (1e11, 1e14, 1e17)
-UNIT_NS: Final = (10**9, 10**6, 10**3, 1)  # s, ms, us, ns
-EXACT: Final = 2.0**53  # below it a double holds every whole number
 
 
 def number(token: bytes) -> float:
@@ -62,80 +40,6 @@ def number(token: bytes) -> float:
 def row_number(token: bytes) -> float:
     """The same in a row, where `NA` and its like are missing values too."""
     return number(token) if token[-1:].isdigit() or token.lower() not in NO_VALUE else float("nan")
-
-
-def time_ns(token: bytes) -> int | None:
-    """Nanoseconds since the epoch, or None for the time of arrival (``-1``). LineError `time` if it is not a time.
-
-    Whole epoch numbers and ISO digits are kept exactly, fractions of an epoch number to the microsecond.
-    """
-    if NUMBER.fullmatch(token):
-        value = float(token)
-        if value == -1:
-            return None
-        ns = _epoch_ns(token, value)
-    else:
-        ns = _iso_ns(token)
-    if ns < 0:
-        raise LineError("time", f"{show(token)} lies before 1970")
-    if ns > INT64_MAX:
-        raise LineError("time", f"{show(token)} lies beyond what int64 nanoseconds hold (the year 2262)")
-    return ns
-
-
-def _epoch_ns(token: bytes, value: float) -> int:
-    if value < 0 or value > 1e19:
-        return -1 if value < 0 else INT64_MAX + 1
-    if value >= EXACT or INTEGER.fullmatch(token):
-        exact = Decimal(token.decode())
-        unit = UNIT_NS[sum(exact >= int(limit) for limit in LIMITS)]
-        if exact == exact.to_integral_value():
-            return int(exact) * unit
-    else:
-        unit = UNIT_NS[sum(value >= limit for limit in LIMITS)]
-    if value == int(value):
-        return int(value) * unit
-    return round(value * (unit / 1000)) * 1000
-
-
-def _iso_ns(token: bytes) -> int:
-    match = ISO.fullmatch(token.decode("ascii", "replace"))
-    if match is None:
-        raise LineError("time", NOT_A_TIME.format(show(token)))
-    day, moment, *fractions, zone = match.groups()
-    fraction = fractions[0] or fractions[1] or ""
-    if fraction[9:].strip("0"):
-        raise LineError("time", f"{show(token)} has digits below the nanosecond")
-    whole = day + "T00" if day else re.split("[.,]", moment.upper())[0]
-    more = 1 if whole.endswith("60") and SECOND_60.fullmatch(whole) else 0  # the first second of the minute after
-    try:
-        since = datetime.fromisoformat((whole[:-2] + "59" if more else whole) + (zone or "Z").upper()) - EPOCH
-    except ValueError:
-        raise LineError("time", NOT_A_TIME.format(show(token))) from None
-    return (since.days * 86400 + since.seconds + more) * 10**9 + int(fraction[:9].ljust(9, "0"))
-
-
-def is_time_form(token: bytes) -> bool:
-    """Whether a token is a day, or a day and a clock, or a clock, of whatever year."""
-    if CLOCK.fullmatch(token):
-        return True
-    try:
-        _iso_ns(token)
-    except LineError:
-        return False
-    return True
-
-
-def with_clock(tokens: list[bytes], at: int) -> list[bytes]:
-    """The tokens, with a date at this place and a clock behind it as one time."""
-    if (
-        at + 1 < len(tokens)
-        and len(tokens[at]) == 10
-        and DATE.fullmatch(tokens[at])
-        and CLOCK.fullmatch(tokens[at + 1])
-    ):
-        return [*tokens[:at], tokens[at] + b"T" + tokens[at + 1], *tokens[at + 2 :]]
-    return tokens
 
 
 def tokens(line: bytes) -> list[bytes]:
@@ -158,12 +62,6 @@ def is_text(token: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def show(token: bytes) -> str:
-    """A token as an error may quote it: printable, not too long."""
-    text = repr(token.decode(errors="replace"))
-    return text if len(text) <= 60 else text[:56] + "...'"
 
 
 # -- names

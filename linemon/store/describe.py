@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from linemon.errors import StoreError, UnknownSource
-from linemon.store.formats import iso
 from linemon.store.liveness import Life
 from linemon.store.reader import Source, Store
+from linemon.when import iso_ns
 
 NUMBERS = re.compile(r"\d+")
 
@@ -49,8 +49,3 @@ def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
 def natural(name: str) -> str:
     """The key by which people sort names: numbers by their size, web2 before web10, in any case."""
     return NUMBERS.sub(lambda number: number[0].zfill(20), name.casefold())
-
-
-def iso_ns(ns: int) -> str:
-    """A time in ns since the epoch as ISO 8601."""
-    return iso(np.array([ns], dtype="datetime64[ns]"))[0]

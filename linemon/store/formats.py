@@ -13,12 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from linemon.errors import LinemonError
-from linemon.store.rows import Rows, Times
-
-
-def iso(times: Times) -> list[str]:
-    """ISO 8601 in UTC with `Z`; digits below the second are trimmed of trailing zeros."""
-    return [text.rstrip("0").rstrip(".") + "Z" for text in np.datetime_as_string(times, unit="ns").tolist()]
+from linemon.store.rows import Rows
+from linemon.when import iso
 
 
 def write_csv(rows: Rows, out: BinaryIO) -> None:
