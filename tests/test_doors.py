@@ -146,6 +146,7 @@ class TestHttp(Conformance):
     """Points by POST."""
 
     section, max_length, checked, refused = "http", "max_body = 200", "HTTP:", "http_connections_refused"
+    path = "/"
 
     def reading(self, source: str, value: str) -> bytes:
         return json.dumps({"tag": source, "value": value}).encode()
@@ -154,7 +155,7 @@ class TestHttp(Conformance):
         connection = http.client.HTTPConnection(*running.address("http"), timeout=DEADLINE_S)
         try:
             for reading in readings:
-                connection.request("POST", "/", reading, {"Authorization": f"Bearer {token}"} if token else {})
+                connection.request("POST", self.path, reading, {"Authorization": f"Bearer {token}"} if token else {})
                 connection.getresponse().read()
         except http.client.HTTPException as error:
             raise ConnectionError(str(error)) from error
@@ -169,3 +170,21 @@ class TestHttp(Conformance):
 
     def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
         stack.enter_context(running.connect("http"))
+
+
+class TestInfluxWrite(TestHttp):
+    """Points of Influx's write API."""
+
+    max_length, path = "max_write_body = 200", "/write"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} value={value}\n".encode()
+
+
+class TestLines(TestInfluxWrite):
+    """Lines of all kinds by POST."""
+
+    path = "/api/lines"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} {value}\n".encode()

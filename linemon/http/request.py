@@ -88,7 +88,7 @@ class Request:
         self.error: Exception | None = None  # why nobody will
         self.limit = 0  # bytes of the body that are taken, unpacked
         self.is_long = False  # the body is taken as it comes, by `pieces`
-        self.has_ended = False  # a long body has come to its end
+        self.has_ended = False  # nothing more of the body comes
         self.length = 0  # bytes of the body as it came, also of one that is too long to be kept
         self.kept = 0  # bytes of it, unpacked
         self.parts: deque[bytes] = deque()

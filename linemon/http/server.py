@@ -1,7 +1,7 @@
 """An HTTP/1.1 server as linemon needs it: bounded in connections, requests, and answers that wait for their readers.
 
-httptools reads the requests. This file knows no path: `begin` gets each request once its head is there, and `handle` once
-its body is, or at once where `begin` has said that the body is taken as it comes.
+httptools reads the requests. This file knows no path: `begin` gets each request once its head is there, and `handle`
+once its body is, or at once where `begin` has said that the body is taken as it comes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from linemon.net import Listener
 
 log = logging.getLogger(__name__)
 
-DRAIN = 16  # a body so many times too long is still read to its end, so that its sender sees the answer
+DRAIN = 16  # times max_body: so much that is too much is still read, so that its sender sees the answer
 READ_BYTES = 1 << 16
 MAX_WAITING = 32  # answers that wait for their readers; beyond, the one that waits longest is given up
 HANDSHAKE_S = 10.0
@@ -155,7 +155,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _most(self, request: Request) -> int:
         """Bytes of a body that are read, so that its sender sees the answer, also where they are thrown away."""
-        return max(request.limit, DRAIN * self._server.max_body)
+        return request.limit + (DRAIN - 1) * self._server.max_body
 
     def on_body(self, body: bytes) -> None:
         request = self._request
@@ -169,9 +169,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         request = self._request
         if request is None or self._is_over:
             return
-        self._request = None
+        self._request, request.has_ended = None, True
         if request.is_long:
-            request.has_ended = True
             request.came.set()
         else:
             request.check_end()
@@ -186,10 +185,9 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _give_up(self, request: Request) -> None:
         """Answer before the whole body has come; the connection ends with that."""
-        self._request = None
-        request.keeps_alive = False
+        self._request, request.has_ended, request.keeps_alive = None, True, False
         if request.is_long:
-            request.fault, request.has_ended = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, True
+            request.fault = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             request.came.set()
         else:
             self._take(request)

@@ -163,6 +163,8 @@ class Site(Port):
                 await work
             except Refused as refused:
                 request.refuse(refused)
+            except BadQuestion as error:
+                request.refuse(Refused(HTTPStatus.BAD_REQUEST, str(error), error.field))
             except (Gone, StoreError, OSError):  # the reader is gone, or what it read
                 request.close()
             except Exception:
