@@ -117,7 +117,7 @@ def test_a_file_in_its_folder_is_a_family_of_routes(tmp_path: Path) -> None:
         assert post(at, b"b", "/any/toy").status == 401
         assert post(at, b"b", "/any/toy", Authorization="Bearer s3cret").text == "b!"
         assert post(at, b"b", "/any/toys", Authorization="Bearer s3cret").status == 400  # http-plot-server's
-        assert get(at, "/any/toy").status == 404
+        assert get(at, "/any/toy").status == 405
     finally:
         assert running.stop() == 0
 

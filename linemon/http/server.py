@@ -24,7 +24,7 @@ from linemon.access import Door
 from linemon.config import HttpConfig
 from linemon.http.request import PIECE_BYTES, Gone, Gunzip, Refused, Request
 from linemon.lines.session import Session
-from linemon.net import Listener
+from linemon.net import Listener, listen
 
 log = logging.getLogger(__name__)
 
@@ -266,8 +266,7 @@ class HttpServer:
         self._connections: set[HttpConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
-            config.listen.host,
-            config.listen.port,
+            listen(config.listen.host, config.listen.port),
             lambda sock: self._loop.add_reader(sock, self._accept),
             self._loop.remove_reader,
         )
