@@ -5,7 +5,6 @@ linemon.toml at the top of the project is the reference for people; a test holds
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import tempfile
@@ -16,44 +15,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from linemon.access import ANY_SOURCE, Network, Origin, Tokens
+from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
+from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
+from linemon.ports import Address as Address
 
 FILE = "linemon.toml"
-MODES = {"owner": 0o700, "group": 0o750, "everyone": 0o755}  # of the store's folder, by who may read
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen or connect to: ``host:port``, an IPv6 host in brackets."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """ValueError if the text is not ``host:port``."""
-        host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not (colon and host and port.isascii() and port.isdecimal() and int(port) < 65536):
-            raise ValueError(text)
-        return cls(host, int(port))
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can connect."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def from_here(self) -> Address:
-        """Where this machine reaches a port that listens there."""
-        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def default_folder() -> Path:
@@ -62,7 +29,6 @@ def default_folder() -> Path:
     return (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"linemon-{os.getuid()}"
 
 
-Networks = tuple[Network, ...]
 Origins = tuple[Origin, ...]
 
 
@@ -135,6 +101,7 @@ class TcpConfig:
 class HttpConfig:
     listen: Address = Address("127.0.0.1", 8080)
     max_body: int = 1048576
+    max_write_body: int = 25000000
     max_connections: int = 1000
     max_per_peer: int = 100
     idle_timeout: float = 300.0
@@ -232,6 +199,8 @@ class Config:
     http: HttpConfig = HttpConfig()
     tap: tuple[TapConfig, ...] = (TapConfig(),)
     token: tuple[TokenConfig, ...] = ()
+    udp: UdpConfig = UdpConfig()
+    unix: UnixConfig = UnixConfig()
     tls: TlsConfig = TlsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     agent: AgentConfig = AgentConfig()
@@ -240,20 +209,20 @@ class Config:
     def __post_init__(self) -> None:
         for section, port in self.ports():
             way_out, knows_peers = "", False
-            if isinstance(port, TcpConfig | HttpConfig):
+            if isinstance(port, TcpConfig | HttpConfig | UdpConfig):
                 way_out, knows_peers = "set [tcp] token, or ", self.knows_peers(port)
                 if port.tls and not self.tls.cert:
                     raise ConfigError(f"{section} tls = true needs [tls] cert, and key where cert does not hold it")
             elif isinstance(port, DashboardConfig):
                 way_out, knows_peers = "set a password, or ", bool(port.password)
-            if port.listen.is_loopback or port.allow_open or knows_peers:
+            if port.listen is None or port.listen.is_loopback or port.allow_open or knows_peers:
                 continue
             raise ConfigError(
                 f"{section} listen = {str(port.listen)!r} lets other machines in without a token: "
                 f"{way_out}set allow_open = true in {section}"
             )
 
-    def knows_peers(self, port: TcpConfig | HttpConfig) -> bool:
+    def knows_peers(self, port: TcpConfig | HttpConfig | UdpConfig) -> bool:
         """Whether whoever writes must say who they are: by a token, or by a certificate."""
         return bool(self.tcp.token or self.token or (port.tls and self.tls.client_ca))
 
@@ -262,10 +231,11 @@ class Config:
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
         return Tokens(every + [(token.read(), token.sources) for token in self.token])
 
-    def ports(self) -> list[tuple[str, TcpConfig | HttpConfig | TapConfig | DashboardConfig]]:
-        """The sections that listen."""
+    def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
+        """The sections that listen, or could."""
         return [
             ("[tcp]", self.tcp),
+            ("[udp]", self.udp),
             ("[http]", self.http),
             *(("[[tap]]", tap) for tap in self.tap),
             ("[dashboard]", self.dashboard),
@@ -344,9 +314,9 @@ def _value(key: str, kind: Any, value: Any) -> Any:
     if kind in (int, float) and not isinstance(value, bool) and isinstance(value, (int, kind)):
         if 0 < value < float("inf"):
             return kind(value)
-    elif kind is Address and isinstance(value, str):
+    elif kind in (Address, Address | None) and isinstance(value, str):
         try:
-            return Address.parse(value)
+            return Address.parse(value) if value or kind is Address else None
         except ValueError:
             pass
     elif kind == Networks and isinstance(value, list):
@@ -379,6 +349,7 @@ EXPECTED: dict[Any, str] = {
     int: "a whole number above 0",
     float: "a number above 0",
     Address: 'an address such as "127.0.0.1:4000"',
+    Address | None: 'an address such as "127.0.0.1:8094", or "" for none',
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
     Origins: 'a list of sites such as ["lab.example", "lab.example:8443", "https://lab.example:8443"]',
     tuple[str, ...]: 'a list of strings such as ["a", "b"]',

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from linemon.access import Tokens
 from linemon.config import Address, Config, HttpConfig, TcpConfig
 from linemon.lines.intake import Intake
+from linemon.ports import UdpConfig
 from linemon.store.reader import Store
 
 
@@ -83,7 +84,7 @@ def reach(address: Address) -> str:
     return "this machine only" if address.is_loopback else "open to other machines"
 
 
-def guards(config: Config, port: TcpConfig | HttpConfig) -> str:
+def guards(config: Config, port: TcpConfig | UdpConfig | HttpConfig) -> str:
     """What a port asks of those who write, as `linemon check` says it."""
     asks = "asks for a token" if config.tokens() else "asks for no token"
     if not port.tls:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import resource
 import socket
+import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from linemon.logs import Seldom
 
@@ -26,14 +29,14 @@ class Listener:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        sock: socket.socket,
         watch: Callable[[socket.socket], object],
         unwatch: Callable[[socket.socket], object],
     ) -> None:
-        """Listen, and have it watched: `accepted` is to be called when it is readable. OSError names the address."""
-        self._sock = listen(host, port)
-        self.port = int(self._sock.getsockname()[1])  # where the setting says 0, the one we got
+        """Have a listening socket watched: `accepted` is to be called when it is readable."""
+        self._sock = sock
+        self._is_unix = sock.family == socket.AF_UNIX
+        self.port = 0 if self._is_unix else int(sock.getsockname()[1])  # where the setting says 0, the one we got
         self._watch, self._unwatch = watch, unwatch
         self._resting: asyncio.TimerHandle | None = None
         self._told = Seldom()
@@ -51,7 +54,7 @@ class Listener:
                     self._rest(error)
                 return  # else it was gone before we came
             sock.setblocking(False)
-            yield sock, str(address[0]).removeprefix("::ffff:")
+            yield sock, user_of(sock) if self._is_unix else str(address[0]).removeprefix("::ffff:")
 
     def close(self) -> None:
         if self._resting:
@@ -64,11 +67,18 @@ class Listener:
         self._unwatch(self._sock)
         self._resting = asyncio.get_running_loop().call_later(REST_S, self._go_on)
         if self._told.due():
-            log.warning("port %d takes no connection for now: %s", self.port, error.strerror)
+            log.warning("%s takes no connection for now: %s", self._sock.getsockname(), error.strerror)
 
     def _go_on(self) -> None:
         self._resting = None
         self._watch(self._sock)
+
+
+def user_of(sock: socket.socket) -> str:
+    """Who is at the other end of a Unix socket: `unix:UID`; where the system does not tell, `unix`."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return "unix"
+    return f"unix:{struct.unpack('3i', sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]}"
 
 
 def allow_files(count: int) -> int:
@@ -84,15 +94,20 @@ def allow_files(count: int) -> int:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening, non-blocking socket; OSError names the address."""
+    sock = bound(host, port, socket.SOCK_STREAM)
+    sock.listen(1024)
+    return sock
+
+
+def bound(host: str, port: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+    """A non-blocking socket at an address; OSError names it."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
-            sock.listen(1024)
         except BaseException:
             sock.close()
             raise
@@ -100,3 +115,39 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     sock.setblocking(False)
     return sock
+
+
+def listen_unix(path: Path, mode: int) -> socket.socket:
+    """A listening, non-blocking socket in the file system; OSError names it.
+
+    One that nobody listens at, as a killed process leaves it, is replaced; anything else that is there is left alone.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        if path.is_socket() and _is_left(path):
+            path.unlink()
+        before = os.umask(0o177)  # until it is told who may write, nobody else may
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(before)
+        path.chmod(mode)
+        sock.listen(1024)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody listens at a socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+    return False

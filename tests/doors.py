@@ -22,9 +22,10 @@ class Conformance(ABC):
     """The suite."""
 
     section: str  # of linemon.toml
+    listen = 'listen = "127.0.0.1:0"'  # its setting that opens the door
+    bounds: str  # the section of max_length
     max_length: str  # a setting that bounds one reading to 200 bytes
     checked: str  # how its line of `linemon check` starts
-    refused: str  # the counter of connections beyond max_connections
 
     @abstractmethod
     def reading(self, source: str, value: str) -> bytes:
@@ -38,18 +39,14 @@ class Conformance(ABC):
     def foreign(self, running: Running, data: bytes) -> None:
         """Send what is none of the door's language."""
 
-    @abstractmethod
-    def hold(self, running: Running, stack: ExitStack) -> None:
-        """Open a connection that stays open."""
-
     # -- the promises
 
-    def start(self, start_collector: Start, *, token: bool = False, more: str = "") -> Running:
-        sections = {"tcp": "", "http": "", self.section: more}
-        sections["tcp"] += '\ntoken = "secret"\n' if token else ""
-        return start_collector(
-            "".join(f'\n[{name}]\nlisten = "127.0.0.1:0"\n{said}\n' for name, said in sections.items())
-        )
+    def start(self, start_collector: Start, *, token: bool = False, bounded: bool = False, more: str = "") -> Running:
+        sections = {"tcp": ['listen = "127.0.0.1:0"'], "http": ['listen = "127.0.0.1:0"'], self.section: [self.listen]}
+        sections[self.section].append(more)
+        sections["tcp"] += ['token = "secret"'] * token
+        sections[self.bounds] += [self.max_length] * bounded
+        return start_collector("\n".join(line for name, said in sections.items() for line in (f"[{name}]", *said)))
 
     @pytest.fixture
     def conserved(self, start_collector: Start) -> Iterator[Start]:
@@ -80,7 +77,7 @@ class Conformance(ABC):
 
     def test_an_overlong_reading_is_one_rejected(self, conserved: Start) -> None:
         """It costs no memory and no neighbour."""
-        running = conserved(more=self.max_length)
+        running = conserved(bounded=True)
         self.say(running, [self.reading("a", "1"), self.reading("long" * 100, "1"), self.reading("a", "2")])
         eventually(lambda: running.status()["stored"] == 2, "the good ones")
         eventually(lambda: running.status()["rejected"] == {"length": 1}, "the long one")
@@ -105,6 +102,20 @@ class Conformance(ABC):
         self.say(running, [self.reading("a", "1")], token="secret")
         eventually(lambda: "a" in running.store, "the one with the right one")
 
+    def test_check_tells_of_it(self, conserved: Start) -> None:
+        """What it means is a line of `linemon check`."""
+        assert any(line.startswith(self.checked) for line in conserved().run("check").stdout.splitlines())
+
+
+class ConnectionConformance(Conformance):
+    """The suite, of doors with connections."""
+
+    refused: str  # the counter of those beyond max_connections
+
+    @abstractmethod
+    def hold(self, running: Running, stack: ExitStack) -> None:
+        """Open a connection that stays open."""
+
     def test_connections_are_bounded(self, conserved: Start) -> None:
         """Beyond max_connections they are refused and counted; there is room again when one goes."""
         running = conserved(more="max_connections = 3\n")
@@ -121,7 +132,3 @@ class Conformance(ABC):
             return True
 
         eventually(goes, "room again")
-
-    def test_check_tells_of_it(self, conserved: Start) -> None:
-        """What it means is a line of `linemon check`."""
-        assert any(line.startswith(self.checked) for line in conserved().run("check").stdout.splitlines())

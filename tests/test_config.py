@@ -54,7 +54,10 @@ def test_each_setting_has_a_comment() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[tpc]\n", r"unknown section \[tpc\]; expected one of: agent, dashboard, http, store, tap, tcp, tls, token"),
+        (
+            "[tpc]\n",
+            r"unknown section \[tpc\]; expected one of: agent, dashboard, http, store, tap, tcp, tls, token, udp",
+        ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
         ("[tcp]\nmax_line = 1.5\n", r"\[tcp\] max_line = 1.5: expected a whole number"),

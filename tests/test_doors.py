@@ -23,7 +23,7 @@ from linemon.inputs.tcp import TcpPort
 from linemon.lines.intake import Intake
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
-from tests.doors import Conformance
+from tests.doors import Conformance, ConnectionConformance, Start
 from tests.running import DEADLINE_S, Running, eventually
 
 ROOT = Path(linemon.__file__).parent.parent
@@ -123,10 +123,11 @@ def test_a_door_ends_although_somebody_comes_just_then(tmp_path: Path, turns: in
     asyncio.run(scenario())
 
 
-class TestTcp(Conformance):
+class TestTcp(ConnectionConformance):
     """The line port."""
 
-    section, max_length, checked, refused = "tcp", "max_line = 200", "lines in:", "connections_refused"
+    section, checked, refused = "tcp", "lines in:", "connections_refused"
+    bounds, max_length = "tcp", "max_line = 200"
 
     def reading(self, source: str, value: str) -> bytes:
         return f"{source} {value}\n".encode()
@@ -142,10 +143,12 @@ class TestTcp(Conformance):
         stack.enter_context(running.connect())
 
 
-class TestHttp(Conformance):
+class TestHttp(ConnectionConformance):
     """Points by POST."""
 
-    section, max_length, checked, refused = "http", "max_body = 200", "HTTP:", "http_connections_refused"
+    section, checked, refused = "http", "HTTP:", "http_connections_refused"
+    bounds, max_length = "http", "max_body = 200"
+    path = "/"
 
     def reading(self, source: str, value: str) -> bytes:
         return json.dumps({"tag": source, "value": value}).encode()
@@ -154,7 +157,7 @@ class TestHttp(Conformance):
         connection = http.client.HTTPConnection(*running.address("http"), timeout=DEADLINE_S)
         try:
             for reading in readings:
-                connection.request("POST", "/", reading, {"Authorization": f"Bearer {token}"} if token else {})
+                connection.request("POST", self.path, reading, {"Authorization": f"Bearer {token}"} if token else {})
                 connection.getresponse().read()
         except http.client.HTTPException as error:
             raise ConnectionError(str(error)) from error
@@ -169,3 +172,75 @@ class TestHttp(Conformance):
 
     def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
         stack.enter_context(running.connect("http"))
+
+
+class TestInfluxWrite(TestHttp):
+    """Points of Influx's write API."""
+
+    max_length, path = "max_write_body = 200", "/write"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} value={value}\n".encode()
+
+
+class TestLines(TestInfluxWrite):
+    """Lines of all kinds by POST."""
+
+    path = "/api/lines"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} {value}\n".encode()
+
+
+class TestUdp(Conformance):
+    """Datagrams."""
+
+    section, checked = "udp", "UDP:"
+    bounds, max_length = "tcp", "max_line = 200"
+
+    def reading(self, source: str, value: str) -> bytes:
+        return f"{source} {value}\n".encode()
+
+    def say(self, running: Running, readings: list[bytes], token: str = "") -> None:
+        for reading in readings:
+            self.foreign(running, (f"#token {token}\n".encode() if token else b"") + reading)
+
+    def foreign(self, running: Running, data: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(data, running.address("udp"))
+
+
+class TestUnix(TestTcp):
+    """A socket in the file system."""
+
+    section, checked = "unix", "Unix:"
+
+    @pytest.fixture(autouse=True)
+    def a_place_for_it(self, tmp_path: Path) -> None:
+        self.path = str(tmp_path / "lines")
+        self.listen = f'path = "{self.path}"'
+
+    def connect(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(self.path)
+        return sock
+
+    def say(self, running: Running, readings: list[bytes], token: str = "") -> None:
+        with self.connect() as sock:
+            sock.sendall(b"".join(readings))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(1)
+
+    def foreign(self, running: Running, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.say(running, [data])
+
+    def hold(self, running: Running, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(self.connect())
+
+    def test_a_token_is_asked_for(self, conserved: Start) -> None:
+        """Not here: who may open the socket may write."""
+        running = conserved(token=True)
+        self.say(running, [self.reading("a", "1")])
+        eventually(lambda: "a" in running.store, "the one without")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"errors", "logs", "access", "config", "tls", "net", "when"}
+GROUND = {"errors", "ports", "logs", "access", "config", "tls", "net", "when"}
 
 # What each room may import beside itself. Within `inputs`, `outputs` and `parts` files do not know one another.
 MAY = {
@@ -16,7 +16,8 @@ MAY = {
     "store": {"ground"},
     "lines": {"ground", "store"},
     "sender": {"ground", "lines", "linemon_sender"},
-    "inputs": {"ground", "store", "lines", "doors"},
+    "inputs": {"ground", "store", "lines", "doors", "streams"},
+    "streams": {"ground", "lines", "doors"},
     "outputs": {"ground", "store", "lines", "doors", "linemon_sender"},
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},

@@ -235,7 +235,7 @@ WORSE: list[tuple[bytes, str | None]] = [  # which the original takes
     (b'{"tag": null, "value": 1}', "tag"),
     (b'{"tag": 5, "value": 1}', "tag"),
     (b'{"tag": "", "value": 1}', "tag"),
-    (b'{"tag": "%b", "value": 1}' % (b"x" * 256), "tag"),
+    (b'{"tag": "%b", "value": 1}' % (b"x" * 1025), "tag"),
     (b'{"tag": "a\\u0000b", "value": 1}', "tag"),
     (b'{"tag": "a\\nb", "value": 1}', "tag"),
     (b'{"tag": "\\ud800", "value": 1}', "tag"),

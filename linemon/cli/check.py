@@ -55,6 +55,8 @@ def warn(config: Config, fitting: int) -> None:
     if agent.to.is_loopback and tcp.listen.is_loopback and tcp.listen.port not in (0, agent.to.port):
         warnings.append(f"[tcp] listens on {tcp.listen}, but the agent sends to {agent.to}: see [agent] to")
     for section, port in config.ports():
+        if port.listen is None:
+            continue
         if port.allow_open and not port.listen.is_loopback:
             warnings.append(f"{section} listens on {port.listen} and asks nobody who they are")
         elif isinstance(port, TcpConfig | HttpConfig) and not port.listen.is_loopback and not port.tls:

@@ -28,7 +28,7 @@ from linemon.store.arena import ArenaWriter
 from linemon.store.writer import Ring
 
 COLUMN: Final = ("value",)
-MAX_TEXT: Final = 255  # bytes of a tag or a unit
+MAX_TEXT: Final = 255  # bytes of a unit
 SLICE: Final = 500  # points that are taken in one go, so that a long body does not keep others waiting
 BLANK: Final = object()  # stands for an empty line of NDJSON
 NOT_JSON: Final = 'not JSON: expected {"tag": string, "value": number}, with "unit" and "ts" if you like'
@@ -247,7 +247,7 @@ def check_unit(unit: object) -> None:
     except UnicodeEncodeError:
         good = False
     if not good or any(unicodedata.category(char) == "Cc" for char in str(unit)):
-        raise PointError("name", f"unit is a text of at most {MAX_TEXT} bytes, not {show(unit)}", "unit")
+        raise PointError("name", f"unit is a string of at most {MAX_TEXT} bytes, not {show(unit)}", "unit")
 
 
 def time_ns(ts: object) -> int | None:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
@@ -36,15 +37,17 @@ class Gunzip:
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(31)
+        self.rest = b""  # what `feed` had no room for, still packed
 
     def feed(self, data: bytes, room: int) -> bytes:
-        """What the bytes hold, at most `room` (1 or more) of it; the rest is lost then. zlib.error if it is none."""
+        """What the bytes hold, at most `room` (1 or more) of it; `rest` is left then. zlib.error if it is none."""
         found = bytearray()
         while data and len(found) < room:
             if self._member.eof:
                 self._member = zlib.decompressobj(31)
             found += self._member.decompress(data, room - len(found))
             data = self._member.unconsumed_tail or self._member.unused_data
+        self.rest = data
         return bytes(found)
 
     @property
@@ -67,6 +70,8 @@ class Peer(Protocol):
 
     def abort(self) -> None: ...
 
+    def read_on(self) -> None: ...
+
 
 class Request:
     """One request: what it says, and how to answer it, once."""
@@ -79,9 +84,15 @@ class Request:
         self.query = ""
         self.headers: dict[str, str] = {}  # names in lower case
         self.url = b""
+        self.act: Callable[[], None] | None = None  # answers it
+        self.error: Exception | None = None  # why nobody will
+        self.limit = 0  # bytes of the body that are taken, unpacked
+        self.is_long = False  # the body is taken as it comes, by `pieces`
+        self.has_ended = False  # nothing more of the body comes
         self.length = 0  # bytes of the body as it came, also of one that is too long to be kept
         self.kept = 0  # bytes of it, unpacked
-        self.parts: list[bytes] = []
+        self.parts: deque[bytes] = deque()
+        self.came = asyncio.Event()  # something more of a long body, or its end
         self.gunzip: Gunzip | None = None
         self.fault: HTTPStatus | None = None  # why the body is not kept
         self.keeps_alive = False
@@ -93,21 +104,59 @@ class Request:
         """Unpacked, and without a byte order mark."""
         return b"".join(self.parts).removeprefix(BOM)
 
-    def add(self, data: bytes, limit: int) -> None:
+    def add(self, data: bytes) -> None:
         """Keep some more of the body; `fault` says so once it is not to be kept."""
         self.length += len(data)
-        if self.fault is None and self.gunzip:
-            try:
-                data = self.gunzip.feed(data, limit - self.kept + 1)
-            except zlib.error:
-                self.fault = HTTPStatus.BAD_REQUEST
-        self.kept += len(data)
-        if self.fault is None and self.kept > limit:
-            self.fault = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if self.fault is None:
+        if self.is_long:
             self.parts.append(data)
+            self.came.set()
+        elif self.error is None and (found := self._unpacked(data, self.limit + 1)) is not None:
+            self.parts.append(found)
         else:
             self.parts.clear()
+
+    def _unpacked(self, data: bytes, most: int) -> bytes | None:
+        """What the bytes hold, at most `most` of it; None, and `fault`, if it is broken, or too much by now."""
+        if self.fault is None and self.gunzip:
+            try:
+                data = self.gunzip.feed(data, min(most, self.limit - self.kept + 1))
+            except zlib.error:
+                self.fault = HTTPStatus.BAD_REQUEST
+        if self.fault is None:
+            self.kept += len(data)
+            if self.kept > self.limit:
+                self.fault = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return data if self.fault is None else None
+
+    def check_end(self) -> None:
+        """The body has ended: `fault` says so where that is too early."""
+        if self.gunzip and self.fault is None and not self.gunzip.is_whole:
+            self.fault = HTTPStatus.BAD_REQUEST
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """A long body as it comes, unpacked, in pieces that are soon worked on; others have their turn between two.
+
+        `fault` says why it was not taken to its end. Gone where it breaks off.
+        """
+        while True:
+            while self.parts:
+                piece = self._unpacked(self.parts.popleft(), PIECE_BYTES)
+                if piece is None:  # what comes is thrown away, so that the peer sees the answer
+                    self.parts.clear()
+                    break
+                if self.gunzip and self.gunzip.rest:
+                    self.parts.appendleft(self.gunzip.rest)
+                if piece:
+                    yield piece
+                await asyncio.sleep(0)
+            if self.is_gone:
+                raise Gone
+            if self.has_ended:
+                self.check_end()
+                return
+            self.came.clear()
+            self._connection.read_on()
+            await self.came.wait()
 
     def answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         """The whole answer at once."""

@@ -1,6 +1,7 @@
 """An HTTP/1.1 server as linemon needs it: bounded in connections, requests, and answers that wait for their readers.
 
-httptools reads the requests. This file knows no path: `handle` gets each request once its body is there.
+httptools reads the requests. This file knows no path: `begin` gets each request once its head is there, and `handle`
+once its body is, or at once where `begin` has said that the body is taken as it comes.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from linemon.access import Door
 from linemon.config import HttpConfig
 from linemon.http.request import PIECE_BYTES, Gone, Gunzip, Refused, Request
 from linemon.lines.session import Session
-from linemon.net import Listener
+from linemon.net import Listener, listen
 
 log = logging.getLogger(__name__)
 
-DRAIN = 16  # a body so many times too long is still read to its end, so that its sender sees the answer
+DRAIN = 16  # times max_body: so much that is too much is still read, so that its sender sees the answer
 READ_BYTES = 1 << 16
 MAX_WAITING = 32  # answers that wait for their readers; beyond, the one that waits longest is given up
 HANDSHAKE_S = 10.0
+PARTS = 4  # of a long body, as they came, that wait until they are taken; then no more is read
 MAX_HEAD = 1 << 14  # bytes of a request before its body
 NOT_HTTP = "this is not HTTP; what is not ASCII in an address must be percent-encoded"
 
@@ -71,11 +73,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         except httptools.HttpParserError:
             self._server.malformed += 1
             self._refuse(HTTPStatus.BAD_REQUEST, NOT_HTTP)
-        if len(self._ready) > 1 and not self._is_over:
+        waits = self._request is not None and self._request.is_long and len(self._request.parts) > PARTS
+        if (len(self._ready) > 1 or waits) and not self._is_over:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._is_over = True
+        if self._request and self._request.is_long:  # a body that breaks off
+            return False
         return bool(self._ready) and not self.streams and self._transport.get_extra_info("sslcontext") is None
 
     def pause_writing(self) -> None:
@@ -91,6 +96,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         self.resume_writing()
+        if self._request:
+            self._request.came.set()
         self._server.forget(self)
 
     # -- what comes, called by the parser
@@ -125,56 +132,74 @@ class HttpConnection(asyncio.BufferedProtocol):
         except ValueError:  # such as brackets that are no IPv6 address
             return self._refuse(HTTPStatus.BAD_REQUEST, NOT_HTTP)
         request.path, request.query = url.path, url.query
+        self._server.begin(request)
         said = request.headers.get("content-length", "0")
         length = int(said) if said.isdecimal() and len(said) < 19 else 1 << 63
         coding = request.headers.get("content-encoding", "identity").strip().lower()
-        if length > self._server.max_body:
+        if length > request.limit:
             request.fault = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         elif coding in ("gzip", "x-gzip"):
             request.gunzip = Gunzip()
         elif coding not in ("identity", ""):
             request.fault = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         expects = is_new and request.headers.get("expect", "").lower() == "100-continue"
-        if length > DRAIN * self._server.max_body or (expects and request.fault):
-            self._give_up(request)
-        elif expects:
+        is_refused = request.fault or request.error
+        request.is_long = request.is_long and not is_refused
+        if length > self._most(request) or (expects and is_refused):
+            return self._give_up(request)
+        if expects:
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.is_long:
+            self._take(request)
         return None
+
+    def _most(self, request: Request) -> int:
+        """Bytes of a body that are read, so that its sender sees the answer, also where they are thrown away."""
+        return request.limit + (DRAIN - 1) * self._server.max_body
 
     def on_body(self, body: bytes) -> None:
         request = self._request
         if request is None or self._is_over:
             return
-        request.add(body, self._server.max_body)
-        if request.length > DRAIN * self._server.max_body:
+        request.add(body)
+        if request.length > self._most(request):
             self._give_up(request)
 
     def on_message_complete(self) -> None:
         request = self._request
-        if request is not None and not self._is_over:
-            if request.gunzip and request.fault is None and not request.gunzip.is_whole:
-                request.fault = HTTPStatus.BAD_REQUEST
+        if request is None or self._is_over:
+            return
+        self._request, request.has_ended = None, True
+        if request.is_long:
+            request.came.set()
+        else:
+            request.check_end()
             self._take(request)
 
     # -- requests and answers
 
     def _take(self, request: Request) -> None:
-        self._request = None
         self._ready.append(request)
         if len(self._ready) == 1:
             self._server.handle(request)
 
     def _give_up(self, request: Request) -> None:
         """Answer before the whole body has come; the connection ends with that."""
-        request.keeps_alive = False
-        self._take(request)
+        self._request, request.has_ended, request.keeps_alive = None, True, False
+        if request.is_long:
+            request.fault = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            request.came.set()
+        else:
+            self._take(request)
         self._is_over = True
 
     def _refuse(self, status: HTTPStatus, error: str) -> None:
         """What comes cannot be told to be a request."""
         if not self._is_over:
             self._is_over = True
-            if not self._ready:
+            if self._request and self._request.is_long:
+                self.abort()
+            elif not self._ready:
                 request = Request(self)
                 self._ready.append(request)
                 request.refuse(Refused(status, error))
@@ -184,7 +209,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         assert self._ready[0] is request
         self._ready.popleft()
         self.since = time.monotonic()
-        if not request.keeps_alive or (self._is_over and not self._ready):
+        if not request.keeps_alive or request is self._request or (self._is_over and not self._ready):
             self._is_over = True
             self._ready.clear()
             self._transport.close()
@@ -207,18 +232,29 @@ class HttpConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def read_on(self) -> None:
+        """What came of a long body was taken."""
+        if len(self._ready) == 1 and not self._is_over:
+            self._transport.resume_reading()
+
     @property
     def is_waiting(self) -> bool:
         """For a request, or for the rest of it."""
-        return not self._ready
+        return not self._ready or self._ready[0] is self._request
 
 
 class HttpServer:
     """A port, and its connections."""
 
-    def __init__(self, config: HttpConfig, tls: ssl.SSLContext | None, handle: Callable[[Request], None]) -> None:
-        """Listen; OSError where the port cannot be had."""
-        self.handle = handle
+    def __init__(
+        self,
+        config: HttpConfig,
+        tls: ssl.SSLContext | None,
+        begin: Callable[[Request], None],
+        handle: Callable[[Request], None],
+    ) -> None:
+        """Listen; OSError where the port cannot be had. `begin` sets a request's `limit`, and perhaps `is_long`."""
+        self.begin, self.handle = begin, handle
         self.tls = tls  # for connections that come from now on
         self.door = Door(config.allow, config.max_per_peer)
         self.max_body = config.max_body
@@ -230,8 +266,7 @@ class HttpServer:
         self._connections: set[HttpConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
-            config.listen.host,
-            config.listen.port,
+            listen(config.listen.host, config.listen.port),
             lambda sock: self._loop.add_reader(sock, self._accept),
             self._loop.remove_reader,
         )

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from importlib import import_module
 from pkgutil import iter_modules
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 TEXT = "text/plain"
 MAX_PARAMETERS = 200
 BODY_FAULTS = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("length", "the body is longer than max_body = {max_body} bytes"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("length", "the body is longer than {limit} bytes"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("syntax", "Content-Encoding {coding!r} is not taken: expected gzip, or none"),
     HTTPStatus.BAD_REQUEST: ("syntax", "the body is not the gzip that Content-Encoding says, or is cut"),
     HTTPStatus.LENGTH_REQUIRED: ("syntax", "a POST needs Content-Length, or chunks"),
@@ -57,6 +57,8 @@ class Route:
     methods: dict[str, Handler]
     needs_token: bool = True  # where reading, or writing, asks for one
     parameters: tuple[str, ...] | None = None  # those there are; None: others do no harm
+    is_long: bool = False  # bodies up to max_write_body, which the family takes as they come, by `Request.pieces`
+    is_write: bool = False  # a GET asks for what writing asks for
 
 
 class Family:
@@ -116,7 +118,7 @@ class Site(Port):
         endings = [(route.path.removeprefix("*"), route, family) for route, family in routes if "*" in route.path]
         self._endings = sorted(endings, key=lambda each: -len(each[0]))
 
-        self.server = HttpServer(self.config, None, self._handle)
+        self.server = HttpServer(self.config, None, self._begin, self._handle)
         self.renew(house.tokens, house.tls)
 
     @property
@@ -161,6 +163,8 @@ class Site(Port):
                 await work
             except Refused as refused:
                 request.refuse(refused)
+            except BadQuestion as error:
+                request.refuse(Refused(HTTPStatus.BAD_REQUEST, str(error), error.field))
             except (Gone, StoreError, OSError):  # the reader is gone, or what it read
                 request.close()
             except Exception:
@@ -177,14 +181,20 @@ class Site(Port):
 
     def body(self, request: Request) -> bytes:
         """The body of a POST, unpacked; Refused, and counted as one rejected line, where it cannot be taken."""
+        self.check_body(request)
+        return request.body
+
+    def check_body(self, request: Request, said: str = "") -> None:
+        """Refused, and counted as one rejected line, where a body was not taken to its end; `said` what of it was."""
         fault = request.fault
         if fault is None and not request.headers.keys() & {"content-length", "transfer-encoding"}:
             fault = HTTPStatus.LENGTH_REQUIRED
         if fault is None:
-            return request.body
+            return
         reason, text = BODY_FAULTS[fault]
+        setting = "max_body" if request.limit == self.config.max_body else "max_write_body"
         coding = request.headers.get("content-encoding", "")[:60]
-        text = text.format(max_body=self.config.max_body, coding=coding)
+        text = text.format(limit=f"{setting} = {request.limit}", coding=coding) + said
         self.reject(request, LineError(reason, text))
         raise Refused(fault, text)
 
@@ -196,14 +206,24 @@ class Site(Port):
 
     # -- one request
 
-    def _handle(self, request: Request) -> None:
+    def _begin(self, request: Request) -> None:
+        """The head of a request is there: who asks, and what for."""
+        request.limit = self.config.max_body
         try:
             self._check_names(request)
             routes = self._routes(request.path)
-            if request.method == "OPTIONS":
-                self._options(request, routes)
-            else:
-                self._answer(request, routes)
+            request.act = (
+                partial(self._options, request, routes) if request.method == "OPTIONS" else self._found(request, routes)
+            )
+        except Exception as error:
+            request.error = error
+
+    def _handle(self, request: Request) -> None:
+        try:
+            if request.error:
+                raise request.error
+            if request.act:
+                request.act()
         except Refused as refused:
             request.refuse(refused)
         except BadQuestion as error:
@@ -249,23 +269,34 @@ class Site(Port):
             request.extra["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
         request.answer(HTTPStatus.NO_CONTENT, "", b"")
 
-    def _answer(self, request: Request, routes: list[tuple[Route, Family]]) -> None:
+    def _found(self, request: Request, routes: list[tuple[Route, Family]]) -> Callable[[], None]:
+        """What answers a request."""
         method = "GET" if request.method == "HEAD" else request.method
         found = next(((route, family) for route, family in routes if method in route.methods), None)
         if found is None:
-            if not routes or (method == "GET" and request.path not in self._exact):
+            if not any(route.path != "*" or method != "GET" for route, _ in routes):
                 raise Refused(HTTPStatus.NOT_FOUND, f"nothing is at {request.path[:100]!r}")
             request.extra["Allow"] = allowed(routes)
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method[:20]!r} does nothing here")
         (route, family), grant = found, EVERYTHING
-        if route.needs_token and self._tokens and (method != "GET" or not self.config.reads_are_open):
+        is_write = method != "GET" or route.is_write
+        if route.needs_token and self._tokens and (is_write or not self.config.reads_are_open):
             grant = self._granted(request)
         query = query_of(request.query)
         if route.parameters is not None:
             for name in query.keys() - {*route.parameters, "p"}:
                 known = ", ".join(route.parameters) or "none"
                 raise BadQuestion(name[:60], f"{name[:60]!r} is no parameter here; there are: {known}")
-        route.methods[method](family, request, query, grant)
+        if route.is_long:
+            request.limit, request.is_long = self.config.max_write_body, True
+        return partial(route.methods[method], family, request, query, grant)
+
+    def pass_on(self, request: Request, family: Family, query: Query, grant: Grant) -> None:
+        """Let the next family answer a POST, which holds nothing for this one. Refused where there is none."""
+        for route, other in self._routes(request.path):
+            if other is not family and "POST" in route.methods:
+                return route.methods["POST"](other, request, query, grant)
+        raise Refused(HTTPStatus.NOT_FOUND, f"nothing takes this at {request.path[:100]!r}")
 
     def _granted(self, request: Request) -> Grant:
         """What the request's token opens; Refused without one."""

@@ -126,8 +126,10 @@ class Accounts:
 
     @staticmethod
     def answer(session: Session, error: LineError, number: int) -> None:
-        """Tell the peer what was wrong with its line `number`, if it said `#errors on`."""
-        if session.wants_errors:
+        """Tell the peer what was wrong with its line `number`, if it said `#errors on`, or will be answered anyway."""
+        if session.body:
+            session.body.hear(number, error)
+        elif session.wants_errors:
             session.reply(f"#error {number} {error}")
 
 

@@ -85,6 +85,8 @@ class CarefulLines:
     def _try_line(self, session: Session, line: bytes, now: int) -> LineError | None:
         """Take one line of any kind; what is wrong if it cannot be taken."""
         try:
+            if line.startswith(b"#") and session.body and session.body.has_points:
+                return None
             if line.startswith(b"#"):
                 self.store_rows()  # what the directive says holds from the next row on
                 if meant := session.said(line):
@@ -106,7 +108,8 @@ class CarefulLines:
             return 1
         if names.kind(line, session.in_rows) is not Kind.INFLUX:
             return 1
-        return influx.span(raws, at, session.max_line, is_directive)
+        ends = is_never if session.body and session.body.has_points else is_directive
+        return influx.span(raws, at, session.max_line, ends)
 
     def _refuse(self, session: Session, error: LineError, line: bytes, now: int) -> None:
         """What becomes of a line that is not taken."""
@@ -178,10 +181,13 @@ class CarefulLines:
         kind = names.kind(line, session.in_rows)
         if session.sequence is not None and kind in (Kind.METRIC, Kind.PUT, Kind.INFLUX):
             raise LineError("sequence", "a connection that numbers its lines sends rows of its source only")
+        if session.body and session.body.has_points and kind is not Kind.INFLUX:
+            raise LineError("syntax", f"{show(line)} is no point: MEASUREMENT[,TAG=VALUE…] FIELD=VALUE[,…] [TIME]")
         if kind is Kind.INFLUX:
             point = influx.point(line)
             session.check(point.source)
-            time = None if point.time is None else when.time_ns(point.time)
+            time_ns = session.body.time_ns if session.body else when.time_ns
+            time = None if point.time is None else time_ns(point.time)
             ring, values = self._by_column(point.source, point.fields)
             self._accounts.strings += point.strings
         elif kind in (Kind.METRIC, Kind.PUT):
@@ -294,6 +300,11 @@ class CarefulLines:
         for row in rows:
             self._accounts.store(row.session, 1)
         return True
+
+
+def is_never(line: bytes) -> bool:
+    """In place of `is_directive` where there are none."""
+    return False
 
 
 def row_hint(session: Session, tokens: list[bytes]) -> str:

@@ -20,25 +20,13 @@ from linemon.lines.careful import CarefulLines
 from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
+from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, shape_of
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
 
 FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
-
-# What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
-# the time stands. NAMED stands for metrics and points, FIELDS for pairs and JSON, NO_SHAPE for lines to be looked at
-# one by one.
-Shape = tuple[ArenaWriter | None, int, int | None]
-NAMED: Shape = (None, 1, None)
-FIELDS: Shape = (None, 2, None)
-NO_SHAPE: Shape = (None, 0, None)
-
-DIGITS = b"0123456789"
-ROW_STARTS = DIGITS + b"+-.nN"
-NO_NAMES = b"+-. \t\r\n#"
-EQUALS, BRACE = b"={"
 
 
 class Intake:
@@ -115,7 +103,10 @@ class Intake:
         if shape == FIELDS:
             return self._store_fields(blocks, now)
         try:
-            is_stored = self._named_blocks(blocks, now) if shape == NAMED else self._row_blocks(shape, blocks, now)
+            if shape == NAMED or shape[1] == POINTS:
+                is_stored = self._named_blocks(blocks, now)
+            else:
+                is_stored = self._row_blocks(shape, blocks, now)
         except Exception:  # a bug, or a disk that fails: it shall cost only whose lines meet it
             if len(blocks) == 1:
                 [(session, block)] = blocks
@@ -166,13 +157,13 @@ class Intake:
     # -- which way a block goes
 
     def _take_block(self, session: Session, block: bytes, now: int) -> None:
-        shape = self._shape(session, block)
+        shape = shape_of(session, block)
         if self._flush_if_waiting(session, shape, now):
-            shape = self._shape(session, block)  # what waited may have held directives
+            shape = shape_of(session, block)  # what waited may have held directives
         if shape == NO_SHAPE:
             head, block = self._peel(block)
             self._take_carefully(session, head, now)
-            shape = self._shape(session, block)
+            shape = shape_of(session, block)
         if shape == NO_SHAPE:
             self._take_carefully(session, block, now)
         else:
@@ -223,24 +214,6 @@ class Intake:
             if at == len(block):
                 break
         return block[:at], block[at:]
-
-    @staticmethod
-    def _shape(session: Session, block: bytes) -> Shape:
-        """Which way a block goes, by its first line."""
-        if not block or session.grant is None or session.refused or session.open_point:
-            return NO_SHAPE
-        first = block[0]  # a number: to look for one in bytes is ten times as quick as for bytes
-        if session.ring is not None and first in ROW_STARTS and session.fits():
-            return session.ring.arena, session.width, session.time_at
-        if session.sequence is not None:
-            return NO_SHAPE
-        if first == BRACE or (EQUALS in block and names.PAIR_FIRST.match(block)):
-            return FIELDS
-        if session.grant.is_limited or first in NO_NAMES:
-            return NO_SHAPE
-        if first in DIGITS and names.kind(block.partition(b"\n")[0], session.in_rows) is names.Kind.ROW:
-            return NO_SHAPE
-        return NAMED
 
     def _flush_if_waiting(self, session: Session, shape: Shape, now: int) -> bool:
         """Keep the order of a connection's lines: what waits goes first, unless it goes the same way."""
@@ -385,7 +358,7 @@ class Intake:
 
     def _field_block(self, session: Session, block: bytes, now: int) -> bool:
         """Store a block of pairs or JSON that differ in their numbers only; False, and nothing done, if they do not."""
-        if self._shape(session, block) != FIELDS or (found := fields.alike(block, now)) is None:
+        if shape_of(session, block) != FIELDS or (found := fields.alike(block, now)) is None:
             return False
         try:
             session.check(session.named_source)
@@ -410,7 +383,12 @@ class Intake:
         def in_rows() -> bool:
             return any(session.in_rows for session, _ in blocks)
 
-        if not self._named.store_block(b"".join([block for _, block in blocks]), now, in_rows):
+        joined, body = b"".join([block for _, block in blocks]), blocks[0][0].body
+        if body and body.has_points:
+            is_stored = self._named.store_points(joined, now, body)
+        else:
+            is_stored = self._named.store_block(joined, now, in_rows)
+        if not is_stored:
             return False
         for session, block in blocks:
             count = wire.count_lines(block)

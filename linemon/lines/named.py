@@ -13,6 +13,7 @@ import numpy as np
 
 from linemon.errors import LineError
 from linemon.lines import influx, names, wire
+from linemon.lines.body import Body
 from linemon.lines.names import Head
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells, Floats, Ints, Slots
@@ -81,6 +82,18 @@ class NamedLines:
         if times is None or b'"' in block or b"\\" in block:
             return False
         return self._store_points(tokens[::per_line], tokens[1::per_line], times)
+
+    def store_points(self, block: bytes, now: int, body: Body) -> bool:
+        """Store the Influx points of a body; False, and nothing done, if there is anything else, or something odd."""
+        if b"\r" in block or b"\t" in block or b"  " in block:
+            block = wire.tidied(block)
+        tokens = block.split()
+        lines = wire.count_lines(block)
+        per_line = len(tokens) // lines
+        if per_line not in (2, 3) or not wire.is_regular(block, per_line) or b'"' in block or b"\\" in block:
+            return False
+        times = body.times(tokens[2::3], now) if per_line == 3 else np.full(lines, now)
+        return times is not None and self._store_points(tokens[::per_line], tokens[1::per_line], times)
 
     def _store_braced(self, block: bytes, lines: int, now: int, in_rows: InRows) -> bool:
         """Store metrics of which some have blanks in Prometheus's braces."""

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from linemon.access import EVERYTHING, NO_TOKENS, Tokens
 from linemon.errors import LineError, show
 from linemon.lines import wire
+from linemon.lines.body import NOT_HERE, Body
 from linemon.lines.sequence import Sequence
 from linemon.store.ring import NAME_BYTES
 from linemon.store.writer import Ring, StoreWriter
@@ -67,15 +68,16 @@ class Session:
     """
 
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
-        "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "columns",
+        "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "body", "columns",
         "columns_used", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over", "is_waiting",
         "lines", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places", "received",
         "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units",
         "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
 
-    def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS) -> None:
+    def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS, body: Body | None = None) -> None:
         self.peer = peer
+        self.body = body  # of a request or a datagram, where the lines are that
         self.max_line = max_line
         self._tokens = tokens
         self.grant = None if tokens else EVERYTHING  # what it may write to
@@ -235,7 +237,13 @@ class Session:
     @property
     def named_source(self) -> str:
         """Where rows go that name their columns themselves."""
-        return self.source if self.source is not None else f"{self.peer}/named"
+        return self._source_or("named")
+
+    def _source_or(self, default: object) -> str:
+        """The source that was said, or else one that is called by the peer."""
+        if self.source is None and self.body and self.body.names_source:
+            raise LineError("name", "rows of a datagram need a line #source before them, in the same datagram")
+        return self.source if self.source is not None else f"{self.peer}/{default}"
 
     def fits(self) -> bool:
         """Whether rows may go to the ring as it is now: unnamed ones need its very width."""
@@ -245,7 +253,7 @@ class Session:
 
     def bind(self, store: StoreWriter, width: int) -> None:
         """Find the ring for rows of `width` numbers; LineError if they do not fit the source."""
-        name = self.source if self.source is not None else f"{self.peer}/{width}"
+        name = self._source_or(width)
         self.check(name)
         if self.columns is None:
             self.ring = store.bind(name, tuple(f"c{i + 1}" for i in range(width)), None)
@@ -263,6 +271,9 @@ class Session:
         match = DIRECTIVE.match(line)
         assert match
         word, rest = match.groups()
+        if self.body and word in NOT_HERE:
+            error = self.refused[b"for good"] = LineError("sequence", f"{show(word)} needs a connection of [tcp]")
+            raise error
         if said := {b"#source": self._set_source, b"#columns": self._set_columns, b"#seq": self._announce}.get(word):
             self.refused.pop(word, None)
             try:

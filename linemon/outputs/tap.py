@@ -19,7 +19,7 @@ from linemon.access import is_from
 from linemon.config import Address, Config, TapConfig
 from linemon.doors import Count, House, Port, reach
 from linemon.errors import StoreError
-from linemon.net import Listener
+from linemon.net import Listener, listen
 from linemon.store.reader import Store
 from linemon.store.rows import Rows
 from linemon_sender.tutorial import SCALED, TUTORIAL
@@ -114,8 +114,7 @@ class Tap:
         self.refused = 0  # clients beyond MAX_CLIENTS
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
-            config.listen.host,
-            config.listen.port,
+            listen(config.listen.host, config.listen.port),
             lambda sock: self._loop.add_reader(sock, self._accept),
             self._loop.remove_reader,
         )
