@@ -128,7 +128,7 @@ class Accounts:
     def answer(session: Session, error: LineError, number: int) -> None:
         """Tell the peer what was wrong with its line `number`, if it said `#errors on`."""
         if session.wants_errors:
-            session.reply(f"#error {number} {error}")
+            session.reply(f"#error {number} {error.reason}: {error}")
 
 
 def source_of(session: Session, line: bytes) -> str:
