@@ -62,11 +62,11 @@ def test_a_token_for_some_sources(start_collector: Start) -> None:
         "room3.t 1\nother.t 1\nsys,host=h1 f=1\nsys,host=h7,a=b f=1\nsys,host=x f=1\n#stats\n"
     )
     assert answer.splitlines() == [
-        "#error 2 this port asks for a #token first",
-        "#error 7 this token may not write to 'other'",
-        "#error 11 this token may not write to 'other.t'",
-        "#error 13 this token may not write to 'sys,a=b,host=h7'",
-        "#error 14 this token may not write to 'sys,host=x'",
+        "#error 2 token: this port asks for a #token first",
+        "#error 7 token: this token may not write to 'other'",
+        "#error 11 token: this token may not write to 'other.t'",
+        "#error 13 token: this token may not write to 'sys,a=b,host=h7'",
+        "#error 14 token: this token may not write to 'sys,host=x'",
         "#stats received=9 stored=4 rejected=5 duplicate=0 dropped=0",
     ]
     at = running.address("http")
@@ -93,7 +93,7 @@ def test_guessing_a_token(start_collector: Start) -> None:
     with running.connect() as sock:
         sock.sendall(b"#errors on\n" + b"#token letmein\n" * 1000 + b"#token all\nm 1\n")
         answer = sock.makefile("rb").read().decode()
-    assert answer == "".join(f"#error {line} this #token is not one of mine\n" for line in range(2, 12))
+    assert answer == "".join(f"#error {line} token: this #token is not one of mine\n" for line in range(2, 12))
     eventually(lambda: running.status()["rejected"] == {"token": 10}, "counted")
     status = running.status()
     assert (status["received"], {bad["line"] for bad in status["bad_lines"]}) == (10, {"#token"})
@@ -108,7 +108,7 @@ def test_numbers_of_others_cannot_be_moved(start_collector: Start) -> None:
     running = start_collector(settings('token = "all"', rest=ROOMS))
     assert "#ack 2" in running.say("#token all\n#source x\n#seq 1 s\n1\n")
     refused = running.say("#errors on\n#token rooms\n#source x\n#seq 900 s\n1\n")
-    assert refused.splitlines()[0] == "#error 4 this token may not write to 'x'"
+    assert refused.splitlines()[0] == "#error 4 token: this token may not write to 'x'"
     assert "#ack 3" in running.say("#token all\n#source x\n#seq 2 s\n2\n")
     assert running.store["x"].last(9).values.tolist() == [[1.0], [2.0]]
 

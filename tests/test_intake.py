@@ -154,9 +154,9 @@ def test_errors_are_answered_where_asked(bench: Bench) -> None:
     """`#error LINE REASON` counts every line of the connection from 1; nobody else hears anything."""
     session = bench.say("1 2\n\n#errors on\n3 x\n#columns a a\n4 5\n#errors off\n6\n#stats\n")
     assert session.replies.decode().splitlines() == [
-        "#error 4 'x' is not a number",
-        "#error 5 column 'a' is named twice",
-        "#error 6 rows wait for a right directive: column 'a' is named twice",
+        "#error 4 number: 'x' is not a number",
+        "#error 5 name: column 'a' is named twice",
+        "#error 6 name: rows wait for a right directive: column 'a' is named twice",
         "#stats received=4 stored=1 rejected=3 duplicate=0 dropped=0",
     ]
     assert bench.say("1 x\n").replies == b""

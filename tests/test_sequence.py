@@ -272,7 +272,7 @@ def test_a_token_comes_first(tmp_path: Path) -> None:
     """Who may not write cannot acknowledge away what others have."""
     collector = Collector(tmp_path)
     stranger = Session(PEER, 65536, Tokens([("secret", ANY_SOURCE)]))
-    assert collector.hear(stranger, b"#errors on\n#source s\n#seq 9 x\n9\n").count("token") == 2
+    assert collector.hear(stranger, b"#errors on\n#source s\n#seq 9 x\n9\n").count("#token") == 2
     assert collector.hear(stranger, b"#token secret\n#seq 3 x\n3\n") == "#ack 4\n"
 
 
@@ -366,7 +366,7 @@ def test_without_room_for_a_ring_the_sender_keeps_its_lines(
     row = b"1 1 1\n" if b"a b c" in said else b"1 1\n"
     collector.hear(session, b"#errors on\n" + said + b"#seq 5 y\n")
     monkeypatch.setattr(StoreWriter, "_room_for", full)
-    assert collector.hear(session, row + row) == "#error 5 no room\n#ack 5\n"
+    assert collector.hear(session, row + row) == "#error 5 store_full: no room\n#ack 5\n"
     assert session.is_over
     assert (session.received, dict(collector.intake.accounts.held_back)) == (0, {"store_full": 1})
     monkeypatch.undo()
@@ -445,7 +445,9 @@ def test_one_full_source_holds_up_no_other(collector: Collector) -> None:
         b"#errors on\n#acks named\n#source a\n#columns x\n#seq 1 s\n1\n"
         b"#source b\n#columns x\n#seq 1 s\n1\n2\n" + b"9" * 70000 + b"\n#source a\n2\n#source b\n3\n",
     )
-    assert answer == "#error 10 source 'b' would be one more than max_sources = 1\n#ack 3 s a\n#ack 1 s b\n"
+    assert (
+        answer == "#error 10 max_sources: source 'b' would be one more than max_sources = 1\n#ack 3 s a\n#ack 1 s b\n"
+    )
     assert (session.is_over, session.received, session.stored) == (False, 2, 2)
     collector.store.max_sources = 2
     assert collector.hear(session, b"4\n#source a\n3\n") == "#ack 4 s a\n"  # b waits still
@@ -474,7 +476,9 @@ def test_a_connection_remembers_so_many_sources(collector: Collector, monkeypatc
     monkeypatch.setattr(session_module, "MAX_PLACES", 2)
     session = collector.connect()
     collector.hear(session, b"#acks named\n#errors on\n#source a\n#seq 1\n#source b\n#seq 1\n#source c\n")
-    assert "#error 8 a connection numbers the lines of at most 2 sources" in collector.hear(session, b"#seq 1\n")
+    assert "#error 8 sequence: a connection numbers the lines of at most 2 sources" in collector.hear(
+        session, b"#seq 1\n"
+    )
     assert collector.hear(session, b"#source a\n1\n") == "#ack 2 - a\n"
 
 

@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings (default: linemon.toml here)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and more of the log")
     module.options(parser)
-    options, unknown = parser.parse_known_args(rest)
+    options, unknown = parser.parse_known_intermixed_args(rest)
     if unknown and not has_own:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.command, options.rest = name, unknown

@@ -1,36 +1,83 @@
-"""`linemon send`: rows and lines by hand, and what became of them."""
+"""`linemon send`: rows, lines, CSV and files that grow, by hand, and what became of them."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
 import socket
 import ssl
 import sys
 from collections import Counter
 from contextlib import suppress
+from typing import Protocol
 
 from linemon.config import Address, Config
 from linemon.errors import REASONS, AskedWrongly, LineError, LinemonError
 from linemon.store.status import read_status
 
-HELP = "send one row by hand, or the lines of standard input"
-EXAMPLE = "linemon send room1.temperature value=20.3"
+HELP = "send one row by hand, the lines or CSV of standard input, or of a file as it grows"
+EXAMPLE = "linemon send room1 temperature=20.3; linemon send room1 --csv < room1.csv"
 SHOWN = 10  # errors that are shown as they come; the others are counted
 WAIT_S = 10.0  # for the collector, to connect and for its last word
 PIECE_BYTES = 1 << 16
+MAX_REST = 1 << 20  # bytes of a line that is not whole: the collector may refuse it as it likes
 END = b"#stats\n"
+STATS = re.compile(rb"(?m)^[ \t]*#stats[ \t\r]*$")
+CSV_ONLY = {"sep": ",", "decimal": ".", "columns": None, "zone": "UTC", "missing": ""}  # options, their defaults
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Feed(Protocol):
+    """Makes lines of what is read: of each piece those that are whole, and at the end what is left."""
+
+    def take(self, piece: bytes) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+class Lines:
+    """Lines as they are, but for `#stats`: its answer is how we know the end."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._is_first = True
+
+    def take(self, piece: bytes) -> bytes:
+        data = self._rest + piece
+        end = len(data) if len(data) > MAX_REST else data.rfind(b"\n") + 1
+        whole, self._rest = data[:end], data[end:]
+        if whole and self._is_first:
+            whole, self._is_first = whole.removeprefix(b"\xef\xbb\xbf"), False  # a byte order mark
+        return STATS.sub(b"#", whole) if b"#stats" in whole else whole
+
+    def end(self) -> bytes:
+        return self.take(b"\n") if self._rest else b""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="whose rows they are; - for lines that name their source")
     parser.add_argument("values", metavar="NAME=VALUE", nargs="*", help="none: read lines from standard input")
+    parser.add_argument(
+        "--follow", metavar="FILE",
+        help="the lines of a file from its beginning, then what is added, also where another takes its place; a line "
+        "that the collector did not confirm is sent again, so some may be stored twice",
+    )  # fmt: skip
+    parser.add_argument(
+        "--csv", action="store_true",
+        help="the lines are CSV, the first is its header; time, timestamp, date, datetime are the row's time",
+    )  # fmt: skip
+    parser.add_argument("--sep", metavar="CHAR", default=",", help="between cells (default: ,), also tab")
+    parser.add_argument("--decimal", metavar="CHAR", default=".", help="the decimal sign (default: .)")
+    parser.add_argument("--columns", metavar="a,,c", help="there is no header, these are the columns; none: left out")
+    parser.add_argument("--zone", metavar="NAME", default="UTC", help="of times without one, as Europe/Berlin")
+    parser.add_argument("--missing", metavar="NA,-", default="", help="cells that mean no value, as empty ones do")
 
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Send, show errors as they come, and say at the end, also on Ctrl-C, what was stored."""
+    check(options)
     head = [] if options.source == "-" else [f"#source {options.source}"]
     row = b""
     if options.values:
@@ -40,17 +87,57 @@ def run(config: Config, options: argparse.Namespace) -> int:
     if token := os.environ.get("LINEMON_TOKEN") or config.tcp.token:
         head.insert(0, f"#token {token}")
     head.insert(0, "#errors on")
-    answers = Answers(0 if options.values else len(head))
+    answers = Answers(0 if options.values else len(head) + options.csv)
+    first = "\n".join([*head, ""]).encode() + row
+    if options.follow:
+        from linemon.cli._follow import Follower
+
+        Follower(options.follow, lambda: connect(config), first, lambda: feed_of(options, answers), answers).run()
+        return answers.sum_up()
+    feed = feed_of(options, answers)
     with connect(config) as sock:
-        converse(sock, "\n".join([*head, ""]).encode() + row, None if options.values else sys.stdin.fileno(), answers)
+        converse(sock, first, None if options.values else sys.stdin.fileno(), feed, answers)
+    if not answers.are_complete:
+        raise LinemonError("the collector closed the connection before it said what it stored")
     return answers.sum_up()
 
 
-def converse(sock: socket.socket, first: bytes, fd: int | None, answers: Answers) -> None:
+def check(options: argparse.Namespace) -> None:
+    """AskedWrongly where options do not go together."""
+    csv_only = [name for name, default in CSV_ONLY.items() if getattr(options, name) != default]
+    if csv_only and not options.csv:
+        raise AskedWrongly(f"--{csv_only[0]} is for --csv")
+    if options.values and (options.csv or options.follow):
+        raise AskedWrongly(f"{options.values[0]!r}: a file is read by < {options.values[0]}, or with --follow")
+    if options.csv and options.source == "-":
+        raise AskedWrongly("CSV names no source: linemon send SOURCE --csv")
+
+
+def feed_of(options: argparse.Namespace, answers: Answers) -> Feed:
+    """What reads the lines as the options say they are."""
+    if not options.csv:
+        return Lines()
+    from linemon.cli._csv import Csv
+
+    return Csv(
+        answers.refuse,
+        say,
+        sep=options.sep,
+        decimal=options.decimal,
+        columns=options.columns,
+        zone=options.zone,
+        missing=[word for word in options.missing.split(",") if word],
+    )
+
+
+def say(text: str) -> None:
+    print(f"linemon: {text}", file=sys.stderr, flush=True)
+
+
+def converse(sock: socket.socket, first: bytes, fd: int | None, feed: Feed, answers: Answers) -> None:
     """Send these lines, then those that come from `fd`, and hear the answers meanwhile, until the last one is heard."""
     sock.setblocking(False)
     out = bytearray(first + (END if fd is None else b""))
-    last = first
     while not answers.are_complete:
         try:
             readers: list[socket.socket | int] = [sock]
@@ -61,10 +148,10 @@ def converse(sock: socket.socket, first: bytes, fd: int | None, answers: Answers
                 return
             if fd in ready and fd is not None:
                 if said := os.read(fd, PIECE_BYTES):
-                    last = said
+                    out += feed.take(said)
                 else:
-                    said, fd = (b"" if last.endswith(b"\n") else b"\n") + END, None
-                out += said
+                    fd = None
+                    out += feed.end() + END
             if room:
                 with suppress(*NOT_NOW):
                     del out[: sock.send(out)]
@@ -76,7 +163,7 @@ def converse(sock: socket.socket, first: bytes, fd: int | None, answers: Answers
             if fd is None:
                 return
             fd = None
-            out += b"\n" + END
+            out += feed.end() + END
         except OSError:  # the collector is gone; what it said until then counts
             return
 
@@ -126,21 +213,35 @@ def connect(config: Config) -> socket.socket:
 
 
 class Answers:
-    """What the collector says."""
+    """What the collector says, on one connection or on several one after another."""
 
     def __init__(self, skip: int) -> None:
         """`skip`: lines of ours before the first one of the user's; 0 where he typed none."""
+        self._own = skip
         self._skip = skip
         self._rest = b""
+        self._shown = 0
         self._reasons: Counter[str] = Counter()
+        self._sure: Counter[str] = Counter()  # what `_reasons` was when the collector last said its counts
         self._stats: dict[str, int] = {}
+        self._before: Counter[str] = Counter()  # the counts of earlier connections
+        self._refused: Counter[str] = Counter()  # rows that were not sent
+        self.is_broken = False  # not all that was to be sent is accounted for
 
     @property
     def are_complete(self) -> bool:
         return bool(self._stats)
 
-    def hear(self, data: bytes) -> None:
-        """Bytes as they come: errors are shown, the first ones, and counted."""
+    def begin(self, line: int) -> None:
+        """Another connection, whose first line of the user's is this one of his file (from 0)."""
+        self._before.update(self._stats)
+        self._stats, self._rest = {}, b""
+        self._reasons = self._sure.copy()
+        self._skip = self._own - line
+
+    def hear(self, data: bytes) -> bool:
+        """Bytes as they come: errors are shown, the first ones, and counted. Whether the counts came, too."""
+        had_stats = False
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             word, _, rest = line.decode(errors="replace").partition(" ")
@@ -148,25 +249,38 @@ class Answers:
                 self._error(*rest.split(" ", 1))
             elif word == "#stats":
                 self._stats = {name: int(count) for name, count in (pair.split("=") for pair in rest.split())}
+                self._sure = self._reasons.copy()
+                self._skip += 1  # it is a line of the connection, too
+                had_stats = True
+        return had_stats
 
     def _error(self, number: str, text: str) -> None:
         reason, _, what = text.partition(": ")
         if reason not in REASONS:
             reason, what = "other", text
         self._reasons[reason] += 1
-        if self._reasons.total() <= SHOWN:
-            at = f"line {int(number) - self._skip}: " if self._skip else ""
-            print(f"linemon: {at}{what}", file=sys.stderr)
-        elif self._reasons.total() == SHOWN + 1:
-            print("linemon: more errors follow; they are counted", file=sys.stderr)
+        self._show(int(number) - self._skip if self._own else 0, what)
+
+    def refuse(self, line: int, reason: str, what: str) -> None:
+        """A row of the user's that is not sent."""
+        self._refused[reason] += 1
+        self._show(line, what)
+
+    def _show(self, line: int, what: str) -> None:
+        self._shown += 1
+        if self._shown <= SHOWN:
+            say(f"line {line}: {what}" if line else what)
+        elif self._shown == SHOWN + 1:
+            say("more errors follow; they are counted")
 
     def sum_up(self) -> int:
         """Print what was stored and rejected; the exit code."""
-        if not self._stats:
-            raise LinemonError("the collector closed the connection before it said what it stored")
-        rejected, reasons = self._stats["rejected"], self._reasons
-        if untold := rejected - reasons.total():  # the collector had no room for all of them
+        counts = self._before + Counter(self._stats)
+        rejected, reasons = counts["rejected"], self._sure + self._refused
+        if untold := rejected - self._sure.total():  # the collector had no room for all of them
             reasons["other"] += untold
+        rejected += self._refused.total()
         by_reason = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common() if count > 0)
-        print(f"stored {self._stats['stored']}, rejected {rejected}" + (f" ({by_reason})" if rejected else ""))
-        return 0 if self._stats["received"] == self._stats["stored"] else 1
+        print(f"stored {counts['stored']}, rejected {rejected}" + (f" ({by_reason})" if rejected else ""))
+        is_whole = counts["received"] == counts["stored"] and not self._refused and not self.is_broken
+        return 0 if is_whole else 1

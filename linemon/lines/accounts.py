@@ -130,7 +130,7 @@ class Accounts:
         if session.body:
             session.body.hear(number, error)
         elif session.wants_errors:
-            session.reply(f"#error {number} {error}")
+            session.reply(f"#error {number} {error.reason}: {error}")
 
 
 def source_of(session: Session, line: bytes) -> str:

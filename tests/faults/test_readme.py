@@ -68,6 +68,9 @@ def test_send_a_line(tmp_path: Path) -> None:
     """Each kind of line that is shown is stored; HTTP takes a point and gives it back."""
     kinds = "".join(re.split(r"\s{3,}", line)[0] + "\n" for line in block("12.5 2400.0").splitlines())
     (tmp_path / "kinds").write_text(kinds)
+    (tmp_path / "room1.csv").write_text("time,temperature\n2026-11-25 19:00:00,20.3\n")
+    (tmp_path / "web1.log").write_text("12.5 40.1\n12.6 40.2\n")
+    csv, follow = (line.partition(" #")[0] for line in block("linemon send room1 --csv").splitlines())
     commands = [
         block("echo "),
         "nc -q1 127.0.0.1 4000 < kinds",
@@ -75,10 +78,12 @@ def test_send_a_line(tmp_path: Path) -> None:
         "linemon send web1 cpu=12.5 mem=40.1",
         block("curl -d"),
         'curl -s "http://127.0.0.1:8080/api/rows?source=room1.temperature"',
+        csv,
+        f"timeout -s INT 10 {follow} || true",
         "linemon sources --json > sources.json",
     ]
     out = run(tmp_path, "\n".join(commands))
-    assert "stored 1, rejected 0" in out
+    assert re.findall(r"stored \d+, rejected \d+", out) == [f"stored {n}, rejected 0" for n in (1, 1, 2)]
     assert '"values":[[20.3,20.3,20.3]]' in out
     listed = (tmp_path / "sources.json").read_text()
     assert '"sys,host=h7"' in listed
