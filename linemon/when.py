@@ -146,6 +146,13 @@ EPOCH_DIGITS: Final = 9  # of a number that is a time: fewer could be a span who
 EXPECTED: Final = "a span back from now (10m, 2h, 1h30m, 3d), 2026-11-22T10:15:00Z, HH:MM (today, UTC) or epoch seconds"
 
 
+def span_ns(text: str) -> int | None:
+    """Nanoseconds of a span such as ``1h30m``, which may have a minus before it; None if it is none."""
+    if not (span := SPAN.fullmatch(text)) or not any(span.groups()):
+        return None
+    return round(sum(float(count or 0) * unit for count, unit in zip(span.groups(), UNITS_S, strict=True)) * 1e9)
+
+
 def when(text: str, now: int) -> int:
     """Nanoseconds since the epoch of what `EXPECTED` says, or of the word ``now``; `now` in ns, too.
 
@@ -153,9 +160,8 @@ def when(text: str, now: int) -> int:
     """
     if text == "now":
         return now
-    if (span := SPAN.fullmatch(text)) and any(span.groups()):
-        back = sum(float(count or 0) * unit for count, unit in zip(span.groups(), UNITS_S, strict=True))
-        return max(0, now - round(back * 1e9))
+    if (back := span_ns(text)) is not None:
+        return max(0, now - back)
     if clock := HOUR_MINUTE.fullmatch(text):
         hour, minute = map(int, clock.groups())
         if hour < 24 and minute < 60:

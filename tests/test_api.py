@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from linemon.http.site import families
 from linemon.store.ring import PAGE_BYTES
+from linemon.when import iso_ns
 from tests.budget import cpu_s
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Address, ask, get, post
@@ -207,6 +208,10 @@ def test_a_window(collector: Running) -> None:
         ({"source": "web1", "start": "-5"}, 400, "start"),
         ({"source": "web1", "start": "-1"}, 400, "start"),
         ({"source": "web1", "limit": 5}, 400, "limit"),
+        ({"source": "web1", "columns": "cpu,disk"}, 400, "columns"),
+        ({"source": "web1", "columns": ""}, 400, "columns"),
+        ({"source": "web1", "format": "xml"}, 400, "format"),
+        ({"source": "web1", "since": "10m", "points": 5}, 400, "since"),
         ({"source": "web1", "sinse": 5}, 400, "sinse"),
         ({"source": "web1", "end": 5}, 400, "start"),
         ({"source": "web1", "points": 5}, 400, "start"),
@@ -294,6 +299,71 @@ def test_rows_that_are_overwritten_while_they_are_read(start_collector: Callable
     assert answer["missed"] == gone + 200_000 - rows
     assert set(answer["values"][1]) - {None} <= {i + 0.5 for i in range(100_000)}
     assert rss_mb(running) - before < 16
+
+
+# -- as a person asks
+
+
+def fill_lately(running: Running) -> int:
+    """Rows of ten, five and one minute ago, and the last of these again out of order; the time now, s."""
+    now = int(time.time())
+    rows = "".join(f"{now - 60 * minutes} {minutes} {-minutes}\n" for minutes in (10, 5, 1))
+    running.say(f"#source late\n#columns time a:V b\n{rows}")
+    eventually(lambda: "late" in running.store and running.store["late"].rows == 3, "the rows")
+    return now
+
+
+@pytest.mark.parametrize("is_in_order", [True, False])
+def test_rows_since_a_time(collector: Running, is_in_order: bool) -> None:
+    """A span back from now or an ISO time, also of rows out of time order; a number is a cursor."""
+    now = fill_lately(collector)
+    at = collector.address("http")
+    if not is_in_order:
+        collector.say(f"#source late\n#columns time a b\n{now - 420} 7 -7\n")
+        eventually(lambda: collector.store["late"].rows == 4, "one more row")
+    middle = [] if is_in_order else [7.0]
+    for since in ("8m", "-8m", "7m30s", iso_ns((now - 450) * 10**9)):
+        answer = get(at, "/api/rows", source="late", since=since).json
+        assert answer["values"][0] == [*middle, 5.0, 1.0], since
+    assert get(at, "/api/rows", source="late", since=answer["cursor"]).json["time"] == []
+    assert len(get(at, "/api/rows", source="late", since=1).json["time"]) == 2 + len(middle)
+    assert get(at, "/api/rows", source="late", since="1s").json["time"] == []
+
+
+def test_a_window_back_from_now(collector: Running) -> None:
+    fill_lately(collector)
+    at = collector.address("http")
+    for start in ("-6m", "6m"):
+        answer = get(at, "/api/rows", source="late", start=start, points=1).json
+        assert (answer["count"], answer["max"]) == ([[2], [2]], [[5.0], [-1.0]])
+
+
+def test_columns_of_rows_and_windows(collector: Running) -> None:
+    """Only these, in this order."""
+    fill_lately(collector)
+    at = collector.address("http")
+    answer = get(at, "/api/rows", source="late", columns="b,a").json
+    assert (answer["columns"], answer["units"]) == (["b", "a"], ["", "V"])
+    assert answer["values"] == [[-10.0, -5.0, -1.0], [10.0, 5.0, 1.0]]
+    answer = get(at, "/api/rows", source="late", columns="b", start="1h", points=1).json
+    assert (answer["columns"], answer["min"]) == (["b"], [[-10.0]])
+
+
+def test_rows_as_csv(collector: Running) -> None:
+    """What `linemon export` writes, to the byte, and the cursor in a header; a window as `--every` has it."""
+    fill(collector)
+    at = collector.address("http")
+    answer = get(at, "/api/rows", source="web1", format="csv")
+    assert answer.body.decode() == collector.run("export", "web1").stdout
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert answer.headers["X-Linemon-Cursor"] == cursor(collector, "web1", 10)
+    more = get(at, "/api/rows", source="web1", format="csv", since=8, columns="cpu").body.decode()
+    assert more == "time,cpu\n2023-11-14T22:13:28.00025Z,8.0\n2023-11-14T22:13:29.00025Z,9.0\n"
+    window = get(at, "/api/rows", source="web1", format="csv", start="1699999980", end="1700000580", points=10)
+    assert window.body.decode() == collector.run("export", "web1", "--every", "1m").stdout
+    head = ask(at, "HEAD", "/api/rows?source=web1&format=csv")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["X-Linemon-Cursor"] == answer.headers["X-Linemon-Cursor"]
 
 
 # -- events

@@ -6,10 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from linemon.config import Config
-from linemon.errors import AskedWrongly, LinemonError
+from linemon.errors import AskedWrongly, LinemonError, UnknownSource
 
 if TYPE_CHECKING:
     from linemon.store.reader import Store
@@ -34,6 +35,24 @@ def warn_if_stale(store: Store) -> None:
     if since is not None:
         ago = span((now - since) / 1e9)
         print(f"linemon: no collector runs: no data from it for {ago}; `linemon up` starts one", file=sys.stderr)
+
+
+def is_pattern(store: Store, name: str) -> bool:
+    """Whether it stands for all sources that fit it; a source of exactly that name comes first."""
+    return name not in store and any(char in name for char in "*?[")
+
+
+def sources_of(store: Store, name: str) -> list[str]:
+    """The sources that a name or a pattern (``*``, ``?``, ``[abc]`` as in a shell) means, sorted.
+
+    UnknownSource where there is none.
+    """
+    if not is_pattern(store, name):
+        return [store[name].name]
+    found = sorted(each for each in store.sources() if fnmatchcase(each, name))
+    if not found:
+        raise UnknownSource(f"no source fits {name!r}; `linemon sources` lists them")
+    return found
 
 
 def column_names(text: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,14 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.errors import AskedWrongly, UnknownSource
 from linemon.store.describe import describe_all
+from linemon.store.formats import Block, Table, csv_pieces, digits_of, numbers, table_of_buckets
 from linemon.store.reader import Source, Store
 from linemon.store.ring import Floats, Ints
 from linemon.store.rows import Rows
 from linemon.store.slices import Slices
 from linemon.store.window import Buckets
-from linemon.when import said_ns
+from linemon.when import EXPECTED, NUMBER, time_ns, when
 
 PIECE = 4096  # numbers
 CURSOR = re.compile(r"\d{1,18}(\.\d{1,19})?", re.ASCII)
@@ -87,34 +87,69 @@ def rows(found: Rows) -> bytes:
     )
 
 
-def rows_asked(store: Store, query: dict[str, str], now: int) -> Iterator[bytes]:
+class Answer(NamedTuple):
+    """An answer to `/api/rows`, and where to go on after it."""
+
+    pieces: Iterator[bytes]
+    cursor: Cursor
+    is_csv: bool
+
+
+def rows_asked(store: Store, query: dict[str, str], now: int) -> Answer:
     """`/api/rows`: what came after `since`, a window, or all that the ring holds."""
     source = source_of(store, text(query, "source"))
-    if query.keys() & {"start", "end", "points"}:
-        return window(source, query, now)
-    found = held(source, query, by_arrival="since" in query)
+    if query.get("format", "json") not in ("csv", "json"):
+        raise BadQuestion("format", f"format is csv or json, not {query['format'][:60]!r}")
+    is_csv = query.get("format") == "csv"
+    is_window = query.keys() & {"start", "end", "points"}
+    if is_window and "since" in query:
+        raise BadQuestion("since", "since goes without start, end and points")
+    found = Slices(source) if is_window else held(source, query, now, by_arrival=True)
+    at = places(query, found.columns)
+    columns, units = tuple(found.columns[i] for i in at), tuple(found.units[i] for i in at)
+    cursor = Cursor(found.cursor, found.born)
+    if is_window:
+        return Answer(window(found, at, query, now, is_csv=is_csv), cursor, is_csv)
 
-    def pieces() -> Iterator[bytes]:
-        yield _head(source.name, found.columns, found.units)
+    def as_csv() -> Iterator[bytes]:
+        digits = 0
+        for times in found.times():
+            digits = max(digits, digits_of(times))
+            yield b""
+        values = (Block(block[:, 0], [block[:, 1 + i].view(np.float64) for i in at]) for block in found.blocks())
+        yield from csv_pieces(Table(columns, units, digits, values))
+
+    def as_json() -> Iterator[bytes]:
+        yield _head(source.name, columns, units)
         yield b',"time":'
         yield from _numbers(map(milliseconds, found.times()))
         yield b',"values":['
-        for i in range(len(found.columns)):
-            yield b"," if i else b""
+        for number, i in enumerate(at):
+            yield b"," if number else b""
             yield from _numbers(found.values(i))
         yield b"]" + _end(found)
 
-    return pieces()
+    return Answer(as_csv() if is_csv else as_json(), cursor, is_csv)
 
 
-def held(source: Source, query: dict[str, str], *, by_arrival: bool = False) -> Slices:
-    """What came after the cursor `since`; without one all that the ring holds."""
+def places(query: dict[str, str], columns: tuple[str, ...]) -> list[int]:
+    """Where the columns are that `columns=a,b` asks for; without it all."""
+    if "columns" not in query:
+        return list(range(len(columns)))
+    wanted = [name for name in query["columns"].split(",") if name]
+    unknown = [name for name in wanted if name not in columns]
+    if unknown or not wanted:
+        raise BadQuestion("columns", f"there is no column {(unknown or [''])[0][:60]!r}")
+    return [columns.index(name) for name in wanted]
+
+
+def held(source: Source, query: dict[str, str], now: int, *, by_arrival: bool = False) -> Slices:
+    """What came after the cursor `since`, with `by_arrival` as it came, or what is stamped so or later; else all."""
     if "since" not in query:
         return Slices(source)
-    cursor = Cursor.parse(query["since"])
-    if cursor is None:
-        raise BadQuestion("since", f"since is the cursor of an earlier answer, not {query['since'][:60]!r}")
-    return Slices(source, *cursor, by_arrival=by_arrival)
+    if cursor := Cursor.parse(query["since"]):
+        return Slices(source, *cursor, by_arrival=by_arrival)
+    return Slices(source, begin=moment(query, "since", None, now, "the cursor of an earlier answer, or "))
 
 
 def cursor_of(found: Rows | Slices) -> dict[str, Any]:
@@ -127,29 +162,34 @@ def _end(found: Rows | Slices) -> bytes:
     return b"," + dumps({"cursor": said.pop("cursor"), "missed": found.missed, **said})[1:]
 
 
-def window(source: Source, query: dict[str, str], now: int) -> Iterator[bytes]:
-    """Buckets from `start` up to `end` (default: now), at most `points` (default 1200) of them."""
-    start, end = moment(query, "start", None), moment(query, "end", now)
+def window(held: Slices, at: list[int], query: dict[str, str], now: int, *, is_csv: bool) -> Iterator[bytes]:
+    """Buckets from `start` up to `end` (default: now), at most `points` (default 1200) of them, of the columns `at`."""
+    start, end = moment(query, "start", None, now), moment(query, "end", now, now)
     points = whole(query, "points", 1200, 1, MAX_POINTS)
     if end <= start:
         raise BadQuestion("end", "end does not lie after start")
-    held = Slices(source)
     if points * len(held.columns) > MAX_CELLS:
         raise BadQuestion("points", f"at most {MAX_CELLS // len(held.columns)} points of so many columns")
     length = -(-(end - start) // points)
     edges = np.append(start + length * np.arange(-(-(end - start) // length)), end)
+    columns, units = tuple(held.columns[i] for i in at), tuple(held.units[i] for i in at)
 
     def pieces() -> Iterator[bytes]:
         found = Buckets.empty(1, len(edges) - 1, len(held.columns))
         for _ in held.reduce(edges, found):
             yield b""
-        yield _head(source.name, held.columns, held.units)
+        if is_csv:
+            low, high, mean = (each[:, :, at] for each in (found.min, found.max, found.mean))
+            asked = Buckets(low, high, mean, found.count[:, :, at])
+            yield from csv_pieces(table_of_buckets(columns, units, edges[:-1], asked))
+            return
+        yield _head(held.source, columns, units)
         yield b',"time":'
         yield from _numbers([milliseconds(edges[:-1])])
         for name, values in (("min", found.min), ("max", found.max), ("mean", found.mean), ("count", found.count)):
             yield f',"{name}":['.encode()
-            for i in range(len(held.columns)):
-                yield b"," if i else b""
+            for number, i in enumerate(at):
+                yield b"," if number else b""
                 yield from _numbers([values[0, :, i]])
             yield b"]"
         yield f',"cursor":"{Cursor(held.cursor, held.born)}","missed":0}}'.encode()
@@ -184,11 +224,11 @@ def tag_column(store: Store, tag: str) -> tuple[Source, str]:
     raise UnknownSource(f"no tag {tag[:100]!r}")
 
 
-def current_data(store: Store, query: dict[str, str]) -> Iterator[bytes]:
+def current_data(store: Store, query: dict[str, str], now: int) -> Iterator[bytes]:
     """`/current_data`: one column in time order, times as Python writes them in the server's own zone."""
     tag = text(query, "tag")
     source, column = tag_column(store, tag)
-    found = held(source, query)
+    found = held(source, query, now)
     at = found.columns.index(column)
 
     def pieces() -> Iterator[bytes]:
@@ -224,18 +264,21 @@ def whole(query: dict[str, str], name: str, default: int, least: int, most: int)
     return int(said)
 
 
-def moment(query: dict[str, str], name: str, default: int | None) -> int:
-    """ISO 8601, or a number since the epoch whose unit is told by its size; as ns."""
+def moment(query: dict[str, str], name: str, default: int | None, now: int, or_else: str = "") -> int:
+    """A number since the epoch whose unit is told by its size, or what `when` takes; `now` and the result in ns."""
     if default is not None and name not in query:
         return default
     said = text(query, name)
-    try:  # the "+" of a zone arrives as a blank
-        ns = said_ns(said[:11] + said[11:].replace(" ", "+"))
-        if ns is not None:
-            return ns
-    except LineError:
+    said = said[:11] + said[11:].replace(" ", "+")  # the "+" of a zone arrives as a blank
+    try:
+        if NUMBER.fullmatch(said.encode(errors="replace")):
+            if (ns := time_ns(said.encode())) is not None:
+                return ns
+        else:
+            return when(said, now)
+    except ValueError:
         pass
-    raise BadQuestion(name, f"{name} is ISO 8601, or s, ms, us or ns since the epoch, not {said[:60]!r}")
+    raise BadQuestion(name, f"{name} is {or_else}{EXPECTED}, not {said[:60]!r}")
 
 
 # -- pieces of JSON
@@ -264,13 +307,6 @@ def _numbers(arrays: Iterable[Floats | Ints]) -> Iterator[bytes]:
     return _pieces(
         dumps(numbers(values[i : i + PIECE]))[1:-1] for values in arrays for i in range(0, len(values), PIECE)
     )
-
-
-def numbers(values: Floats | Ints) -> list[float | None]:
-    listed: list[float | None] = values.tolist()
-    if values.dtype == np.float64 and not np.isfinite(values).all():  # a mean may overflow
-        return [value if math.isfinite(value) else None for value in values.tolist()]
-    return listed
 
 
 def milliseconds(ns: Ints) -> Floats | Ints:

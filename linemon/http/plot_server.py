@@ -99,7 +99,7 @@ class PlotServer(Family):
         self.site.give(request, answers.tags(self.house.store))
 
     def current_data(self, request: Request, query: Query, grant: Grant) -> None:
-        self.site.give(request, answers.current_data(self.house.store, query))
+        self.site.give(request, answers.current_data(self.house.store, query, time.time_ns()))
 
     def plot_id(self, request: Request, query: Query, grant: Grant) -> None:
         """When the tag last got a value, ms since the epoch.

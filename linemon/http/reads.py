@@ -6,8 +6,10 @@ import time
 
 from linemon.access import Grant
 from linemon.http import answers
-from linemon.http.request import Request
+from linemon.http.request import JSON, Request
 from linemon.http.site import Family, Query, Route
+
+CSV = "text/csv; charset=utf-8"
 
 
 class Reads(Family):
@@ -17,9 +19,14 @@ class Reads(Family):
         self.site.give(request, answers.sources(self.house.store, time.time_ns()))
 
     def rows(self, request: Request, query: Query, grant: Grant) -> None:
-        self.site.give(request, answers.rows_asked(self.house.store, query, time.time_ns()))
+        answer = answers.rows_asked(self.house.store, query, time.time_ns())
+        if answer.is_csv:
+            request.extra["X-Linemon-Cursor"] = str(answer.cursor)
+        self.site.give(request, answer.pieces, CSV if answer.is_csv else JSON)
 
     routes = (
         Route("/api/sources", {"GET": sources}, parameters=()),
-        Route("/api/rows", {"GET": rows}, parameters=("source", "since", "start", "end", "points")),
+        Route(
+            "/api/rows", {"GET": rows}, parameters=("source", "since", "start", "end", "points", "columns", "format")
+        ),
     )

@@ -175,9 +175,9 @@ class Site(Port):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def give(self, request: Request, pieces: Iterator[bytes]) -> None:
-        """Answer with JSON in pieces, made as the reader takes them."""
-        self.spawn(request, request.give(JSON, pieces))
+    def give(self, request: Request, pieces: Iterator[bytes], content_type: str = JSON) -> None:
+        """Answer in pieces, made as the reader takes them."""
+        self.spawn(request, request.give(content_type, pieces))
 
     def body(self, request: Request) -> bytes:
         """The body of a POST, unpacked; Refused, and counted as one rejected line, where it cannot be taken."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.store.reader import Source
-from linemon.store.ring import Cells, Floats
+from linemon.store.ring import Arena, Cells, Floats
 from linemon.store.window import Buckets, of_block
 
 PIECE = 4096  # rows of one column that are read at once
@@ -18,15 +18,22 @@ PIECE_CELLS = 1 << 18  # of whole rows, to be reduced
 class Slices:
     """The rows that a ring held when this was made, or those after the cursor `since`, `born`; nothing is copied yet.
 
-    They come in time order, with `by_arrival` as they came. `times` is read first; what was overwritten by then does
-    not come at all, and what is overwritten between that and `values` is nan there. Both count as `missed`.
+    They come in time order, with `by_arrival` as they came; with `begin` (ns) those of that time or later. `times` is
+    read first; what was overwritten by then does not come at all, and what is overwritten between that and `values` is
+    nan there. Both count as `missed`.
     """
 
     def __init__(
-        self, source: Source, since: int | None = None, born: int | None = None, *, by_arrival: bool = False
+        self,
+        source: Source,
+        since: int | None = None,
+        born: int | None = None,
+        *,
+        by_arrival: bool = False,
+        begin: int | None = None,
     ) -> None:
         """UnknownSource if it is forgotten."""
-        self._source = source
+        self._source, self.source = source, source.name
         entry, arena, slot = next(source._attempts())
         self.columns, self.units = entry.columns, entry.units
         oldest, self.cursor = arena.held(slot)
@@ -39,6 +46,8 @@ class Slices:
         if not (by_arrival or arena.is_in_order(slot, self.cursor)):
             self._order = arena.numbers_by_time(slot, self._first, self.cursor)
             self._skipped += self.cursor - self._first - len(self._order)
+        if begin is not None:
+            self._begin_at(begin, arena, slot)
         self._parts: list[Cells | range] = []  # the numbers whose times were read
 
     def __len__(self) -> int:
@@ -72,6 +81,12 @@ class Slices:
             values[~is_held] = np.nan
             yield values
 
+    def blocks(self) -> Iterator[Cells]:
+        """The rows whose times were read, (n, 1 + k) cells, in the same pieces; those overwritten meanwhile are not."""
+        for part in self._parts:
+            block, is_held = self._gather(_numbers(part), slice(0, 1 + len(self.columns)))
+            yield block[is_held]
+
     def reduce(self, edges: Cells, into: Buckets) -> Iterator[None]:
         """Fill the buckets between `edges` (n + 1,), int64 ns, of one ring, a piece at a time."""
         numbers = self._slice(0, len(self))
@@ -98,6 +113,13 @@ class Slices:
                     yield
                 _put(into, slice(at, to), whole)
             at = to
+
+    def _begin_at(self, begin: int, arena: Arena, slot: int) -> None:
+        if self._order is None:
+            self._first = arena.first_not_before(slot, begin, self._first, self.cursor)
+        else:
+            times, _ = arena.gather(slot, self._order, 0)
+            self._order = self._order[np.searchsorted(times, begin) :]
 
     def _part(self, start: int, stop: int, edges: Cells, into: Buckets) -> Buckets:
         block, is_held = self._gather(self._slice(start, stop), slice(0, 1 + into.min.shape[2]))
