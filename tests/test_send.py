@@ -161,7 +161,7 @@ def test_columns_of_text_are_left_out_and_named() -> None:
         ("note\nx\n", "no column holds numbers"),
         ("Temp \u00b0C,b\n1,2\n".encode("cp1252"), "iconv -f CP1252"),
         ("a,b\n1,2\n".encode("utf-16"), "iconv"),
-        ("\x07,b\n1,2\n", "NAME"),
+        ("\x07,b\n1,2\n", "control character"),
     ],
 )
 def test_a_header_that_cannot_be(text: str | bytes, what: str) -> None:
