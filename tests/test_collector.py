@@ -525,7 +525,7 @@ def test_a_port_in_use(collector: Running, start_collector: Callable[..., Runnin
     ("said", "answer"),
     [
         ("m 1\n#stats\n", "#stats received=1 stored=1 rejected=0 duplicate=0 dropped=0\n"),
-        ("m x\n#errors on\nm y\n", "#error 3 'y' is not a number\n"),
+        ("m x\n#errors on\nm y\n", "#error 3 number: 'y' is not a number\n"),
         ("m 1\n#source s\n#seq 1 a\n", "#ack 1\n"),
     ],
 )

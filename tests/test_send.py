@@ -239,6 +239,13 @@ def test_send_takes_stats_for_a_comment(collector: Running) -> None:
     assert collector.run("send", "x", stdin="1\n#stats\n2\n").stdout == "stored 2, rejected 0\n"
 
 
+def test_send_shows_notes_and_does_not_count_them(collector: Running) -> None:
+    """A comment that looks like a directive is not rejected."""
+    out = collector.run("send", "x", stdin="# source y\n1\n1 2\n")
+    assert (out.returncode, out.stdout) == (1, "stored 1, rejected 1 (tokens 1)\n")
+    assert "line 1: " in out.stderr
+
+
 def test_send_drops_a_byte_order_mark(collector: Running) -> None:
     assert collector.run("send", "-", stdin="\ufeffroom1.t 20").stdout == "stored 1, rejected 0\n"
     assert "room1.t" in collector.store
