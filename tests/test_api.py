@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from linemon.http.site import families
 from linemon.store.ring import PAGE_BYTES
-from linemon.when import iso
+from linemon.when import iso_ns
 from tests.budget import cpu_s
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Address, ask, get, post
@@ -322,7 +322,7 @@ def test_rows_since_a_time(collector: Running, is_in_order: bool) -> None:
         collector.say(f"#source late\n#columns time a b\n{now - 420} 7 -7\n")
         eventually(lambda: collector.store["late"].rows == 4, "one more row")
     middle = [] if is_in_order else [7.0]
-    for since in ("8m", "-8m", "7m30s", iso(np.array([(now - 450) * 10**9], "datetime64[ns]"))[0]):
+    for since in ("8m", "-8m", "7m30s", iso_ns((now - 450) * 10**9)):
         answer = get(at, "/api/rows", source="late", since=since).json
         assert answer["values"][0] == [*middle, 5.0, 1.0], since
     assert get(at, "/api/rows", source="late", since=answer["cursor"]).json["time"] == []

@@ -89,7 +89,7 @@ def test_the_core_does_no_io() -> None:
 def test_commands_start_without_numpy() -> None:
     """What a command needs it imports when it runs: `linemon --help` imports them all."""
     for path in (ROOT / "linemon" / "cli").glob("*.py"):
-        if path.name in ("_screen.py", "_page.py", "_login.py"):
+        if path.name in ("_screen.py", "_page.py", "_login.py", "_csv.py"):
             continue
         top = ast.parse(path.read_text()).body
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

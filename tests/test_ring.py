@@ -382,10 +382,8 @@ def test_changed_units_are_told_at_a_bounded_rate(
     """The first change at once, those of the next minute with the first after it, and counted."""
     for unit in ("V", "mV", "V", "mV"):
         writer.bind("a", ("x",), (unit,))
-    assert caplog.messages == ["source 'a': units changed from ('V',) to ('mV',)"]
+    assert caplog.messages == ["source 'a': units changed from V to mV"]
     later = time.monotonic() + 61
     monkeypatch.setattr("linemon.logs.time.monotonic", lambda: later)
     writer.bind("a", ("x",), ("V",))
-    assert caplog.messages[1:] == [
-        "source 'a': units changed from ('mV',) to ('V',) (3 changes since the last such line)"
-    ]
+    assert caplog.messages[1:] == ["source 'a': units changed from mV to V (3 changes since the last such line)"]

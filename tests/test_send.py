@@ -161,7 +161,7 @@ def test_columns_of_text_are_left_out_and_named() -> None:
         ("note\nx\n", "no column holds numbers"),
         ("Temp \u00b0C,b\n1,2\n".encode("cp1252"), "iconv -f CP1252"),
         ("a,b\n1,2\n".encode("utf-16"), "iconv"),
-        ("\x07,b\n1,2\n", "NAME"),
+        ("\x07,b\n1,2\n", "control character"),
     ],
 )
 def test_a_header_that_cannot_be(text: str | bytes, what: str) -> None:
@@ -237,6 +237,13 @@ def test_send_asked_wrongly(collector: Running, arguments: tuple[str, ...], stdi
 def test_send_takes_stats_for_a_comment(collector: Running) -> None:
     """Its answer is how the command knows the end: the lines after one in a file would not be sent."""
     assert collector.run("send", "x", stdin="1\n#stats\n2\n").stdout == "stored 2, rejected 0\n"
+
+
+def test_send_shows_notes_and_does_not_count_them(collector: Running) -> None:
+    """A comment that looks like a directive is not rejected."""
+    out = collector.run("send", "x", stdin="# source y\n1\n1 2\n")
+    assert (out.returncode, out.stdout) == (1, "stored 1, rejected 1 (tokens 1)\n")
+    assert "line 1: " in out.stderr
 
 
 def test_send_drops_a_byte_order_mark(collector: Running) -> None:

@@ -17,9 +17,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from dateutil import tz
 
-from linemon import when
 from linemon.errors import AskedWrongly, LineError, LinemonError
 from linemon.lines import wire
+from linemon.when import time_ns
 
 BOM: Final = b"\xef\xbb\xbf"
 TIMES: Final = ("time", "timestamp", "date", "datetime")  # the names of columns that are the row's time, in any case
@@ -288,7 +288,7 @@ class Csv:
         if EPOCHS.fullmatch((epoch := text.translate(self._swap)) + "\n"):
             return epoch
         try:
-            ns = when.time_ns(text.encode())
+            ns = time_ns(text.encode())
         except LineError:
             hint = "which is the day? ISO 8601 is read, and DD.MM.YYYY" if "/" in cell else "epoch or ISO 8601"
             raise LineError("time", f"{cell[:40]!r} is not a time: {hint}") from None

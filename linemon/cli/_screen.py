@@ -1,4 +1,4 @@
-"""`linemon top`: all sources and their newest values, live in a terminal. Needs rich, the extra `linemon[top]`."""
+"""`linemon top`: all sources and their newest values, live in a terminal. Needs rich."""
 
 from __future__ import annotations
 

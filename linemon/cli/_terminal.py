@@ -49,7 +49,9 @@ def sources_of(store: Store, name: str) -> list[str]:
     """
     if not is_pattern(store, name):
         return [store[name].name]
-    found = sorted(each for each in store.sources() if fnmatchcase(each, name))
+    from linemon.store.describe import natural
+
+    found = sorted((each for each in store.sources() if fnmatchcase(each, name)), key=natural)
     if not found:
         raise UnknownSource(f"no source fits {name!r}; `linemon sources` lists them")
     return found

@@ -258,7 +258,8 @@ class Answers:
         reason, _, what = text.partition(": ")
         if reason not in REASONS:
             reason, what = "other", text
-        self._reasons[reason] += 1
+        if reason != "comment":  # a note, of a line that is not rejected
+            self._reasons[reason] += 1
         self._show(int(number) - self._skip if self._own else 0, what)
 
     def refuse(self, line: int, reason: str, what: str) -> None:

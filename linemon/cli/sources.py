@@ -3,57 +3,94 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
-from linemon.cli._terminal import print_json, span, store_of, table
+from linemon.cli._terminal import print_json, sources_of, span, store_of, table, warn_if_stale
 from linemon.config import Config
+from linemon.errors import REASONS, AskedWrongly
+
+if TYPE_CHECKING:
+    from linemon.store.reader import Store
 
 HELP = "a table of all sources"
-EXAMPLE = "linemon sources --errors"
+EXAMPLE = "linemon sources 'room*'; linemon sources --errors --reason number"
 READS_ONLY = True
 
 
 def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", metavar="PATTERN", nargs="?", help="only these, as 'room*'")
     parser.add_argument("--json", action="store_true", help="for scripts")
-    parser.add_argument("--errors", action="store_true", help="the last lines that were rejected")
+    parser.add_argument("--errors", action="store_true", help="the last lines that were rejected, by source and time")
+    parser.add_argument("--reason", metavar="WORD", help=f"only errors of this kind: {', '.join(REASONS)}")
 
 
 def run(config: Config, options: argparse.Namespace) -> int:
-    """A table of all sources, or with `--errors` of the last bad lines."""
-    import time
+    """A table of the sources, or with `--errors` of the last bad lines."""
+    if options.reason and not options.errors:
+        raise AskedWrongly("--reason goes with --errors")
+    if options.reason and options.reason not in REASONS:
+        raise AskedWrongly(f"--reason {options.reason!r}: expected one of {', '.join(REASONS)}")
+    store = store_of(config)
+    warn_if_stale(store)
+    if options.errors:
+        show_errors(store, options)
+    else:
+        show_sources(store, options)
+    return 0
 
-    from linemon.store.describe import describe_all
+
+def show_errors(store: Store, options: argparse.Namespace) -> None:
+    """The bad lines that the collector remembers, those of one source together, the newest of each last."""
+    from linemon.store.describe import natural
     from linemon.when import iso_ns
 
-    store = store_of(config)
-    if options.errors:
-        listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
+    found: list[dict[str, Any]] = [
+        bad
+        for bad in store.status().get("bad_lines", ())
+        if options.reason in (None, bad["reason"])
+        and (options.pattern is None or bad["source"] == options.pattern or fnmatchcase(bad["source"], options.pattern))
+    ]
+    found.sort(key=lambda bad: (natural(bad["source"]), bad["time"]))
+    if options.json:
+        print_json([bad | {"time": iso_ns(bad["time"])} for bad in found])
+    elif not found:
+        asked = options.pattern or options.reason
+        print("linemon: no bad lines" + (" of these" if asked else ""), file=sys.stderr)
     else:
-        now = time.time_ns()
-        listed = list(describe_all(store, now))
+        names = ("peer", "source", "number", "reason", "error", "line")
+        table(
+            ("time", "peer", "source", "line", "reason", "error", "text"),
+            ([iso_ns(bad["time"] // 10**9 * 10**9), *(bad[name] for name in names)] for bad in found),
+        )
+
+
+def show_sources(store: Store, options: argparse.Namespace) -> None:
+    """The sources as people sort names, web2 before web10."""
+    import time
+
+    from linemon.store.describe import describe_all, natural
+
+    names = store.sources() if options.pattern is None else sources_of(store, options.pattern)
+    listed = list(describe_all(store, time.time_ns(), sorted(names, key=natural)))
     if options.json:
         print_json(listed)
-    elif options.errors:
-        names = ("time", "peer", "source", "number", "error", "line")
-        table(
-            ("time", "peer", "source", "line", "error", "text"),
-            ([bad[name] for name in names] for bad in listed),
-        )
-    else:
-        table(
-            ("source", "columns", "rows", "rate", "age", "rejected"),
+        return
+    table(
+        ("source", "columns", "rows", "rate", "age", "rejected"),
+        (
             (
-                (
-                    each["source"],
-                    len(each["columns"]),
-                    "-" if each["rows"] is None else each["rows"],
-                    "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
-                    newest(each),
-                    "-" if each["rejected"] is None else each["rejected"],
-                )
-                for each in listed
-            ),
-        )
-    return 0
+                each["source"],
+                len(each["columns"]),
+                "-" if each["rows"] is None else each["rows"],
+                "-" if each["rate_per_s"] is None else f"{each['rate_per_s']:.3g}/s",
+                newest(each),
+                "-" if each["rejected"] is None else each["rejected"],
+            )
+            for each in listed
+        ),
+    )
 
 
 def newest(described: dict[str, object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from linemon.cli._terminal import store_of
+from linemon.cli._terminal import store_of, warn_if_stale
 from linemon.config import Config
 
 HELP = "sources and their newest values, live in the terminal"
@@ -20,6 +20,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     from linemon.cli import _screen
 
     store = store_of(config)
+    if options.once:
+        warn_if_stale(store)
     try:
         return _screen.top(store, once=options.once)
     except KeyboardInterrupt:

@@ -269,10 +269,13 @@ def moment(query: dict[str, str], name: str, default: int | None, now: int, or_e
     if default is not None and name not in query:
         return default
     said = text(query, name)
+    said = said[:11] + said[11:].replace(" ", "+")  # the "+" of a zone arrives as a blank
     try:
-        if NUMBER.fullmatch(said.encode()) and (ns := time_ns(said.encode())) is not None:
-            return ns
-        return when(said[:11] + said[11:].replace(" ", "+"), now)  # the "+" of a zone arrives as a blank
+        if NUMBER.fullmatch(said.encode(errors="replace")):
+            if (ns := time_ns(said.encode())) is not None:
+                return ns
+        else:
+            return when(said, now)
     except ValueError:
         pass
     raise BadQuestion(name, f"{name} is {or_else}{EXPECTED}, not {said[:60]!r}")

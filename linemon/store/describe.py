@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,9 @@ def describe(source: Source, now: int) -> dict[str, Any]:
     }
 
 
-def describe_all(store: Store, now: int) -> Iterator[dict[str, Any]]:
-    """All sources, as `describe` has them; one that cannot be read has an `error`, and its counters are null."""
-    for name in store.sources():
+def describe_all(store: Store, now: int, names: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+    """All sources, or these, as `describe` has them; one that cannot be read has an `error`, its counters are null."""
+    for name in store.sources() if names is None else names:
         try:
             yield describe(store[name], now)
         except UnknownSource:  # forgotten meanwhile

@@ -237,7 +237,10 @@ class Store:
 
     def __repr__(self) -> str:
         names = self.sources()
-        return f"<linemon store at {self.path}: {len(names)} sources{': ' if names else ''}{some(names)}>"
+        there = (
+            f"{len(names)} sources{': ' if names else ''}{some(names)}" if self.path.exists() else "nothing there yet"
+        )
+        return f"<linemon store at {self.path}: {there}>"
 
     def status(self) -> dict[str, Any]:
         """The collector's counters as it last wrote them; empty before its first."""

@@ -186,7 +186,8 @@ class StoreWriter:
         """Tell of changed units; at a bounded rate, as senders that do not agree may change them with each row."""
         if count := self._units_told.due():
             more = f" ({count} changes since the last such line)" if count > 1 else ""
-            log.warning("source %r: units changed from %s to %s%s", name, before, now, more)
+            were, are = (" ".join(unit or "-" for unit in units) for units in (before, now))
+            log.warning("source %r: units changed from %s to %s%s", name, were, are, more)
 
     def forget_silent(self, now_s: float, after_s: float) -> None:
         """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method."""
