@@ -32,6 +32,7 @@ NUMBERS: Final = re.compile(rf"(?:(?:{NUMBER})\n)*+", re.ASCII)
 EPOCHS: Final = re.compile(r"(?:\d{1,19}(?:\.\d*+)?\n)*+", re.ASCII)
 INFINITE: Final = re.compile(r"(?im)^[+-]?(?:nan|inf|infinity)$")
 DAY_FIRST: Final = re.compile(r"(?m)^(\d\d?)\.(\d\d?)\.(\d{4})\b", re.ASCII)
+YEAR_FIRST: Final = re.compile(r"(?m)^(\d{4})/(\d\d)/(\d\d)\b", re.ASCII)
 CLOCK: Final = re.compile(r"(?m)^(\d{4}-\d\d-\d\d)[ \t]+(?=\d\d?:)", re.ASCII)
 SHORT: Final = re.compile(r"(?m)^(.{10}T)(?=\d:)", re.ASCII)  # an hour of one digit
 YEAR: Final = r"(?:19[7-9]|2[01]\d)\d"  # what int64 nanoseconds hold
@@ -315,7 +316,8 @@ def offset_ns(zone: tzinfo, quarter: int) -> int | None:
 
 
 def in_iso(text: str) -> str:
-    """`DD.MM.YYYY` and `date clock`, one a line, as ISO 8601 has them."""
+    """`DD.MM.YYYY`, `YYYY/MM/DD` and `date clock`, one a line, as ISO 8601 has them."""
+    text = YEAR_FIRST.sub(r"\1-\2-\3", text)
     text = DAY_FIRST.sub(lambda found: f"{found[3]}-{found[2]:0>2}-{found[1]:0>2}", text)
     return SHORT.sub(r"\g<1>0", CLOCK.sub(r"\1T", text))
 

@@ -44,6 +44,7 @@ class Follower:
         self._kept: dict[bytes, bytes] = {}
         self._lines = 0  # of this file that are confirmed, as the feed made them
         self._under_way = b""
+        self._is_sent = False  # all of it
 
     def run(self) -> None:
         """Send what there is and what comes; returns after Ctrl-C."""
@@ -58,11 +59,13 @@ class Follower:
             self._hang_up()
 
     def _hear_the_last(self) -> None:
-        """What is under way is waited for once more, not sent again."""
+        """What was sent is waited for once more, not sent again; Ctrl-C may have cost us the answer that came."""
         with suppress(OSError):
-            while self._under_way and self._sock and (said := self._sock.recv(PIECE_BYTES)):
+            if self._sock and self._is_sent:
+                self._sock.sendall(END)
+            while self._sock and self._is_sent and (said := self._sock.recv(PIECE_BYTES)):
                 if self._answers.hear(said):
-                    self._under_way = b""
+                    self._under_way, self._is_sent = b"", False
         if count := self._under_way.count(b"\n"):
             self._answers.is_broken = True
             say(f"the collector did not confirm the last {count} lines")
@@ -122,7 +125,7 @@ class Follower:
         """Send lines until they are confirmed, over as many connections as it takes."""
         if not lines:
             return
-        self._under_way = lines
+        self._under_way, self._is_sent = lines, False
         pause, is_told = SOON_S, False
         while True:
             try:
@@ -138,7 +141,7 @@ class Follower:
                 pause = min(2 * pause, LATE_S)
         if is_told:
             say("connected again")
-        self._under_way = b""
+        self._under_way, self._is_sent = b"", False
         self._lines += lines.count(b"\n")
         self._keep(lines)
 
@@ -150,6 +153,7 @@ class Follower:
             self._sock.sendall(self._head + b"".join(self._kept.values()))
         self._used = time.monotonic()
         self._sock.sendall(lines + END)
+        self._is_sent = True
         while said := self._sock.recv(PIECE_BYTES):
             if self._answers.hear(said):
                 return
@@ -167,6 +171,7 @@ class Follower:
                 self._kept[word] = line + b"\n"
 
     def _hang_up(self) -> None:
+        self._is_sent = False
         if self._sock:
             self._sock.close()
             self._sock = None
