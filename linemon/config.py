@@ -102,6 +102,7 @@ class HttpConfig:
     listen: Address = Address("127.0.0.1", 8080)
     max_body: int = 1048576
     max_write_body: int = 25000000
+    max_metrics: int = 10000
     max_connections: int = 1000
     max_per_peer: int = 100
     idle_timeout: float = 300.0

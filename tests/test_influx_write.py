@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -261,6 +262,22 @@ def test_beyond_max_sources(tmp_path: Path) -> None:
         assert counted(running, stored=1, rejected={"max_sources": 2})
     finally:
         assert running.stop() == 0
+
+
+def test_no_room(collector: Running) -> None:
+    """Nothing of the body was stored: 503, and when to come again. Some of it was: 400, as for other bad lines."""
+    at = collector.address("http")
+    assert post(at, b"room v=1\n", "/write").status == 204
+    pid = collector.process.pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))  # as on a disk that is full
+    for path, body in (("/write", b"new v=1,w=2\n"), ("/api/lines", b"new v=1,w=2\n")):
+        answer = post(at, body, path)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+    partial = post(at, b"new v=1,w=2\nroom v=2\n", "/write")
+    assert (partial.status, partial.json["line"]) == (400, 1)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert post(at, b"new v=1,w=2\n", "/write").status == 204
+    assert counted(collector, stored=3, rejected={"store_full": 3})
 
 
 # -- what clients ask before they write

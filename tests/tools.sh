@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, tmux as a terminal, systemd.
+# for network namespaces, tmux as a terminal, systemd, Prometheus.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -15,6 +15,11 @@ command -v openssl >/dev/null || missing="$missing openssl"
 [ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
+# Only unpacked: its package would start a server.
+if [ ! -x .venv/debian/usr/bin/prometheus ] && command -v apt-get >/dev/null && apt-cache show prometheus >/dev/null 2>&1; then
+    mkdir -p .venv/debian
+    (cd .venv/debian && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
+fi
 [ -n "$missing" ] || exit 0
 sudo=
 if [ "$(id -u)" != 0 ]; then

@@ -129,8 +129,8 @@ class Request:
         return data if self.fault is None else None
 
     def check_end(self) -> None:
-        """The body has ended: `fault` says so where that is too early."""
-        if self.gunzip and self.fault is None and not self.gunzip.is_whole:
+        """The body has ended: `fault` says so where that is too early. No byte at all is nothing, also in gzip."""
+        if self.length and self.gunzip and self.fault is None and not self.gunzip.is_whole:
             self.fault = HTTPStatus.BAD_REQUEST
 
     async def pieces(self) -> AsyncIterator[bytes]:
