@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
@@ -40,6 +41,13 @@ class Span(float):
         """``90s``, ``1m``, ``15m``, ``2d``: a name of a folder, too."""
         unit = next((unit for unit in "dhm" if self % UNITS_S[unit] == 0), "s")
         return f"{self / UNITS_S[unit]:g}{unit}"
+
+
+def fits(patterns: tuple[str, ...], name: str) -> bool:
+    """Whether a pattern fits the name, and none of those that begin with ``!``; where all do: all but these."""
+    no = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    yes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    return any(fnmatchcase(name, each) for each in yes) and not any(fnmatchcase(name, each) for each in no)
 
 
 @dataclass(frozen=True)

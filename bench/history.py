@@ -1,0 +1,81 @@
+"""What history costs: the part's turns, catching up, windows over full tiers, space. Times are CPU time."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from bench.store import DAY, SECOND, START, Figure, block, median_ms
+from linemon.config import Config, StoreConfig, default_folder
+from linemon.parts.history import History
+from linemon.sections import HistoryConfig, Span, TierConfig
+from linemon.store.chain import Chain
+from linemon.store.writer import StoreWriter
+
+SOURCES, COLUMNS = 1000, 10
+HOST = 60
+STEPS = {"10s": "1d", "1m": "2d", "15m": "30d", "6h": "1y"}  # as on a disk; what is kept does not matter here
+
+
+def opened(folder: Path, stack: ExitStack) -> Chain:
+    """The part on a store in this folder, with the four tiers of a disk."""
+    tiers = tuple(TierConfig(Span.parse(step), Span.parse(keep)) for step, keep in STEPS.items())
+    part = History(Config(store=StoreConfig(path=str(folder)), history=HistoryConfig(share=1.0, tier=tiers)))
+    return part.open(stack)
+
+
+def turn(chain: Chain) -> None:
+    for _ in chain.steps():
+        pass
+
+
+def turns(folder: Path, every: int, count: int) -> Figure:
+    """Turns every so many seconds over many sources that have a row a second each."""
+    writer = StoreWriter(folder, 3600, SOURCES)
+    names = tuple(f"c{i}" for i in range(COLUMNS))
+    rings = [writer.bind(f"s{i}", names, None) for i in range(SOURCES)]
+    slots, row = np.array([ring.entry.slot for ring in rings]), block(SOURCES, COLUMNS)
+    row[:, 0] = START
+    with ExitStack() as stack:
+        chain, spent = opened(folder, stack), []
+        for _ in range(count):
+            for _ in range(every):
+                row[:, 0] += SECOND
+                rings[0].arena.append(slots, row)
+            began = time.process_time()
+            turn(chain)
+            spent.append(time.process_time() - began)
+    writer.close()
+    share = 100 * statistics.mean(spent[2:]) / every
+    title = f"{SOURCES:,} sources × {COLUMNS}, four tiers, every = {every}"
+    return Figure(title, share, "% of a core", 1.5 if every == 10 else 0.1)
+
+
+def catch_up(folder: Path) -> Figure:
+    """A day at a row a second, all at once."""
+    writer = StoreWriter(folder, DAY, 10)
+    ring = writer.bind("host", tuple(f"c{i}" for i in range(HOST)), None)
+    ring.arena.append_to(ring.entry.slot, block(DAY, HOST))
+    with ExitStack() as stack:
+        chain = opened(folder, stack)
+        spent = median_ms(lambda: turn(chain), 1)
+    writer.close()
+    return Figure(f"a day of {HOST} columns is caught up in", spent / 1000, "s", 0.5)
+
+
+def figures() -> list[Figure]:
+    """All of them, each in a store of its own where the default store would be."""
+    found = []
+    for measure in (lambda folder: turns(folder, 10, 100), lambda folder: turns(folder, 600, 4), catch_up):
+        folder = Path(tempfile.mkdtemp(prefix="linemon-bench-", dir=default_folder().parent))
+        try:
+            found.append(measure(folder))
+        finally:
+            shutil.rmtree(folder)
+    return found
