@@ -156,7 +156,8 @@ def assert_same(got: dict[int, Bucket], wanted: dict[int, Bucket]) -> None:
 
 def open_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """For a fixture: makes places, and gives back what they hold."""
-    clock, made = Clock(monkeypatch), []
+    clock = Clock(monkeypatch)
+    made: list[Place] = []
 
     def make(*tiers: TierConfig, points: int = 3600, share: float = 1.0) -> Place:
         made.append(Place(tmp_path / f"store{len(made)}", clock, *tiers, points=points, share=share))

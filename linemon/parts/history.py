@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from linemon.config import Config
-from linemon.errors import LOG_EVERY_NS, LineError, StoreError
+from linemon.errors import LineError, StoreError
+from linemon.logs import Seldom
 from linemon.sections import Span, TierConfig, fits
 from linemon.store import levels
 from linemon.store.chain import Chain
@@ -47,7 +48,7 @@ class History:
         self._chain: Chain | None = None
         self._done_at = time.time()  # when all was taken that was due
         self._behind_s = 0.0
-        self._logged = -LOG_EVERY_NS
+        self._waits = Seldom()
 
     def state(self) -> dict[str, Any]:
         counts = dict(self._chain.counts) if self._chain else {}
@@ -139,9 +140,8 @@ class History:
                 await asyncio.sleep(0)
             self._done_at = time.time()
         except LineError as error:  # no room: rows wait in their rings
-            if time.monotonic_ns() - self._logged >= LOG_EVERY_NS:
+            if self._waits.due():
                 log.error("history waits: %s", error)
-                self._logged = time.monotonic_ns()
         self._behind_s = round(time.time() - self._done_at, 1)
         if self._config.path or self._store.path:
             await asyncio.to_thread(self._sync, chain)  # a slow disk takes its time

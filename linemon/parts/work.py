@@ -22,8 +22,9 @@ from typing import Any, Protocol
 
 from linemon import locks
 from linemon.config import Config, load
-from linemon.errors import LOG_EVERY_NS, AskedWrongly, ConfigError, LinemonError
-from linemon.store.folder import own_folder
+from linemon.errors import AskedWrongly, ConfigError, LinemonError
+from linemon.logs import Seldom
+from linemon.store.folder import own_folder, replace_file
 from linemon.store.status import WORK
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,7 @@ class Runner:
         self._started = self._again = 0.0  # by the monotonic clock; `_again`: when to start it
         self._wait = BACK_OFF_S[0]
         self._failed: dict[str, str] = {}  # what failed last, and when
-        self._failures = 0  # since the log told of one
-        self._logged = -LOG_EVERY_NS
+        self._failures = Seldom()
         self._told: dict[str, Any] = {}
 
     def take_lock(self) -> None:
@@ -124,12 +124,10 @@ class Runner:
     def _fails(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         self._failed = {"failed": explained(error), "failed_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._failures += 1
-        if time.monotonic_ns() - self._logged >= LOG_EVERY_NS:
-            more = f" ({self._failures} times since the last such line)" if self._failures > 1 else ""
+        if count := self._failures.due():
+            more = f" ({count} times since the last such line)" if count > 1 else ""
             is_ours = error is None or isinstance(error, (LinemonError, OSError, ImportError))
             log.error("%s: %s%s", self.part.name, self._failed["failed"], more, exc_info=None if is_ours else error)
-            self._logged, self._failures = time.monotonic_ns(), 0
 
     def _tell(self) -> None:
         """Replace the status file where there is something new."""
@@ -138,13 +136,11 @@ class Runner:
         status |= {**self._failed, **self.part.state()}
         if status == self._told and self._status_file.exists():
             return
-        draft = self._status_file.with_suffix(".new")
+        folder = self._status_file.parent
         try:
-            for folder in (draft.parent.parent, draft.parent):
-                own_folder(folder, self._mode)
-            draft.write_text(json.dumps(status))
-            draft.chmod(self._mode & 0o666)
-            draft.rename(self._status_file)
+            for each in (folder.parent, folder):
+                own_folder(each, self._mode)
+            os.close(replace_file(self._status_file, json.dumps(status).encode(), self._mode & 0o666))
             self._told = status
         except (OSError, LinemonError) as error:  # the part goes on; a full disk is told of by others, too
             log.debug("cannot write %s: %s", self._status_file, error)

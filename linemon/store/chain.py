@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from linemon.errors import LOG_EVERY_NS, LineError, UnknownSource
+from linemon.errors import LineError, UnknownSource
+from linemon.logs import Seldom
 from linemon.store.reader import Store
 from linemon.store.rollup import Feed, Step, advance, advance_late, waiting
 from linemon.store.tiers import Refusals, Ringed, Tier, feeds, late_feeds
@@ -27,7 +28,7 @@ class Chain:
         self._late_feeds: list[list[Feed]] = []
         self._want_late: list[set[str]] = [set() for _ in tiers]
         self._seen: object = None  # what the feeds were made from
-        self._logged = -LOG_EVERY_NS
+        self._refusals = Seldom()
 
     def steps(self, ending: bool = False) -> Iterator[None]:
         """Take all that is due; LineError where there is no room for it. `ending`: also of buckets that are open."""
@@ -80,11 +81,10 @@ class Chain:
             self._late_feeds.append(late_feeds(tier, self.tiers[i - 1], room_for, refusals) if i else [])
         self.counts["refused"] = len(refusals.rings)
         for what, no in (("history", refusals.rings), ("late rows in the history", refusals.late)):
-            if no and time.monotonic_ns() - self._logged >= LOG_EVERY_NS:
+            if no and self._refusals.due():
                 name, error = next(iter(no.items()))
                 more = f" and {len(no) - 1} more sources" if len(no) > 1 else ""
                 log.warning("no %s of %r%s: %s", what, name, more, error)
-                self._logged = time.monotonic_ns()
         self._seen = self._state()
 
     def _state(self) -> object:

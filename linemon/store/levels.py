@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from linemon.store.folder import replace_file
+
 HISTORY = "history.json"  # beside the rings: where the tiers are
 
 
@@ -43,7 +45,5 @@ def tell(store: Path, history: History, mode: int) -> None:
     """Replace what is told, in one step."""
     path = str(history.path.absolute())
     said = {"path": os.path.relpath(path, store.absolute()) if history.path.is_relative_to(store) else path}
-    draft = store / f"{HISTORY}.new"
-    draft.write_text(json.dumps({**said, "tiers": [asdict(each) for each in history.tiers]}))
-    draft.chmod(mode)
-    draft.rename(store / HISTORY)
+    data = json.dumps({**said, "tiers": [asdict(each) for each in history.tiers]}).encode()
+    os.close(replace_file(store / HISTORY, data, mode))

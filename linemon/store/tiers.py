@@ -12,7 +12,7 @@ import numpy as np
 from linemon.errors import LineError
 from linemon.sections import TierConfig, fits
 from linemon.store import buckets
-from linemon.store.catalog import CATALOG, Entry
+from linemon.store.catalog import Entry
 from linemon.store.ring import Arena, slot_bytes
 from linemon.store.rollup import (
     LATE_LIMIT,
@@ -81,7 +81,7 @@ class Tier:
 
     def is_gone(self) -> bool:
         """Whether somebody took its folders away."""
-        return not all((store.folder / CATALOG).exists() for store in (self.main, self.late))
+        return self.main.is_gone() or self.late.is_gone()
 
     def life(self, source: str) -> str:
         """What the numbers in its ring are of; empty where it has none."""
@@ -137,7 +137,7 @@ class Tier:
             for name, ring in list(store.rings.items()):
                 newest = newest_starts(ring.arena, np.array([ring.entry.slot]))
                 if name not in there and newest[0] < now - self.keep:
-                    store.forget(ring)
+                    store._forget(ring)
 
 
 def _register(ring: Ring, names: dict[int, str]) -> None:

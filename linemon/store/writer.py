@@ -197,14 +197,13 @@ class StoreWriter:
             self._seen[name] = (head, since_s if head == had else now_s)
             if head == had and now_s - since_s >= after_s:
                 try:
-                    self.forget(ring)
+                    self._forget(ring)
                 except OSError as error:
                     log.error("source %r cannot be forgotten: %s", name, error.strerror)
                 else:
                     log.info("source %r is forgotten: no row for %g s", name, after_s)
 
-    def forget(self, ring: Ring) -> None:
-        """Remove a source and its rows. OSError where the catalog cannot be written."""
+    def _forget(self, ring: Ring) -> None:
         entry = ring.entry
         self._catalog.remove(entry)
         del self.rings[entry.source]
