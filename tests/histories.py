@@ -17,7 +17,8 @@ from linemon.config import Config, StoreConfig
 from linemon.parts.history import History, end
 from linemon.sections import HistoryConfig, Span, TierConfig
 from linemon.store import buckets
-from linemon.store.reader import Rows, Store
+from linemon.store.reader import Store
+from linemon.store.rows import Rows
 from linemon.store.writer import StoreWriter
 
 SECOND = 10**9

@@ -24,9 +24,9 @@ from linemon.sections import Span, TierConfig, fits
 from linemon.store import levels
 from linemon.store.chain import Chain
 from linemon.store.folder import own_folder
-from linemon.store.levels import Known
+from linemon.store.levels import LATE, Known
 from linemon.store.reader import Store
-from linemon.store.tiers import LATE, Tier
+from linemon.store.tiers import Tier
 
 log = logging.getLogger(__name__)
 

@@ -34,11 +34,12 @@ class Chain:
         """Take all that is due; LineError where there is no room for it. `ending`: also of buckets that are open."""
         self._group()
         for i, tier in enumerate(self.tiers):
+            keep = max(each.keep for each in self.tiers[i:])  # what is late goes on to those that keep it longer
             k = 0
             while k < len(self._feeds[i]):
                 feed, names = self._feeds[i][k]
                 grace = 0 if feed.of_tier else self._grace
-                step = self._count(advance(feed, tier.step, grace, tier.keep, time.time_ns(), ending))
+                step = self._count(advance(feed, tier.step, grace, keep, time.time_ns(), ending))
                 if step.want_late:
                     self._want_late[i] |= {names[at] for at in step.want_late}
                     self._group(anew=True)
@@ -47,7 +48,7 @@ class Chain:
                     k += 1
                 yield
             for late in self._late_feeds[i]:
-                while self._count(advance_late(late, tier.step, tier.keep, time.time_ns(), ending)).more:
+                while self._count(advance_late(late, tier.step, keep, time.time_ns(), ending)).more:
                     yield
 
     def fills(self) -> bool:

@@ -101,38 +101,21 @@ def advance(feed: Feed, step: int, grace: int, keep: int, now: int, ending: bool
     if not len(at.who):
         return done
     rows = _gather(feed.arena, feed.slots[at.who], feed.ids[at.who], at.start, at.stop)
-    src, number, time = rows.src, rows.number, rows.block[:, 0]
-    begin = time - time % step
-    end = np.where(at.newest == NEVER, NEVER, at.newest + step)
-    untaken = rows.is_whole & ((number >= at.looked[src]) | (time >= end[src]))
-    ahead = time > at.limit[src]
-    late = untaken & (number >= at.looked[src]) & ((begin < at.newest[src]) | ahead)
-    closes = _of_each(np.maximum, np.where(ahead | ~rows.is_whole, NEVER, time), src, len(at.who), NEVER)
-    closes = np.where(closes == NEVER, NEVER, (closes - grace) // step * step)
-    go = untaken & ~late & (begin < closes[src])
-    left = untaken & ~late & ~go
-    taken = _of_each(np.minimum, np.where(left, number, NO_LIMIT), src, len(at.who), NO_LIMIT)
-    taken = np.minimum(taken, at.stop)
-    waits = at.stop - taken
-    force = at.closes_all | (waits >= max(1, feed.arena.points // 4)) | (at.is_cut & (taken <= at.start))
-    force |= _of_each(np.maximum, (late & ahead).astype(np.int64), src, len(at.who), 0) > 0
-    go |= left & force[src]
-    taken = np.where(force, at.stop, taken)
-
-    has_late = np.bincount(src[late], minlength=len(at.who)) > 0
+    sorts = _sort(at, rows, step, grace, max(1, feed.arena.points // 4))
+    has_late = _any_of_each(sorts.late, rows.src, len(at.who))
     fits = rows.is_same & ~(has_late & (feed.late_slots[at.who] == WANTED))
     done.want_late = tuple(at.who[rows.is_same & ~fits].tolist())
-    new_late = np.flatnonzero(late & (fits & ~at.is_resumed)[src])
+    new_late = np.flatnonzero(sorts.late & (fits & ~at.is_resumed)[rows.src])
     if len(new_late):
-        done.late, done.dropped = _put_late(feed, at, rows, begin, new_late, now - keep)
-    sel = np.flatnonzero(go & fits[src])
-    moved = np.flatnonzero(fits & ((taken != at.taken) | has_late | (np.bincount(src[sel], minlength=len(at.who)) > 0)))
-    owners, times, parts = _reduced(rows.block, src, begin, sel, feed.of_tier)
+        done.late, done.dropped = _put_late(feed, at, rows, sorts.begin, new_late, now - keep)
+    sel = np.flatnonzero(sorts.go & fits[rows.src])
+    moved = np.flatnonzero(fits & sorts.moves)
+    owners, times, parts = _reduced(rows.block, rows.src, sorts.begin, sel, feed.of_tier)
     block = buckets.rows_of(times, parts, feed.tier.width, feed.places)
-    places = {TAKEN: taken[moved], LOOKED: at.stop[moved]}
+    places = {TAKEN: sorts.taken[moved], LOOKED: at.stop[moved]}
     _append(feed.tier, feed.tier_slots[at.who[owners]], block, feed.tier_slots[at.who[moved]], places)
     done.buckets = len(times)
-    done.missed = int(at.missed[fits].sum()) + int(np.count_nonzero(~rows.is_whole & fits[src]))
+    done.missed = int(at.missed[fits].sum()) + int(np.count_nonzero(~rows.is_whole & fits[rows.src]))
     feed.turned[at.who[fits]] = now
     return done
 
@@ -247,6 +230,47 @@ def _gather(arena: Arena, slots: Slots, ids: Cells, start: Cells, stop: Cells) -
     is_whole = number >= (arena.cells[slots, RESERVED] - arena.points)[src]
     fence()
     return _Rows(src, number, block, is_whole, arena.cells[slots, ID] == ids)
+
+
+@dataclass
+class _Sorted:
+    """What becomes of rows: (n,) their buckets, which are late, which go into the ring; M, and whether it moves."""
+
+    begin: Cells
+    late: Flags
+    go: Flags
+    taken: Cells
+    moves: Flags
+
+
+def _sort(at: _Due, rows: _Rows, step: int, grace: int, quarter: int) -> _Sorted:
+    src, number, time, count = rows.src, rows.number, rows.block[:, 0], len(at.who)
+    begin = time - time % step
+    end = np.where(at.newest == NEVER, NEVER, at.newest + step)
+    untaken = rows.is_whole & ((number >= at.looked[src]) | (time >= end[src]))
+    ahead = time > at.limit[src]
+    late = untaken & (number >= at.looked[src]) & ((begin < at.newest[src]) | ahead)
+    closes = _of_each(np.maximum, np.where(ahead | ~rows.is_whole, NEVER, time), src, count, NEVER)
+    closes = np.where(closes == NEVER, NEVER, (closes - grace) // step * step)
+    go = untaken & ~late & (begin < closes[src])
+    moves = _any_of_each(go | late | ~rows.is_whole, src, count) | (at.missed > 0)
+    # Of a bucket that has a part already, rows cannot be left: once H moves, they would count as taken.
+    go |= untaken & ~late & (begin <= at.newest[src]) & moves[src]
+    left = untaken & ~late & ~go
+    taken = _of_each(np.minimum, np.where(left, number, NO_LIMIT), src, count, NO_LIMIT)
+    taken = np.minimum(taken, at.stop)
+    moves |= taken == at.stop
+    force = at.closes_all | (at.stop - taken >= quarter) | (at.is_cut & (taken <= at.start))
+    force |= _any_of_each(late & ahead, src, count)  # so that the limit need not be remembered
+    go |= left & force[src]
+    return _Sorted(begin, late, go, np.where(force, at.stop, taken), moves | force)
+
+
+def _any_of_each(flags: Flags, src: Slots, count: int) -> Flags:
+    """Of which sources there is a row with the flag."""
+    found = np.zeros(count, np.bool_)
+    found[src[flags]] = True
+    return found
 
 
 def _of_each(ufunc: np.ufunc, values: Cells, src: Slots, count: int, empty: int) -> Cells:

@@ -13,6 +13,7 @@ from linemon.errors import LineError
 from linemon.sections import TierConfig, fits
 from linemon.store import buckets
 from linemon.store.catalog import Entry
+from linemon.store.levels import LATE
 from linemon.store.ring import Arena, slot_bytes
 from linemon.store.rollup import (
     LATE_LIMIT,
@@ -27,7 +28,6 @@ from linemon.store.rollup import (
 )
 from linemon.store.writer import Ring, StoreWriter
 
-LATE = ".late"  # after a tier's name: the folder of what came late
 PER_COLUMN = len(buckets.PARTS)
 
 
