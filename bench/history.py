@@ -16,6 +16,7 @@ from linemon.config import Config, StoreConfig, default_folder
 from linemon.parts.history import History
 from linemon.sections import HistoryConfig, Span, TierConfig
 from linemon.store.chain import Chain
+from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 
 SOURCES, COLUMNS = 1000, 10
@@ -69,13 +70,57 @@ def catch_up(folder: Path) -> Figure:
     return Figure(f"a day of {HOST} columns is caught up in", spent / 1000, "s", 0.5)
 
 
+SPANS = {
+    "an hour": 3600,
+    "a day": DAY,
+    "a week": 7 * DAY,
+    "30 days": 30 * DAY,
+    "a year": 365 * DAY,
+    "10 years": 3650 * DAY,
+}
+
+
+def windows(folder: Path) -> list[Figure]:
+    """1,200 buckets of one host's 60 columns, over four tiers that ten years have filled."""
+    writer = StoreWriter(folder, 3600, 10)
+    ring = writer.bind("host", tuple(f"c{i}" for i in range(HOST)), None)
+    config = HistoryConfig(path=str(folder / "history"))
+    values = block(2000, HOST)
+    end = time.time_ns() // SECOND * SECOND
+    with ExitStack() as stack:
+        chain = History(Config(store=StoreConfig(path=str(folder)), history=config)).open(stack)
+        time_ = end - 3650 * DAY * SECOND
+        for step, until in ((300, 30 * DAY), (10, DAY), (1, 0)):  # coarse rows are enough for old buckets
+            while time_ < end - until * SECOND:
+                step = min(step, max(1, (end - time_) // SECOND // 2000))
+                values[:, 0] = time_ + np.arange(2000) * step * SECOND
+                ring.arena.append_to(ring.entry.slot, values)
+                time_ += 2000 * step * SECOND
+                turn(chain)
+        newest = time_
+        store = Store(folder)
+        found = []
+        for name, span in SPANS.items():
+            start, stop = (np.datetime64(each, "ns") for each in (newest - span * SECOND, newest))
+            spent = median_ms(lambda start=start, stop=stop: store["host"].window(start, stop, 1200), 5)  # type: ignore[misc]
+            found.append(Figure(f"window of {name}, 60 columns, four full tiers", spent, "ms", 100))
+        taken = sum(tier.used() for tier in chain.tiers)
+    writer.close()
+    return [*found, Figure("four tiers of 60 columns, ten years", taken / 1e6, "MB")]
+
+
 def figures() -> list[Figure]:
     """All of them, each in a store of its own where the default store would be."""
-    found = []
-    for measure in (lambda folder: turns(folder, 10, 100), lambda folder: turns(folder, 600, 4), catch_up):
+    found: list[Figure] = []
+    for measure in (
+        lambda folder: [turns(folder, 10, 100)],
+        lambda folder: [turns(folder, 600, 4)],
+        lambda folder: [catch_up(folder)],
+        windows,
+    ):
         folder = Path(tempfile.mkdtemp(prefix="linemon-bench-", dir=default_folder().parent))
         try:
-            found.append(measure(folder))
+            found += measure(folder)
         finally:
             shutil.rmtree(folder)
     return found
