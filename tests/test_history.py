@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from linemon.errors import LineError
 from linemon.store.arena import ArenaWriter
+from tests import history_kills
 from tests.histories import BEGIN, SECOND, Place, assert_same, open_places, tier
 
 FOUR = tier("10s", "1d"), tier("1m", "30d"), tier("15m", "2y"), tier("6h", "10y")
@@ -319,3 +320,11 @@ def test_killed_between_any_two_writes(make: MakePlace, seed: int) -> None:
         for step in ("10s", "1m", "15m"):
             for i, column in enumerate("ab"):
                 assert_same(place.buckets(step, source, column), place.truth(step, source, i))
+
+
+def test_killed_with_its_process_and_the_collector(tmp_path: Path) -> None:
+    """`kill -9` at random moments, up to half of the rows late; `python -m tests.history_kills` does it more often."""
+    outcome = history_kills.run(tmp_path / "run", 5, seed=7)
+    assert outcome.wrong == 0, outcome
+    assert outcome.late > 0
+    assert outcome.buckets > 500
