@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from linemon import Store, Window
 from linemon.errors import UnknownSource
+from linemon.store.levels import buckets_of
 from tests.histories import BEGIN, SECOND, Place, open_places, tier
 
 MakePlace = Callable[..., Place]
@@ -160,3 +161,20 @@ def test_a_life_before_with_other_columns(make: MakePlace) -> None:
     found = place.store["x"].window(at(0), at(420), 7)
     assert found.columns == ("b", "a")
     assert found.count.tolist() == [[0, 60], [0, 60], [0, 0], [0, 0], [0, 0], [60, 60], [60, 60]]
+
+
+def test_buckets_of_one_length_for_export(make: MakePlace) -> None:
+    """From the finest level that divides it, and longer ones where only those are left; none that is empty."""
+    place = make(tier("10s", "1h"), tier("1m", "30d"), points=600)
+    place.live("host", 0, 7200, every=100)
+    source = place.store["host"]
+    for every in (30, 60, 90, 3600):
+        parts = list(buckets_of(source, BEGIN, BEGIN + 7200 * SECOND, every * SECOND))
+        times = np.concatenate([part.time.view(np.int64) for part in parts])
+        counts = np.concatenate([part["a.count"] for part in parts])
+        assert counts.sum() == 7200
+        assert (times[1:] > times[:-1]).all()
+        steps = set((np.diff(times[5:-5]) // SECOND).tolist()) if every < 3600 else {3600}
+        assert steps <= {every, -(-every // 60) * 60}, steps
+        assert (times % (every * SECOND) == 0)[-20:].all()
+        assert parts[0].columns == ("a.min", "a.max", "a.mean", "a.count")
