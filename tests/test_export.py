@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,3 +69,22 @@ def test_several_sources_are_a_file_each(past: tuple[Running, int], tmp_path: Pa
     assert len((out / "web1.jsonl").read_text().splitlines()) == 600
     assert running.run("export", "web*", "--every", "1h", "-o", str(out)).returncode == 0
     assert {path.name for path in out.glob("*.csv")} == {"web1.csv", "web2.csv"}
+
+
+def test_windows_by_http_go_back_as_far(past: tuple[Running, int]) -> None:
+    """The same buckets, with their lengths; exactly as they were where rows are held for all."""
+    running, begin = past
+    host, port = running.address("http")
+    address = f"http://{host}:{port}/api/rows?source=web1"
+
+    def asked(more: str) -> dict[str, list[list[float]]]:
+        with urllib.request.urlopen(address + more) as answer:
+            found: dict[str, list[list[float]]] = json.load(answer)
+        return found
+
+    hour = asked(f"&start={begin}000&end={begin + 3600}000&points=60")
+    assert hour["step"] == [60_000] * 60
+    assert hour["count"] == [[60] * 60]
+    assert hour["min"] == [[float(at) for at in range(0, 3600, 60)]]
+    newest = asked(f"&start={begin + 3100}000&end={begin + 3600}000&points=500")
+    assert (newest["step"], newest["count"]) == ([1000] * 500, [[1] * 500])

@@ -172,6 +172,11 @@ class Source:
         """[start, end) in at most `points` buckets, of rows and history; equal ones where rows are held for all."""
         return self._store.window([self.name], start, end, points)[self.name]
 
+    def older(self, start: TimeLike, end: TimeLike, points: int = 1200) -> Window | None:
+        """The same where rows alone do not have all of it, but the history more; else None."""
+        levels = self._store._levels()
+        return levels.window(self._store, self.name, as_ns(start), as_ns(end), points) if levels else None
+
     def __repr__(self) -> str:
         return f"<source {self.name!r}: {self.rows} rows of {some(self.columns)}>"
 
@@ -236,10 +241,15 @@ class Store:
         return tuple(dict.fromkeys([*self._catalog.entries, *(levels.sources() if levels else ())]))
 
     def __getitem__(self, name: str) -> Source:
-        if (levels := self._levels()) and name not in self and name in levels:
+        if name not in self and (levels := self._levels()) and name in levels:
             return levels.gone(self, name)
         self._entry(name)
         return Source(self, name)
+
+    def knows(self, name: str) -> bool:
+        """Whether there are rows of this source, or a history."""
+        levels = self._levels()
+        return name in self or (levels is not None and name in levels)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sources())
