@@ -144,6 +144,8 @@ def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert check.run(config, Namespace()) == 0
     out = capsys.readouterr()
     assert "asks for a token, open to other machines" in out.out
+    assert "1m for 2d" in out.out
+    assert "5,552,640 bytes a source of 60 columns" in out.out
     assert "s3cret" not in out.out + out.err
     assert "[[tap]] listens on [::]:1028 and asks nobody" in out.err
 

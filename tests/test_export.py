@@ -8,7 +8,9 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,18 @@ def test_minutes_of_what_the_rows_do_not_go_back_to(past: tuple[Running, int]) -
     assert (missing.returncode, "no column 'w'" in missing.stderr) == (2, True)
 
 
+def test_what_is_kept_is_listed(past: tuple[Running, int]) -> None:
+    """Rows and each tier, since when, and how many bytes that may take."""
+    running, begin = past
+    listed = json.loads(running.run("sources", "--history", "--json").stdout)
+    mine = {each["kept"]: each for each in listed if each["source"] == "web1"}
+    assert set(mine) == {"rows", "10s"}
+    assert mine["10s"]["since"] == datetime.fromtimestamp(begin, UTC).isoformat().replace("+00:00", "Z")
+    assert mine["rows"]["since"] == datetime.fromtimestamp(begin + 3000, UTC).isoformat().replace("+00:00", "Z")
+    assert mine["10s"]["bytes"] > 8640 * 40
+    assert "10s" in running.run("sources", "--history").stdout
+
+
 def test_several_sources_are_a_file_each(past: tuple[Running, int], tmp_path: Path) -> None:
     """By name or pattern; a name cannot lead out of the folder."""
     running, _ = past
@@ -77,10 +91,9 @@ def test_windows_by_http_go_back_as_far(past: tuple[Running, int]) -> None:
     host, port = running.address("http")
     address = f"http://{host}:{port}/api/rows?source=web1"
 
-    def asked(more: str) -> dict[str, list[list[float]]]:
+    def asked(more: str) -> Any:
         with urllib.request.urlopen(address + more) as answer:
-            found: dict[str, list[list[float]]] = json.load(answer)
-        return found
+            return json.load(answer)
 
     hour = asked(f"&start={begin}000&end={begin + 3600}000&points=60")
     assert hour["step"] == [60_000] * 60

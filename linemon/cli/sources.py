@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from linemon.cli._terminal import print_json, span, store_of, table
 from linemon.config import Config
+from linemon.errors import UnknownSource
+
+if TYPE_CHECKING:
+    from linemon.store.reader import Store
 
 HELP = "a table of all sources"
 EXAMPLE = "linemon sources --errors"
@@ -15,10 +22,11 @@ READS_ONLY = True
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for scripts")
     parser.add_argument("--errors", action="store_true", help="the last lines that were rejected")
+    parser.add_argument("--history", action="store_true", help="what is kept of each, also of those that are no more")
 
 
 def run(config: Config, options: argparse.Namespace) -> int:
-    """A table of all sources, or with `--errors` of the last bad lines."""
+    """A table of all sources, or of the last bad lines, or of what is kept."""
     import time
 
     from linemon.store.describe import describe_all
@@ -27,6 +35,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     store = store_of(config)
     if options.errors:
         listed = [bad | {"time": iso_ns(bad["time"])} for bad in store.status().get("bad_lines", ())]
+    elif options.history:
+        listed = list(kept(store))
     else:
         now = time.time_ns()
         listed = list(describe_all(store, now))
@@ -38,6 +48,9 @@ def run(config: Config, options: argparse.Namespace) -> int:
             ("time", "peer", "source", "line", "error", "text"),
             ([bad[name] for name in names] for bad in listed),
         )
+    elif options.history:
+        shown = ("source", "kept", "since", "until", "bytes")
+        table(shown, ([each[name] for name in shown] for each in listed))
     else:
         table(
             ("source", "columns", "rows", "rate", "age", "rejected"),
@@ -54,6 +67,17 @@ def run(config: Config, options: argparse.Namespace) -> int:
             ),
         )
     return 0
+
+
+def kept(store: Store) -> Iterator[dict[str, object]]:
+    """A line for what is kept of each source in each way, also of those that are no more."""
+    from linemon.store.describe import iso_ns
+
+    for name in store.sources(history=True):
+        with suppress(UnknownSource):  # gone meanwhile
+            for level in store[name].kept:
+                span = {"since": iso_ns(level.begin), "until": iso_ns(level.end)}
+                yield {"source": name, "kept": level.name, **span, "bytes": level.bytes}
 
 
 def newest(described: dict[str, object]) -> str:
