@@ -52,6 +52,8 @@ def turns(folder: Path, every: int, count: int) -> Figure:
             began = time.process_time()
             turn(chain)
             spent.append(time.process_time() - began)
+        wanted = SOURCES * (every * count // 10 - 1)
+        assert chain.counts["buckets"] >= wanted, f"{chain.counts['buckets']} buckets, not {wanted} or more"
     writer.close()
     share = 100 * statistics.mean(spent[2:]) / every
     title = f"{SOURCES:,} sources × {COLUMNS}, four tiers, every = {every}"

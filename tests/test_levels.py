@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bokeh_app.streams import between
 from linemon import Store, Window
 from linemon.errors import UnknownSource
 from linemon.store.levels import buckets_of
@@ -178,3 +179,15 @@ def test_buckets_of_one_length_for_export(make: MakePlace) -> None:
         assert steps <= {every, -(-every // 60) * 60}, steps
         assert (times % (every * SECOND) == 0)[-20:].all()
         assert parts[0].columns == ("a.min", "a.max", "a.mean", "a.count")
+
+
+def test_the_page_is_sent_what_the_history_has(make: MakePlace) -> None:
+    """Buckets where rows do not go back so far, rows where they do."""
+    place = make(tier("1m", "2d"), points=600)
+    place.live("host", 0, 7200, every=100)
+    source = place.store["host"]
+    points, _ = between(source, BEGIN, BEGIN + 7200 * SECOND, [0], 60 * SECOND, 2000)
+    assert points.count.sum() == 7200
+    assert points.bucket == 60 * SECOND
+    points, _ = between(source, BEGIN + 6700 * SECOND, BEGIN + 7200 * SECOND, [0], SECOND, 2000)
+    assert (len(points.times), points.bucket) == (500, 0)

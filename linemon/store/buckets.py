@@ -12,10 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from linemon.store.ring import Cells
+from linemon.store.ring import Cells, Floats
 
 PARTS: Final = ("min", "max", "mean", "count")
-Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 

@@ -18,10 +18,9 @@ import numpy.typing as npt
 from linemon.store import buckets, window
 from linemon.store.catalog import Entry
 from linemon.store.reader import in_time_order, range_of
-from linemon.store.ring import COMMIT, Arena, Cells, fence
+from linemon.store.ring import COMMIT, Arena, Cells, Floats, fence
 from linemon.store.rollup import LATE_LIMIT, LATE_LOOKED, LATE_TAKEN, LOOKED, NEVER, NO_LIMIT, TAKEN
 from linemon.store.rows import Window
-from linemon.store.window import Floats
 
 SURE = 8  # of the rows of a ring that are out of order: the oldest such part tells from when on there are all
 
