@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from linemon.store import buckets
 from linemon.store.arena import AHEAD_NS, ArenaWriter
-from linemon.store.ring import ACKED, ARRIVED, COMMIT, ID, LATEST, RESERVED, SENDERS, Arena, Cells, Slots, fence
+from linemon.store.ring import ACKED, ARRIVED, COMMIT, ID, LATEST, RESERVED, SENDERS, Arena, Cells, Floats, Slots, fence
 
 TAKEN, LOOKED = 0, 1  # places of acknowledged numbers in the ring of a tier: M and H
 LATE_LOOKED, LATE_LIMIT, LATE_TAKEN = 0, 1, 2  # in its ring of late parts: how far for those, and of the finer tier's
@@ -284,7 +284,7 @@ def _of_each(ufunc: np.ufunc, values: Cells, src: Slots, count: int, empty: int)
 
 def _reduced(
     block: Cells, src: Slots, begin: Cells, sel: Slots, of_tier: bool
-) -> tuple[Slots, Cells, tuple[buckets.Floats, buckets.Floats, buckets.Floats, buckets.Floats]]:
+) -> tuple[Slots, Cells, tuple[Floats, Floats, Floats, Floats]]:
     """Of the rows `sel`: whose the buckets are, their starts, and what is in them."""
     if not len(sel):
         nothing = np.empty((0, (block.shape[1] - 1) // (4 if of_tier else 1)))
