@@ -124,7 +124,7 @@ def advance_late(feed: Feed, step: int, keep: int, now: int, ending: bool = Fals
     """Take the late parts of the finer tier into those of the next: at most once a step, so that they are few."""
     done, late = Step(), feed.tier
     heads = feed.arena.cells[feed.slots, COMMIT] >> 1
-    taken = np.minimum(acked(late, feed.tier_slots, LATE_TAKEN), heads)
+    taken = acked(late, feed.tier_slots, LATE_TAKEN)
     who = np.flatnonzero((heads > taken) & ((now - feed.turned >= step) | ending))
     fence()
     oldest = np.clip(feed.arena.cells[feed.slots[who], RESERVED] - feed.arena.points, 0, heads[who])
@@ -173,8 +173,6 @@ def _due(feed: Feed, step: int, grace: int, now: int, ending: bool) -> _Due:
     taken = acked(feed.tier, feed.tier_slots, TAKEN)
     looked = acked(feed.tier, feed.tier_slots, LOOKED)
     newest = newest_starts(feed.tier, feed.tier_slots)
-    if feed.of_tier:  # its numbers may have gone back, if power was lost
-        taken, looked = np.minimum(taken, heads), np.minimum(looked, heads)
     arrived = arena.cells[slots, ARRIVED]
     limit = np.where(arrived > 0, arrived, now) + AHEAD_NS if not feed.of_tier else np.full(len(slots), NO_LIMIT)
     stop, is_resumed = heads.copy(), np.zeros(len(slots), np.bool_)

@@ -29,6 +29,7 @@ from linemon.store.rollup import (
 from linemon.store.writer import Ring, StoreWriter
 
 PER_COLUMN = len(buckets.PARTS)
+MENDED = 256  # rows: what is written from one write-out to the next is less
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ class Tier:
         except BaseException:
             self.main.close()
             raise
+        self._mend()
+
+    def _mend(self) -> None:
+        """Take back rows that a power loss has left unwritten: the newest ones, that are no bucket of ours."""
+        for store, in_order in ((self.main, True), (self.late, False)):
+            for ring in store.rings.values():
+                first, block = ring.arena.read(ring.entry.slot, ring.arena.head(ring.entry.slot) - MENDED)
+                times = block[:, 0]
+                is_bad = (times <= 0) | (times % self.step != 0)
+                if in_order:
+                    is_bad[1:] |= times[1:] < times[:-1]
+                if is_bad.any():
+                    ring.arena.cut(ring.entry.slot, first + int(is_bad.argmax()))
 
     def close(self) -> None:
         self.main.close()
@@ -120,7 +134,8 @@ class Tier:
             room_for(slot_bytes(PER_COLUMN * len(source.columns), self.config.points))
         known |= {name: unit or known.get(name, "") for name, unit in zip(source.columns, source.units, strict=True)}
         ring = self.main.bind(source.entry.source, *buckets.columns_of(tuple(known), tuple(known.values())))
-        _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"})
+        most = source.arena.head(source.entry.slot) if source.of_tier else None
+        _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"}, most)
         return ring
 
     def late_ring(self, main: Ring, life: str, room_for: Callable[[int], None]) -> Ring:
@@ -140,12 +155,17 @@ class Tier:
                     store._forget(ring)
 
 
-def _register(ring: Ring, names: dict[int, str]) -> None:
-    """Have the ring keep numbers under these names, by place; one of another name begins at 0."""
-    have = _names(ring)
+def _register(ring: Ring, names: dict[int, str], most: int | None = None) -> None:
+    """Have the ring keep numbers under these names, by place; one of another name begins at 0.
+
+    None is above `most`: what they are of may have gone back, where power was lost.
+    """
+    have, slot = _names(ring), ring.entry.slot
     for place, name in names.items():
         if have.get(place) != name:
-            ring.arena.register(ring.entry.slot, place, name, 0)
+            ring.arena.register(slot, place, name, 0)
+        elif most is not None and ring.arena.acked(slot, place) > most:
+            ring.arena.register(slot, place, name, most)
 
 
 def _names(ring: Ring) -> dict[int, str]:
@@ -215,6 +235,7 @@ def late_feeds(tier: Tier, finer: Tier, room_for: Callable[[int], None], no: Ref
         except LineError as error:
             no.late[name] = error
             continue
+        _register(late, {LATE_TAKEN: "late"}, ring.arena.head(ring.entry.slot))
         at = {column: i for i, column in enumerate(buckets.sources_columns(late.entry.columns))}
         places = tuple(at[column] for column in buckets.sources_columns(ring.entry.columns))
         shapes.setdefault((ring.arena, late.arena, places), []).append((ring, late))
