@@ -71,7 +71,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
 
 def kept(store: Store) -> Iterator[dict[str, object]]:
     """A line for what is kept of each source in each way, also of those that are no more."""
-    from linemon.store.describe import iso_ns
+    from linemon.when import iso_ns
 
     for name in store.sources(history=True):
         with suppress(UnknownSource):  # gone meanwhile
