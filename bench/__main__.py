@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -20,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import footprint, start
+from bench import footprint, history, start
 from bench.cases import CASES, Case, Traffic, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -31,7 +32,7 @@ from linemon.lines import bulk, wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, AGENT, HTTP, START = "parse", "store", "agent", "http", "start"
+PARSE, STORE, HISTORY, AGENT, HTTP, START = "parse", "store", "history", "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 TIMEOUT_S = 60.0
 
@@ -171,7 +172,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, AGENT, HTTP, START]
+    names = [case.name for case in CASES] + [PARSE, STORE, HISTORY, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -200,16 +201,14 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
-    if STORE in chosen:
-        report[STORE] = [figure._asdict() for figure in figures()]
-        print("\nthe store, CPU time of one process, medians")
-        for line in report[STORE]:
-            budget = (
-                f"  {line['budget']:g} {'ok' if line['measured'] <= line['budget'] else 'OVER'}"
-                if line["budget"]
-                else ""
-            )
-            print(f"{line['title']:55} {line['measured']:8.2f} {line['unit']}{budget}")
+    for what, measured in ((STORE, figures), (HISTORY, history.figures)):
+        if what in chosen:
+            report[what] = [figure._asdict() for figure in measured()]
+            print(f"\n{what}, CPU time of one process, medians")
+            for line in report[what]:
+                verdict = "ok" if line["measured"] <= (line["budget"] or math.inf) else "OVER"
+                budget = f"  {line['budget']:g} {verdict}" if line["budget"] else ""
+                print(f"{line['title']:55} {line['measured']:8.2f} {line['unit']}{budget}")
     if AGENT in chosen:
         costs = footprint.run(5.0 if asked.quick else 20.0, 1.0)
         report[AGENT] = {name: asdict(cost) for name, cost in costs.items()}

@@ -80,6 +80,7 @@ def build_charts(doc: Document, view: View) -> None:
         "source": name,
         "title": title,
         "full": source.points if source and source.rows >= source.points else 0,  # rows that its ring keeps, and holds
+        "kept": [[level.name, (level.end - level.begin) / 1e9] for level in source.kept[1:]] if source else [],
         "sources": [stream.name for stream in streams],
         "drawn": [len(stream.drawn) for stream in streams],
         "shown": [len(stream.shown) for stream in streams],

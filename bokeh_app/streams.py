@@ -194,7 +194,8 @@ def between(
 ) -> tuple[Points, int]:
     """Of [begin, end) in ns the rows, or buckets of them where there are more than `most`; and the cursor after them.
 
-    Many rows are reduced where they lie: a copy of all would take more memory than a gateway has.
+    Of what only the history has there are buckets, longer ones where it has none so short. Many rows are reduced where
+    they lie: a copy of all would take more memory than a gateway has.
     """
     first = begin // bucket * bucket
     newest = _ns(source.newest) + bucket
@@ -203,10 +204,12 @@ def between(
     bucket = min(bucket, (MOST_NS - first) // count)  # where time ends
     with np.errstate(over="ignore"):  # a mean of what no float64 can sum is beyond any axis
         window = source.window(_time(first), _time(first + count * bucket), count)
-    if window.count.max(axis=1).sum() <= most:
+    has_older = source.older(_time(first), _time(first + count * bucket), 1) is not None
+    if window.count.max(axis=1).sum() <= most and not has_older:
         rows = source.between(_time(begin), None if end is None else _time(end))
         if len(rows) <= most:  # also where many of them have no value in most columns
             return thin(rows.time.view(np.int64), rows.values[:, columns], 0), rows.cursor
+    bucket = max(bucket, int(window.step[-2:].max().astype(np.int64)))  # as those that follow are to be
     return from_window(window, columns, bucket), window.cursor
 
 

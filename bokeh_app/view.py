@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-WINDOWS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "all": 0}
+DAY = 86400
+WINDOWS = {
+    "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600,
+    "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 365 * DAY, "all": 0,
+}  # fmt: skip
 DEFAULT_WINDOW = "5m"
 MAX_PLOT = 80  # columns in one comparison
 

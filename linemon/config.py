@@ -19,6 +19,7 @@ from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
+from linemon.sections import HistoryConfig, Span, TierConfig, WorkConfig
 
 FILE = "linemon.toml"
 
@@ -205,6 +206,8 @@ class Config:
     tls: TlsConfig = TlsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     agent: AgentConfig = AgentConfig()
+    work: WorkConfig = WorkConfig()
+    history: HistoryConfig = HistoryConfig()
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -227,6 +230,14 @@ class Config:
         """Whether whoever writes must say who they are: by a token, or by a certificate."""
         return bool(self.tcp.token or self.token or (port.tls and self.tls.client_ca))
 
+    @property
+    def state_folder(self) -> Path:
+        """Where parts keep what must outlive a reboot: beside a store on disk, else in the user's own place."""
+        if self.work.state:
+            return Path(self.work.state).expanduser()
+        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return self.store.folder if self.store.path else home / "linemon"
+
     def tokens(self) -> Tokens:
         """All tokens, those in files as the files are now. ConfigError where one cannot be read."""
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
@@ -244,6 +255,7 @@ class Config:
 
 
 LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig}  # sections of which there may be several
+NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
 def find(path: Path | None = None) -> Path | None:
@@ -334,8 +346,13 @@ def _value(key: str, kind: Any, value: Any) -> Any:
         return tuple(value)
     elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
         return tuple(map(float, value))
-    elif kind == tuple[PanelConfig, ...] and isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        return tuple(_section(PanelConfig, "[[dashboard.panel]]", each) for each in value)
+    elif kind is Span:
+        try:
+            return Span.parse(value)
+        except ValueError:
+            pass
+    elif kind in NESTED and isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return tuple(_section(NESTED[kind], key.replace("[", "[[").replace("] ", ".") + "]]", each) for each in value)
     shown = "..." if key.rpartition(" ")[2] in SECRETS else repr(value)
     raise ConfigError(f"{key} = {shown}: expected {EXPECTED[kind]}")
 
@@ -355,7 +372,9 @@ EXPECTED: dict[Any, str] = {
     Origins: 'a list of sites such as ["lab.example", "lab.example:8443", "https://lab.example:8443"]',
     tuple[str, ...]: 'a list of strings such as ["a", "b"]',
     tuple[float, ...]: "a list of numbers such as [0, 100]",
+    Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
+    tuple[TierConfig, ...]: "sections [[history.tier]]",
 }
 
 

@@ -130,7 +130,7 @@ def test_the_supervisor_is_small(tmp_path: Path) -> None:
     log = (tmp_path / "log").open("w+")
     process = subprocess.Popen(command("up", "--config", str(config)), stderr=log, stdout=log)
     try:
-        eventually(lambda: len(psutil.Process(process.pid).children()) == 3, "three processes", 60)
+        eventually(lambda: len(psutil.Process(process.pid).children()) == 4, "four processes", 60)
         maps = psutil.Process(process.pid).memory_maps()
         assert not [each.path for each in maps if "numpy" in each.path]
         assert psutil.Process(process.pid).memory_info().rss < 14e6

@@ -15,6 +15,7 @@ from linemon.cli import check
 from linemon.cli.agent import token_for
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
+from linemon.sections import TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -27,9 +28,11 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
-    expected["dashboard"] -= {"panel"}  # none by default: the file shows how one would be written
-    panel = re.findall(r"^# (\w+) = ", REFERENCE.read_text().partition("# [[dashboard.panel]]")[2], re.M)
-    assert set(panel) == {f.name for f in fields(PanelConfig)}
+    for section, key, cls in (("dashboard", "panel", PanelConfig), ("history", "tier", TierConfig)):
+        expected[section] -= {key}  # none by default: the file shows how one would be written
+        _, _, example = REFERENCE.read_text().partition(f"# [[{section}.{key}]]\n")
+        shown = re.findall(r"^# (\w+) = ", example.partition("\n\n")[0], re.M)
+        assert set(shown) == {f.name for f in fields(cls)}
     assert {name: set(table[0] if name == "tap" else table) for name, table in written.items()} == expected
 
 
@@ -56,7 +59,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, dashboard, http, store, tap, tcp, tls, token, udp",
+            r"unknown section \[tpc\]; expected one of: agent, dashboard, history, http, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
@@ -69,6 +72,19 @@ def test_each_setting_has_a_comment() -> None:
         ('[tcp]\nallow_open = "yes"\n', r"expected true or false"),
         ("[tap]\n", r"must be written \[\[tap\]\]"),
         ("[[tap]]\ncolumns = [1]\n", r"\[\[tap\]\] columns = \[1\]: expected a list of strings"),
+        ('[history]\nevery = "10"\n', r"\[history\] every = '10': expected a span such as \"10s\""),
+        ("[history]\nevery = 0\n", r"\[history\] every = 0: expected a span"),
+        ('[[history.tier]]\nstep = "oops"\n', r"\[\[history.tier\]\] step = 'oops': expected a span"),
+        ("[[history.tier]]\nstop = 1\n", r"\[\[history.tier\]\] stop: unknown setting"),
+        ("[[history.tier]]\nstep = 0.5\n", r"step = 0.5: expected whole seconds"),
+        ('[[history.tier]]\nstep = "1h"\nkeep = "1h"\n', r"keep = '1h': expected two of 1h or more"),
+        (
+            '[[history.tier]]\nstep = "1m"\n[[history.tier]]\nstep = "60s"\n',
+            r"step = '1m' after '1m': expected the finest first",
+        ),
+        ('[[history.tier]]\nstep = "1m"\n[[history.tier]]\nstep = "90s"\n', r"step = '90s' after '1m'"),
+        ('[[history.tier]]\nstep = "1m"\n[[history.tier]]\nstep = "1h"\n', r"2 to 25 times the one before"),
+        ("[history]\nshare = 2\n", r"share = 2: expected a number above 0, at most 1"),
         ("store = 1\n", r"expected a section \[store\]"),
         (
             '[tcp]\nlisten = "0.0.0.0:4000"\n',
@@ -128,6 +144,8 @@ def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert check.run(config, Namespace()) == 0
     out = capsys.readouterr()
     assert "asks for a token, open to other machines" in out.out
+    assert "1m for 2d" in out.out
+    assert "5,552,640 bytes a source of 60 columns" in out.out
     assert "s3cret" not in out.out + out.err
     assert "[[tap]] listens on [::]:1028 and asks nobody" in out.err
 

@@ -97,7 +97,7 @@ def test_from_agent_to_page_and_a_clean_end(up: Up) -> None:
     ).stdout.splitlines()
     assert json.loads(rows[-1])["mem.total_bytes"] == psutil.virtual_memory().total
     parts = psutil.Process(up.process.pid).children(recursive=True)
-    assert len(parts) == 3
+    assert len(parts) == 4
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(30) == 0
     assert not any(part.is_running() for part in parts)
@@ -189,7 +189,7 @@ def test_a_printed_unit_starts_what_it_was_printed_for(tmp_path: Path, part: str
 def test_a_part_that_dies_starts_again(up: Up) -> None:
     """The collector and the agent come back after SIGKILL, and it is said; the agent goes on by itself."""
     eventually(lambda: "host" in up.store and up.store["host"].rows > 3, "the agent's rows")
-    for name in ("collect", "agent"):
+    for name in ("collect", "agent", "work"):
         victim = up.part(name)
         assert victim
         victim.kill()
@@ -200,7 +200,7 @@ def test_a_part_that_dies_starts_again(up: Up) -> None:
 
 def test_the_parts_end_with_their_supervisor(up: Up) -> None:
     """Even where it is killed, no process is left."""
-    eventually(lambda: len(psutil.Process(up.process.pid).children()) == 3, "three parts")
+    eventually(lambda: len(psutil.Process(up.process.pid).children()) == 4, "all parts")
     parts = psutil.Process(up.process.pid).children()
     eventually(lambda: "host" in up.store, "the agent's rows")
     up.process.kill()

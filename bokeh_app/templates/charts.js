@@ -67,7 +67,7 @@ linemon.charts = linemon.pages.charts = (() => {
       wholeAt = performance.now()
       isFilled = true
       fillAt = 0
-      if (about.full) time.mark(newest - whole.times[0], about.full)
+      if (about.full) time.mark(newest - whole.times[0], about)
       for (const state of states) if (!time.isLive || !state.isSet) state.isSet = false
     }
     if (performance.now() - gapsAt > 5 * S) {

@@ -84,11 +84,13 @@ linemon.time = (() => {
     setLive(!isGiven)
   }
   // Windows that are longer than all that is kept: most of them would stay empty.
-  function mark(held, points) {
+  function mark(held, {full: points, kept}) {
+    const why = kept.length ? `the history holds ${kept.map(([name, seconds]) => `${name} for ${linemon.duration(Math.round(seconds))}`).join(", ")}`
+                            : `[store] points = ${points}`
     for (const button of all(".window")) {
       const isBeyond = +button.dataset.seconds * S > 1.1 * held
       button.classList.toggle("beyond", isBeyond)
-      button.title = isBeyond ? `No more than ${linemon.duration(Math.round(held / S))} is kept: [store] points = ${points}` : ""
+      button.title = isBeyond ? `No more than ${linemon.duration(Math.round(held / S))} is kept: ${why}` : ""
     }
   }
   function start(whenMoved) {

@@ -16,7 +16,6 @@ import sys
 import time
 from contextlib import suppress
 
-COMMANDS = ("collect", "agent", "dashboard")
 AGAIN = 75  # EX_TEMPFAIL of sysexits(3): a process ends with it that asks to be started again, however young it is
 BACK_OFF_S = (0.5, 30.0)  # first and longest wait before a restart
 STEADY_S = 10.0  # a process that ran so long had started well
@@ -67,10 +66,10 @@ class Child:
         return None
 
 
-def up(status: str, options: list[str]) -> int:
-    """Run all until SIGINT or SIGTERM: 0. Where one cannot start at all: its exit code.
+def up(status: str, commands: list[str], options: list[str]) -> int:
+    """Run all these commands until SIGINT or SIGTERM: 0. Where one cannot start at all: its exit code.
 
-    The others start once the collector takes lines: once its file `status` names its process.
+    The first is the collector. The others start once it takes lines: once its file `status` names its process.
     """
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -78,11 +77,11 @@ def up(status: str, options: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)  # they are read from the pipe
     ending = {signal.SIGINT, signal.SIGTERM} | ({signal.SIGHUP} if has_terminal() else set())
-    children = [Child(COMMANDS[0], options)]
+    children = [Child(commands[0], options)]
     try:
         while True:
             if len(children) == 1 and pid_in(status) == children[0].process.pid:
-                children += [Child(name, options) for name in COMMANDS[1:]]
+                children += [Child(name, options) for name in commands[1:]]
             for child in children:
                 if code := child.mind():
                     return code
@@ -135,4 +134,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(up(sys.argv[1], sys.argv[2:]))
+    sys.exit(up(sys.argv[1], sys.argv[2].split(","), sys.argv[3:]))

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from linemon.config import Config, HttpConfig, TcpConfig
+from linemon.sections import HistoryConfig
 from linemon.tls import server_context
 
 HELP = "say whether linemon.toml is right, and what it means"
@@ -40,8 +41,23 @@ def run(config: Config, options: argparse.Namespace) -> int:
     print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
     spool = agent.spool or "memory"
     print(f"           rows wait in {spool}, up to {agent.spool_bytes} bytes and {agent.spool_age:g} s")
+    history = config.history
+    if history.enabled:
+        tiers = ", ".join(f"{tier.step.text} for {tier.keep.text}" for tier in history.tiers)
+        sizes = " and ".join(
+            f"{bytes_of(history, columns):,} bytes a source of {columns} columns" for columns in (10, 60)
+        )
+        print(f"history:   {history.folder(store.folder)}, {tiers}")
+        print(f"           at most {sizes}, {100 * history.share:g} % of the free space in all")
+    work = "runs with linemon up" if config.work.enabled else "does not run with linemon up ([work] enabled = false)"
+    print(f"work:      {work}; what must outlive a reboot is in {config.state_folder}")
     warn(config, fitting[1])
     return 0
+
+
+def bytes_of(history: HistoryConfig, columns: int) -> int:
+    """What the history of a source takes when it is full, but for what comes late."""
+    return sum(8 * (1 + 4 * columns) * tier.points for tier in history.tiers)
 
 
 def warn(config: Config, fitting: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from linemon.cli._terminal import print_json, sources_of, span, store_of, table, warn_if_stale
 from linemon.config import Config
-from linemon.errors import REASONS, AskedWrongly
+from linemon.errors import REASONS, AskedWrongly, UnknownSource
 
 if TYPE_CHECKING:
     from linemon.store.reader import Store
@@ -24,10 +26,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for scripts")
     parser.add_argument("--errors", action="store_true", help="the last lines that were rejected, by source and time")
     parser.add_argument("--reason", metavar="WORD", help=f"only errors of this kind: {', '.join(REASONS)}")
+    parser.add_argument("--history", action="store_true", help="what is kept of each, also of those that are no more")
 
 
 def run(config: Config, options: argparse.Namespace) -> int:
-    """A table of the sources, or with `--errors` of the last bad lines."""
+    """A table of the sources, or with `--errors` of the last bad lines, with `--history` of what is kept."""
     if options.reason and not options.errors:
         raise AskedWrongly("--reason goes with --errors")
     if options.reason and options.reason not in REASONS:
@@ -36,6 +39,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     warn_if_stale(store)
     if options.errors:
         show_errors(store, options)
+    elif options.history:
+        show_kept(store, options)
     else:
         show_sources(store, options)
     return 0
@@ -91,6 +96,29 @@ def show_sources(store: Store, options: argparse.Namespace) -> None:
             for each in listed
         ),
     )
+
+
+def show_kept(store: Store, options: argparse.Namespace) -> None:
+    """What is kept of each source, in rows and in buckets."""
+    listed = [
+        each for each in kept(store) if options.pattern is None or fnmatchcase(str(each["source"]), options.pattern)
+    ]
+    shown = ("source", "kept", "since", "until", "bytes")
+    if options.json:
+        print_json(listed)
+    else:
+        table(shown, ([each[name] for name in shown] for each in listed))
+
+
+def kept(store: Store) -> Iterator[dict[str, object]]:
+    """A line for what is kept of each source in each way, also of those that are no more."""
+    from linemon.when import iso_ns
+
+    for name in store.sources(history=True):
+        with suppress(UnknownSource):  # gone meanwhile
+            for level in store[name].kept:
+                span = {"since": iso_ns(level.begin), "until": iso_ns(level.end)}
+                yield {"source": name, "kept": level.name, **span, "bytes": level.bytes}
 
 
 def newest(described: dict[str, object]) -> str:

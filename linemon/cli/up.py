@@ -1,4 +1,4 @@
-"""`linemon up`: collector, dashboard and agent as processes of their own, restarted when one dies."""
+"""`linemon up`: collector, agent, dashboard and work as processes of their own, restarted when one dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from linemon.config import Config
 from linemon.store.status import STATUS
 
-HELP = "all of it: collector, dashboard, an agent for this machine"
+HELP = "all of it: collector, dashboard, history, an agent for this machine"
 EXAMPLE = "linemon up"
 SUPERVISOR = Path(__file__).with_name("_supervisor.py")
 
@@ -24,8 +24,10 @@ def run(config: Config, options: argparse.Namespace) -> int:
     if not options.print_unit:
         common = ["--config", str(config.file)] if config.file else []
         common += ["--debug"] * options.debug
+        commands = ["collect", "agent", "dashboard"] + ["work"] * config.work.enabled
         # In place of this process, and with nothing loaded that it does not need.
-        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(config.store.folder / STATUS), *common]
+        status = str(config.store.folder / STATUS)
+        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), status, ",".join(commands), *common]
         os.execv(sys.executable, supervisor)  # noqa: S606
     return print_unit(config)
 

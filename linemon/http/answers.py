@@ -63,7 +63,7 @@ def dumps(value: Any) -> bytes:
 
 def source_of(store: Store, name: str) -> Source:
     """UnknownSource if there is none, without looking for names that are like it: that takes time."""
-    if name not in store:
+    if not store.knows(name):
         raise UnknownSource(f"no source {name[:100]!r}")
     return store[name]
 
@@ -104,12 +104,12 @@ def rows_asked(store: Store, query: dict[str, str], now: int) -> Answer:
     is_window = query.keys() & {"start", "end", "points"}
     if is_window and "since" in query:
         raise BadQuestion("since", "since goes without start, end and points")
-    found = Slices(source) if is_window else held(source, query, now, by_arrival=True)
+    if is_window:
+        return window(source, query, now, is_csv=is_csv)
+    found = held(source, query, now, by_arrival=True)
     at = places(query, found.columns)
     columns, units = tuple(found.columns[i] for i in at), tuple(found.units[i] for i in at)
     cursor = Cursor(found.cursor, found.born)
-    if is_window:
-        return Answer(window(found, at, query, now, is_csv=is_csv), cursor, is_csv)
 
     def as_csv() -> Iterator[bytes]:
         digits = 0
@@ -162,39 +162,65 @@ def _end(found: Rows | Slices) -> bytes:
     return b"," + dumps({"cursor": said.pop("cursor"), "missed": found.missed, **said})[1:]
 
 
-def window(held: Slices, at: list[int], query: dict[str, str], now: int, *, is_csv: bool) -> Iterator[bytes]:
-    """Buckets from `start` up to `end` (default: now), at most `points` (default 1200) of them, of the columns `at`."""
+def window(source: Source, query: dict[str, str], now: int, *, is_csv: bool) -> Answer:
+    """Buckets from `start` up to `end` (default: now), at most `points` (default 1200) of them; of history, too."""
     start, end = moment(query, "start", None, now), moment(query, "end", now, now)
     points = whole(query, "points", 1200, 1, MAX_POINTS)
     if end <= start:
         raise BadQuestion("end", "end does not lie after start")
-    if points * len(held.columns) > MAX_CELLS:
-        raise BadQuestion("points", f"at most {MAX_CELLS // len(held.columns)} points of so many columns")
+    if points * len(source.columns) > MAX_CELLS:
+        raise BadQuestion("points", f"at most {MAX_CELLS // len(source.columns)} points of so many columns")
+    older = source.older(np.datetime64(start, "ns"), np.datetime64(end, "ns"), points)
+    if older is not None:
+        buckets = Buckets(older.min[None], older.max[None], older.mean[None], older.count[None])
+        edges = np.append(older.time.view(np.int64), end)
+        names, cursor = (older.columns, older.units), Cursor(older.cursor, source.born)
+        at = places(query, older.columns)
+        return Answer(_window(source.name, names, at, edges, buckets, cursor, is_csv=is_csv), cursor, is_csv)
+    held = Slices(source)
     length = -(-(end - start) // points)
     edges = np.append(start + length * np.arange(-(-(end - start) // length)), end)
-    columns, units = tuple(held.columns[i] for i in at), tuple(held.units[i] for i in at)
+    names, cursor, at = (held.columns, held.units), Cursor(held.cursor, held.born), places(query, held.columns)
 
     def pieces() -> Iterator[bytes]:
         found = Buckets.empty(1, len(edges) - 1, len(held.columns))
         for _ in held.reduce(edges, found):
             yield b""
-        if is_csv:
-            low, high, mean = (each[:, :, at] for each in (found.min, found.max, found.mean))
-            asked = Buckets(low, high, mean, found.count[:, :, at])
-            yield from csv_pieces(table_of_buckets(columns, units, edges[:-1], asked))
-            return
-        yield _head(held.source, columns, units)
-        yield b',"time":'
-        yield from _numbers([milliseconds(edges[:-1])])
-        for name, values in (("min", found.min), ("max", found.max), ("mean", found.mean), ("count", found.count)):
-            yield f',"{name}":['.encode()
-            for number, i in enumerate(at):
-                yield b"," if number else b""
-                yield from _numbers([values[0, :, i]])
-            yield b"]"
-        yield f',"cursor":"{Cursor(held.cursor, held.born)}","missed":0}}'.encode()
+        yield from _window(source.name, names, at, edges, found, cursor, is_csv=is_csv)
 
-    return pieces()
+    return Answer(pieces(), cursor, is_csv)
+
+
+def _window(
+    source: str,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    at: list[int],
+    edges: Ints,
+    found: Buckets,
+    cursor: Cursor,
+    *,
+    is_csv: bool,
+) -> Iterator[bytes]:
+    """Buckets of one ring between `edges` (n + 1,) in ns, of the columns `at`, as an answer."""
+    columns, units = (tuple(each[i] for i in at) for each in names)
+    if is_csv:
+        low, high, mean = (each[:, :, at] for each in (found.min, found.max, found.mean))
+        yield from csv_pieces(
+            table_of_buckets(columns, units, edges[:-1], Buckets(low, high, mean, found.count[:, :, at]))
+        )
+        return
+    yield _head(source, columns, units)
+    for name, values in (("time", edges[:-1]), ("step", np.diff(edges))):
+        yield f',"{name}":'.encode()
+        yield from _numbers([milliseconds(values)])
+    parts: tuple[Floats | Ints, ...] = found.min, found.max, found.mean, found.count
+    for name, part in zip(("min", "max", "mean", "count"), parts, strict=True):
+        yield f',"{name}":['.encode()
+        for number, i in enumerate(at):
+            yield b"," if number else b""
+            yield from _numbers([part[0, :, i]])
+        yield b"]"
+    yield f',"cursor":"{cursor}","missed":0}}'.encode()
 
 
 # -- http-plot-server's view

@@ -162,6 +162,10 @@ class ArenaWriter(Arena):
         cells[DISORDER] = min(int(cells[DISORDER]), head)
         cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
 
+    def cut(self, slot: int, head: int) -> None:
+        """Take back the rows from this number on: of a store that lost power they may never have been written."""
+        self.cells[slot, COMMIT] = 2 * head + (int(self.cells[slot, COMMIT]) & 1)
+
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""
         self.cells[slot, CHECK] = _check(self.cells[slot])

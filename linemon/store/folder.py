@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from linemon import locks
 from linemon.config import default_folder
 from linemon.errors import StoreError
 from linemon.store.ring import PAGE_BYTES, slot_bytes, step_bytes
@@ -47,18 +47,12 @@ def sources_that_fit(folder: Path, points: int, columns: int) -> int:
 
 def lock(folder: Path, mode: int) -> int:
     """Be the only writer: a lock that the system gives back when the process ends, however it ends."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(fd, 32).decode(errors="replace").strip()
-        os.close(fd)
+        return locks.take(folder / "lock", mode)
+    except locks.Taken as error:
         raise StoreError(
-            f"another collector (process {pid}) writes to {folder}: stop it, or set [store] path to another folder"
+            f"another collector ({error}) writes to {folder}: stop it, or set [store] path to another folder"
         ) from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return fd
 
 
 def replace_file(path: Path, data: bytes, mode: int, is_synced: bool = False) -> int:

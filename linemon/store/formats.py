@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.errors import LinemonError
+from linemon.store.reader import Source
 from linemon.store.ring import Cells, Floats
 from linemon.store.rows import Rows
 from linemon.store.window import Buckets, of_block
@@ -99,6 +100,20 @@ def in_buckets(rows: Rows, length: int) -> Table:
     edges = np.append(starts, (int(starts[-1]) if len(starts) else 0) + length)
     block = np.column_stack([time, rows.values.view(np.int64)]) if len(rows) else np.empty((0, 1 + len(rows.columns)))
     return table_of_buckets(rows.columns, rows.units, starts, of_block(block.astype(np.int64, copy=False), edges))
+
+
+def table_of_history(source: Source, begin: int, end: int, length: int, columns: Sequence[str]) -> Table:
+    """The same of rows and history; longer ones where only those are left."""
+    from linemon.store.levels import buckets_of  # which reads by what this module is about
+
+    parts = list(buckets_of(source, begin, end, length))
+    names, units = source.columns, source.units
+    at = [names.index(column) for column in columns]
+    none = np.empty((0, len(OF_A_BUCKET) * len(names)))
+    values = np.vstack([part.values for part in parts] or [none])
+    starts = np.concatenate([part.time.view(np.int64) for part in parts] or [np.empty(0, np.int64)])
+    low, high, mean, count = (values[:, i :: len(OF_A_BUCKET)][None, :, at] for i in range(len(OF_A_BUCKET)))
+    return table_of_buckets(columns, [units[i] for i in at], starts, Buckets(low, high, mean, count.astype(np.int64)))
 
 
 def table_of_buckets(columns: Sequence[str], units: Sequence[str], starts: Cells, buckets: Buckets) -> Table:

@@ -11,16 +11,19 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linemon.errors import StoreError, UnknownSource
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
-from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, REJECTED, Arena, Cells, fence
-from linemon.store.rows import Rows, Window, known, some
+from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, LATEST, REJECTED, Arena, Cells, fence
+from linemon.store.rows import Level, Rows, Window, known, some
 from linemon.store.status import read_status
+
+if TYPE_CHECKING:
+    from linemon.store.levels import Levels
 
 TimeLike = str | datetime | np.datetime64
 
@@ -106,14 +109,27 @@ class Source:
 
     @property
     def oldest(self) -> np.datetime64 | None:
-        """The earliest time the ring holds; None while it holds none."""
+        """The earliest time that is held, of rows or in the history; None where there is none."""
+        begins = [level.begin for level in self.kept]
+        return np.datetime64(min(begins), "ns") if begins else None
+
+    @property
+    def kept(self) -> list[Level]:
+        """What is kept of it, and how long: its rows, then the tiers of its history, the finest first."""
+        levels = self._store._levels()
+        oldest, (_, arena, slot) = self._oldest_row(), self._store._ring(self.name)
+        rows = [] if oldest is None else [Level("rows", 0, oldest, int(arena.cells[slot, LATEST]), arena.slot_bytes)]
+        return rows + (levels.kept(self.name) if levels else [])
+
+    def _oldest_row(self) -> int | None:
+        """The earliest time (ns) that the ring holds."""
         for entry, arena, slot in self._attempts():
             oldest, head = arena.held(slot)
             block = arena.read(slot, oldest, oldest + 1)[1] if arena.is_in_order(slot, head) else np.empty((0, 1))
             if not len(block):  # not in order, or overwritten meanwhile
                 _, block = arena.read(slot, oldest)
             if self._whole(entry, arena, slot):
-                return block[:, 0].min().view("datetime64[ns]") if len(block) else None
+                return int(block[:, 0].min()) if len(block) else None
         raise AssertionError  # the attempts end with an error of their own
 
     def last(self, n: int) -> Rows:
@@ -126,7 +142,7 @@ class Source:
                 block, is_held = arena.gather(slot, arena.numbers_by_time(slot, 0, head)[-n:] if n > 0 else NO_ROWS)
                 block = block[is_held]
             if self._whole(entry, arena, slot):
-                return Rows.of(entry, _in_time_order(block), head)
+                return Rows.of(entry, in_time_order(block), head)
         raise AssertionError  # the attempts end with an error of their own
 
     def last_arrived(self) -> Rows:
@@ -153,8 +169,13 @@ class Source:
         return Rows.of(*self._between(None if start is None else as_ns(start), None if end is None else as_ns(end)))
 
     def window(self, start: TimeLike, end: TimeLike, points: int = 1200) -> Window:
-        """[start, end) cut into `points` buckets of equal length (fewer only where they would be below 1 ns)."""
+        """[start, end) in at most `points` buckets, of rows and history; equal ones where rows are held for all."""
         return self._store.window([self.name], start, end, points)[self.name]
+
+    def older(self, start: TimeLike, end: TimeLike, points: int = 1200) -> Window | None:
+        """The same where rows alone do not have all of it, but the history more; else None."""
+        levels = self._store._levels()
+        return levels.window(self._store, self.name, as_ns(start), as_ns(end), points) if levels else None
 
     def __repr__(self) -> str:
         return f"<source {self.name!r}: {self.rows} rows of {some(self.columns)}>"
@@ -162,7 +183,7 @@ class Source:
     def _between(self, begin: int | None, stop: int | None) -> tuple[Entry, Cells, int]:
         """The source, its cells of [begin, stop) ns in time order, and the cursor after them."""
         for entry, arena, slot in self._attempts():
-            block, cursor = _range(arena, slot, begin, stop)
+            block, cursor = range_of(arena, slot, begin, stop)
             if self._whole(entry, arena, slot):
                 return entry, block, cursor
         raise AssertionError  # the attempts end with an error of their own
@@ -193,6 +214,7 @@ class Store:
         self._arenas: dict[str, Arena] = {}
         self._lock = threading.Lock()  # on what is known of the catalog, and of the files
         self._seen: object = None  # the state that `wait` has told of
+        self._history: Levels | None = None
 
     def close(self) -> None:
         """Let go of all files; rows and windows that were read stay."""
@@ -212,14 +234,22 @@ class Store:
         self._refresh()
         return str(self._catalog.head.get("store", ""))
 
-    def sources(self) -> tuple[str, ...]:
-        """The names of all sources, in the order in which they came."""
+    def sources(self, *, history: bool = False) -> tuple[str, ...]:
+        """The names of all sources, in the order in which they came; `history`: also of those that only that holds."""
         self._refresh()
-        return tuple(self._catalog.entries)
+        levels = self._levels() if history else None
+        return tuple(dict.fromkeys([*self._catalog.entries, *(levels.sources() if levels else ())]))
 
     def __getitem__(self, name: str) -> Source:
+        if name not in self and (levels := self._levels()) and name in levels:
+            return levels.gone(self, name)
         self._entry(name)
         return Source(self, name)
+
+    def knows(self, name: str) -> bool:
+        """Whether there are rows of this source, or a history."""
+        levels = self._levels()
+        return name in self or (levels is not None and name in levels)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sources())
@@ -262,30 +292,42 @@ class Store:
         return True
 
     def window(self, sources: Iterable[str], start: TimeLike, end: TimeLike, points: int = 1200) -> dict[str, Window]:
-        """[start, end) of each source cut into the same `points` buckets, fewer only where they would be below 1 ns.
+        """[start, end) of each source in at most `points` buckets: all in the same ones where rows are held for all.
 
-        Rows are reduced where they lie in the rings, without a copy of them all, many rings at once.
+        Rows are reduced where they lie in the rings, without a copy of them all, many rings at once. What they do not
+        hold any more is read from the history.
         """
         begin, stop = as_ns(start), as_ns(end)
         if points < 1 or stop <= begin:
             raise ValueError(f"a window needs points >= 1 and start < end, not {points} points, {start} to {end}")
         length = -(-(stop - begin) // points)
-        starts = begin + length * np.arange(-(-(stop - begin) // length))
-        edges = np.append(starts, stop)
+        edges = np.append(begin + length * np.arange(-(-(stop - begin) // length)), stop)
         rings: dict[Arena, list[tuple[Entry, int]]] = {}
+        found: dict[str, Window] = {}
+        levels = self._levels()
         for name in sources:
+            if levels and (older := levels.window(self, name, begin, stop, points)):
+                found[name] = older
+                continue
             entry, arena, slot = self._ring(name)
             rings.setdefault(arena, []).append((entry, slot))
-        found: dict[str, Window] = {}
         for arena, members in rings.items():
             buckets, cursors, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
             for i, (entry, slot) in enumerate(members):
                 if holds[i] and Source._whole(entry, arena, slot):
-                    found[entry.source] = Window.of(entry, starts, buckets, i, int(cursors[i]))
+                    found[entry.source] = Window.of(entry, edges, buckets, i, int(cursors[i]))
                 else:
                     moved, block, cursor = Source(self, entry.source)._between(begin, stop)
-                    found[entry.source] = Window.of(moved, starts, window.of_block(block, edges), 0, cursor)
+                    found[entry.source] = Window.of(moved, edges, window.of_block(block, edges), 0, cursor)
         return found
+
+    def _levels(self) -> Levels | None:
+        """The tiers of history; None where there are none."""
+        if self._history is None:
+            from linemon.store.levels import Levels  # which reads them by this class
+
+            self._history = Levels(self.path)
+        return self._history if self._history.refresh() else None
 
     def _state(self) -> object:
         self._refresh()
@@ -340,7 +382,7 @@ class Store:
         raise StoreError(f"{self.path} is damaged: its catalog and its ring files disagree about {name!r}")
 
 
-def _range(arena: Arena, slot: int, begin: int | None, stop: int | None) -> tuple[Cells, int]:
+def range_of(arena: Arena, slot: int, begin: int | None, stop: int | None) -> tuple[Cells, int]:
     """The cells of [begin, stop) ns in time order, and the cursor after them."""
     oldest, head = arena.held(slot)
     if arena.is_in_order(slot, head):  # the times tell which rows to copy
@@ -350,13 +392,13 @@ def _range(arena: Arena, slot: int, begin: int | None, stop: int | None) -> tupl
         if stop is not None:
             last = arena.first_not_before(slot, stop, oldest, head)
         return arena.read(slot, first, max(first, last))[1], head
-    block = _in_time_order(arena.read(slot, oldest, head)[1])
+    block = in_time_order(arena.read(slot, oldest, head)[1])
     from_row = 0 if begin is None else int(np.searchsorted(block[:, 0], begin))
     to_row = len(block) if stop is None else int(np.searchsorted(block[:, 0], stop))
     return block[from_row:to_row], head
 
 
-def _in_time_order(block: Cells) -> Cells:
+def in_time_order(block: Cells) -> Cells:
     times = block[:, 0]
     if (times[1:] >= times[:-1]).all():
         return block

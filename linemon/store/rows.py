@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,10 +93,11 @@ class Rows:
 
 @dataclass(frozen=True, repr=False)
 class Window:
-    """Buckets of equal length: `time` their starts (n,), and `min`, `max`, `mean`, `count`, each (n, k).
+    """Buckets one after the other: `time` their starts (n,), `step` their lengths, `min max mean count` each (n, k).
 
-    Missing values are left out; a bucket without any has count 0 and nan. `cursor` is for `Source.since`: what came
-    after the window was made.
+    They are of equal length where rows are held from the start on; else longer where only longer ones are in the
+    history. Missing values are left out; a bucket without any has count 0 and nan. `cursor` is for `Source.since`: what
+    came after the window was made.
     """
 
     columns: tuple[str, ...]
@@ -107,18 +108,30 @@ class Window:
     mean: Floats
     count: npt.NDArray[np.int64]
     cursor: int
+    step: npt.NDArray[np.timedelta64]
 
     @classmethod
-    def of(cls, entry: Entry, starts: Cells, buckets: Buckets, ring: int, cursor: int) -> Window:
+    def of(cls, entry: Entry, edges: Cells, buckets: Buckets, ring: int, cursor: int) -> Window:
         """From the buckets of one ring of many."""
         low, high, mean, count = (each[ring] for each in (buckets.min, buckets.max, buckets.mean, buckets.count))
-        return cls(entry.columns, entry.units, starts.view("datetime64[ns]"), low, high, mean, count, cursor)
+        time, step = edges[:-1].view("datetime64[ns]"), np.diff(edges).view("timedelta64[ns]")
+        return cls(entry.columns, entry.units, time, low, high, mean, count, cursor, step)
 
     def __len__(self) -> int:
         return len(self.time)
 
     def __repr__(self) -> str:
         return f"<{len(self)} buckets from {self.time[0]} to {self.time[-1]}: {some(self.columns)}>"
+
+
+class Level(NamedTuple):
+    """What is kept of a source in one way: rows (`step` 0), or buckets of `step` ns; from `begin` to `end` (ns)."""
+
+    name: str
+    step: int
+    begin: int
+    end: int
+    bytes: int  # that it takes when it is full
 
 
 def some(names: Iterable[str]) -> str:

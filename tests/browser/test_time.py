@@ -227,7 +227,7 @@ def test_windows_beyond_what_is_kept_are_marked(show: Show, served: Served, feed
     for i in range(3610):
         feed.write("full", {"value": 1.0}, ago=(3610 - i) / 2)
     page = show(served.url + "?source=full")
-    expect(page.locator(".window.beyond")).to_have_text(["1h", "6h", "24h"])
+    expect(page.locator(".window.beyond")).to_have_text(["1h", "6h", "24h", "7d", "30d", "1y"])
     expect(page.locator(".window.beyond").first).to_have_attribute(
         "title", re.compile(r"No more than 30 min \d s is kept: \[store\] points = 3600")
     )

@@ -1,0 +1,113 @@
+"""Sections of linemon.toml: those for what `linemon work` runs. The others are in config.py."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+from linemon.errors import ConfigError
+
+UNITS_S: Final = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+SPAN: Final = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS_S), re.ASCII)
+MAX_STEPS: Final = 25  # a tier's step in steps of the one before: so many of its rows a window may have to reduce
+
+
+class Span(float):
+    """A time in seconds, written as `text`: the largest unit of which it is a whole number."""
+
+    @classmethod
+    def parse(cls, said: Any) -> Span:
+        """From a number of seconds, or a string such as ``1h30m``; ValueError if it is neither, or not above 0."""
+        if isinstance(said, str):
+            if not (parts := SPAN.fullmatch(said)):
+                raise ValueError(said)
+            lengths = zip(parts.groups(), UNITS_S.values(), strict=True)
+            said = float(sum(Fraction(count) * length for count, length in lengths if count))
+        if isinstance(said, bool) or not isinstance(said, (int, float)) or not (isfinite(said) and said > 0):
+            raise ValueError(said)
+        return cls(said)
+
+    @property
+    def ns(self) -> int:
+        return round(self * 10**9)
+
+    @property
+    def text(self) -> str:
+        """``90s``, ``1m``, ``15m``, ``2d``: a name of a folder, too."""
+        unit = next((unit for unit in "dhm" if self % UNITS_S[unit] == 0), "s")
+        return f"{self / UNITS_S[unit]:g}{unit}"
+
+
+def fits(patterns: tuple[str, ...], name: str) -> bool:
+    """Whether a pattern fits the name, and none of those that begin with ``!``; where all do: all but these."""
+    no = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    yes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    return any(fnmatchcase(name, each) for each in yes) and not any(fnmatchcase(name, each) for each in no)
+
+
+@dataclass(frozen=True)
+class WorkConfig:
+    enabled: bool = True
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class TierConfig:
+    """Buckets of one length: how long they are, and how long they are kept."""
+
+    step: Span = Span(60)
+    keep: Span = Span(172800)
+    sources: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        if self.step % 1:
+            raise ConfigError(f"[[history.tier]] step = {self.step:g}: expected whole seconds")
+        if self.keep < 2 * self.step:
+            raise ConfigError(f"[[history.tier]] keep = {self.keep.text!r}: expected two of {self.step.text} or more")
+
+    @property
+    def points(self) -> int:
+        """How many buckets are kept."""
+        return -int(-self.keep // self.step)
+
+
+IN_MEMORY = (TierConfig(),)
+ON_DISK = tuple(
+    TierConfig(Span.parse(step), Span.parse(keep))
+    for step, keep in (("10s", "1d"), ("1m", "30d"), ("15m", "2y"), ("6h", "10y"))
+)
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    enabled: bool = True
+    path: str = ""
+    every: Span = Span(10)
+    grace: Span = Span(2)
+    share: float = 0.25
+    tier: tuple[TierConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        for finer, coarser in zip(self.tier, self.tier[1:], strict=False):
+            steps = coarser.step / finer.step
+            if steps % 1 or not 1 < steps <= MAX_STEPS:
+                raise ConfigError(
+                    f"[[history.tier]] step = {coarser.step.text!r} after {finer.step.text!r}: expected the finest "
+                    f"first, and each step 2 to {MAX_STEPS} times the one before, a whole number of them"
+                )
+        if self.share > 1:
+            raise ConfigError(f"[history] share = {self.share:g}: expected a number above 0, at most 1")
+
+    @property
+    def tiers(self) -> tuple[TierConfig, ...]:
+        """What is kept, the finest first."""
+        return self.tier or (ON_DISK if self.path else IN_MEMORY)
+
+    def folder(self, store: Path) -> Path:
+        """Where the tiers lie, of the store in this folder."""
+        return Path(self.path).expanduser() if self.path else store / "history"

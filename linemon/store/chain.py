@@ -1,0 +1,107 @@
+"""All tiers of a store, the finest first, brought up to date in steps of a few milliseconds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+
+from linemon.errors import LineError, UnknownSource
+from linemon.logs import Seldom
+from linemon.store.reader import Store
+from linemon.store.rollup import Feed, Step, advance, advance_late, waiting
+from linemon.store.tiers import Refusals, Ringed, Tier, feeds, late_feeds
+
+log = logging.getLogger(__name__)
+
+
+class Chain:
+    """The tiers, and what feeds them. `limit` bytes may be taken by all rings when they are full."""
+
+    def __init__(self, store: Store, tiers: list[Tier], grace: int, limit: int) -> None:
+        self.store, self.tiers = store, tiers
+        self._grace, self._limit = grace, limit
+        self.counts = Counter(buckets=0, late=0, late_dropped=0, missed=0, refused=0)
+        self._feeds: list[list[tuple[Feed, list[str]]]] = []  # of each tier, with the names of the sources
+        self._late_feeds: list[list[Feed]] = []
+        self._want_late: list[set[str]] = [set() for _ in tiers]
+        self._seen: object = None  # what the feeds were made from
+        self._refusals = Seldom()
+
+    def steps(self, ending: bool = False) -> Iterator[None]:
+        """Take all that is due; LineError where there is no room for it. `ending`: also of buckets that are open."""
+        self._group()
+        for i, tier in enumerate(self.tiers):
+            keep = max(each.keep for each in self.tiers[i:])  # what is late goes on to those that keep it longer
+            k = 0
+            while k < len(self._feeds[i]):
+                feed, names = self._feeds[i][k]
+                grace = 0 if feed.of_tier else self._grace
+                step = self._count(advance(feed, tier.step, grace, keep, time.time_ns(), ending))
+                if step.want_late:
+                    self._want_late[i] |= {names[at] for at in step.want_late}
+                    self._group(anew=True)
+                    k = 0
+                elif not step.more:
+                    k += 1
+                yield
+            for late in self._late_feeds[i]:
+                while self._count(advance_late(late, tier.step, keep, time.time_ns(), ending)).more:
+                    yield
+
+    def fills(self) -> bool:
+        """Whether a quarter of some ring is new: its rows must not wait."""
+        self._group()
+        of_rows = [feed for feeds in self._feeds for feed, _ in feeds if not feed.of_tier]
+        return any(bool((waiting(feed) >= max(1, feed.arena.points // 4)).any()) for feed in of_rows)
+
+    def _count(self, step: Step) -> Step:
+        self.counts.update(buckets=step.buckets, late=step.late, late_dropped=step.dropped, missed=step.missed)
+        return step
+
+    def _group(self, anew: bool = False) -> None:
+        """Find out what feeds what, where sources have come, gone or moved."""
+        names = self.store.sources()
+        if not anew and self._state() == self._seen:
+            return
+        room = self._limit - sum(tier.promised() for tier in self.tiers)
+
+        def room_for(size: int) -> None:
+            nonlocal room
+            if size > room:
+                raise LineError("store_full", "it would take more than [history] share of the space")
+            room -= size
+
+        refusals = Refusals({}, {})
+        self._feeds, self._late_feeds = [], []
+        for i, tier in enumerate(self.tiers):
+            sources = self._sources_of(tier, self.tiers[:i], names)
+            self._feeds.append(feeds(tier, sources, self._want_late[i], room_for, refusals))
+            self._late_feeds.append(late_feeds(tier, self.tiers[i - 1], room_for, refusals) if i else [])
+        self.counts["refused"] = len(refusals.rings)
+        for what, no in (("history", refusals.rings), ("late rows in the history", refusals.late)):
+            if no and self._refusals.due():
+                name, error = next(iter(no.items()))
+                more = f" and {len(no) - 1} more sources" if len(no) > 1 else ""
+                log.warning("no %s of %r%s: %s", what, name, more, error)
+        self._seen = self._state()
+
+    def _state(self) -> object:
+        return self.store._catalog.state, [tier.state for tier in self.tiers]
+
+    def _sources_of(self, tier: Tier, finer: list[Tier], names: tuple[str, ...]) -> Iterator[Ringed]:
+        """What goes into a tier: of each source the next finer tier that has it, else its rows, and then for good."""
+        of_store = set(names)
+        for name in dict.fromkeys([*names, *(name for other in finer for name in other.main.rings)]):
+            if not tier.takes(name):
+                continue
+            fed_by = [other for other in finer if other.takes(name) and name in other.main.rings]
+            if fed_by and not tier.life(name).startswith("rows:"):
+                ring = fed_by[-1].main.rings[name]
+                yield Ringed(ring.entry, ring.arena, fed_by[-1].name, True)
+            elif name in of_store:
+                with suppress(UnknownSource):  # forgotten meanwhile
+                    entry, arena, _ = self.store._ring(name)
+                    yield Ringed(entry, arena, f"rows:{entry.born}", False)

@@ -1,0 +1,178 @@
+"""`linemon work` and `linemon status`: parts run, fail and start again, each for itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import eventually
+
+ROOT = Path(__file__).parent.parent
+TOY = """
+import asyncio
+from pathlib import Path
+
+
+class Toy:
+    settings = None
+
+    def __init__(self, name, folder):
+        self.name, self.folder, self.turns = name, folder, 0
+
+    async def run(self):
+        self.folder.mkdir(exist_ok=True)
+        if (self.folder / "needs").exists():
+            import no_such_library.inner
+        while not (self.folder / "broken").exists():
+            self.turns += 1
+            await asyncio.sleep(0.01)
+        raise OSError(5, "the toy is broken")
+
+    def state(self):
+        return {"behind_s": 1.5, "turns": min(self.turns, 10)}
+
+
+def parts(config):
+    return [Toy(f"toy.{name}", config.store.folder.parent / name) for name in ("a", "b")]
+"""
+
+
+class Works:
+    """A copy of linemon with another part, toy, of which there are two; and processes that run it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for room in ("linemon", "linemon_sender"):
+            shutil.copytree(ROOT / room, folder / "tree" / room, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "tree" / "linemon" / "parts" / "toy.py").write_text(TOY)
+        self.config = folder / "linemon.toml"
+        self.configure()
+        self.log = folder / "log"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def configure(self, more: str = "") -> None:
+        self.config.write_text(f'[store]\npath = "{self.folder}/store"\n{more}')
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "linemon", *arguments, "--config", str(self.config)]
+
+    def start(self, *names: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(self.command("work", *names), cwd=self.folder / "tree", stderr=log)
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), cwd=self.folder / "tree", capture_output=True, text=True, timeout=60
+        )
+
+    def status(self, name: str) -> dict[str, Any]:
+        done = self.run("status", "--json")
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        assert done.returncode == (0 if all(each["runs"] for each in found) else 1)
+        return next(each for each in found if each["part"] == name)
+
+    def until(self, name: str, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            status = self.status(name)
+            return status if wanted(status) else None
+
+        return eventually(look, what)
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Iterator[Works]:
+    works = Works(tmp_path)
+    yield works
+    for process in works.started:
+        process.kill()
+        process.wait()
+
+
+def runs(status: dict[str, Any]) -> bool:
+    return bool(status["runs"])
+
+
+def test_a_part_is_a_file(works: Works) -> None:
+    """What lies in parts/ is run and told of; one that fails is started again alone, and says why; Ctrl-C ends all."""
+    process = works.start()
+    assert works.until("toy.a", lambda each: each.get("turns") == 10, "toy.a works")["behind_s"] == 1.5
+    works.until("toy.b", runs, "toy.b runs")
+    pid = works.status("toy.a")["pid"]
+    (works.folder / "a" / "broken").touch()
+    failed = works.until("toy.a", lambda each: not each["runs"], "toy.a fails")
+    assert "the toy is broken" in failed["failed"]
+    assert works.status("toy.b")["runs"]
+    assert "the toy is broken" in works.run("status").stdout
+    (works.folder / "a" / "broken").unlink()
+    again = works.until("toy.a", runs, "toy.a runs again")
+    assert again["pid"] == pid
+    assert "the toy is broken" in again["failed"]  # the last failure stays in sight
+    assert works.log.read_text().count("the toy is broken") == 1  # a line a minute
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert not works.status("toy.a")["runs"]
+    assert not works.status("toy.b")["runs"]
+
+
+def test_a_part_whose_library_is_missing_says_what_to_install(works: Works) -> None:
+    (works.folder / "a").mkdir()
+    (works.folder / "a" / "needs").touch()
+    works.start()
+    failed = works.until("toy.a", lambda each: "failed" in each, "it fails")
+    assert failed["failed"].endswith("-m pip install no_such_library")
+    works.until("toy.b", runs, "the other one runs")
+
+
+def test_a_part_runs_in_one_process_only(works: Works) -> None:
+    """A second process says whose it is; after kill -9 the part is free, and told of as not running."""
+    process = works.start("toy.a")
+    works.until("toy.a", runs, "toy.a runs")
+    assert not works.status("toy.b")["runs"]
+    second = works.run("work", "toy")
+    assert second.returncode == 1
+    assert f"toy.a is run by process {process.pid} already" in second.stderr
+    works.start("toy.b")
+    works.until("toy.b", runs, "the other part has a process of its own")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not works.status("toy.a")["runs"]
+    works.start("toy.a")
+    works.until("toy.a", runs, "toy.a runs again")
+
+
+def test_linemon_toml_is_looked_at_anew(works: Works) -> None:
+    """Parts begin and end as it says; what is wrong in it is told of, and changes nothing."""
+    works.configure("[history]\nenabled = false\n")
+    works.start()
+    works.until("toy.a", runs, "toy.a runs")
+    assert "history" not in works.run("status").stdout
+    works.configure()
+    works.until("history", runs, "history begins")
+    works.configure("[history]\nevery = 0\n")
+    eventually(lambda: "nothing is changed" in works.log.read_text(), "it is said")
+    assert "[history] every = 0: expected" in works.log.read_text()
+    works.configure("[history]\nevery = 3\n")
+    assert works.status("history")["runs"]
+    works.configure("[history]\nenabled = false\n")
+    eventually(lambda: not (works.folder / "store" / "work" / "history.json").exists(), "history ends")
+
+
+def test_what_is_not_configured_is_asked_wrongly(works: Works) -> None:
+    for arguments in (("work", "alarms"), ("work", "toy.c")):
+        done = works.run(*arguments)
+        assert done.returncode == 2
+        assert f"configures no part '{arguments[1]}'; it does: history, toy.a, toy.b" in done.stderr
+    (works.folder / "tree" / "linemon" / "parts" / "toy.py").unlink()
+    works.configure("[history]\nenabled = false\n")
+    assert works.run("work").returncode == 2
