@@ -63,6 +63,8 @@ S = 10**9
         ("1,2,3\n", {"columns": "a,,c:V"}, "a c:V", ["1 3"]),
         (",a,b\n7,1,2\n", {}, "a b", ["1 2"]),
         ("Temp °C,in V [V],p (h Pa),r:%,x:y:z\n1,2,3,4,5\n", {}, "Temp_°C in_V:V p:hPa r:% x_y_z", ["1 2 3 4 5"]),
+        ("sep=;\na;b\n1;2\n", {}, "a b", ["1 2"]),
+        ("#group,false\n_start,_time,_value\nx,2026-11-25T19:00:00Z,1\n", {}, "time _value", [f"{1795633200 * S} 1"]),
         ("name,v\nx,1\ny,2\n", {}, "v", ["1", "2"]),
         ("TIME,v\n1700000000,1\n1700000000.5,2\n", {}, "time v", ["1700000000 1", "1700000000.5 2"]),
         ("v,Timestamp\n1,2026-11-25T19:00:00Z\n", {}, "time v", [f"{1795633200 * S} 1"]),
@@ -103,6 +105,8 @@ def test_csv_keeps_the_numbers_of_lines() -> None:
         ("0x10,1", {}, "number", "'0x10'"),
         ("t=5,1", {}, "number", "'t=5'"),
         ("1 2,1", {}, "number", "'1 2'"),
+        ("12 %,1", {}, "number", "a unit belongs in the header"),
+        ('"1,234.5",1', {}, "number", "nothing between thousands"),
         ("٣,1", {}, "number", "'٣'"),
         ("NA,1", {}, "number", "'NA'"),
         ("1.234;1", {"sep": ";", "decimal": ","}, "number", "'1.234'"),
@@ -152,6 +156,13 @@ def test_columns_of_text_are_left_out_and_named() -> None:
     assert (refused, told) == ([(12, "number", "a: 'ERR' is not a number")], [])
 
 
+def test_a_time_that_counts_from_a_start_is_told_of() -> None:
+    """Devices that measure do so; what they send is kept where it says, in 1970."""
+    lines, refused, told = converted("time,v\n0.000,1\n0.001,2\n")
+    assert ([line for line in lines if line], refused) == (["#columns time v", "0.000 1", "0.001 2"], [])
+    assert "counts from a start of its own" in told[0]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -160,6 +171,8 @@ def test_columns_of_text_are_left_out_and_named() -> None:
         ("a,a\n1,2\n", "named twice"),
         ("time\n1700000000\n", "no column"),
         ("note\nx\n", "no column holds numbers"),
+        ("cpu\n12.5 %\n", "no column holds numbers; a unit belongs in the header"),
+        ('cpu\n"12,5"\n', "no column holds numbers; is --decimal , meant?"),
         ("Temp \u00b0C,b\n1,2\n".encode("cp1252"), "iconv -f CP1252"),
         ("a,b\n1,2\n".encode("utf-16"), "iconv"),
         ("\x07,b\n1,2\n", "control character"),
@@ -219,6 +232,8 @@ def test_send_csv(collector: Running) -> None:
         (("-", "--csv"), "a\n1\n", 2),
         (("x", "--sep", ";"), "1\n", 2),
         (("x", "--csv", "a.csv"), "", 2),
+        (("x", "/etc/hosts"), "", 2),
+        (("--csv",), "a\n1\n", 2),
         (("x", "--follow", "/dev/null"), "", 2),
         (("x", "--csv", "--sep", ";", "--decimal", ";"), "a\n1\n", 2),
         (("x", "--csv"), "1,2\n", 1),

@@ -22,10 +22,17 @@ from linemon.lines import wire
 from linemon.when import time_ns
 
 BOM: Final = b"\xef\xbb\xbf"
-TIMES: Final = ("time", "timestamp", "date", "datetime")  # the names of columns that are the row's time, in any case
+TIMES: Final = (
+    "time",
+    "timestamp",
+    "date",
+    "datetime",
+    "_time",
+)  # the last is InfluxDB's; the names of columns that are the row's time, in any case
 LOOKED_AT: Final = 10  # cells that tell whether a column is text
 MAX_LINE: Final = 1 << 24  # bytes
 MAX_OPEN: Final = 100  # lines that a quoted cell goes over; in more its quote was never meant as one
+EARLY_S: Final = 946_684_800  # 2000
 QUARTER_NS: Final = 900 * 10**9  # the clocks of all zones change at one of these
 NUMBER: Final = r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?|(?i:[+-]?(?:nan|inf|infinity))"
 NUMBERS: Final = re.compile(rf"(?:(?:{NUMBER})\n)*+", re.ASCII)
@@ -35,6 +42,8 @@ DAY_FIRST: Final = re.compile(r"(?m)^(\d\d?)\.(\d\d?)\.(\d{4})\b", re.ASCII)
 YEAR_FIRST: Final = re.compile(r"(?m)^(\d{4})/(\d\d)/(\d\d)\b", re.ASCII)
 CLOCK: Final = re.compile(r"(?m)^(\d{4}-\d\d-\d\d)[ \t]+(?=\d\d?:)", re.ASCII)
 SHORT: Final = re.compile(r"(?m)^(.{10}T)(?=\d:)", re.ASCII)  # an hour of one digit
+EXCEL_SEP: Final = re.compile(r"sep=(.)")  # a first line that Excel obeys
+THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}([.,' \u2019])\d{3}(\1\d{3})*([.,]\d*)?", re.ASCII)
 YEAR: Final = r"(?:19[7-9]|2[01]\d)\d"  # what int64 nanoseconds hold
 LOCALS: Final = re.compile(rf"(?:{YEAR}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{{1,9}}+)?)?)?\n)*+", re.ASCII)
 UNIT: Final = re.compile(r"(.+?)\s*(?:\[([^\]]*)\]|\(([^)]*)\))")
@@ -110,6 +119,8 @@ class Csv:
         if self._is_first:
             block, self._is_first = block.removeprefix(BOM), False
         lines = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", " ").split("\n")[:-1]
+        if self._line == 0 and lines and (said := EXCEL_SEP.fullmatch(lines[0])):
+            self._sep, lines[0] = said[1], ""
         out: list[str] = []
         while lines:
             rows, ends = parse(lines, self._sep)
@@ -172,24 +183,37 @@ class Csv:
 
     def _choose(self, rows: list[list[str]]) -> str:
         """`#columns`, and its newline; columns of text are left out. Those are told by the first rows that come."""
-        self._columns, texts = [], []
+        self._columns, texts, examples = [], [], []
         for column in self._all_columns():
             cells = [row[column.at].strip() for row in rows[:LOOKED_AT] if len(row) > column.at]
             cells = [cell for cell in cells if cell and cell not in self._missing]
             is_text = cells and not any(NUMBERS.fullmatch(cell.translate(self._swap) + "\n") for cell in cells)
             if is_text:
+                examples.append(cells[0])
                 hint = (
                     "; is it the time? --columns names columns" if looks_like_time(cells[0]) and not self._times else ""
                 )
                 texts.append(f"{column.token.partition(':')[0]} ({cells[0][:20]!r}{hint})")
             else:
                 self._columns.append(column)
+        if self._times and (early := self._early(rows[0][self._times[0]])):
+            self._tell(early)
         if texts:
             self._tell(f"columns of text are left out: {', '.join(texts)}")
         if not self._columns:
-            raise LinemonError("no column holds numbers" + ("; is --decimal ',' meant?" if texts else ""))
+            raise LinemonError("no column holds numbers" + self._hint(examples[-1] if examples else ""))
         return (
             " ".join(["#columns", *("time" for _ in self._times[:1]), *(each.token for each in self._columns)]) + "\n"
+        )
+
+    def _early(self, cell: str) -> str:
+        """What to say of a first time that counts from a start of its own, as measuring devices do."""
+        number = cell.strip().translate(self._swap)
+        if not EPOCHS.fullmatch(number + "\n") or float(number) >= EARLY_S:
+            return ""
+        return (
+            f"the first time, {cell[:20]!r}, is in 1970: if it counts from a start of its own it is better a column, "
+            "named by --columns"
         )
 
     # -- columns of cells
@@ -241,8 +265,11 @@ class Csv:
         return found
 
     def _hint(self, cell: str) -> str:
-        is_comma = self._decimal == "." and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell)
-        return "; is --decimal , meant?" if is_comma else ""
+        if self._decimal == "." and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
+            return "; is --decimal , meant?"
+        if THOUSANDS.fullmatch(cell.strip()):
+            return "; there is nothing between thousands"
+        return "; a unit belongs in the header, name [unit]" if re.match(r"\s*[+-]?[\d.,]+ ?[^\d\s]+$", cell) else ""
 
     def _moments(self, cells: Cells, faults: dict[int, tuple[str, str]]) -> Cells:
         """Times as epoch numbers."""

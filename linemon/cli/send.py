@@ -57,7 +57,9 @@ class Lines:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="whose rows they are; - for lines that name their source")
+    parser.add_argument(
+        "source", metavar="SOURCE", nargs="?", help="whose rows they are; - for lines that name their source"
+    )
     parser.add_argument("values", metavar="NAME=VALUE", nargs="*", help="none: read lines from standard input")
     parser.add_argument(
         "--follow", metavar="FILE",
@@ -104,6 +106,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> None:
     """AskedWrongly where options do not go together."""
+    if not options.source:
+        raise AskedWrongly("whose rows are they? linemon send SOURCE; - for lines that name their source")
     csv_only = [name for name, default in CSV_ONLY.items() if getattr(options, name) != default]
     if csv_only and not options.csv:
         raise AskedWrongly(f"--{csv_only[0]} is for --csv")
@@ -182,7 +186,8 @@ def one_row(config: Config, source: str, assignments: list[str]) -> dict[str, st
     for assignment in assignments:
         name, _, value = assignment.rpartition("=")
         if not name or set(name) & set(": \t"):
-            raise AskedWrongly(f"{assignment!r}: expected NAME=VALUE, such as value=20.3")
+            hint = f"; a file is read by < {assignment}" if os.path.exists(assignment) else ""
+            raise AskedWrongly(f"{assignment!r}: expected NAME=VALUE, such as value=20.3{hint}")
         try:
             wire.number(value.encode())
         except LineError as error:
