@@ -96,6 +96,7 @@ def test_half_a_character_breaks_nothing(collector: Running) -> None:
         assert post(at, json.dumps(point).replace("\\\\", "\\").encode()).status == 400
         assert post(at, json.dumps([point]).replace("\\\\", "\\").encode()).json["rejected"] == 1
         assert get(at, "/api/health").json["last_bad"]["reason"]
+    eventually(lambda: len(collector.status()["bad_lines"]) == 10, "the bad lines in the status")
     for done in (collector.run("sources", "--errors"), collector.run("sources", "--errors", "--json")):
         assert (done.returncode, done.stderr) == (0, "")
 

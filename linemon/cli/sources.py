@@ -47,7 +47,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
 
 
 def show_errors(store: Store, options: argparse.Namespace) -> None:
-    """The bad lines that the collector remembers, those of one source together, the newest of each last."""
+    """The bad lines that the collector remembers: as JSON as they came, for people those of one source together."""
     from linemon.store.describe import natural
     from linemon.when import iso_ns
 
@@ -57,13 +57,13 @@ def show_errors(store: Store, options: argparse.Namespace) -> None:
         if options.reason in (None, bad["reason"])
         and (options.pattern is None or bad["source"] == options.pattern or fnmatchcase(bad["source"], options.pattern))
     ]
-    found.sort(key=lambda bad: (natural(bad["source"]), bad["time"]))
     if options.json:
         print_json([bad | {"time": iso_ns(bad["time"])} for bad in found])
     elif not found:
         asked = options.pattern or options.reason
         print("linemon: no bad lines" + (" of these" if asked else ""), file=sys.stderr)
     else:
+        found.sort(key=lambda bad: (natural(bad["source"]), bad["time"]))
         names = ("peer", "source", "number", "reason", "error", "line")
         table(
             ("time", "peer", "source", "line", "reason", "error", "text"),

@@ -149,6 +149,8 @@ def held(source: Source, query: dict[str, str], now: int, *, by_arrival: bool = 
         return Slices(source)
     if cursor := Cursor.parse(query["since"]):
         return Slices(source, *cursor, by_arrival=by_arrival)
+    if NUMBER.fullmatch(query["since"].encode(errors="replace")):
+        raise BadQuestion("since", f"since is the cursor of an earlier answer or a time, not {query['since'][:60]!r}")
     return Slices(source, begin=moment(query, "since", None, now, "the cursor of an earlier answer, or "))
 
 
