@@ -278,8 +278,9 @@ class SpoolSender:
             self._held, self._backlog = number, self._spool.waiting
         elif not self._flying:
             self._on_trial = False
-            self._dialler.worked()
         self._moved = number > self._held
+        if self._moved:  # a link that is cut again and again, but takes some rows each time, is not waited for long
+            self._dialler.worked()
         if self._moved or self._state != "refused" or not self._spool.waiting:
             self._works()  # else it has only greeted, as it did before it took no row
 

@@ -241,6 +241,7 @@ def test_a_closed_tab_leaves_nothing(show: Show, own_feed: Feed, monkeypatch: py
         ready.set()
         server.io_loop.start()
         server.unlisten()
+        server.io_loop.close(all_fds=True)
 
     before = {module for module in sys.modules if module.endswith(".pump")}
     thread = threading.Thread(target=serve)
