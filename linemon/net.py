@@ -67,7 +67,8 @@ class Listener:
         self._unwatch(self._sock)
         self._resting = asyncio.get_running_loop().call_later(REST_S, self._go_on)
         if self._told.due():
-            log.warning("%s takes no connection for now: %s", self._sock.getsockname(), error.strerror)
+            where = self._sock.getsockname() if self._is_unix else f"port {self.port}"
+            log.warning("%s takes no connection for now: %s", where, error.strerror)
 
     def _go_on(self) -> None:
         self._resting = None

@@ -9,6 +9,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,16 @@ def test_lines_are_taken_as_they_come(collector: Running) -> None:
         eventually(lambda: collector.status()["stored"] == 2, "lines of half a body")
     assert counted(collector, stored=2, received=2)
     eventually(lambda: collector.status()["http_connections"] == 0, "the connection is over")
+
+
+def test_a_body_that_stalls(start_collector: Start) -> None:
+    """The connection is given up after idle_timeout, its whole lines are stored."""
+    running = start_collector('[http]\nlisten = "127.0.0.1:0"\nidle_timeout = 1\n')
+    with socket.create_connection(running.address("http"), timeout=DEADLINE_S) as sock:
+        sock.sendall(b"POST /write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nm v=1\nm v=")
+        with suppress(ConnectionError):
+            assert sock.recv(100) == b""
+    assert counted(running, stored=1, received=1)
 
 
 def test_a_long_body_holds_up_nobody(collector: Running) -> None:
