@@ -316,6 +316,21 @@ def test_icinga(collector: Running) -> None:
     assert stored(collector, "hostalive,hostname=gw 1,metric=rta", 1)["time"] == [NOW]
 
 
+def test_netdata(collector: Running) -> None:
+    """OpenTSDB's telnet lines and Graphite's, with labels as tags; a host's name may begin with a digit."""
+    collector.say(
+        f"put netdata.system.cpu.user {NOW} 66.5000000 host=5f3a9c1e2b7d _os=debian\n"
+        f"netdata.5f3a9c1e2b7d.system.cpu.user;_os=debian 66.5000000 {NOW}\n"
+        f"5f3a9c1e2b7d.system.load 0.5 {NOW}\n"
+    )
+    for source, value in (
+        ("netdata.system.cpu.user;_os=debian;host=5f3a9c1e2b7d", 66.5),
+        ("netdata.5f3a9c1e2b7d.system.cpu.user;_os=debian", 66.5),
+        ("5f3a9c1e2b7d.system.load", 0.5),
+    ):
+        assert stored(collector, source, 1) == {"value": [value], "time": [NOW]}
+
+
 def test_open_hab_and_k6(collector: Running) -> None:
     """openHAB stays offline without X-Influxdb-Version; k6 asks for its database, and has addresses as fields."""
     at = collector.address("http")
