@@ -600,3 +600,11 @@ def test_an_error_costs_only_the_connection_whose_lines_meet_it(
 def _fence() -> Iterator[None]:
     yield
     assert arena_module.fence is real_fence  # type: ignore[attr-defined]
+
+
+def test_lines_lost_before_the_first_row_are_counted(collector: Collector) -> None:
+    """A sender that says a higher number before its ring is there has lost lines all the same."""
+    session = collector.connect()
+    assert collector.hear(session, b"#source s\n#seq 1 X\n") == "#ack 1\n"
+    assert collector.hear(session, b"#seq 1002 X\n") == "#ack 1002\n"
+    assert collector.intake.accounts.lost == 1001

@@ -47,7 +47,10 @@ class Up:
         )
         self.log = folder / "log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command("up", "--config", str(self.config)), stderr=log, stdout=log)
+            # In a session of its own, so without a terminal: SIGHUP is then no hang-up.
+            self.process = subprocess.Popen(
+                command("up", "--config", str(self.config)), stderr=log, stdout=log, start_new_session=True
+            )
         self.store = Store(folder / "store")
 
     def part(self, name: str) -> psutil.Process | None:
@@ -221,3 +224,18 @@ def test_a_wrong_setting_or_a_port_in_use_ends_it(tmp_path: Path) -> None:
     config.write_text("[tcp]\nport = 1\n")
     out = subprocess.run(command("up", "--config", str(config)), capture_output=True, text=True, timeout=60)
     assert (out.returncode, len(out.stderr.splitlines())) == (2, 1)
+
+
+def test_a_service_is_told_to_read_its_files_anew(tmp_path: Path) -> None:
+    """SIGHUP without a terminal, as `systemctl reload` sends it: the collector reads them, and all goes on."""
+    up = Up(tmp_path)
+    try:
+        up.wait_for_page()
+        eventually(lambda: "host" in up.store and up.store["host"].rows > 1, "the agent's rows")
+        children = {child.pid for child in psutil.Process(up.process.pid).children()}
+        up.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "certificates and tokens read anew" in up.log.read_text(), "it is said")
+        assert up.process.poll() is None
+        assert {child.pid for child in psutil.Process(up.process.pid).children()} == children
+    finally:
+        up.end()

@@ -70,7 +70,7 @@ class Session:
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
         "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "body", "columns",
         "columns_used", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over", "is_waiting",
-        "lines", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places", "received",
+        "left", "lines", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places", "received",
         "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units",
         "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
@@ -97,6 +97,7 @@ class Session:
         self.ring: Ring | None = None  # where rows go, once a row has shown it
         self.announced: tuple[int, str] | None = None  # what #seq said: the number of the next line, and the sender
         self.sequence: Sequence | None = None  # of which this connection sends lines,
+        self.left: Sequence | None = None
         self.number = 0  # the next one with this number
         self.owed: dict[Sequence, None] = {}  # whose numbers the peer is to be told, in this order
         self.is_named = False  # they are told with their sender and source, and the connection remembers its
@@ -337,7 +338,8 @@ class Session:
     def _announce(self, rest: bytes) -> None:
         if self.sequence is not None:
             self.owed.pop(self.sequence, None)
-        self.sequence = self.announced = None
+        # Of one that no ring keeps yet this is all that is known: it must be there where it is announced anew.
+        self.left, self.sequence, self.announced = self.sequence, None, None
         if self.source is None and self.grant is not None:
             raise LineError("sequence", "#seq numbers the lines of a source: say #source first")
         self.check(self.source or "")
