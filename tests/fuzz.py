@@ -224,10 +224,12 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
         if session.is_over and not event.end and event.connection in live:
             del live[event.connection]
             closed.add(event.connection)
-        if (event.end or event.connection in closed) and session.sequence:
-            acked[session] = session.sequence.next
-            session.sequence = None  # as when the connection is gone
-            session.owed.clear()
+        if event.end or event.connection in closed:
+            session.left = None  # as when the connection is gone
+            if session.sequence:
+                acked[session] = session.sequence.next
+                session.sequence = None
+                session.owed.clear()
         rejected = sum(intake.accounts.rejected.values())
         assert intake.accounts.received == intake.accounts.stored + rejected + intake.accounts.duplicate + sum(
             intake.accounts.dropped.values()

@@ -97,7 +97,7 @@ class Collector:
 
     def forget_unused(self) -> None:
         """A number that no ring keeps lasts as long as somebody is at it."""
-        used = {connection.key for connection in self.open}
+        used = {key for connection in self.open for key in (connection.key, connection.left)}
         self.awaited = {key: number for key, number in self.awaited.items() if key in used}
 
     def whole(self, peer: str, data: bytes, clean_end: bool = True) -> Connection:
@@ -136,6 +136,7 @@ class Connection:
         self.stored = 0
         self.rejected = 0
         self.duplicate = 0
+        self.left: tuple[str, str] | None = None  # as `key`, before the last #seq
         self.key: tuple[str, str] | None = None  # the source and the sender whose lines are numbered,
         self.number = 0  # the next one with this,
         self.acked: int | None = None  # and at the end of the connection the first one that was not acknowledged
@@ -493,7 +494,7 @@ class Connection:
         self.source_name = source_name(utf8(rest))
 
     def say_seq(self, rest: bytes) -> None:
-        self.key = None
+        self.left, self.key = self.key, None
         self.collector.forget_unused()
         if not self.authorized:
             raise Rejected("token")
