@@ -15,6 +15,7 @@ PART_BYTES = 1 << 16  # about what one send hands over
 BEATS = 16  # different values per metric or Influx series before they repeat
 FIELDS = ("cpu", "mem", "load1", "load5", "rx", "tx")
 ROWS, METRICS, INFLUX = "rows", "metrics", "influx"  # kinds of line
+OURS = "ours"  # kinds that are measured with linemon alone
 
 
 @dataclass
@@ -59,17 +60,37 @@ def _row(values: Sequence[float]) -> str:
     return " ".join(map(repr, values)) + "\n"
 
 
-def rows(lines: int, width: int, connections: int, bad: str = "", said: str = "") -> Traffic:
-    """Rows without names or times; each connection has a source of its own.
+def _pairs(values: Sequence[float]) -> str:
+    return " ".join(map("{}={!r}".format, FIELDS, values)) + "\n"
 
-    `bad`: every 1,000th line is this. `said`: what each connection says after its source.
+
+def _json(values: Sequence[float]) -> str:
+    return "{" + ", ".join(map('"{}": {!r}'.format, FIELDS, values)) + "}\n"
+
+
+def rows(
+    lines: int,
+    width: int,
+    connections: int,
+    bad: str = "",
+    said: str = "",
+    line: Callable[[Sequence[float]], str] = _row,
+    width: int,
+    connections: int,
+    bad: str = "",
+    said: str = "",
+    line: Callable[[Sequence[float]], str] = _row,
+) -> Traffic:
+    """Rows without times; each connection has a source of its own.
+
+    `bad`: every 1,000th line is this. `said`: what each connection says after its source. `line`: how a row is written.
     """
     traffic = Traffic()
     per_part = PART_BYTES // (5 * width) // 1000 * 1000 if bad else PART_BYTES // (5 * width)
     parts = max(1, lines // connections // per_part)
     for i in range(connections):
         values = _values(per_part, width, seed=i)
-        text = [_row(row) for row in values]
+        text = [line(row) for row in values]
         if bad:
             for at in range(500, per_part, 1000):
                 text[at] = bad
@@ -100,6 +121,15 @@ def metrics(lines: int, series: int, connections: int) -> Traffic:
         lines, series, connections, 1, 10**9,
         lambda c, n: f"bench.host{c}.metric{n}",
         lambda source, values: f"{source} {values[0]!r} @TIME@\n",
+    )  # fmt: skip
+
+
+def puts(lines: int, series: int, connections: int) -> Traffic:
+    """The same as OpenTSDB says it, with a tag."""
+    return _timed(
+        lines, series, connections, 1, 10**9,
+        lambda c, n: f"bench.metric{n};host=h{c}",
+        lambda source, values: f"put {source.partition(';')[0]} @TIME@ {values[0]!r} {source.partition(';')[2]}\n",
     )  # fmt: skip
 
 
@@ -148,6 +178,11 @@ def _bad_case(name: str, title: str, bad: str) -> Case:
     return Case(name, title, ROWS, 4_000_000, make, 8, budget=1.2, against="rows6-8")
 
 
+def _named_case(name: str, title: str, line: Callable[[Sequence[float]], str]) -> Case:
+    make = partial(rows, width=6, connections=8, line=line)
+    return Case(name, title, OURS, 2_000_000, make, 8, budget=3, against="rows6-8")
+
+
 def _paced_case(connections: int, per_s: int, budget: float, floor: float | None = None) -> Case:
     return Case(
         f"paced-{connections}", f"{connections:,} connections at {per_s} Hz", ROWS, 10 * per_s * connections,
@@ -170,6 +205,10 @@ CASES = [
     _rows_case(60, 64),
     Case("metrics", "metric lines, 1,000 names, 8 connections", METRICS, 2_000_000,
          partial(metrics, series=1000, connections=8), 8, budget=0.45, floor=0.045),
+    _named_case("pairs", "pairs of 6, 8 connections", _pairs),
+    _named_case("json", "JSON lines of 6, 8 connections", _json),
+    Case("put", "put lines with a tag, 1,000 names", OURS, 2_000_000,
+         partial(puts, series=1000, connections=8), 8, budget=2, against="metrics"),
     Case("influx", "Influx lines, 6 fields, 8 connections", INFLUX, 500_000,
          partial(influx, series=80, connections=8), 8, budget=1.5),
     _paced_case(1000, 10, 10, 6.5),

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 import numpy as np
 import psutil
 
-from bench.cases import FIELDS, INFLUX, METRICS, ROWS, Traffic
+from bench.cases import FIELDS, INFLUX, METRICS, OURS, ROWS, Traffic
 from bench.senders import Stream
 from linemon.errors import UnknownSource
 from linemon.store.reader import Store
@@ -138,7 +138,7 @@ class Receiver(ABC):
 
 
 class Linemon(Receiver):
-    name, program, kinds, share = "linemon", sys.executable, (ROWS, METRICS, INFLUX), 1.0
+    name, program, kinds, share = "linemon", sys.executable, (ROWS, METRICS, INFLUX, OURS), 1.0
     checked = "rows ever appended to each source, rejected lines, and the newest rows of each source, all equal"
 
     def command(self) -> list[str]:
