@@ -75,11 +75,6 @@ def rows(
     bad: str = "",
     said: str = "",
     line: Callable[[Sequence[float]], str] = _row,
-    width: int,
-    connections: int,
-    bad: str = "",
-    said: str = "",
-    line: Callable[[Sequence[float]], str] = _row,
 ) -> Traffic:
     """Rows without times; each connection has a source of its own.
 
