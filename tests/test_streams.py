@@ -48,7 +48,7 @@ def test_no_row_waits_long_and_nothing_is_looked_at_all_the_time(arrivals: list[
     looks, waits = look(arrivals, 65)
     assert len(waits) == len(arrivals)
     assert max(waits, default=0) <= LONGEST_S
-    assert len(looks) <= 65 / LEAST_S + 5 * len(arrivals) + 5
+    assert len(looks) <= 65 / LEAST_S + 5 * len(arrivals) + 10  # a few quick ones at the start, and after each
 
 
 def test_a_source_may_be_silent_for_months() -> None:

