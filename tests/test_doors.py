@@ -84,9 +84,8 @@ def test_a_file_in_its_folder_is_a_door(tmp_path: Path) -> None:
         eventually(lambda: running.status()["toys"] == 1, "the toy's counter")
         assert running.status()["strangers"] == 100  # doors' equal names are added
         assert running.status()["received"] == 1
-        own = eventually(
-            lambda: "linemon.collector" in running.store and running.store["linemon.collector"], "our source"
-        )
+        eventually(lambda: "linemon.collector" in running.store, "our source")
+        own = running.store["linemon.collector"]
         eventually(lambda: own.last(1)["toys"][0] == 1.0, "the toy's column")
         command = [sys.executable, "-m", "linemon", "check", "--config", str(running.config)]
         checked = subprocess.run(command, env=os.environ | path, cwd=tmp_path, capture_output=True, text=True)

@@ -24,7 +24,7 @@ from linemon.store.slices import Slices
 from linemon.store.window import Buckets
 from linemon.when import EXPECTED, NUMBER, time_ns, when
 
-PIECE = 4096  # numbers
+PIECE = 1024  # numbers
 CURSOR = re.compile(r"\d{1,18}(\.\d{1,19})?", re.ASCII)
 MAX_POINTS = 10_000  # buckets of a window
 MAX_CELLS = 1_000_000  # buckets times columns

@@ -174,6 +174,7 @@ class Site(Port):
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # where it was cancelled before its first step
 
     def give(self, request: Request, pieces: Iterator[bytes], content_type: str = JSON) -> None:
         """Answer in pieces, made as the reader takes them."""

@@ -11,7 +11,7 @@ from linemon.store.reader import Source
 from linemon.store.ring import Arena, Cells, Floats
 from linemon.store.window import Buckets, of_block
 
-PIECE = 4096  # rows of one column that are read at once
+PIECE = 1024  # rows of one column that are read at once
 PIECE_CELLS = 1 << 18  # of whole rows, to be reduced
 
 
