@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import resource
 import shutil
@@ -432,61 +431,6 @@ def test_export_formats(collector: Running) -> None:
     assert collector.run("export", "web1", "--columns", "b,c").returncode == 2
     assert collector.run("export", "web1", "--since", "10").returncode == 2
     assert collector.run("export", "web1", "--columns", "a", "--since", "10m").stdout == "time,a\n"
-
-
-def test_export_writes_as_many_digits_in_all_rows(collector: Running) -> None:
-    """A whole second among halves has a digit, too: pandas takes the format of the first row for that of all."""
-    collector.say(
-        "#source a\n#columns time v\n1700000000 1\n1700000000.5 2\n#source b\n#columns time v\n1700000000 1\n"
-    )
-    text = eventually(lambda: "b" in collector.store and collector.run("export", "a").stdout, "the rows")
-    assert text == "time,v\n2023-11-14T22:13:20.0Z,1.0\n2023-11-14T22:13:20.5Z,2.0\n"
-    import pandas as pd
-
-    frame = pd.read_csv(io.StringIO(text), parse_dates=["time"], index_col="time")
-    assert len(frame.resample("1s").mean()) == 1
-    assert collector.run("export", "b").stdout == "time,v\n2023-11-14T22:13:20Z,1.0\n"
-
-
-def test_export_by_pattern(collector: Running) -> None:
-    """One table, in time order, of all sources that fit: whose row it is, and the columns of all."""
-    collector.say(
-        "#source room1\n#columns time t:C\n1700000000 20\n1700000002 21\n"
-        "#source room2\n#columns time h t\n1700000001 40 19\n"
-        '#source hall\n#columns time t\n1700000001 1\n#source a"b*\n#columns time t\n1700000003 5\n'
-    )
-    eventually(lambda: 'a"b*' in collector.store, "the sources")
-    assert collector.run("export", "room*").stdout == (
-        "time,source,t,h\n2023-11-14T22:13:20Z,room1,20.0,\n2023-11-14T22:13:21Z,room2,19.0,40.0\n"
-        "2023-11-14T22:13:22Z,room1,21.0,\n"
-    )
-    lines = collector.run("export", "room?", "--format", "jsonl", "--columns", "h").stdout
-    assert lines == '{"time": "2023-11-14T22:13:21Z", "source": "room2", "h": 40.0}\n'
-    file = collector.folder / "rooms.parquet"
-    assert collector.run("export", "room[12]", "--format", "parquet", "-o", str(file)).returncode == 0
-    import pyarrow.parquet as pq
-
-    assert pq.read_table(file).column("source").to_pylist() == ["room1", "room2", "room1"]
-    assert collector.run("export", 'a"b*').stdout == "time,t\n2023-11-14T22:13:23Z,5.0\n"  # a source of that name
-    assert ',"a""b*",' in collector.run("export", "a?b?").stdout
-    assert collector.run("export", "cellar*").returncode == 1
-    assert collector.run("export", "room*", "--columns", "x").returncode == 2
-
-
-def test_export_in_buckets(collector: Running) -> None:
-    """From the epoch on; those without a value are left out, and counts are whole numbers."""
-    collector.say("#source a\n#columns time v w\n119 1 nan\n121 2 5\n122 4 nan\n300 nan nan\n601 8 1\n")
-    eventually(lambda: "a" in collector.store and collector.store["a"].rows == 5, "the rows")
-    assert collector.run("export", "a", "--every", "1m", "--columns", "v").stdout == (
-        "time,v.min,v.max,v.mean,v.count\n1970-01-01T00:01:00Z,1.0,1.0,1.0,1\n1970-01-01T00:02:00Z,2.0,4.0,3.0,2\n"
-        "1970-01-01T00:10:00Z,8.0,8.0,8.0,1\n"
-    )
-    assert ",w.min,w.max,w.mean,w.count\n1970-01-01T00:01:00Z,1.0,1.0,1.0,1,,,,0\n" in (
-        collector.run("export", "a", "--every", "1m").stdout
-    )
-    assert collector.run("export", "a", "--every", "1m", "--since", "10m").stdout.startswith("time,v.min,")
-    for wrong in ("1", "0s", "-1m", "soon"):
-        assert collector.run("export", "a", f"--every={wrong}").returncode == 2
 
 
 def test_parquet_without_pyarrow_says_what_to_install(collector: Running, tmp_path: Path) -> None:
