@@ -186,7 +186,7 @@ def test_memory_and_imports(collector: Running) -> None:
         for sent in range(100, 4100, 100):  # more than the ring holds
             sock.sendall((b"1.5 " * 60 + b"\n") * 100)
             eventually(lambda rows=sent: "web1" in collector.store and collector.store["web1"].rows == rows, "the rows")  # type: ignore[misc]
-    assert rss_kb(collector.process.pid) < 50_000
+    assert rss_kb(collector.process.pid) < (50_000 if sys.version_info < (3, 14) else 53_000)
     maps = Path(f"/proc/{collector.process.pid}/maps").read_text()
     assert "numpy" in maps
     assert "bokeh" not in maps

@@ -334,6 +334,7 @@ def test_a_reader_that_sleeps(tmp_path: Path) -> None:
 def _fixture(tmp_path: Path, version: float) -> Path:
     folder = tmp_path / "store"
     shutil.copytree(FIXTURES / f"store-{version}", folder)
+    folder.chmod(0o700)  # whatever the umask that it was checked out with
     return folder
 
 
@@ -535,6 +536,7 @@ def test_every_byte_of_a_rings_head_flipped(memory: Path, is_sealed: bool) -> No
     """After a clean end the source is refused; after a kill it is refused or shows some of its rows, and no others."""
     folder = memory / "store"
     shutil.copytree(FIXTURES / "store-2", folder)
+    folder.chmod(0o700)  # whatever the umask that it was checked out with
     writer = StoreWriter(folder, 8, 10)
     writer.close() if is_sealed else abandon(writer)
     ring_file = folder / "2x8.v2.ring"
@@ -576,6 +578,7 @@ def test_a_damaged_catalog_line_costs_its_source(tmp_path: Path, caplog: pytest.
     for at in range(0, len(data), 7):
         shutil.rmtree(folder)
         shutil.copytree(FIXTURES / "store-2", folder)
+        folder.chmod(0o700)  # whatever the umask that it was checked out with
         (folder / "catalog").write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
         writer = StoreWriter(folder, 8, 10)
         store = linemon.open(folder)
