@@ -16,7 +16,7 @@ import pytest
 
 from tests.running import eventually
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TOY = """
 import asyncio
 from pathlib import Path
