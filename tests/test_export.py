@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from linemon import Store
+from linemon.config import Config, StoreConfig
+from linemon.parts.history import History
+from linemon.sections import HistoryConfig
+from linemon.store.writer import StoreWriter
+from tests.histories import SECOND, tier
 from tests.running import Running, command, eventually
 
 SETTINGS = 'points = 600\n[history]\nevery = 0.1\n[[history.tier]]\nstep = "10s"\nkeep = "1d"\n'
@@ -101,3 +110,55 @@ def test_windows_by_http_go_back_as_far(past: tuple[Running, int]) -> None:
     assert hour["min"] == [[float(at) for at in range(0, 3600, 60)]]
     newest = asked(f"&start={begin + 3100}000&end={begin + 3600}000&points=500")
     assert (newest["step"], newest["count"]) == ([1000] * 500, [[1] * 500])
+
+
+PEAK = """
+import resource, subprocess
+done = subprocess.run({}, stderr=subprocess.PIPE)
+print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.stderr.decode())
+"""
+
+
+def fill(folder: Path, days: int) -> None:
+    """A store whose history has minutes of so many days until now: a row of three columns a minute."""
+    writer = StoreWriter(folder, 3600, 10)
+    ring = writer.bind("web1", ("a", "b", "c"), ("", "", ""))
+    end = time.time_ns() // (60 * SECOND) * 60 * SECOND
+    history = HistoryConfig(share=1.0, tier=(tier("1m", f"{days + 10}d"),))
+    with ExitStack() as stack:
+        chain = History(Config(store=StoreConfig(path=str(folder)), history=history)).open(stack)
+        for first in range(-days * 1440, 0, 800):
+            rows = np.random.default_rng(first + 10**9).random((min(800, -first), 4))
+            rows.view(np.int64)[:, 0] = end + 60 * SECOND * np.arange(first, min(0, first + 800))
+            ring.arena.append_to(ring.entry.slot, rows.view(np.int64))
+            for _ in chain.steps():
+                pass
+    writer.close()
+
+
+def test_a_year_of_minutes_takes_no_more_memory_than_a_day(tmp_path: Path) -> None:
+    """Buckets are read as they are written; what takes longer than a second says how far it is."""
+    fill(tmp_path / "run" / "store", days=365)
+    config = tmp_path / "linemon.toml"
+    config.write_text(f'[store]\npath = "{tmp_path / "run" / "store"}"\n')
+    peaks = []
+    for span in ("1d", "365d"):
+        for kind in ("csv", "parquet", "hdf5")[: 2 + bool(find_spec("h5py"))]:
+            out = tmp_path / f"out.{kind}"
+            asked = command("export", "web1", "--every", "1m", "--since", span, "--format", kind, "-o", str(out))
+            script = PEAK.format([*asked, "--config", str(config)])
+            said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
+            code, peak, stderr = said.split(" ", 2)
+            assert code == "0", said
+            peaks.append(int(peak))
+            if kind == "csv":
+                lines = sum(1 for _ in out.open())
+                assert lines > 500_000 if span == "365d" else 1400 < lines < 1500
+                assert ("rows of web1 (1 of 1), up to 20" in stderr) == (span == "365d")
+    mapped = sum(
+        path.stat().st_blocks // 2 for path in tmp_path.glob("run/store/history/1m/*.ring")
+    )  # kB, as the peaks
+    assert all(
+        large < small + mapped + 60_000
+        for small, large in zip(peaks[: len(peaks) // 2], peaks[len(peaks) // 2 :], strict=True)
+    ), peaks
