@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -162,3 +163,40 @@ def test_a_year_of_minutes_takes_no_more_memory_than_a_day(tmp_path: Path) -> No
         large < small + mapped + 60_000
         for small, large in zip(peaks[: len(peaks) // 2], peaks[len(peaks) // 2 :], strict=True)
     ), peaks
+
+
+def test_a_frozen_export_is_written_once(collector: Running) -> None:
+    """With a manifest that says which rows they are; a second time it is refused, and told whether it is whole."""
+    collector.say("#source a/b\n#columns time v:m\n1700000002 3\n1700000000 1\n1700000001 2\n")
+    collector.say("#source room1\n#columns time t\n9e9 1\n")
+    eventually(lambda: "room1" in collector.store, "the sources")
+    folder = collector.folder / "papers"
+    asked = ("export", "*", "--until", "2023-11-14T22:13:22Z", "--frozen", "paper 1", "-o", str(folder))
+    done = collector.run(*asked)
+    assert done.returncode == 0, done.stderr
+    place = folder / "paper 1"
+    manifest = json.loads((place / "manifest.json").read_text())
+    first, second = manifest["sources"]
+    assert (place / first["file"]).read_text() == "time,v\n2023-11-14T22:13:20Z,1.0\n2023-11-14T22:13:21Z,2.0\n"
+    assert first["sha256"] == hashlib.sha256((place / first["file"]).read_bytes()).hexdigest()
+    assert (first["source"], first["rows"], first["rows_from"], first["rows_to"]) == ("a/b", 2, 1, 3)
+    assert (first["first"], first["last"]) == ("2023-11-14T22:13:20Z", "2023-11-14T22:13:21Z")
+    assert (first["born"], first["units"]) == (collector.store["a/b"].born, ["m"])
+    assert (second["source"], second["rows"], second["rows_to"]) == ("room1", 0, 1)
+    assert manifest["sha256"] in done.stdout
+    assert {path.stat().st_mode & 0o222 for path in (place, *place.iterdir())} == {0}
+    before = {path: path.read_bytes() for path in place.iterdir()}
+
+    collector.say("#source a/b\n#columns time v:m\n1700000000.5 9\n")
+    again = collector.run(*asked)
+    assert again.returncode == 1
+    assert "as it was then; choose another name" in again.stderr
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    (place / first["file"]).chmod(0o644)
+    (place / first["file"]).write_text("time,v\n")
+    assert "CHANGED since: a%2Fb.csv" in collector.run(*asked).stderr
+    assert [path.name for path in folder.iterdir()] == ["paper 1"]
+    assert collector.run("export", "*", "--frozen", "../x").returncode == 2
+    minutes = collector.run("export", "a/b", "--every", "1m", "--format", "parquet", "--frozen", "m", "-o", str(folder))
+    assert minutes.returncode == 0, minutes.stderr
+    assert json.loads((folder / "m" / "manifest.json").read_text())["sources"][0]["rows"] == 1

@@ -46,6 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="csv")
     parser.add_argument("--columns", metavar="a,b", type=column_names, default=(), help="default: all")
     parser.add_argument("-o", dest="out", metavar="FILE", help="or FOLDER/, a file each; default: standard output")
+    parser.add_argument("--frozen", metavar="NAME", help="a file each in a folder NAME, with a manifest, written once")
 
 
 class Asked(NamedTuple):
@@ -67,6 +68,14 @@ def run(config: Config, options: argparse.Namespace) -> int:
     warn_if_stale(store)
     asked = asked_for(store, options)
     write, progress = FORMATS[kind], Progress(len(asked.names))
+    if options.frozen:
+        from linemon.cli._frozen import freeze
+
+        folder = Path(out) if out else config.state_folder / "frozen"
+        said = freeze(folder, options.frozen, kind, asked, progress)
+        progress.end()
+        print(said)
+        return 0
     if out and (out.endswith("/") or Path(out).is_dir()):
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
