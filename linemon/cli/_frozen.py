@@ -49,6 +49,7 @@ def freeze(folder: Path, name: str, kind: str, asked: Asked, progress: Progress)
             "name": name,
             "made": iso_ns(time.time_ns() // 10**9 * 10**9),
             "linemon": __version__,
+            "store": asked.store.id,
         }
         manifest |= {"since": start, "until": end, "every_s": asked.every / 1e9 or None, "format": kind}
         (draft / MANIFEST).write_text(json.dumps({**manifest, "sha256": whole, "sources": sources}, indent=1))
