@@ -26,8 +26,11 @@ class Grant:
         self.is_limited = "*" not in sources
         self._sources = sources
 
-    def covers(self, source: str) -> bool:
-        return not self.is_limited or any(fnmatchcase(source, pattern) for pattern in self._sources)
+    def covers(self, source: str | None) -> bool:
+        """Whether it opens a source; None stands for all of them."""
+        if not self.is_limited:
+            return True
+        return source is not None and any(fnmatchcase(source, pattern) for pattern in self._sources)
 
 
 EVERYTHING = Grant()
