@@ -276,18 +276,15 @@ class Session:
         if self.body and word in NOT_HERE:
             error = self.refused[b"for good"] = LineError("sequence", f"{show(word)} needs a connection of [tcp]")
             raise error
-        if word == b"#mark":
-            if wrong := self.refused.get(b"#source"):
-                raise LineError(wrong.reason, f"marks wait for a right #source: {wrong}")
-            self.check(self.source)
-            self.marked = wire.said_mark(rest)
-        elif said := {b"#source": self._set_source, b"#columns": self._set_columns, b"#seq": self._announce}.get(word):
+        if said := {b"#source": self._set_source, b"#columns": self._set_columns, b"#seq": self._announce}.get(word):
             self.refused.pop(word, None)
             try:
                 said(rest)
             except LineError as error:
                 self.refused[word] = error
                 raise
+        elif word == b"#mark":
+            self._mark(rest)
         elif word == b"#token":
             if grant := self._tokens.find(rest):
                 self.grant, self.ring = grant, None
@@ -340,6 +337,13 @@ class Session:
             at = self.time_at = names.index("time")
             names, units = names[:at] + names[at + 1 :], units[:at] + units[at + 1 :]
         self.columns, self.units, self.width = names, units, len(names)
+
+    def _mark(self, rest: bytes) -> None:
+        if wrong := self.refused.get(b"#source"):
+            raise LineError(wrong.reason, f"marks wait for a right #source: {wrong}")
+        if self.grant is None or not self.grant.may_mark(self.source):
+            self.check(self.source)
+        self.marked = wire.said_mark(rest)
 
     def _announce(self, rest: bytes) -> None:
         if self.sequence is not None:

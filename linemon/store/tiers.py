@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from linemon.errors import LineError
-from linemon.sections import TierConfig, fits
+from linemon.patterns import fits
+from linemon.sections import TierConfig
 from linemon.store import buckets
 from linemon.store.catalog import Entry
 from linemon.store.levels import LATE
