@@ -240,8 +240,8 @@ class Conversation:
             replies.append((word, int(number)) if word == "#error" else line)
         assert replies == self.expected.replies, self.vector.rule
         marks = [mark for mark in self.running.store.marks() if self.own in mark.text]
-        for source, at, text in self.marks:
-            [ns] = [int(mark.time.astype("int64")) for mark in marks if (mark.source, mark.text) == (source, text)]
+        for whose, at, text in self.marks:
+            [ns] = [int(mark.time.astype("int64")) for mark in marks if (mark.source, mark.text) == (whose, text)]
             assert ns == at or (at == NOW and started <= ns <= time.time_ns()), self.vector.rule
         assert len(marks) == len(self.marks), self.vector.rule
         for name, (columns, rows) in self.outcome.items():

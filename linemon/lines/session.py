@@ -70,9 +70,9 @@ class Session:
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
         "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "body", "columns",
         "columns_used", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over", "is_waiting",
-        "left", "lines", "marked", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places", "received",
-        "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units",
-        "wants_errors", "width", "wrong_tokens",
+        "left", "lines", "marked", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places",
+        "received", "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at",
+        "units", "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
 
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS, body: Body | None = None) -> None:

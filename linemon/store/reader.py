@@ -327,7 +327,7 @@ class Store:
     def marks(
         self, start: TimeLike | None = None, end: TimeLike | None = None, source: str | None = None
     ) -> list[Mark]:
-        """The marks of [start, end) in time order; None leaves a side open. With a source: its own, and those of all."""
+        """The marks of [start, end) in time order; None leaves a side open. `source`: its own, and those of all."""
         begin, stop = (None if side is None else as_ns(side) for side in (start, end))
         with self._lock:
             self._marks.refresh()
