@@ -24,6 +24,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     """Set it, and say nothing. LinemonError where the collector is away, or refuses it."""
     from linemon.cli.send import connect
     from linemon.lines import wire
+    from linemon.store.folder import read_key
     from linemon.when import iso_ns, when
 
     text = wire.mark_text(" ".join(options.text))
@@ -34,7 +35,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     lines = [f"#mark {iso_ns(at)} {text}", "#stats", ""]
     if options.source is not None:
         lines.insert(0, f"#source {wire.source_name(options.source)}")
-    if token := os.environ.get("LINEMON_TOKEN") or config.tcp.token:
+    if token := os.environ.get("LINEMON_TOKEN") or config.tcp.token or read_key(config.store.folder):
         lines.insert(0, f"#token {token}")
     answer = b""
     with connect(config) as sock:
