@@ -23,9 +23,9 @@ def test_columns_begin_with_those_of_every_host(host: Any) -> None:
     assert list(columns)[len(FIXED) :] == [
         "net.eth0.rx_bytes_per_s",
         "net.eth0.tx_bytes_per_s",
-        "net.eth0.packets_per_s",
         "net.eth0.errors_per_s",
         "net.eth0.drops_per_s",
+        "net.eth0.packets_per_s",
         "disk.vda.read_bytes_per_s",
         "disk.vda.write_bytes_per_s",
         "disk.vda.reads_per_s",
