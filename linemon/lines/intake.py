@@ -20,7 +20,7 @@ from linemon.lines.careful import CarefulLines
 from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
-from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, shape_of
+from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, cells_of, shape_of
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
@@ -233,7 +233,7 @@ class Intake:
             if session.ring is None or session.ring.arena is not arena or session.ring.is_gone:
                 return False  # a source got more columns, or was forgotten, while the blocks waited
             are_numbered = are_numbered or session.sequence is not None
-        if are_numbered and not self._are_next(blocks):
+        if are_numbered and not are_next([session for session, _ in blocks]):
             return False
         joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
         tokens = width + (time_at is not None)
@@ -250,24 +250,13 @@ class Intake:
                 break
         else:
             return False
-        cells = np.empty((len(values), 1 + arena.width))
-        cells[:, 1 + width :] = np.nan
-        if time_at is None:
-            cells[:, 1 : 1 + width] = values
-            cells.view(np.int64)[:, 0] = now
-        else:
-            times = wire.epoch_times(values[:, time_at], now)
-            if times is None:
-                times = wire.times(rows.split()[time_at::tokens], now)
-            if times is None:
-                return False
-            cells[:, 1 : 1 + time_at] = values[:, :time_at]
-            cells[:, 1 + time_at : 1 + width] = values[:, time_at + 1 :]
-            cells.view(np.int64)[:, 0] = times
+        cells = cells_of(shape, values, rows, now)
+        if cells is None:
+            return False
         counts = lines.copy()
         for which, *_ in bad:
             counts[which] -= 1
-        if not self._append(arena, [session for session, _ in blocks], counts, lines, cells.view(np.int64)):
+        if not self._append(arena, [session for session, _ in blocks], counts, lines, cells):
             return False
         for (session, _), count in zip(blocks, counts, strict=True):
             session.needs_care = 16 * len(bad) > len(values)
@@ -276,20 +265,6 @@ class Intake:
             self.accounts.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
-        return True
-
-    @staticmethod
-    def _are_next(blocks: list[tuple[Session, bytes]]) -> bool:
-        """Whether all numbered blocks begin with the line that their ring awaits, and no sender has two connections."""
-        at: dict[Sequence, Session] = {}
-        for session, _ in blocks:
-            sequence = session.sequence
-            if sequence is not None and (
-                at.setdefault(sequence, session) is not session
-                or session.number != sequence.next
-                or sequence.ring is not session.ring
-            ):
-                return False
         return True
 
     def _append(
@@ -396,3 +371,16 @@ class Intake:
             session.needs_care = False
             self.accounts.store(session, count)
         return True
+
+
+def are_next(sessions: list[Session]) -> bool:
+    """Whether all that are numbered are at the line that their ring awaits, and no sender has two connections."""
+    at: dict[Sequence, Session] = {}
+    for session in sessions:
+        sequence = session.sequence
+        if sequence is not None:
+            if session.number != sequence.next or sequence.ring is not session.ring:
+                return False
+            if at.setdefault(sequence, session) is not session:
+                return False
+    return True
