@@ -234,7 +234,7 @@ class Intake:
             if session.ring is None or session.ring.arena is not arena or session.ring.is_gone:
                 return False  # a source got more columns, or was forgotten, while the blocks waited
             are_numbered = are_numbered or session.sequence is not None
-        if are_numbered and not self._are_next(blocks):
+        if are_numbered and not are_next([session for session, _ in blocks]):
             return False
         found = wire.rows([block for _, block in blocks], width, time_at, 1 + arena.width, now)
         if found is None:
@@ -255,20 +255,6 @@ class Intake:
             self.accounts.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
-        return True
-
-    @staticmethod
-    def _are_next(blocks: list[tuple[Session, bytes]]) -> bool:
-        """Whether all numbered blocks begin with the line that their ring awaits, and no sender has two connections."""
-        at: dict[Sequence, Session] = {}
-        for session, _ in blocks:
-            sequence = session.sequence
-            if sequence is not None and (
-                at.setdefault(sequence, session) is not session
-                or session.number != sequence.next
-                or sequence.ring is not session.ring
-            ):
-                return False
         return True
 
     def _append(
@@ -375,3 +361,16 @@ class Intake:
             session.needs_care = False
             self.accounts.store(session, count)
         return True
+
+
+def are_next(sessions: list[Session]) -> bool:
+    """Whether all that are numbered are at the line that their ring awaits, and no sender has two connections."""
+    at: dict[Sequence, Session] = {}
+    for session in sessions:
+        sequence = session.sequence
+        if sequence is not None:
+            if session.number != sequence.next or sequence.ring is not session.ring:
+                return False
+            if at.setdefault(sequence, session) is not session:
+                return False
+    return True
