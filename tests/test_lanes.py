@@ -152,7 +152,7 @@ def test_who_sends_often_is_acknowledged_twice_a_second(collector: Running) -> N
         for number in range(5, 45):
             sock.sendall(b"%d 0\n" % number)
             eventually(lambda rows=number: collector.store["s"].rows == rows, "the row")  # type: ignore[misc]
-        told = []
+        told: list[int] = []
         while not told or told[-1] < 45:
             told.append(int(answers.readline().split()[1]))
         assert len(told) <= 2 + 2 * (time.monotonic() - began + 0.5)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import zlib
+from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from linemon.store.ring import MINOR, VERSION, check_version
 
 CATALOG: Final = "catalog"
 OLD_CATALOG: Final = "catalog.jsonl"  # of version 1
+LOT: Final = 100  # entries that are written together, in half a millisecond
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,21 @@ class Catalog:
         self.is_cut = bool(unfinished)
         self.entries = entries  # at once: another thread may look a source up meanwhile
 
+    def find(self, name: str) -> Entry | None:
+        """The entry of one source, without a look at the others; None if there is none. Errors as `refresh`."""
+        if not self.path.exists():
+            self.refresh()  # which says why, where that is an error
+            return None
+        check_owner(self.path.parent)
+        data, entries = self.path.read_bytes(), dict[str, Entry]()
+        self._take(data.partition(b"\n")[0], entries)
+        begin = b' {"source": %s, ' % json.dumps(name, ensure_ascii=False).encode()
+        at = data.find(begin)
+        while (end := data.find(b"\n", at)) > at >= 0:
+            self._take(data[data.rfind(b"\n", 0, at) + 1 : end], entries)
+            at = data.find(begin, end)
+        return entries.get(name)
+
     def close(self) -> None:
         """Let go of the file; the next `refresh` reads it anew."""
         if self._file is not None:
@@ -122,6 +141,32 @@ class Catalog:
             self.damaged += 1
 
 
+class Draft:
+    """A file that is to take the catalog's place, written a little at a time."""
+
+    def __init__(self, path: Path, mode: int, names: Iterable[str]) -> None:
+        self.path, self._mode = path, mode
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        os.fchmod(self.fd, mode)
+        self.names = deque(names)  # whose entries are not written yet
+        self.later: list[bytes] = []  # what was recorded meanwhile
+        self.bytes = self.lines = 0
+        self.is_whole = self.is_synced = False
+
+    def add(self, lines: list[bytes]) -> None:
+        data = b"".join(lines)
+        write_all(self.fd, data)
+        self.bytes += len(data)
+        self.lines += len(lines)
+
+    def sync(self) -> None:
+        """Have the system write it out once it is whole; in another thread, too."""
+        if self.is_whole:
+            with suppress(FileNotFoundError):  # given up meanwhile
+                _sync(self.path)
+                self.is_synced = True
+
+
 class CatalogWriter(Catalog):
     """The catalog for the store's one writer: what is recorded is in the file, or it is not recorded."""
 
@@ -130,6 +175,7 @@ class CatalogWriter(Catalog):
         self._mode = mode
         self._fd = -1
         self._bytes = 0
+        self._draft: Draft | None = None
 
     def record(self, entry: Entry) -> None:
         """Add a source, or what has changed of it."""
@@ -163,12 +209,49 @@ class CatalogWriter(Catalog):
             raise
         self._bytes += len(line)
         self.lines += 1
-        if self.lines > 1000 + 2 * len(self.entries):
+        if self._draft:
+            self._draft.later.append(line)
+        if self.lines > 2 * self._most_lines:  # `tidy` is not called, or falls behind
             with suppress(OSError):  # it is right as it is, only long
                 self.rewrite()
 
+    @property
+    def _most_lines(self) -> int:
+        return 1000 + 2 * len(self.entries)
+
+    def tidy(self, until: float) -> None:
+        """Go on, up to this moment (monotonic s), to make the file anew where it holds too much that counts no more."""
+        if self._draft is None and self.lines <= self._most_lines:
+            return
+        try:
+            if self._draft is None:
+                self._draft = Draft(self.path.with_name(f"{CATALOG}.new"), self._mode, self.entries)
+                self._draft.add([_first_line(self.head)])
+            draft = self._draft
+            while draft.names:
+                names = [draft.names.popleft() for _ in range(min(LOT, len(draft.names)))]
+                draft.add([self.entries[name].line() for name in names if name in self.entries])
+                if time.monotonic() >= until:
+                    return
+            draft.is_whole = True
+            if draft.is_synced:
+                draft.add(draft.later)
+                draft.path.rename(self.path)
+                self._draft = None
+                self.end()
+                self._fd, self._bytes, self.lines = draft.fd, draft.bytes, draft.lines
+        except OSError:  # the file is right as it is, only long
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._draft:
+            os.close(self._draft.fd)
+            self._draft.path.unlink(missing_ok=True)
+            self._draft = None
+
     def rewrite(self) -> None:
         """Replace the file by one that holds only what counts; readers notice the new one."""
+        self._give_up()
         data = b"".join([_first_line(self.head), *(entry.line() for entry in self.entries.values())])
         fd = replace_file(self.path, data, self._mode, is_synced=True)
         self.end()
@@ -183,17 +266,24 @@ class CatalogWriter(Catalog):
 
     def sync(self) -> None:
         """Have the system write it out; in another thread, too."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # ours may be replaced meanwhile
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync(self.path)  # our own descriptor may be replaced meanwhile
+        if draft := self._draft:
+            draft.sync()
 
     def end(self) -> None:
         """Write no more."""
+        self._give_up()
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _first_line(store: dict[str, Any]) -> bytes:

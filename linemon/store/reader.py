@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 from linemon.errors import StoreError, UnknownSource
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
+from linemon.store.heads import Heads
 from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, LATEST, REJECTED, Arena, Cells, fence
 from linemon.store.rows import Level, Rows, Window, known, some
 from linemon.store.status import read_status
@@ -320,6 +322,18 @@ class Store:
                     moved, block, cursor = Source(self, entry.source)._between(begin, stop)
                     found[entry.source] = Window.of(moved, edges, window.of_block(block, edges), 0, cursor)
         return found
+
+    def heads(self, names: Iterable[str]) -> Iterator[Heads]:
+        """The heads of these rings, many at once; of those that move meanwhile, or cannot be read, there are none."""
+        self._refresh()
+        entries = self._catalog.entries
+        rings: dict[str, list[Entry]] = {}
+        for entry in filter(None, map(entries.get, names)):
+            rings.setdefault(entry.file, []).append(entry)
+        for file, members in rings.items():
+            with suppress(StoreError, OSError):
+                if arena := self._arena(file):
+                    yield Heads.of(arena, [entry for entry in members if entry.slot < arena.slots])
 
     def _levels(self) -> Levels | None:
         """The tiers of history; None where there are none."""
