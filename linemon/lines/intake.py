@@ -20,12 +20,13 @@ from linemon.lines.careful import CarefulLines
 from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
-from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, cells_of, shape_of
+from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, shape_of
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
 
 FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
+MANY_NEW = 100  # sources at once: making one takes as long as storing a hundred lines
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
 
 
@@ -39,6 +40,7 @@ class Intake:
         self._waits: dict[Session, Shape] = {}
         self._careful = CarefulLines(store, self.accounts)
         self._named = self._careful.named
+        self.marking = self._careful.marking
 
     def take(self, session: Session, data: bytes, now: int) -> None:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.
@@ -235,23 +237,12 @@ class Intake:
             are_numbered = are_numbered or session.sequence is not None
         if are_numbered and not are_next([session for session, _ in blocks]):
             return False
-        joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
-        tokens = width + (time_at is not None)
-        for tidy in (False, True):  # superfluous blanks are rare, and to look for them costs as much as to parse
-            found = wire.rows(joined, tokens, tidy=tidy)
-            if found is None:
-                return False
-            values, odd, rows = found
-            lines = [len(values) + len(odd)]
-            if len(blocks) > 1:
-                lines = [wire.count_lines(block) for _, block in blocks]
-            bad = self._all_bad(blocks, lines, odd) if odd else []
-            if bad is not None:
-                break
-        else:
+        found = wire.rows([block for _, block in blocks], width, time_at, 1 + arena.width, now)
+        if found is None:
             return False
-        cells = cells_of(shape, values, rows, now)
-        if cells is None:
+        cells, lines, odd = found
+        bad = self._all_bad(blocks, lines, odd) if odd else []
+        if bad is None:
             return False
         counts = lines.copy()
         for which, *_ in bad:
@@ -259,7 +250,7 @@ class Intake:
         if not self._append(arena, [session for session, _ in blocks], counts, lines, cells):
             return False
         for (session, _), count in zip(blocks, counts, strict=True):
-            session.needs_care = 16 * len(bad) > len(values)
+            session.needs_care = wire.FEW * len(bad) > len(cells)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
             self.accounts.reject(blocks[which][0], error, line, now, number)
@@ -317,7 +308,7 @@ class Intake:
         for index, raw in odd:
             which = bisect_right(ends, index)
             session = blocks[which][0]
-            line = raw.strip(b" \t")
+            line = raw.removesuffix(b"\r").strip(b" \t")
             if not line or line.startswith(b"#"):
                 return None
             try:
@@ -358,17 +349,18 @@ class Intake:
         def in_rows() -> bool:
             return any(session.in_rows for session, _ in blocks)
 
-        joined, body = b"".join([block for _, block in blocks]), blocks[0][0].body
+        joined, body, sources = b"".join([block for _, block in blocks]), blocks[0][0].body, len(self.store.rings)
         if body and body.has_points:
             is_stored = self._named.store_points(joined, now, body)
         else:
             is_stored = self._named.store_block(joined, now, in_rows)
         if not is_stored:
             return False
+        brings_many = len(self.store.rings) > sources + MANY_NEW
         for session, block in blocks:
             count = wire.count_lines(block)
             session.lines += count
-            session.needs_care = False
+            session.needs_care = brings_many
             self.accounts.store(session, count)
         return True
 

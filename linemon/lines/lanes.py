@@ -17,7 +17,7 @@ from linemon.lines import wire
 from linemon.lines.intake import Intake, are_next
 from linemon.lines.pace import OLD_NS
 from linemon.lines.session import Session
-from linemon.lines.shapes import Shape, cells_of
+from linemon.lines.shapes import Shape
 
 LANE_BYTES: Final = 4096  # less than this is read at once of a connection in a lane: who sends more has little of it
 MAX_LANES: Final = 256
@@ -130,17 +130,10 @@ class Lanes:
     def _take(self, shape: Shape, are_numbered: bool, came: list[Read], now: int) -> list[Read]:
         arena, width, time_at = shape
         assert arena is not None
-        joined = b"".join([data for _, data in came])
-        found = wire.rows(joined, width + (time_at is not None))
-        if found is None or found[1]:
-            return self._without(shape, are_numbered, came, self._at_fault(came, found and found[1]), now)
-        values, _, text = found
-        counts = [1] * len(came)
-        if len(values) > len(came):
-            counts = [wire.count_lines(data) for _, data in came]
-        cells = cells_of(shape, values, text, now)
-        if cells is None:
-            return came
+        found = wire.rows([data for _, data in came], width, time_at, 1 + arena.width, now)
+        if found is None or found.odd:
+            return self._without(shape, are_numbered, came, self._at_fault(came, found), now)
+        cells, counts, _ = found
         senders: list[Session] = []
         acks = np.empty((3, 0), np.int64)
         slots = [self._slots[fd] for fd, _ in came]
@@ -154,26 +147,26 @@ class Lanes:
             places = [session.sequence.place for session in senders if session.sequence]
             acks = np.array([slots, places, [each.number + count for each, count in zip(senders, counts, strict=True)]])
         try:
-            arena.append(np.repeat(slots, counts) if len(values) > len(came) else np.array(slots), cells, acks.T)
+            arena.append(np.repeat(slots, counts) if len(cells) > len(came) else np.array(slots), cells, acks.T)
         except LineError:  # no room for one of them
             return came
         counted = self._came
         for (fd, _), count in zip(came, counts, strict=True):
             counted[fd] += count
         accounts = self._intake.accounts
-        accounts.received += len(values)
-        accounts.stored += len(values)
+        accounts.received += len(cells)
+        accounts.stored += len(cells)
         for session, count in zip(senders, counts, strict=False):  # there are none where lines have no numbers
             session.number += count
             session.sequence.next = session.sequence.settled = session.number  # type: ignore[union-attr]
         return []
 
     @staticmethod
-    def _at_fault(came: list[Read], odd: list[tuple[int, bytes]] | None) -> set[int]:
+    def _at_fault(came: list[Read], found: wire.Rows | None) -> set[int]:
         """Which reads hold the odd lines; where that is not known, those that hold more than numbers."""
-        if odd:
-            ends = np.cumsum([wire.count_lines(data) for _, data in came])
-            return set(np.searchsorted(ends, [line for line, _ in odd], side="right").tolist())
+        if found:
+            ends = np.cumsum(found.lines)
+            return set(np.searchsorted(ends, [line for line, _ in found.odd], side="right").tolist())
         return {i for i, (_, data) in enumerate(came) if not wire.is_numbers(data)}
 
     def _without(self, shape: Shape, are_numbered: bool, came: list[Read], out: set[int], now: int) -> list[Read]:

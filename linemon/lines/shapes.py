@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from linemon.lines import names, wire
+from linemon.lines import names
 from linemon.lines.session import Session
 from linemon.store.arena import ArenaWriter
-from linemon.store.ring import Cells, Floats
 
 # What rows must share to be parsed and appended together: the arena, the numbers a line without the time, and where
 # the time stands. NAMED stands for metrics and points, FIELDS for pairs and JSON, NO_SHAPE for lines to be looked at
@@ -42,27 +39,3 @@ def shape_of(session: Session, block: bytes) -> Shape:
     if first in DIGITS and names.kind(block.partition(b"\n")[0], session.in_rows) is names.Kind.ROW:
         return NO_SHAPE
     return NAMED
-
-
-def cells_of(shape: Shape, values: Floats, rows: bytes, now: int) -> Cells | None:
-    """Rows of this shape, (n, tokens) numbers, as cells of its arena; None if a time is no plain epoch number.
-
-    `rows` is their text. Those without a time of their own get `now` (ns since the epoch).
-    """
-    arena, width, time_at = shape
-    assert arena is not None
-    cells = np.empty((len(values), 1 + arena.width))
-    cells[:, 1 + width :] = np.nan
-    if time_at is None:
-        cells[:, 1 : 1 + width] = values
-        cells.view(np.int64)[:, 0] = now
-    else:
-        times = wire.epoch_times(values[:, time_at], now)
-        if times is None:
-            times = wire.times(rows.split()[time_at :: width + 1], now)
-        if times is None:
-            return None
-        cells[:, 1 : 1 + time_at] = values[:, :time_at]
-        cells[:, 1 + time_at : 1 + width] = values[:, time_at + 1 :]
-        cells.view(np.int64)[:, 0] = times
-    return cells.view(np.int64)

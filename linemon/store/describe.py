@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from linemon.errors import StoreError, UnknownSource
-from linemon.store.heads import Heads
+from linemon.store.heads import Heads, heads_of
 from linemon.store.liveness import Life
 from linemon.store.reader import Source, Store
 from linemon.store.ring import AHEAD, ARRIVED, COMMIT, DISORDER, LATEST, REJECTED
@@ -32,7 +32,7 @@ def describe_all(store: Store, now: int, names: Sequence[str] | None = None) -> 
     names = store.sources() if names is None else names
     for at in range(0, len(names), LOT):
         lot = names[at : at + LOT]
-        found = {source["source"]: source for heads in store.heads(lot) for source in _described(heads, now)}
+        found = {source["source"]: source for heads in heads_of(store, lot) for source in _described(heads, now)}
         for name in lot:
             try:
                 yield found[name] if name in found else describe(store[name], now)

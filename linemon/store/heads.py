@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
+from linemon.errors import StoreError
 from linemon.store.catalog import Entry
+from linemon.store.reader import Store
 from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, ID, Arena, Cells, fence
 
 
@@ -38,3 +42,16 @@ class Heads(NamedTuple):
         now = np.column_stack([self.cells[:, ARRIVED], self.cells[:, COMMIT] >> 1])
         now = np.where(now[:, :1] > noted[:, -1, :1], now, noted[:, -1])
         return np.concatenate([noted, now[:, np.newaxis]], axis=1)
+
+
+def heads_of(store: Store, names: Iterable[str]) -> Iterator[Heads]:
+    """The heads of these rings; of those that move meanwhile, or cannot be read, there are none."""
+    store._refresh()
+    entries = store._catalog.entries
+    rings: dict[str, list[Entry]] = {}
+    for entry in filter(None, map(entries.get, names)):
+        rings.setdefault(entry.file, []).append(entry)
+    for file, members in rings.items():
+        with suppress(StoreError, OSError):
+            if arena := store._arena(file):
+                yield Heads.of(arena, [entry for entry in members if entry.slot < arena.slots])

@@ -18,6 +18,7 @@ from linemon.logs import Seldom
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
+from linemon.store.marks import MarkWriter
 from linemon.store.ring import MINOR, PAGE_BYTES
 from linemon.store.upgrade import old_sources
 
@@ -73,6 +74,7 @@ class StoreWriter:
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
         self._to_look: deque[str] = deque()  # the sources that `forget_silent` has not looked at
         try:
+            self.marks = MarkWriter(folder, self._file_mode)
             self._open()
         except BaseException:
             os.close(self._lock)
