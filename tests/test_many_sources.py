@@ -14,6 +14,7 @@ import linemon
 from linemon.store import catalog as catalog_module
 from linemon.store.catalog import Catalog
 from linemon.store.writer import StoreWriter
+from tests.running import Running
 
 OTHERS = ("v", '{"source": "plain", ')  # columns, one of which looks like the start of a line
 
@@ -87,3 +88,22 @@ def test_forgetting_and_tidying_take_turns_with_others(tmp_path: Path) -> None:
         assert not writer.rings
         assert len(steps) > 4
         assert sorted(steps)[len(steps) // 2] < 0.02
+
+
+def test_thousands_of_new_sources_in_one_read_hold_nobody_up(tmp_path: Path) -> None:
+    """On a fresh connection, and on one that brought some before: others have their turn while few of them are made."""
+    running, made = Running(tmp_path, "max_sources = 100000\n"), []
+    try:
+        with running.connect() as sock, sock.makefile("rb") as answers, running.connect() as other:
+            for lot in range(3):
+                before = len(running.store)
+                sock.sendall("".join(f"m{lot}x{i} 1\n" for i in range(6000)).encode() + b"#stats\n")
+                other.sendall(b"#stats\n")
+                assert other.recv(1000).startswith(b"#stats")
+                made.append(len(running.store) - before)
+                assert b"rejected=0" in answers.readline()
+        assert running.status()["rejected"] == {}
+        assert len(running.store) >= 18_000
+        assert sorted(made)[1] < 4500
+    finally:
+        assert running.stop() == 0
