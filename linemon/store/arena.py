@@ -122,7 +122,8 @@ class ArenaWriter(Arena):
     def take(self, slot: int, source_id: int, born: int) -> None:
         """Make the slot an empty ring of this source. LineError if the file system has no room for it."""
         self._room[slot] = self._noted[slot] = 0
-        self._allocate(slot, 0, HEAD_CELLS * 8)
+        self._allocate(slot, 0, PAGE_BYTES)
+        self._room[slot] = (PAGE_BYTES - 8 * HEAD_CELLS) // (8 * (1 + self.width))  # rows behind the head, in its page
         self.cells[slot, ID] = 0
         fence()
         self.cells[slot] = 0
