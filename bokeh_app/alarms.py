@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import math
+import os
+import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from bokeh.document import Document
 
-from linemon.store.status import ALARMS_OLD_S, read_alarms
+from linemon.store.status import ALARMS, ALARMS_OLD_S, read_alarms
 
 from .page import Page
 from .pump import Pump
@@ -33,16 +36,27 @@ def known(pump: Pump) -> tuple[list[Alarm], bool | None]:
 
     def read() -> tuple[list[Alarm], bool | None]:
         try:
-            found, age = read_alarms(pump.store.path)
+            stat = os.stat(pump.store.path / ALARMS)
+            return _parsed(pump.store.path, stat.st_ino, stat.st_size), time.time() - stat.st_mtime <= ALARMS_OLD_S
+        except FileNotFoundError:
+            return [], None
         except (OSError, ValueError):
             return [], False
-        return found, None if math.isinf(age) else age <= ALARMS_OLD_S
 
     return pump.shared("alarms", read, LOOK_S)
 
 
+@functools.lru_cache(maxsize=1)  # a new file is another inode: thousands of instances are not parsed every second
+def _parsed(store: Path, inode: int, size: int) -> list[Alarm]:
+    return read_alarms(store)[0]
+
+
 def summary(pump: Pump) -> dict[str, Any]:
     """For every page: how many fire, of which level, what the first are, and the highest level of each source."""
+    return pump.shared("alarms that fire", lambda: _summary(pump), LOOK_S)
+
+
+def _summary(pump: Pump) -> dict[str, Any]:
     found, runs = known(pump)
     firing = [each for each in found if each["state"] in FIRING]
     levels: dict[str, int] = {}
