@@ -67,6 +67,7 @@ Object.assign(linemon, (() => {
     dress()
     Bokeh.documents[0].on_event("connection_lost", lost)
     const answers = model("answers")
+    linemon.alarms.connect()
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }
@@ -186,7 +187,7 @@ Object.assign(linemon, (() => {
   system.addEventListener("change", dress)
   addEventListener("DOMContentLoaded", () => {
     linemon.about = JSON.parse($("about").textContent)
-    linemon.page = linemon.pages[linemon.about.kind == "overview" ? "overview" : "charts"]
+    linemon.page = linemon.pages[linemon.about.kind] ?? linemon.pages.charts
     dress()
     text($("zone"), zone())
     $("scheme").addEventListener("click", nextScheme)
