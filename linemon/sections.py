@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from linemon.errors import ConfigError
 
@@ -111,3 +112,19 @@ class HistoryConfig:
     def folder(self, store: Path) -> Path:
         """Where the tiers lie, of the store in this folder."""
         return Path(self.path).expanduser() if self.path else store / "history"
+
+
+@dataclass(frozen=True)
+class AlarmsConfig:
+    group_wait: Span = Span(10)
+    max_per_hour: int = 30
+    heartbeat: str = field(default="", repr=False)
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("heartbeat", "page"):
+            url = getattr(self, key)
+            if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+                raise ConfigError(
+                    f'[alarms] {key}: expected an address such as "https://lab.example/x", or "" for none'
+                )
