@@ -59,8 +59,8 @@ class Answers(Protocol):
     def silence(self, pattern: str, span: float, by: str) -> str:
         """Silence for `span` seconds; what was done."""
 
-    def limits(self, source: str, column: str) -> list[float]:
-        """Those that alarms of the column have, for pictures."""
+    def limits(self, source: str, column: str) -> list[tuple[int, float]]:
+        """Levels and limits of the alarms of a column, for pictures."""
 
 
 class House(Protocol):
