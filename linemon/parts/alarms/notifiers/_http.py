@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPException
@@ -84,9 +85,11 @@ def unreachable(host: str, error: object) -> Later | Refused:
 
 def check(key: str, url: str) -> None:
     """ValueError, which does not show it, if it is no address of the web."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f'{key}: expected an address such as "https://example.org/hook"')
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    raise ValueError(f'{key}: expected an address such as "https://example.org/hook"')
 
 
 def warnings(url: str) -> list[str]:

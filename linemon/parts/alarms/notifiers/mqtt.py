@@ -95,6 +95,7 @@ class Notify(Notifier):
         if self._client is not None:
             self._client.publish(f"{self.settings.prefix}/state", "offline", qos=1, retain=True)
             self._client.disconnect()
+            self._client = None
 
     def _topic(self, event: Event) -> str:
         """``linemon/alarm/NAME/SOURCE/COLUMN``, each escaped as in the key."""
