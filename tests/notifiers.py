@@ -128,7 +128,8 @@ class Conformance(ABC):
     def peer(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         monkeypatch.setattr(waiting, "BACK_OFF_S", (0.05, 0.1))
         caplog.set_level(logging.DEBUG)
-        self.folder, self.posts, self.caplog = tmp_path, [], caplog
+        self.folder, self.caplog = tmp_path, caplog
+        self.posts: list[Post] = []
         self.open()
         yield
         for post in self.posts:

@@ -117,11 +117,11 @@ class BotApi(HttpSink):
             self._more.notify_all()
         super().close()
 
-    def update(self, chat: int, text: str, kind: str = "message", **more: Any) -> None:
+    def update(self, chat: int, text: str, kind: str = "message", sender: int = 0, **more: Any) -> None:
         """Somebody says something."""
         with self._more:
             message = {"message_id": 1, "chat": {"id": chat}, "text": text, "date": int(time.time())}
-            message |= {"from": {"id": chat, "username": "ann"}, **more}
+            message |= {"from": {"id": sender or chat, "username": "ann"}, **more}
             self._updates.append({"update_id": 700 + len(self._updates), kind: message})
             self._more.notify_all()
 
@@ -160,16 +160,18 @@ class BotApi(HttpSink):
         if self.webhook:
             return error(409, "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook")
         with self._more:
-            if self._pollers:
-                return error(409, "Conflict: terminated by other getUpdates request; make sure that only one bot runs")
             self._pollers += 1
+            mine = self._pollers
+            self._more.notify_all()
             offset, kinds = fields.get("offset", 0), fields.get("allowed_updates", ["message"])
 
             def found() -> list[dict[str, Any]]:
                 return [u for u in self._updates if u["update_id"] >= offset and set(u) & set(kinds)][:100]
 
-            self._more.wait_for(lambda: found() or not self.is_open, fields.get("timeout", 0))
-            self._pollers -= 1
+            over = lambda: found() or not self.is_open or self._pollers > mine  # noqa: E731
+            self._more.wait_for(over, fields.get("timeout", 0))
+            if self._pollers > mine:
+                return error(409, "Conflict: terminated by other getUpdates request")
             return 200, {}, json.dumps({"ok": True, "result": found()}).encode()
 
 
@@ -179,10 +181,11 @@ def fields_of(request: Request) -> tuple[dict[str, Any], bytes]:
     if kind == "application/json":
         return request.json, b""
     mail = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body, policy=default)
-    fields, picture = {}, b""
+    fields: dict[str, Any] = {}
+    picture = b""
     for part in mail.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        data = part.get_payload(decode=True)
+        name, data = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True)
+        assert isinstance(data, bytes)
         if part.get_filename():
             picture = data
         else:

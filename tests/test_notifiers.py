@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from linemon.config import load
 from linemon.errors import ConfigError
+from linemon.parts.alarms.message import Message
 from linemon.parts.alarms.notifiers import build
+from linemon.parts.alarms.pen import DARK
+from linemon.store.writer import StoreWriter
 from tests.notifiers import FIRST, OTHER, Conformance, Post, RefusingConformance, over, raised
 from tests.pki import Authority
 from tests.running import eventually
 from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request
+from tests.test_messages import House
 
 SECRET = "s3cretOfTheHook"
 
@@ -29,6 +39,12 @@ def wait_of(post: Post) -> float:
     letters, again = post.outbox._desks["it"].waiting.due(time.monotonic())
     assert not letters
     return again - time.monotonic()
+
+
+def body(mail: EmailMessage, kind: str) -> str:
+    part = mail.get_body((kind,))
+    assert part
+    return str(part.get_content())
 
 
 class TestWebhook(RefusingConformance):
@@ -195,7 +211,7 @@ class TestMail(RefusingConformance):
         )
 
     def told(self) -> list[str]:
-        return [f"{mail['Subject']}\n{mail.get_body(('plain',)).get_content()}" for _, mail in self.sink.taken]
+        return [f"{mail['Subject']}\n{body(mail, 'plain')}" for _, mail in self.sink.taken]
 
     def fail(self) -> None:
         self.sink.reply = "451 try again, p4ssword"
@@ -235,6 +251,20 @@ class TestMail(RefusingConformance):
             "text/html",
         ]
 
+    def test_a_mail_has_the_picture(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Within the HTML, by its id; the plain text beside it."""
+        monkeypatch.setattr("linemon.parts.alarms.picture.Pictures.of", lambda *_: b"\x89PNG...")
+        post = self.start('page = "https://lab.example/"')
+        post.put(FIRST)
+        post.until_sent(1)
+        mail = self.sink.taken[0][1]
+        kinds = ["multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png"]
+        parts = list(mail.walk())
+        assert [part.get_content_type() for part in parts] == kinds
+        assert parts[4].get_content() == b"\x89PNG..."
+        assert f'src="cid:{parts[4]["Content-ID"].strip("<>")}"' in body(mail, "html")
+        assert 'href="https://lab.example/?source=web1"' in body(mail, "html")
+
     def test_only_who_has_not_taken_it_is_told_again(self) -> None:
         """One recipient is greylisted, another refused: the third has one mail."""
         post = self.start(settings=self.settings().replace('"bob@', '"carl@lab.example", "bob@'))
@@ -270,7 +300,7 @@ class TestMail(RefusingConformance):
         assert len(to) == 2
         assert mail["Bcc"] is None
         assert mail["Subject"] == "Warning: Temperatur zu hoch – Küche on a Bcc: x@y.z"
-        assert "&lt;b&gt;a b&lt;/b&gt;" in mail.get_body(("html",)).get_content()
+        assert "&lt;b&gt;a b&lt;/b&gt;" in body(mail, "html")
 
 
 class TestTelegram(RefusingConformance):
@@ -362,11 +392,118 @@ class TestTelegram(RefusingConformance):
         assert "chats should have -1009" in post.of()["error"]
 
 
+class TestTelegramsCommands:
+    """What people say to the bot, through the Bot API."""
+
+    @pytest.fixture(autouse=True)
+    def bot(self, tmp_path: Path) -> Iterator[None]:
+        self.folder, self.api, self.house, self.posts = tmp_path, BotApi(), House(), list[Post]()
+        self.api.chats = {5: "", 6: ""}
+        writer = StoreWriter(tmp_path / "store", 100, 10)
+        ring = writer.bind("web1", ("cpu.busy_pct",), ("%",))
+        values = np.array([[time.time_ns() - i * 10**9, np.float64(i).view(np.int64)] for i in range(60, 0, -1)])
+        ring.arena.append_to(ring.entry.slot, values)
+        yield
+        for post in self.posts:
+            post.stop()
+        self.api.close()
+        writer.close()
+
+    def start(self, more: str = "") -> Post:
+        settings = f'kind = "telegram"\ntoken = "{BotApi.TOKEN}"\napi = "http://127.0.0.1:{self.api.port}"\n'
+        self.posts.append(
+            Post(
+                self.folder,
+                f'[alarms]\ngroup_wait = 0.05\n[[notify]]\nname = "it"\n{settings}chats = [5]\n{more}',
+                self.house,
+            )
+        )
+        eventually(lambda: len(self.api.seen) > 1, "it has looked what came before, and listens")
+        return self.posts[-1]
+
+    def answers(self, count: int) -> list[tuple[int, str]]:
+        eventually(lambda: len(self.api.said) >= count, f"{count} answers")
+        return [(chat, text) for chat, text, _ in self.api.said]
+
+    def test_commands_are_done_once(self) -> None:
+        """In order, with who said it; also not again by who starts after it."""
+        self.start()
+        self.api.update(5, "/ack 12")
+        self.api.update(5, "silence web1 2h")
+        assert self.answers(2) == [(5, "#12 is acknowledged"), (5, "silent")]
+        assert self.house.asked == [("ack", 12, "ann by it"), ("silence", "web1", 7200.0, "ann by it")]
+        self.posts.pop().stop()
+        self.api.seen.clear()
+        self.start()
+        self.api.update(5, "status web1")
+        assert self.answers(3)[2:] == [(5, "web1: OK")]
+        assert len(self.house.asked) == 3
+
+    def test_what_was_said_while_it_was_away(self) -> None:
+        """It is not done, and said so; also where it is more than one answer holds."""
+        for _ in range(130):
+            self.api.update(5, "ack 12")
+        self.start()
+        assert self.answers(1) == [(5, "130 commands came while I was away: send them again")]
+        self.api.update(5, "status")
+        assert self.answers(2)[1] == (5, "all: OK")
+        assert self.house.asked == [("status", "")]
+
+    def test_strangers_hear_nothing(self) -> None:
+        """Another chat, another user of a chat, what is edited or forwarded or of a channel; they are counted."""
+        post = self.start("users = [5]")
+        self.api.update(6, "ack 1")
+        self.api.update(5, "ack 2", sender=9)
+        self.api.update(5, "ack 3", kind="edited_message")
+        self.api.update(5, "ack 4", kind="channel_post")
+        self.api.update(5, "ack 5", forward_date=1)
+        self.api.update(5, "ack 6")
+        assert self.answers(1) == [(5, "#6 is acknowledged")]
+        assert self.house.asked == [("ack", 6, "ann by it")]
+        assert post.of()["strangers"] == 2
+
+    def test_too_many_commands(self) -> None:
+        """Twenty a minute; the others are counted."""
+        post = self.start()
+        for _ in range(25):
+            self.api.update(5, "status")
+        eventually(lambda: post.of().get("ignored") == 5, "they are counted")
+        assert len(self.answers(20)) == 20
+
+    def test_a_graph(self) -> None:
+        """A picture of the rows, drawn here, in the colours that are set."""
+        self.start("dark = true")
+        self.api.update(5, "GRAPH web1 5m")
+        assert self.answers(1) == [(5, "web1 cpu.busy_pct, the last 5m")]
+        with Image.open(io.BytesIO(self.api.said[0][2])) as image:
+            assert image.size == (1280, 640)
+            assert image.convert("RGB").getpixel((2, 2)) == DARK.card
+
+    def test_an_incident_has_a_picture(self) -> None:
+        """And a mail has it, too; see `test_a_mail_has_the_picture`."""
+        post = self.start()
+        now = time.time_ns()
+        event = replace(FIRST, column="cpu.busy_pct", since=now - 30 * 10**9, at=now, text="web1: " + "x" * 3000)
+        post.put(event)
+        post.until_sent(1)
+        _, text, picture = self.api.said[0]
+        assert picture.startswith(b"\x89PNG")
+        assert len(text) <= 1024
+
+    def test_without_a_picture_where_it_is_not_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """400 to a photo: the text goes alone."""
+        monkeypatch.setattr("linemon.parts.alarms.picture.Pictures.of", lambda *_: b"no PNG")
+        post = self.start()
+        post.put(FIRST)
+        post.until_sent(1)
+        assert self.api.said == [(5, f"Warning: disk full on web1\n{Message([FIRST]).text(1000)}", b"")]
+
+
 class TestApprise(Conformance):
     secrets = ("us3r", "p4ssw0rd", "s3cretPath")
 
-    @classmethod
     @pytest.fixture(scope="class", autouse=True)
+    @classmethod
     def kept_for_good(cls) -> None:
         """The library makes a pool of threads with its first message, and keeps it."""
         apprise = pytest.importorskip("apprise")

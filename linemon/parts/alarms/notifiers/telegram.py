@@ -117,7 +117,7 @@ class Notify(Notifier):
 
     async def listen(self, house: House) -> None:
         """Ask for updates for ever, and do what those who may command say."""
-        wait, is_first = BACK_OFF_S[0], True
+        wait, is_first, missed = BACK_OFF_S[0], True, Counter[int]()
         while True:
             try:
                 updates = await aside(partial(self._updates, house.mark(self._mark) + 1, 0 if is_first else POLL_S))
@@ -131,8 +131,11 @@ class Notify(Notifier):
             if updates:
                 house.note(self._mark, max(each["update_id"] for each in updates))  # none is done twice
             if is_first:
+                missed.update(chat for chat, _, _ in self._orders(updates))
                 is_first = len(updates) == 100  # as many as one answer holds
-                await self._say_missed(updates)
+                for chat, count in missed.items() if not is_first else ():
+                    came, it = ("1 command", "it") if count == 1 else (f"{count} commands", "them")
+                    await self._answer(chat, f"{came} came while I was away: send {it} again")
             else:
                 for chat, text, by in self._orders(updates):
                     await self._obey(house, chat, text, by)
@@ -169,12 +172,6 @@ class Notify(Notifier):
                 (chat, text, f"{plain(str(sender.get('username') or sender.get('id') or chat))} by {self.name}")
             )
         return found
-
-    async def _say_missed(self, updates: list[dict[str, Any]]) -> None:
-        missed = Counter(chat for chat, _, _ in self._orders(updates))
-        for chat, count in missed.items():
-            came = "1 command came" if count == 1 else f"{count} commands came"
-            await self._answer(chat, f"{came} while I was away: send {'it' if count == 1 else 'them'} again")
 
     async def _obey(self, house: House, chat: int, text: str, by: str) -> None:
         now = time.monotonic()
