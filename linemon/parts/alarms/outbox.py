@@ -153,7 +153,7 @@ class Outbox:
         try:
             await aside(partial(desk.notifier.tell, self._message([event])))
         except Exception as error:
-            raise Refused(desk.notifier.clean(_explained(error))) from None
+            raise Refused(desk.notifier.clean(_explained(error, desk.notifier))) from None
         desk.health.succeeds()
 
     def close(self) -> None:
@@ -246,12 +246,12 @@ class Outbox:
             desk.waiting.sent(letters, now)
             self._letters.end("sent", desk.notifier.name, letters)
         elif isinstance(error, Refused):
-            desk.health.fails(_explained(error), refused=True)
+            desk.health.fails(_explained(error, desk.notifier), refused=True)
             desk.waiting.remove(letters)
             self._letters.end("dead", desk.notifier.name, letters)
         else:
             after, whole = (error.after, error.whole) if isinstance(error, Later) else (None, False)
-            desk.health.fails(_explained(error))
+            desk.health.fails(_explained(error, desk.notifier))
             desk.waiting.failed(letters, now, after, whole)
 
     async def _listen(self, desk: Desk) -> None:
@@ -259,7 +259,7 @@ class Outbox:
             try:
                 return await desk.notifier.listen(self)
             except Exception as error:  # of a library, or ours: telling goes on
-                desk.health.fails(f"listening: {_explained(error)}")
+                desk.health.fails(f"listening: {_explained(error, desk.notifier)}")
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _heartbeat(self) -> None:
@@ -291,11 +291,11 @@ class Outbox:
             desk.health.fails(f"more than {most} messages wait: the oldest are dropped")
 
 
-def _explained(error: BaseException) -> str:
+def _explained(error: BaseException, notifier: Notifier) -> str:
     """What failed, in one line. No traceback: it would show addresses."""
     if isinstance(error, Later | Refused):
         return str(error)
     if isinstance(error, ImportError) and error.name:
-        return f"it needs {error.name}, which is not installed"
+        return notifier.lacks(error)
     where = traceback.extract_tb(error.__traceback__)[-1:]
     return f"a bug: {type(error).__name__}: {error}" + "".join(f" ({each.filename}:{each.lineno})" for each in where)

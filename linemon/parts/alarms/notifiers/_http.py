@@ -97,7 +97,7 @@ def warnings(url: str) -> list[str]:
     parts = urlsplit(url)
     if parts.scheme == "https" or Address(parts.hostname or "", 0).is_loopback:
         return []
-    return [f"sends to {parts.hostname} without https: others may read it"]
+    return [f"it sends to {parts.hostname} without https: others may read it"]
 
 
 def _seconds(text: str) -> float | None:

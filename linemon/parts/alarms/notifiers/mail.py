@@ -76,7 +76,7 @@ class Notify(Notifier):
     def check(self) -> list[str]:
         address = Address.parse(self.settings.host)
         if self.settings.password and not (address.is_loopback or self.settings.tls or self.settings.starttls):
-            return [f"sends its password to {address.host} without tls or starttls: others may read it"]
+            return [f"it sends its password to {address.host} without tls or starttls: others may read it"]
         return []
 
     def tell(self, message: Message) -> None:
