@@ -25,6 +25,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.running import eventually
+from tests.test_peers import program
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -283,7 +284,8 @@ class Broker:
         file = self._folder / "mosquitto.conf"
         file.write_text(f"listener {self.port} 127.0.0.1\n{self._more}\n")
         with (self._folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", str(file)], stdout=log, stderr=log)
+            command = [program("mosquitto", "mosquitto"), "-c", str(file)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(self._answers, "the broker")
 
     def _answers(self) -> bool:

@@ -30,6 +30,7 @@ from tests.pki import Authority
 from tests.running import eventually
 from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request
 from tests.test_messages import House
+from tests.test_peers import program
 
 SECRET = "s3cretOfTheHook"
 
@@ -561,7 +562,9 @@ class TestMqtt(Conformance):
     def open(self) -> None:
         pytest.importorskip("paho.mqtt.client")
         passwords = self.folder / "passwords"
-        subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "ann", "br0kerPass"], check=True)
+        subprocess.run(
+            [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), "ann", "br0kerPass"], check=True
+        )
         # As root it would become another user, who could not read it.
         self.broker = Broker(self.folder, f"user root\nallow_anonymous false\npassword_file {passwords}")
         self.heard: list[tuple[str, dict[str, Any] | str, bool]] = []
