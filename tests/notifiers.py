@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -21,6 +22,7 @@ from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.notifier import Answers
 from linemon.parts.alarms.outbox import Outbox
 from tests.running import eventually
+from tests.sinks import free_port
 
 NOW = 1_795_000_000_000_000_000
 FIRST = Event(
@@ -148,6 +150,10 @@ class Conformance(ABC):
     def settings(self) -> str:
         """The kind and its own keys."""
 
+    def nowhere(self) -> str:
+        """The settings, with a port that nobody listens on."""
+        return re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", self.settings())
+
     @abstractmethod
     def told(self) -> list[str]:
         """What the peer was told and has taken, a text each; of several events, one after the other."""
@@ -266,6 +272,15 @@ class Conformance(ABC):
         self.hidden(post)
         self.work()
         post.until_sent(2)
+
+    def test_nobody_is_there(self) -> None:
+        """A port that nobody listens on: it waits, and says so without a secret."""
+        post = self.start(settings=self.nowhere())
+        post.put(FIRST)
+        post.until(lambda state: state["failed"] >= 2, "it is tried")
+        assert post.state()["waiting"] == 1
+        assert "127.0.0.1 cannot be reached" in post.of()["error"]
+        self.hidden(post)
 
     def test_a_test_has_its_answer(self) -> None:
         """`linemon alarms test`: told at once, or the peer's words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from linemon.parts.alarms import commands, pen
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.message import Message, cut
 from linemon.parts.alarms.notifier import Answers, clean, secrets_of
+from linemon.parts.alarms.notifiers import mqtt
 from linemon.parts.alarms.pen import DARK, LIGHT, Theme
 from linemon.parts.alarms.picture import Chart, Pictures
 from linemon.store.writer import StoreWriter
@@ -84,8 +86,8 @@ def test_a_message_of_many_is_bounded() -> None:
     """The first of them, and how many more; in as many characters as there may be."""
     events = [replace(FIRST, key=str(i), n=i) for i in range(500)]
     message = Message(events)
-    assert message.title == "500 alarms: 500 warning"
-    assert message.lines[-1] == "… and 450 more"
+    assert message.title == "500 alarms: 500 warnings"
+    assert message.parts[-1] == ("", "… and 450 more")
     assert len(Message(events, "https://lab.example/").text(900)) == 900
     assert Message(events, "https://lab.example/").text(900).endswith("…\nhttps://lab.example/?source=web1")
 
@@ -114,6 +116,16 @@ def test_names_stay_in_their_line(text: str, source: str, alarm: str, most: int)
         assert said.isprintable()
     assert len(cut(message.text(10_000), most).encode()) <= most
     assert len(cut(message.text(10_000), most, "utf-16-le").encode("utf-16-le")) <= most
+
+
+def test_what_is_no_text_or_number() -> None:
+    """Half characters and infinities, which JSON lines and `eta()` give, are told as what all peers take."""
+    event = replace(FIRST, source="a\ud800", column="\udfff", text="x\ud800", value=float("inf"))
+    message = Message([event], "https://lab.example")
+    assert message.text(1000).encode()
+    assert message.title.encode()
+    assert json.loads(json.dumps(event.as_json(), allow_nan=False))["value"] is None
+    assert mqtt.escaped("a/\ud800") == "a%2F%3F"
 
 
 def test_what_is_cut_out() -> None:

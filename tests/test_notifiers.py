@@ -28,7 +28,7 @@ from linemon.store.writer import StoreWriter
 from tests.notifiers import FIRST, OTHER, Conformance, Post, RefusingConformance, over, raised
 from tests.pki import Authority
 from tests.running import eventually
-from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request
+from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request, free_port
 from tests.test_messages import House
 from tests.test_peers import program
 
@@ -183,6 +183,14 @@ class TestCommand(RefusingConformance):
 
     def work(self) -> None:
         self.mode.write_text("0")
+
+    def test_nobody_is_there(self) -> None:
+        """A program that is not there will never be."""
+        post = self.start(settings=self.settings().replace("page", "no-such-page"))
+        post.put(FIRST)
+        post.until(lambda state: state["dead"] == 1, "it is refused")
+        assert post.of()["error"] == "no-such-page cannot be started: No such file or directory"
+        self.hidden(post)
 
     def test_names_are_no_shell(self) -> None:
         """What a sender calls its source is JSON on stdin, and nothing else."""
@@ -519,6 +527,9 @@ class TestApprise(Conformance):
         self.sink.close()
         self.second.close()
 
+    def nowhere(self) -> str:
+        return self.settings().replace(str(self.sink.port), str(free_port()))
+
     def settings(self) -> str:
         return f'kind = "apprise"\nurls = ["json://us3r:p4ssw0rd@127.0.0.1:{self.sink.port}/s3cretPath"]'
 
@@ -546,6 +557,14 @@ class TestApprise(Conformance):
         self.second.answer = lambda request: (200, {}, b"{}")
         post.until_sent(1)
         assert len(self.sink.taken) == len(self.second.taken) == 1
+
+    def test_nobody_is_there(self) -> None:
+        """It says no more than that."""
+        post = self.start(settings=self.nowhere())
+        post.put(FIRST)
+        post.until(lambda state: state["failed"] >= 2, "it is tried")
+        assert "urls[0] was not taken" in post.of()["error"]
+        self.hidden(post)
 
     def test_an_address_that_it_does_not_know(self) -> None:
         """`linemon check` says which, and not what it is."""

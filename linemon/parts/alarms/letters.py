@@ -1,8 +1,8 @@
 """The outbox's file: what was put, and what became of it, a line of JSON each.
 
-It is appended to, and written anew, without what is over, at each start and where it has grown. An event is on the disk
-before `put` returns; what became of it is not waited for. The last line may be torn; what else cannot be read is put
-aside.
+It is appended to, and written anew, without what is over, at each start and where it has doubled. An event is on the
+disk before `put` returns; what became of it is not waited for. The last line may be torn; what else cannot be read is
+put aside.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from linemon.store.folder import replace_file, write_all
 
 log = logging.getLogger(__name__)
 
-LARGE: Final = 1 << 20  # bytes from which on it is written anew once half of it is over
+LARGE: Final = 1 << 20  # bytes below which it is not worth while
 KNOWN_S: Final = 86400.0  # how long it is known what was told of an incident; the part's state has it long before
 
 
@@ -52,7 +52,7 @@ class Letters:
     def __post_init__(self) -> None:
         """OSError where the file cannot be had."""
         self._fd = -1
-        self._size = self._lines = 0
+        self._size = self._least = 0  # bytes: now, and when it was last written anew
         with suppress(FileNotFoundError):
             self._load(self.path.read_bytes())
         self._rewrite()
@@ -65,7 +65,9 @@ class Letters:
         for event, names in events:
             told = self.told.get(event.key)
             if told is None or event.seq >= told.seq:
-                fresh = [each for each in names if told is None or event.seq > told.seq or each not in told.names]
+                fresh = list(
+                    dict.fromkeys(n for n in names if told is None or event.seq > told.seq or n not in told.names)
+                )
                 if fresh:
                     lines.append(["put", now, astuple(event), fresh])
                     new += [(name, Letter(event, now)) for name in fresh]
@@ -141,7 +143,7 @@ class Letters:
             self._take(*line)
         try:
             self._append(lines)
-            if self._size > LARGE and self._lines > 2 * sum(map(len, self.waiting.values())):
+            if self._size > max(LARGE, 2 * self._least):
                 self._rewrite()
         except OSError as error:
             log.error("cannot write %s: %s", self.path, error.strerror)
@@ -157,7 +159,6 @@ class Letters:
                 os.ftruncate(self._fd, self._size)
             raise
         self._size += len(data)
-        self._lines += len(lines)
 
     def _rewrite(self) -> None:
         now = time.time()
@@ -179,7 +180,7 @@ class Letters:
         os.fsync(folder)
         os.close(folder)
         self.close()
-        self._fd, self._size, self._lines = fd, len(data), len(lines)
+        self._fd, self._size, self._least = fd, len(data), len(data)
 
 
 def _bytes(lines: Iterable[list[Any]]) -> bytes:

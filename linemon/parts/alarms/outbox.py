@@ -285,7 +285,7 @@ class Outbox:
     def _drop_beyond(self, most: int) -> None:
         while sum(len(desk.waiting) for desk in self._desks.values()) > most:
             name, desk = max(self._desks.items(), key=lambda each: len(each[1].waiting))
-            oldest = desk.waiting.letters[:1]
+            oldest = [desk.waiting.oldest]
             desk.waiting.remove(oldest)
             self._letters.end("dropped", name, oldest)
             desk.health.fails(f"more than {most} messages wait: the oldest are dropped")

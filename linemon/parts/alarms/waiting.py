@@ -68,8 +68,8 @@ class Waiting:
         return letter.id in self._letters
 
     @property
-    def letters(self) -> list[Letter]:
-        return list(self._letters.values())
+    def oldest(self) -> Letter:
+        return next(iter(self._letters.values()))
 
     def add(self, letter: Letter) -> None:
         self._letters[letter.id] = letter

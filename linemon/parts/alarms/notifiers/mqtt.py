@@ -141,4 +141,4 @@ class Notify(Notifier):
 
 
 def escaped(name: str) -> str:
-    return "%2D" if name == "-" else quote(name, safe="")
+    return "%2D" if name == "-" else quote(name, safe="", errors="replace")
