@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from linemon.store.folder import replace_file, write_all
 
 log = logging.getLogger(__name__)
 
+VALUES: Final = attrgetter(*(each.name for each in fields(Event)))
 LARGE: Final = 1 << 20  # bytes below which it is not worth while
 KNOWN_S: Final = 86400.0  # how long it is known what was told of an incident; the part's state has it long before
 
@@ -69,7 +71,7 @@ class Letters:
                     dict.fromkeys(n for n in names if told is None or event.seq > told.seq or n not in told.names)
                 )
                 if fresh:
-                    lines.append(["put", now, astuple(event), fresh])
+                    lines.append(["put", now, VALUES(event), fresh])
                     new += [(name, Letter(event, now)) for name in fresh]
         if lines:
             self._append(lines, is_synced=True)
@@ -108,7 +110,7 @@ class Letters:
         """What a line says. TypeError, ValueError, KeyError, IndexError if that is nothing."""
         if word == "put":
             at, values, names = said
-            event = replace(Event(*values), notify=tuple(values[-1]))
+            event = Event(*[*values[:-1], tuple(values[-1])])  # JSON has but lists
             told = self.told.get(event.key)
             if told is None or event.seq > told.seq:
                 told = self.told[event.key] = Told(event.seq, event.level, at, set())
@@ -170,7 +172,7 @@ class Letters:
         for name, letters in self.waiting.items():
             for id_, letter in letters.items():
                 events.setdefault(id_, (letter, []))[1].append(name)
-        lines += [["put", letter.at, astuple(letter.event), names] for letter, names in events.values()]
+        lines += [["put", letter.at, VALUES(letter.event), names] for letter, names in events.values()]
         waits = {key for key, _ in events}
         self.told = {key: told for key, told in self.told.items() if told.at > now - KNOWN_S or key in waits}
         lines += [["told", key, t.seq, t.level, t.at, sorted(t.names)] for key, t in self.told.items()]
