@@ -25,7 +25,7 @@ from linemon.parts.alarms.event import Event, iso
 from linemon.parts.alarms.letters import Letters
 from linemon.parts.alarms.message import Message
 from linemon.parts.alarms.notifier import Answers, Later, Notifier, Refused, clean, secrets_of
-from linemon.parts.alarms.notifiers import _http, build
+from linemon.parts.alarms.notifiers import build
 from linemon.parts.alarms.picture import Pictures
 from linemon.parts.alarms.waiting import Letter, Waiting
 
@@ -264,9 +264,11 @@ class Outbox:
 
     async def _heartbeat(self) -> None:
         """Who watches the watcher hears of us each minute."""
+        from linemon.parts.alarms.notifiers._http import send
+
         while True:
             try:
-                await aside(partial(_http.send, self._config.heartbeat, None, {}, HEARTBEAT_S / 2))
+                await aside(partial(send, self._config.heartbeat, None, {}, HEARTBEAT_S / 2))
                 self._heartbeat_health.succeeds()
             except (Later, Refused) as error:
                 self._heartbeat_health.fails(str(error))
