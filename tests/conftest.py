@@ -72,10 +72,10 @@ def start_collector(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Start collectors with settings of one's own, each in its folder."""
     started: list[Running] = []
 
-    def start(settings: str = "", name: str = "one", open_files: int = 0) -> Running:
+    def start(settings: str = "", name: str = "one", open_files: int = 0, fresh: bool = False) -> Running:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        started.append(Running(folder, settings, open_files))
+        started.append(Running(folder, settings, open_files, fresh=fresh))
         return started[-1]
 
     yield start

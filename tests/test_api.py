@@ -500,8 +500,9 @@ def rss_mb(running: Running) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def test_memory_with_an_agent(collector: Running) -> None:
+def test_memory_with_an_agent(start_collector: Callable[..., Running]) -> None:
     """A collector with its HTTP port open and one agent stays within 55 MB."""
+    collector = start_collector(fresh=True)
     host, port = collector.address()
     agent = subprocess.Popen(
         [sys.executable, "-m", "agent", "--to", f"{host}:{port}", "--name", "h", "--interval", "0.2"]
