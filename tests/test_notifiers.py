@@ -50,6 +50,7 @@ def body(mail: EmailMessage, kind: str) -> str:
 
 class TestWebhook(RefusingConformance):
     secrets = (SECRET, "T0ken/B0x")
+    is_for_machines = True
 
     def open(self) -> None:
         self.sink = HttpSink()
@@ -115,6 +116,7 @@ class TestWebhook(RefusingConformance):
 
 class TestNtfy(TestWebhook):
     secrets = ("tk_s3cret", "my-s3cret-topic")
+    is_for_machines = False
 
     def settings(self) -> str:
         return f'kind = "ntfy"\nurl = "http://127.0.0.1:{self.sink.port}/my-s3cret-topic"\ntoken = "tk_s3cret"'
@@ -152,6 +154,7 @@ class TestNtfy(TestWebhook):
 
 class TestCommand(RefusingConformance):
     secrets = ("s3cretArgument",)
+    is_for_machines = True
 
     def open(self) -> None:
         self.mode, self.out = self.folder / "mode", self.folder / "out"
@@ -577,6 +580,7 @@ class TestApprise(Conformance):
 class TestMqtt(Conformance):
     secrets = ("br0kerPass",)
     timeout = 1.0
+    is_for_machines = True
 
     def open(self) -> None:
         pytest.importorskip("paho.mqtt.client")

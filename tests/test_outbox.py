@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -227,6 +228,25 @@ def test_a_full_disk_is_said_to_who_puts(tmp_path: Path) -> None:
     file._fd = fd
     assert not file.told
     assert file.put([(FIRST, ["a"])])
+    file.close()
+
+
+def test_a_line_that_is_written_in_part(tmp_path: Path) -> None:
+    """The disk is full in its midst: what is put then is not held, and what comes after is whole."""
+    file = Letters(tmp_path / "outbox")
+    file.put([(FIRST, ["a"])])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "outbox").stat().st_size + 100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.put([(OTHER, ["a"])])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.put([(OTHER, ["a"])])
+    file.close()
+    file = Letters(tmp_path / "outbox")
+    assert [each.event for each in file.waiting["a"].values()] == [FIRST, OTHER]
+    assert not (tmp_path / "outbox.unreadable").exists()
     file.close()
 
 

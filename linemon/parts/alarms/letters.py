@@ -19,6 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+from linemon.logs import Seldom
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.waiting import HOUR_S, Id, Letter
 from linemon.store.folder import replace_file, write_all
@@ -53,6 +54,7 @@ class Letters:
 
     def __post_init__(self) -> None:
         """OSError where the file cannot be had."""
+        self._failures = Seldom()
         self._fd = -1
         self._size = self._least = 0  # bytes: now, and when it was last written anew
         with suppress(FileNotFoundError):
@@ -65,14 +67,9 @@ class Letters:
         lines: list[list[Any]] = []
         new: list[tuple[str, Letter]] = []
         for event, names in events:
-            told = self.told.get(event.key)
-            if told is None or event.seq >= told.seq:
-                fresh = list(
-                    dict.fromkeys(n for n in names if told is None or event.seq > told.seq or n not in told.names)
-                )
-                if fresh:
-                    lines.append(["put", now, VALUES(event), fresh])
-                    new += [(name, Letter(event, now)) for name in fresh]
+            if fresh := self._fresh(event, names):
+                lines.append(["put", now, VALUES(event), fresh])
+                new += [(name, Letter(event, now)) for name in fresh]
         if lines:
             self._append(lines, is_synced=True)
             for line in lines:
@@ -91,6 +88,13 @@ class Letters:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _fresh(self, event: Event, names: Iterable[str]) -> list[str]:
+        """Those for whom it is new: an incident's events come in order."""
+        told = self.told.get(event.key)
+        if told is None or event.seq > told.seq:
+            return list(dict.fromkeys(names))
+        return [name for name in names if name not in told.names] if event.seq == told.seq else []
 
     # -- the lines
 
@@ -148,7 +152,8 @@ class Letters:
             if self._size > max(LARGE, 2 * self._least):
                 self._rewrite()
         except OSError as error:
-            log.error("cannot write %s: %s", self.path, error.strerror)
+            if self._failures.due():
+                log.error("cannot write %s: %s", self.path, error.strerror)
 
     def _append(self, lines: list[list[Any]], is_synced: bool = False) -> None:
         data = _bytes(lines)
@@ -159,14 +164,14 @@ class Letters:
         except OSError:
             with suppress(OSError):  # a torn line in its midst would cost the next one, too
                 os.ftruncate(self._fd, self._size)
+                os.lseek(self._fd, self._size, os.SEEK_SET)
             raise
         self._size += len(data)
 
     def _rewrite(self) -> None:
         now = time.time()
-        lines: list[list[Any]] = [
-            ["outbox", 1, self.counts, {n: [t for t in w if t > now - HOUR_S] for n, w in self.went.items()}]
-        ]
+        went = {name: [each for each in times if each > now - HOUR_S] for name, times in self.went.items()}
+        lines: list[list[Any]] = [["outbox", 1, self.counts, went]]
         lines += [["mark", name, number] for name, number in self.marks.items()]
         events: dict[Id, tuple[Letter, list[str]]] = {}
         for name, letters in self.waiting.items():

@@ -104,8 +104,7 @@ class Notify(Notifier):
         try:
             said = json.loads(answered.body)
             words, parameters = str(said.get("description", "")), said.get("parameters") or {}
-            after = parameters.get("retry_after")
-            answered.after = float(after) if after is not None else answered.after
+            answered.after = parameters.get("retry_after", answered.after)
             if chat := parameters.get("migrate_to_chat_id"):
                 words += f": chats should have {chat} in its place"
         except (ValueError, AttributeError, TypeError):
@@ -152,7 +151,7 @@ class Notify(Notifier):
     def _troubled(self, text: str) -> None:
         self._trouble = self.clean(text)
         if self._seldom.due():
-            log.error("%s: commands are not heard: %s", self.label, self._trouble)
+            log.error("%s: commands: %s", self.label, self._trouble)
 
     def _orders(self, updates: Iterable[dict[str, Any]]) -> list[tuple[int, str, str]]:
         """Chat, text and who sent it, of those that may command; others are counted, and hear nothing."""
