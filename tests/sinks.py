@@ -202,7 +202,7 @@ def error(status: int, description: str, **parameters: Any) -> Answer:
 
 @dataclass
 class MailSink:
-    """A mail server: STARTTLS where there is a certificate, and a password where there is a user."""
+    """A mail server. With a certificate: STARTTLS, or TLS from the first byte. With a user: AUTH."""
 
     cert: tuple[Path, Path] | None = None
     user: str = ""
@@ -212,6 +212,7 @@ class MailSink:
     reply: str = ""
     to: dict[str, str] = field(default_factory=dict)  # replies to recipients
     hangs: threading.Event = field(default_factory=threading.Event)
+    at_once: bool = False  # TLS
 
     def __post_init__(self) -> None:
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # it says all that passes
@@ -249,11 +250,12 @@ class MailSink:
             Handler(),
             hostname="127.0.0.1",
             port=free_port(),
-            tls_context=context,
-            require_starttls=context is not None,
+            ssl_context=context if self.at_once else None,
+            tls_context=None if self.at_once else context,
+            require_starttls=context is not None and not self.at_once,
             authenticator=authenticate,
             auth_required=bool(self.user),
-            auth_require_tls=context is not None,
+            auth_require_tls=context is not None and not self.at_once,
         )
         self._controller.start()
         self.port = self._controller.port

@@ -32,6 +32,8 @@ from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request, free_port
 from tests.test_messages import House
 from tests.test_peers import program
 
+pytestmark = pytest.mark.slow  # it starts other people's programs
+
 SECRET = "s3cretOfTheHook"
 
 
@@ -210,8 +212,8 @@ class TestMail(RefusingConformance):
 
     def open(self) -> None:
         authority = Authority(self.folder)
-        self.ca = authority.cert
-        self.sink = MailSink(authority.issue("server"), "ann", "p4ssword")
+        self.ca, self.cert = authority.cert, authority.issue("server")
+        self.sink = MailSink(self.cert, "ann", "p4ssword")
 
     def close(self) -> None:
         self.sink.close()
@@ -302,6 +304,14 @@ class TestMail(RefusingConformance):
         post.until(lambda state: state["dead"] == 1, "it is refused")
         assert says in post.of()["error"]
         assert "wr0ng" not in json.dumps(post.state()) + self.caplog.text
+
+    def test_tls_from_the_first_byte(self) -> None:
+        self.sink.close()
+        self.sink = MailSink(self.cert, "ann", "p4ssword", at_once=True)
+        post = self.start(settings=self.settings().replace("starttls", "tls"))
+        post.put(FIRST)
+        post.until_sent(1)
+        assert len(self.sink.taken) == 1
 
     def test_names_make_no_headers(self) -> None:
         """A source and a text with line breaks, in whatever script, stay what they are."""
@@ -657,7 +667,32 @@ class TestMqtt(Conformance):
         later.disconnect()
         later.loop_stop()
 
-    @pytest.mark.slow
+    def test_a_broker_that_lets_it_not_in(self) -> None:
+        """It says so, and it is told when it does: a password may be mended at the broker."""
+        post = self.start(settings=self.settings().replace("br0kerPass", "wr0ng"))
+        post.put(FIRST)
+        eventually(lambda: "127.0.0.1 refuses us" in post.of().get("error", ""), "it says so")
+        assert post.state()["waiting"] == 1
+        assert "wr0ng" not in json.dumps(post.state()) + self.caplog.text
+
+    def test_tls(self) -> None:
+        """`mqtts://`, with whose certificate `ca` says."""
+        authority = Authority(self.folder)
+        cert, key = authority.issue("server")
+        broker = Broker(self.folder, f"user root\nallow_anonymous true\ncertfile {cert}\nkeyfile {key}")
+        try:
+            address = f'broker = "mqtts://127.0.0.1:{broker.port}"'
+            post = self.start(settings=f'kind = "mqtt"\n{address}\nca = "{authority.cert}"')
+            post.put(FIRST)
+            post.until_sent(1)
+            self.end(post)
+            post = self.start(settings=f'kind = "mqtt"\n{address}')
+            post.put(OTHER)
+            post.until(lambda state: state["failed"] >= 1, "its certificate is not trusted")
+            self.end(post)
+        finally:
+            broker.close()
+
     def test_mqttwarn_reads_it(self) -> None:
         """Unmodified, it forwards our messages by their topic and what is in them."""
         pytest.importorskip("mqttwarn")
