@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linemon.config import load
+from linemon.config import Config, load
 from linemon.errors import AskedWrongly, ConfigError
 from linemon.parts.alarms import letters, outbox
 from linemon.parts.alarms.event import Event
@@ -170,6 +170,18 @@ def test_a_letter_is_held_once(tmp_path: Path) -> None:
     assert file.counts["sent"] == 1
     assert (tmp_path / "outbox").stat().st_mode & 0o777 == 0o600
     file.close()
+
+
+def test_what_people_know(tmp_path: Path) -> None:
+    """Of each incident number and level of what was put last: 0 after its end, -1 while it flaps."""
+    box = outbox.Outbox(tmp_path, Config(notify=({"name": "it", "kind": "command", "argv": ["x"]},)))
+    known = [
+        (box.put(each), box.told(each.key))[1]
+        for each in (FIRST, raised(), replace(FIRST, seq=3, kind="flapping"), over(seq=4))
+    ]
+    assert known == [(1, 1), (2, 2), (3, -1), (4, 0)]
+    assert box.told("another") is None
+    box.close()
 
 
 @pytest.mark.parametrize("cut", range(0, 400, 7))

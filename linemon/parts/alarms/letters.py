@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from linemon.logs import Seldom
-from linemon.parts.alarms.event import Event
+from linemon.parts.alarms.event import ENDS, Event
 from linemon.parts.alarms.waiting import HOUR_S, Id, Letter
 from linemon.store.folder import replace_file, write_all
 
@@ -117,7 +117,7 @@ class Letters:
             event = Event(*[*values[:-1], tuple(values[-1])])  # JSON has but lists
             told = self.told.get(event.key)
             if told is None or event.seq > told.seq:
-                told = self.told[event.key] = Told(event.seq, event.level, at, set())
+                told = self.told[event.key] = Told(event.seq, told_level(event), at, set())
             if event.seq == told.seq:
                 told.names.update(names)
             for name in names:
@@ -188,6 +188,11 @@ class Letters:
         os.close(folder)
         self.close()
         self._fd, self._size, self._least = fd, len(data), len(data)
+
+
+def told_level(event: Event) -> int:
+    """The level that is known to people after it: 0 after an end, -1 while it flaps."""
+    return 0 if event.kind in ENDS else -1 if event.kind == "flapping" else event.level
 
 
 def _bytes(lines: Iterable[list[Any]]) -> bytes:
