@@ -529,11 +529,12 @@ asyncio.run(main())
 
 @pytest.mark.slow
 def test_killed_at_any_moment_each_is_told(tmp_path: Path) -> None:
-    """`kill -9`, a dozen times: each message at least once and at most twice, none invented, each incident in order."""
+    """`kill -9`: each message at least once, one more at most for each kill, none invented, each incident in order."""
+    kills = 12
     (tmp_path / "page").write_text(f"#!/bin/sh\ncat >> {tmp_path}/told\n")
     (tmp_path / "page").chmod(0o755)
     (tmp_path / "linemon.toml").write_text(f'[[notify]]\nname = "it"\nkind = "command"\nargv = ["{tmp_path}/page"]\n')
-    for turn in range(12):
+    for turn in range(kills):
         count = len((tmp_path / "put").read_text().split()) if (tmp_path / "put").exists() else 0
         process = subprocess.Popen([sys.executable, "-c", PUTS, str(tmp_path), "100000"], cwd=ROOT)
         there = lambda: (tmp_path / "put").exists() and len((tmp_path / "put").read_text().split()) > count + 3 * turn  # noqa: B023, E731
@@ -547,7 +548,7 @@ def test_killed_at_any_moment_each_is_told(tmp_path: Path) -> None:
     put = {(f"k{i // 5}", i % 5 + 1) for i in range(last)}
     assert put <= set(counts)
     assert set(counts) - put <= {(f"k{last // 5}", last % 5 + 1)}  # put, and killed before it was noted here
-    assert max(counts.values()) <= 2
+    assert sum(counts.values()) - len(counts) <= kills
     firsts = list(dict.fromkeys(told))
     for key in {key for key, _ in firsts}:
         mine = [seq for each, seq in firsts if each == key]
