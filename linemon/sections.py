@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
@@ -14,6 +14,7 @@ from linemon.ports import Address
 
 UNITS_S: Final = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 SPAN: Final = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS_S), re.ASCII)
+WEB: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[!-~]*)?")  # an address
 MAX_STEPS: Final = 25  # a tier's step in steps of the one before: so many of its rows a window may have to reduce
 
 
@@ -113,3 +114,18 @@ class HistoryConfig:
     def folder(self, store: Path) -> Path:
         """Where the tiers lie, of the store in this folder."""
         return Path(self.path).expanduser() if self.path else store / "history"
+
+
+@dataclass(frozen=True)
+class AlarmsConfig:
+    group_wait: Span = Span(10)
+    max_per_hour: int = 30
+    heartbeat: str = field(default="", repr=False)
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("heartbeat", "page"):
+            if (url := getattr(self, key)) and not WEB.fullmatch(url):
+                raise ConfigError(
+                    f'[alarms] {key}: expected an address such as "https://lab.example/x", or "" for none'
+                )
