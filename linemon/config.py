@@ -211,6 +211,7 @@ class Config:
     alarms: AlarmsConfig = AlarmsConfig()
     alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
     quiet: tuple[QuietConfig, ...] = ()
+    notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -258,7 +259,9 @@ class Config:
 
 
 # Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "alarm": dict, "quiet": QuietConfig}
+LISTS: dict[str, Any] = {
+    "tap": TapConfig, "token": TokenConfig, "alarm": dict, "notify": dict, "quiet": QuietConfig,
+}  # fmt: skip
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
@@ -352,6 +355,8 @@ def _value(key: str, kind: Any, value: Any) -> Any:
         return tuple(value)
     elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
         return tuple(map(float, value))
+    elif kind == tuple[int, ...] and isinstance(value, list) and {*map(type, value)} <= {int}:
+        return tuple(value)
     elif kind == Names and isinstance(value, str):
         return (value,)
     elif kind in (Span, Span | None):
@@ -384,6 +389,7 @@ EXPECTED: dict[Any, str] = {
     tuple[str, ...]: 'a list of strings such as ["a", "b"]',
     tuple[str, ...] | None: 'a list of strings such as ["a", "b"]',
     Names: 'a string in quotes, or a list of strings such as ["a*", "!a1"]',
+    tuple[int, ...]: "a list of whole numbers such as [123456]",
     tuple[float, ...]: "a list of numbers such as [0, 100]",
     Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
     Span | None: 'a span such as "10s", "15m", "30d", a number of seconds, or "0s" for none',
@@ -392,7 +398,7 @@ EXPECTED: dict[Any, str] = {
 }
 
 
-SECRETS = ("token", "password", "secret")  # keys whose values no error shows
+SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
 
 
 def _filled(key: str, value: Any, secrets: bool) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from linemon.errors import ConfigError
@@ -128,6 +129,18 @@ class AlarmsConfig:
     flap: int = 4
     flap_quiet: Span = Span(1800)
     max_instances: int = 20000
+    group_wait: Span = Span(10)
+    max_per_hour: int = 30
+    heartbeat: str = field(default="", repr=False)
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("heartbeat", "page"):
+            url = getattr(self, key)
+            if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+                raise ConfigError(
+                    f'[alarms] {key}: expected an address such as "https://lab.example/x", or "" for none'
+                )
 
 
 @dataclass(frozen=True)
