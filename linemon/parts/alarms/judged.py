@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from linemon.parts.alarms.language import Window
+from linemon.parts.alarms.language import Window, unit_of
 from linemon.parts.alarms.machine import AHEAD, Desk, Instance, S
 from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.windows import MINUTE, SHORT, Cells, Floats, Frame, Past, Recent
@@ -53,6 +53,7 @@ class Group:
         if found is None:
             unit = self.rule.config.unit or self.source.unit(self.rule, i if len(self.own) else None, self)
             found = Instance(self.rule.terms, self.source.desk, self.source.name, self.names[i], unit)
+            found.alarm, found.took = self.rule, self.took[i] if self.took else ()
             found.patience = math.inf if self.rule.terms.by_clock else self.source.patience(self)
             self.instances[i] = found
             self.source.made(self, found)
@@ -83,10 +84,7 @@ class Group:
         own = values[:, self.own].T.tolist() if len(self.own) else None
         for i in columns:
             row = self.instance(i).row
-            if own is None:
-                present = moments
-            else:
-                present = own[i]
+            present = moments if own is None else own[i]
             for t, value, at, is_clear, here in zip(moments, values_[i], levels[i], clears[i], present, strict=True):
                 if here == here:
                     row(t, value, at, is_clear, w)
@@ -95,7 +93,7 @@ class Group:
         """Judge an alarm that goes by the clock."""
         found, level, clear = self.rule.judge(Frame(self, np.array([w]), w))
         one = self.instance(0)
-        one.clock(*(np.asarray(each).reshape(-1)[0].item() for each in (found, level, clear)), w)
+        one.at_clock(*(np.asarray(each).reshape(-1)[0].item() for each in (found, level, clear)), w=w)
 
     def tick(self, w: int, hears: bool) -> None:
         lives = self.source.arrived is not None and w - self.source.arrived < 10 * S
@@ -139,8 +137,6 @@ class Judged:
 
     def unit(self, rule: Rule, i: int | None, group: Group) -> str:
         """The unit of a rule's value, of its own column number `i`."""
-        from linemon.parts.alarms.language import Window, unit_of
-
         tree, column = rule.value, ""
         if isinstance(tree, Window):
             places = group.places(tree.column)
@@ -194,9 +190,14 @@ class Judged:
 
     # -- rows and ticks
 
-    def load(self, times: Cells, values: Floats) -> None:
-        """Rows that were judged before, for windows and for what is usual."""
-        self.recent.add(times, values)
+    def load(self, times: Cells, values: Floats, w: int) -> None:
+        """Rows that had come by w, before a restart: for windows and for what is usual. Those ahead then wait again."""
+        order = np.argsort(times, kind="stable")
+        times, values = times[order], values[order]
+        now = int(np.searchsorted(times, w + AHEAD, "right"))
+        self.recent.add(times[:now], values[:now])
+        self._waiting = list(zip(times[now:].tolist(), values[now:], strict=True))
+        self._learn(w)
 
     def rows(self, times: Cells, values: Floats, w: int) -> None:
         """Rows (n,), (n, width) that were read at w, in any order."""

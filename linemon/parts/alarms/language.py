@@ -210,7 +210,8 @@ class _Reader:
     """Tokens of a text, one after the other."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.tokens, at = text, [], 0  # type: ignore[var-annotated]
+        self.text, at = text, 0
+        self.tokens: list[tuple[str | None, str]] = []
         while at < len(text.rstrip()):
             if not (found := TOKEN.match(text, at)):
                 raise ConfigError(f"{text[at:].strip()[:30]!r} is nothing that the language has")

@@ -54,7 +54,9 @@ class Desk(Protocol):
         """An incident begins, becomes worse, or ends."""
         ...
 
-    def say(self, instance: Instance, kind: str, level: int, start: int, w: int) -> None: ...
+    def say(self, instance: Instance, kind: str, level: int, start: int, w: int) -> bool:
+        """Whether it could be taken."""
+        ...
 
 
 class Instance:
@@ -67,10 +69,42 @@ class Instance:
         "catching": None, "lag": None, "told": 0, "told_at": None, "told_start": None, "acked": None, "seq": 0, "n": 0,
         "changes": (), "flapping": False, "flap_said": False, "critical_said": False, "gone": False, "left": None,
     }  # fmt: skip
-    __slots__ = (*KEPT, "column", "desk", "held", "marked", "patience", "rests", "source", "terms", "unit", "value")
+    __slots__ = (
+        *KEPT, "alarm", "column", "desk", "held", "marked", "patience", "rests", "source", "terms", "took", "unit",
+        "value",
+    )  # fmt: skip
+
+    state: str
+    level: int  # of the incident, while firing or clearing
+    start: Any  # of the incident, ns; of it the end
+    end: Any
+    since1: int | None  # since when rows have been at this level or above
+    since2: int | None
+    clear_since: Any  # what `keep` counts from
+    last_t: Any  # time of the newest judged row; whether its value was unknown
+    last_unknown: bool
+    last_known: int | None  # time of the newest known value
+    last_arrival: int | None  # when the last value came
+    stale: bool  # no_data
+    catching: list[int] | None  # catching up: time and arrival of the row since which the pace is steady
+    lag: int | None  # of a sender whose clock is behind
+    told: int  # the level told last; FLAPPING
+    told_at: Any
+    told_start: Any  # of the incident that was told
+    acked: dict[str, Any] | None
+    seq: int
+    n: int
+    changes: list[int]  # when it began to fire and ended, of late
+    flapping: bool
+    flap_said: bool
+    critical_said: bool
+    gone: bool  # it ended as there is nothing left to judge
+    left: int | None  # when it was pending or firing last
 
     def __init__(self, terms: Terms, desk: Desk, source: str = "", column: str | None = None, unit: str = "") -> None:
         self.terms, self.desk, self.source, self.column, self.unit = terms, desk, source, column, unit
+        self.alarm: Any = None  # the rule, and what the ``*`` of its pattern took: for whom it tells
+        self.took: tuple[str, ...] = ()
         self.patience: float = math.inf  # no_data_after
         self.value = math.nan  # of the newest row
         self.held: str | None = None  # why what is to be told waits
@@ -116,7 +150,7 @@ class Instance:
         self._tell(w)
         self._rest()
 
-    def clock(self, value: float, level: int, clear: bool, w: int) -> None:
+    def at_clock(self, value: float, level: int, clear: bool, w: int) -> None:
         """The value of an alarm that is judged by the clock."""
         self.value = value
         self._judge(w, level, clear, w)
@@ -124,7 +158,8 @@ class Instance:
 
     def tick(self, w: int, hears: bool = True, lives: bool = False) -> None:
         """The collector's clock. `hears` false: the collector is silent, so silence proves nothing. `lives`: other
-        columns of the source have values."""
+        columns of the source have values.
+        """
         arrived, started = self.last_arrival, self.desk.started
         if hears and arrived is not None and started is not None:
             is_due = not self.terms.by_clock and self.last_t is not None
@@ -154,15 +189,17 @@ class Instance:
         )  # fmt: skip
 
     def _catch_up(self, t: int, w: int) -> None:
-        """From a row that is late until one that is not, or none for a while (`tick`), or a while of rows no faster than
-        twice the clock: no backlog, but a sender whose clock is behind; while the lag stays its rows are not late."""
+        """Until a row that is not late, or none for a while (`tick`), or a while of rows no faster than twice the
+        clock: no backlog, but a sender whose clock is behind; while the lag stays its rows are not late.
+        """
         late = self.terms.late
         if w - t <= late:
             self.catching = self.lag = None
         elif self.lag is None or abs(w - t - self.lag) > late:
             steady = self.catching and t - self.catching[0] <= 2 * (w - self.catching[1])
-            self.catching, self.lag = self.catching if steady else [t, w], None
-            if w - max(self.catching[1], self.desk.started or 0) >= SETTLE:
+            since = self.catching if self.catching and steady else [t, w]
+            self.catching, self.lag = since, None
+            if w - max(since[1], self.desk.started or 0) >= SETTLE:
                 self.catching, self.lag = None, w - t
 
     def _judge(self, t: int, level: int, clear: bool, w: int) -> None:
@@ -263,8 +300,11 @@ class Instance:
             else:
                 self._say(w, "gone" if self.gone else "ok", 0)
         elif now and self.told > 0 and terms.repeat and self.acked is None and not self.stale:
-            if w - self.told_at >= terms.repeat:
-                self._say(w, "still", now)
+            self._repeat(w, now, terms.repeat)
+
+    def _repeat(self, w: int, now: int, after: int) -> None:
+        if w - self.told_at >= after:
+            self._say(w, "still", now)
 
     def _say(self, w: int, kind: str, level: int) -> bool:
         """False where it is held: compared again later."""
@@ -274,10 +314,12 @@ class Instance:
         start = self.told_start if kind in ("ok", "gone", "still") and self.told > 0 else self.start
         before = self.desk.told(self, start)
         if before and before[0] > self.seq:  # told before the part was killed
-            self.seq, self.told = before[0], before[1] if kind != "flapping" else FLAPPING
+            self.seq, self.told = before
         else:
             self.seq += 1
-            self.desk.say(self, kind, level, start, w)
+            if not self.desk.say(self, kind, level, start, w):
+                self.seq -= 1
+                return False
             self.told = FLAPPING if kind == "flapping" or self.flapping else level
         self.told_at, self.told_start = w, start
         return True

@@ -1,4 +1,4 @@
-"""Alarms as linemon.toml and shipped.toml say them -> rules. ConfigError names file, line, key, and what was expected."""
+"""Alarms as linemon.toml and shipped.toml say them -> rules. ConfigError names line, key, and what was expected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from linemon.config import Config, section
 from linemon.errors import ConfigError
 from linemon.parts.alarms import language
 from linemon.parts.alarms.language import Flags, Limit, Tests, Value, Values
-from linemon.parts.alarms.machine import UNKNOWN, S, Terms
+from linemon.parts.alarms.machine import UNKNOWN, Terms
 from linemon.parts.alarms.windows import Frame
 from linemon.patterns import fits
 from linemon.sections import AlarmConfig
@@ -152,7 +152,9 @@ def rules(config: Config) -> list[Rule]:
     return found
 
 
-def make(name: str, table: dict[str, Any], notifiers: tuple[str, ...], config: Config, is_shipped: bool = False) -> Rule:
+def make(
+    name: str, table: dict[str, Any], notifiers: tuple[str, ...], config: Config, is_shipped: bool = False
+) -> Rule:
     """A rule from its table; ConfigError begins with its name and the key that is wrong."""
     where = f"[[alarm]] {name!r}"
     said = section(AlarmConfig, where, table)
@@ -217,7 +219,9 @@ def _check_text(where: str, text: str) -> None:
         for _, name, spec, conversion in fields:
             if not (name in FIELDS or (name or "").isdigit()) or conversion or (spec and name != "value"):
                 known = " ".join(f"{{{each}}}" for each in FIELDS)
-                raise ValueError(f"{{{name}}}: there are {known} {{1}}; a format, as in {{value:.0f}}, of the value only")
+                raise ValueError(
+                    f"{{{name}}}: there are {known} {{1}}; a format, as in {{value:.0f}}, of the value only"
+                )
             format(0.5, spec or "")
     except ValueError as error:
         raise ConfigError(f"{where} text = {text!r}: {error}") from None

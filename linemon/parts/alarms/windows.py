@@ -1,7 +1,7 @@
-"""What the language's functions give: windows of the rows of a source, for all columns of an alarm at once. Numpy, no I/O.
+"""What the language's functions give: windows of a source's rows, all columns of an alarm at once. Numpy, no I/O.
 
-A window is (t - span, t] by the rows' own times. Short ones are taken from the newest rows, which are kept here column by
-column; longer ones from what `Past` brings, at most every span/600. Missing values are nan and left out.
+A window is (t - span, t] by the rows' own times. Short ones are taken from the newest rows, which are kept here column
+by column; longer ones from what `Past` brings, at most every span/600. Missing values are nan and left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Past(Protocol):
         ...
 
     def buckets(self, begin: int, end: int, places: Cells, points: int) -> tuple[Cells, Floats, int]:
-        """Bucket starts (n,); min, max, mean, count (4, k, n), those without rows left out; since when there are any."""
+        """Starts (n,) of those with rows; their min, max, mean, count (4, k, n); since when there are any."""
         ...
 
 
@@ -102,9 +102,12 @@ class Frame:
             return last(recent, recent.place[places], self.times, self._source.patience(self._group))
         assert node.span
         if node.span <= SHORT and node.function != "eta":
-            rows = recent.times, recent.values[recent.place[places]] if len(places) > 1 else recent.values[
-                recent.place[places[0]] :
-            ][:1]
+            rows = (
+                recent.times,
+                recent.values[recent.place[places]]
+                if len(places) > 1
+                else recent.values[recent.place[places[0]] :][:1],
+            )
             return reduced(node, rows, self.times, recent.begin)
         return self._seldom(node, places, node.span // PARTS)
 
@@ -218,7 +221,7 @@ def of_buckets(node: Window, starts: Cells, parts: Floats, t: int) -> Floats:
     """The same of buckets (4, k, n): exact where buckets have it, else of their means."""
     low, high, mean, count = parts
     if node.function == "count":
-        return count.sum(axis=1)
+        return np.asarray(count.sum(axis=1))
     found = np.full(len(mean), np.nan)
     for k in np.flatnonzero(count.sum(axis=1)).tolist():
         some = count[k] > 0
@@ -233,7 +236,7 @@ def of_buckets(node: Window, starts: Cells, parts: Floats, t: int) -> Floats:
 
 
 def eta(past: Past, places: Cells, t: int, limit: float) -> Floats:
-    """Hours until each column is at the limit, as lines through the last hour and the last six say, the later of the two.
+    """Hours until each column is at the limit, the later that lines through the last hour and the last six say.
 
     inf where it does not come nearer, or is not by `NEW_HIGH` beyond all that was from 30 h to 2 h ago: a disk that is
     filled and emptied each night has been there before. nan in a column's first 30 h.
