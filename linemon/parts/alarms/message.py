@@ -19,13 +19,17 @@ WORDS = {
     "gone": "Gone",
 }
 MOST_LINES = 50
+DAY_NS = 86400 * 10**9
 
 
 class Message:
     """One or more events, oldest first. Of an incident with several only the last is said: it has all of it."""
 
     def __init__(
-        self, events: Sequence[Event], page: str = "", picture: Callable[[Event], bytes | None] = lambda event: None
+        self,
+        events: Sequence[Event],
+        page: str = "",
+        picture: Callable[[Event, bool], bytes | None] = lambda event, dark: None,
     ) -> None:
         self.events = tuple(events)
         self.incidents = list({event.key: event for event in events}.values())
@@ -78,9 +82,9 @@ class Message:
         text = "\n".join(self.lines)
         return (text if len(text) + len(end) <= most else text[: most - len(end) - 1] + "…") + end
 
-    def picture(self) -> bytes | None:
+    def picture(self, dark: bool = False) -> bytes | None:
         """The chart of the incident, PNG; None of several, and where there is nothing to draw. It blocks."""
-        return self._picture(self.event) if len(self.incidents) == 1 else None
+        return self._picture(self.event, dark) if len(self.incidents) == 1 else None
 
 
 def word(event: Event) -> str:
@@ -112,9 +116,9 @@ def plain(text: str) -> str:
 
 
 def clock(time_ns: int, now_ns: int) -> str:
-    """The local time, with the date where that is another one."""
-    time, now = (datetime.fromtimestamp(each / 1e9).astimezone() for each in (time_ns, now_ns))
-    return f"{time:%H:%M}" if time.date() == now.date() else f"{time:%Y-%m-%d %H:%M}"
+    """The local time, with the date where it was not within the last day."""
+    time = datetime.fromtimestamp(time_ns / 1e9).astimezone()
+    return f"{time:%H:%M}" if now_ns - time_ns < DAY_NS else f"{time:%Y-%m-%d %H:%M}"
 
 
 def zone(time_ns: int) -> str:
@@ -132,3 +136,9 @@ def length(span_ns: int) -> str:
     if days < 1:
         return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
     return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
+
+
+def cut(text: str, most: int, encoding: str = "utf-8") -> str:
+    """In at most so many bytes of that encoding."""
+    data = text.encode(encoding)
+    return text if len(data) <= most else data[: most - 4].decode(encoding, "ignore") + "…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote, quote_plus, urlsplit
@@ -59,8 +60,8 @@ class Answers(Protocol):
     def silence(self, pattern: str, span: float, by: str) -> str:
         """Silence for `span` seconds; what was done."""
 
-    def limits(self, source: str, column: str) -> list[float]:
-        """Those that alarms of the column have, for pictures."""
+    def limits(self, source: str, column: str) -> list[tuple[int, float]]:
+        """Levels and limits of the alarms of a column, for pictures."""
 
 
 class House(Protocol):
@@ -149,8 +150,10 @@ def secrets_of(texts: Iterable[str]) -> tuple[str, ...]:
     """What must not be shown of secrets; of addresses among them also what is beside the host. The longest first."""
     found: set[str] = set()
     for text in texts:
-        parts = urlsplit(text)
-        found |= {text, parts.path, parts.path.strip("/"), parts.query, parts.password or "", parts.username or ""}
+        found.add(text)
+        with suppress(ValueError):  # no address
+            parts = urlsplit(text)
+            found |= {parts.path, parts.path.strip("/"), parts.query, parts.password or "", parts.username or ""}
     found |= {said for each in found for said in (quote(each), quote(each, safe=""), quote_plus(each))}
     return tuple(sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True))
 

@@ -104,7 +104,8 @@ class Waiting:
         """These were taken."""
         self.remove(letters)
         self._whole = BackOff()
-        self.went(now)
+        if len(self._went) < self._max_per_hour:  # what is urgent and goes beyond does not keep the others waiting
+            self.went(now)
 
     def failed(self, letters: Iterable[Letter], now: float, after: float | None, whole: bool) -> None:
         """These were not, and are to be tried again; `whole`: nor would others be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPException
@@ -51,7 +52,7 @@ class Answered(Exception):
 def ask(url: str, body: bytes | None, headers: dict[str, str], timeout: float) -> bytes:
     """POST a body, or GET; what is answered. `Answered`, or `Later` and `Refused` where nothing was."""
     host = urlsplit(url).hostname or ""
-    request = Request(url, body, {"User-Agent": "linemon", **headers})  # noqa: S310  `checked` has looked at the scheme
+    request = Request(url, body, {"User-Agent": "linemon", **headers})  # noqa: S310  `check` has looked at the scheme
     try:
         with _opener().open(request, timeout=timeout) as response:
             return bytes(response.read(MOST))
@@ -82,21 +83,21 @@ def unreachable(host: str, error: object) -> Later | Refused:
     return Later(f"{host} cannot be reached: {words or type(error).__name__}")
 
 
-def checked(key: str, url: str) -> str:
-    """The URL. ValueError if it is none; it does not show it."""
-    parts = urlsplit(url)
-    try:
-        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
-            return url
-    except ValueError:  # the port
-        pass
+def check(key: str, url: str) -> None:
+    """ValueError, which does not show it, if it is no address of the web."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
     raise ValueError(f'{key}: expected an address such as "https://example.org/hook"')
 
 
-def is_open(url: str) -> bool:
-    """Whether what is sent there can be read on the way."""
+def warnings(url: str) -> list[str]:
+    """Where what is sent can be read on the way."""
     parts = urlsplit(url)
-    return parts.scheme == "http" and not Address(parts.hostname or "", 0).is_loopback
+    if parts.scheme == "https" or Address(parts.hostname or "", 0).is_loopback:
+        return []
+    return [f"sends to {parts.hostname} without https: others may read it"]
 
 
 def _seconds(text: str) -> float | None:
