@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from linemon.config import Config
@@ -44,6 +44,9 @@ class Desk:
     def told(self, instance: Instance, start: int) -> None:
         return None
 
+    def number(self) -> int:
+        return 1
+
     def changed(self, instance: Instance, kind: str, w: int) -> None: ...
 
     def say(self, instance: Instance, kind: str, level: int, start: int, w: int) -> bool:
@@ -52,7 +55,7 @@ class Desk:
         if kind in ("warning", "critical"):
             text = f"{kind} since {start / S:g}"
         elif kind == "still":
-            text = f"still {NAMES[level]} since {start / S:g}"
+            text = f"still {NAMES[level]} since {instance.start / S:g}"
         elif kind == "ok":
             text = (
                 "ok, no longer flapping" if instance.told < 0 else f"ok after {(instance.end - instance.start) / S:g}"
@@ -265,6 +268,7 @@ def test_random_traces_against_the_model(said: Any, more: Any, steps: Any, down:
     spans = [each and (each[0], each[0] + each[1]) for each in (down, deaf)]
     wanted = replay(alarm, rows, *spans)
     got, desk = play(alarm.said, rows, at + 100, *spans)
+    note(f"{alarm.said} {rows} {spans}")
     assert [f"{w:g} {text}" for w, text in got] == [f"{w:g} {text}" for w, text in wanted]
     assert len(set(desk.keys)) == len(desk.keys)  # no two messages have the same key and number
 

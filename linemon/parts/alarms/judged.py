@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -56,22 +56,24 @@ class Group:
             found.alarm, found.took = self.rule, self.took[i] if self.took else ()
             found.patience = math.inf if self.rule.terms.by_clock else self.source.patience(self)
             self.instances[i] = found
-            self.source.made(self, found)
         return found
 
-    def arrive(self, values: Floats, w: int) -> list[int]:
-        """Rows (n, width) have come; the columns of ours that have a value in one of them."""
-        if len(self.own):
-            has_some = np.flatnonzero((values[:, self.own] == values[:, self.own]).any(axis=0)).tolist()
-        else:
-            has_some = [0]
-        for i in has_some:
+    def seen(self, values: Floats) -> list[int]:
+        """The columns of ours that have a value in one of these rows (n, width)."""
+        if not len(self.own):
+            return [0]
+        own = values[:, self.own]
+        found: list[int] = np.flatnonzero((own == own).any(axis=0)).tolist()
+        return found
+
+    def arrive(self, values: Floats, w: int) -> None:
+        """Rows have come, of whatever time."""
+        for i in self.seen(values):
             self.instance(i).arrive(w)
-        return has_some
 
     def rows(self, times: Cells, values: Floats, w: int) -> None:
         """Judge rows (n,), (n, width), in time order."""
-        columns = self.arrive(values, w)
+        columns = self.seen(values)
         if self.rule.terms.by_clock or not columns:
             return
         shape = len(self.instances), len(times)
@@ -93,7 +95,8 @@ class Group:
         """Judge an alarm that goes by the clock."""
         found, level, clear = self.rule.judge(Frame(self, np.array([w]), w))
         one = self.instance(0)
-        one.at_clock(*(np.asarray(each).reshape(-1)[0].item() for each in (found, level, clear)), w=w)
+        value, at, is_clear = (np.asarray(each).reshape(-1)[0].item() for each in (found, level, clear))
+        one.at_clock(value, at, is_clear, w)
 
     def tick(self, w: int, hears: bool) -> None:
         lives = self.source.arrived is not None and w - self.source.arrived < 10 * S
@@ -111,11 +114,9 @@ class Judged:
     def __init__(
         self, name: str, columns: tuple[str, ...], units: tuple[str, ...], rules: list[Rule], desk: Desk,
         born: int = 0, past: Past | None = None, begin: int | None = None,
-        made: Callable[[Group, Instance], None] | None = None,
     ) -> None:  # fmt: skip
-        """`begin`: since when there are rows, where that is before the first that comes. `made` hears of instances."""
-        self.name, self.columns, self._units, self.desk, self.born, self.past = name, columns, units, desk, born, past
-        self.made = made or (lambda group, instance: None)
+        """`begin`: since when there are rows, where that is before the first that comes."""
+        self.name, self.columns, self.units, self.desk, self.born, self.past = name, columns, units, desk, born, past
         self.groups = [group for rule in rules if (group := self._group(rule)) is not None]
         self.arrived: int | None = None
         self._waiting: list[tuple[int, Floats]] = []  # rows stamped ahead: time, values (width,)
@@ -135,13 +136,18 @@ class Judged:
     def __iter__(self) -> Iterator[tuple[Rule, Instance]]:
         return ((group.rule, each) for group in self.groups for each in group)
 
+    @property
+    def size(self) -> int:
+        """How many instances it may have."""
+        return sum(len(group.instances) for group in self.groups)
+
     def unit(self, rule: Rule, i: int | None, group: Group) -> str:
         """The unit of a rule's value, of its own column number `i`."""
         tree, column = rule.value, ""
         if isinstance(tree, Window):
             places = group.places(tree.column)
             at = int(places[(i or 0) % len(places)]) if len(places) else -1
-            column = self._units[at] if at >= 0 else ""
+            column = self.units[at] if at >= 0 else ""
         return unit_of(tree, column)
 
     # -- what the language asks of the source
@@ -211,8 +217,8 @@ class Judged:
         if now < len(times):
             self._waiting += zip(times[now:].tolist(), values[now:], strict=True)
             self._waiting.sort(key=lambda row: row[0])
-            for group in self.groups:
-                group.arrive(values[now:], w)
+        for group in self.groups:
+            group.arrive(values, w)
         self._take(times[:now], values[:now], w)
 
     def tick(self, w: int, hears: bool = True) -> None:

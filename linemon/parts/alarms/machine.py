@@ -50,6 +50,10 @@ class Desk(Protocol):
         """Sequence and level of what was told last of the incident that began then."""
         ...
 
+    def number(self) -> int:
+        """A number for an incident that begins."""
+        ...
+
     def changed(self, instance: Instance, kind: str, w: int) -> None:
         """An incident begins, becomes worse, or ends."""
         ...
@@ -170,6 +174,16 @@ class Instance:
         self._tell(w)
         self._rest()
 
+    def begin(self, level: int, start: int, w: int) -> None:
+        """An incident that no row told of."""
+        self._become(FIRING, level, w, start=start)
+        self._rest()
+
+    def finish(self, w: int) -> None:
+        """Its end."""
+        self._become(OK, 0, w, end=w)
+        self._rest()
+
     def leave(self, w: int) -> None:
         """The source, its column or the alarm is no more."""
         self.gone = True
@@ -259,6 +273,8 @@ class Instance:
         if start is not None:
             self.state, self.level, self.start, self.gone = state, level, start, False
             self.end = None
+            if self.told == 0:  # else it is the incident that people know
+                self.n = self.desk.number()
         else:
             self.end = end
         self.desk.changed(self, KINDS[level], w)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
@@ -25,8 +25,8 @@ from linemon.patterns import fits
 from linemon.sections import AlarmConfig
 
 NAME: Final = re.compile(r"[\w. -]{1,64}")
-TEXT: Final = "{source}{column}: {value} {unit}"
 FIELDS: Final = ("alarm", "source", "column", "value", "unit", "level", "since")
+PLAIN: Final = ("last", "min", "max", "mean", "median", "p")  # functions whose values are of the column's kind
 SHIPPED: Final = "shipped.toml"
 
 
@@ -49,10 +49,9 @@ class Rule:
     def name(self) -> str:
         return self.config.name
 
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """What must be the same for the state of an instance to be kept."""
-        return self.name, self.value
+    def named(self, name: str, source: str, text: str) -> Rule:
+        """The same, for what is judged elsewhere."""
+        return replace(self, config=replace(self.config, name=name, source=(source,), columns=(), text=text))
 
     def covers(self, source: str) -> bool:
         return fits(patterns(self.config.source), source)
@@ -67,6 +66,19 @@ class Rule:
             if took is not None and (not no or fits(no, name)):
                 found.append((i, took))
         return found
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """What may be drawn into a chart of the column: where the value is of its kind."""
+        is_plain = isinstance(self.value, language.Window) and self.value.function in PLAIN and not self.value.column
+        levels = {"warning": self.warning, "critical": self.critical}
+        return {name: limit.number if limit and is_plain else None for name, limit in levels.items()}
+
+    @property
+    def terms_text(self) -> str:
+        """What tells whether levels mean the same as before."""
+        said = self.config
+        return " ".join((said.warning, said.critical, said.clear, said.only_if, said.critical_if))
 
     @property
     def windows(self) -> list[language.Window]:
@@ -128,7 +140,7 @@ def rules(config: Config) -> list[Rule]:
     """All alarms that are enabled: those shipped, what the user says of them laid over, and the user's own."""
     tables = {table["name"]: table for table in shipped()}
     ours, lines = set(tables), _lines(config.file)
-    told = tuple(each.name for each in getattr(config, "notify", ()))
+    told = tuple(str(each.get("name")) for each in config.notify)
     places: dict[str, int] = {}
     for i, table in enumerate(config.alarm):
         name = table.get("name")
