@@ -158,5 +158,3 @@ def moment(text: str) -> int:
         return when(text, time.time_ns())
     except ValueError as error:
         raise AskedWrongly(str(error)) from None
-
-

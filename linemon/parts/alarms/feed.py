@@ -173,7 +173,7 @@ class Feed:
         if cursor:
             _, block = arena.read(slot, 0, cursor)
             judged.load(block[:, 0], block[:, 1:].view(np.float64), at)
-            _recall(judged, block, int(arena.cells[slot, ARRIVED]) or at)
+            _recall(judged, block[block[:, 0] <= at], int(arena.cells[slot, ARRIVED]) or at)
         self.readings[name] = Reading(entry, arena, slot, cursor, judged)
 
     # -- rows and ticks

@@ -197,10 +197,13 @@ class Judged:
     # -- rows and ticks
 
     def load(self, times: Cells, values: Floats, w: int) -> None:
-        """Rows that had come by w, before a restart: for windows and for what is usual. Those ahead then wait again."""
+        """Rows that had come by w, before a restart: for windows and for what is usual.
+
+        Those ahead of it wait, again perhaps: which of them were judged already, their instances know.
+        """
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
-        now = int(np.searchsorted(times, w + AHEAD, "right"))
+        now = int(np.searchsorted(times, w, "right"))
         self.recent.add(times[:now], values[:now])
         self._waiting = list(zip(times[now:].tolist(), values[now:], strict=True))
         self._learn(w)
