@@ -28,8 +28,13 @@ class Grant:
         self.is_limited = "*" not in sources or any(map(is_exclusion, sources))
         self._sources = sources
 
-    def covers(self, source: str) -> bool:
-        return not self.is_limited or fits(self._sources, source)
+    def covers(self, source: str | None) -> bool:
+        """Whether it lets one write to a source; None stands for all of them."""
+        return not self.is_limited or (source is not None and fits(self._sources, source))
+
+    def may_mark(self, source: str | None) -> bool:
+        """Whether it lets one set a mark of a source, or of all: parts mark what they read."""
+        return self._sources == OF_PARTS or self.covers(source)
 
 
 EVERYTHING = Grant()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+ESCAPES = str.maketrans({char: f"[{char}]" for char in "*?["})
 OURS = "linemon."  # sources about linemon itself: only a pattern that names them means them
 
 
@@ -18,6 +19,11 @@ def fits(patterns: Sequence[str], name: str) -> bool:
     return any(_fits(pattern, name) for pattern in yes) and not any(
         fnmatchcase(name, pattern[1:]) for pattern in patterns if is_exclusion(pattern)
     )
+
+
+def exactly(name: str) -> str:
+    """The pattern that fits this name and no other."""
+    return ("[!]" if is_exclusion(name) else name[:1].translate(ESCAPES)) + name[1:].translate(ESCAPES)
 
 
 def is_exclusion(pattern: str) -> bool:

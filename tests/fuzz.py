@@ -47,6 +47,7 @@ from linemon.lines import wire
 from linemon.lines.intake import Intake
 from linemon.lines.session import MAX_REPLIES, ForeignProtocol, Session
 from linemon.store.catalog import Entry
+from linemon.store.marks import Marks
 from linemon.store.writer import StoreWriter
 from tests import reference
 
@@ -70,6 +71,7 @@ class EmptyStore(StoreWriter):
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
         super().__init__(folder, POINTS, 100)
         self._catalog.record = self._keep  # type: ignore[method-assign]
+        self.marks.add = lambda mark: self.marks.marks.add(mark)  # type: ignore[method-assign]
 
     def forget(self, max_sources: int) -> None:
         self.max_sources = max_sources
@@ -79,6 +81,10 @@ class EmptyStore(StoreWriter):
         self._catalog.entries.clear()
         self._catalog.lines = 0
         self.moves = 0
+        self.marks.marks = Marks()
+
+    def set_marks(self) -> list[tuple[str | None, int, str]]:
+        return [(mark.source, int(mark.time.astype(np.int64)), mark.text) for mark in self.marks.marks]
 
     def _keep(self, entry: Entry) -> None:
         self._catalog.entries[entry.source] = entry
@@ -177,6 +183,7 @@ def by_reference(given: Input) -> Outcome:
             for name, source in collector.sources.items()
         },
         "strings": collector.strings,
+        "marks": sorted(collector.marks, key=str),
     }
 
 
@@ -259,6 +266,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
         "replies": [_replies(bytes(one.replies)) for one in every],
         "sources": sources,
         "strings": intake.accounts.strings,
+        "marks": sorted(store.set_marks(), key=str),
     }
 
 
@@ -338,6 +346,7 @@ WORDS = [
     b"x" * 41, b"x" * 101,
     b"#source ", b"#source s", b"#source t", b"#columns ", b"#columns a b", b"#columns a b time", b"#columns a:V",
     b"#columns value", b"#columns c1 c2", b"#token s", b"#token x", b"#errors on", b"#errors off", b"#stats", b"#",
+    b"#mark ", b"#mark x", b"#mark 2026-11-22 10:15 x", b"#mark 1700000000 ", b"#mark -1 x", b"#Mark x",
     b"# x",    b"\xef\xbb\xbf", b"\xef\xbb\xbf#source s\n", b"\xff#source s\n", b"x #token s\n", b"#seq 3 -",
     b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
     b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"GET / HTTP/1.1", b"\x16\x03\x01",

@@ -30,6 +30,7 @@ from tests.reference_words import (
     has_control,
     is_name,
     is_utf8,
+    marked,
     metric_name,
     number,
     recent_time,
@@ -80,6 +81,7 @@ class Collector:
         self.strings = 0  # Influx's string fields that were left out
         self.duplicate = 0
         self.lost = 0  # lines that numbering senders left out
+        self.marks: list[tuple[str | None, int, str]] = []  # (source or None for all, time in ns, text)
         self.kept: dict[tuple[str, str], int] = {}  # the next number of each source and sender that has rows,
         self.awaited: dict[tuple[str, str], int] = {}  # and of those that an open connection is at
         self.open: list[Connection] = []
@@ -155,6 +157,7 @@ class Connection:
         self.in_rows = False  # #columns was said, or a row was stored, since #source was said after rows
         self.opened = False  # the first line is over
         self.held: list[bytes] = []  # lines that may be one point, in whose string they end
+        self.marked = 0  # how many marks it asked for: all in one second here
         self.said_anew = True  # no row was stored since
         self.refused: list[tuple[str, str]] = []  # (directive, reason): rows are rejected because of the first
 
@@ -461,6 +464,8 @@ class Connection:
                 self.authorized = True
             elif self.collector.token != "":
                 raise WrongToken("token")
+        elif word == b"#mark":
+            self.say_mark(rest)
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
         elif line == b"#stats":
@@ -514,6 +519,23 @@ class Connection:
         self.collector.awaited[key] = awaited
         self.collector.advance(key, max(awaited, int(number)))
 
+    def say_mark(self, rest: bytes) -> None:
+        """``[TIME] TEXT``; the time is one where the first word, or a date and a clock, can be nothing else."""
+        for which, reason in self.refused:
+            if which == "#source":
+                raise Rejected(reason)
+        if not self.authorized:
+            raise Rejected("token")
+        at, text = marked(utf8(rest))
+        if not 1 <= len(text) <= 500 or has_control(text):
+            raise Rejected("mark")
+        self.marked += 1
+        if self.marked > 10:
+            raise Rejected("mark")
+        mark = (self.source_name, self.collector.now if at is None else at, text)
+        if mark not in self.collector.marks:
+            self.collector.marks.append(mark)
+
     def say_columns(self, rest: bytes) -> None:
         self.forget_columns()
         self.rows_came = False
@@ -536,7 +558,7 @@ class Connection:
         self.names, self.units, self.width, self.time_at = None, [], None, None
 
 
-DIRECTIVES = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#errors", b"#stats")
+DIRECTIVES = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats")
 
 
 def is_known_directive(line: bytes) -> bool:

@@ -271,6 +271,27 @@ def recent_time(token: str) -> int | None:
     return ns
 
 
+def is_moment(token: str) -> bool:
+    """What can be meant as a time only, where a word might stand."""
+    if looks_like_number(token):
+        return float(token) == -1 or float(token) >= 946684800
+    return is_a(iso, token)
+
+
+def marked(text: str) -> tuple[int | None, str]:
+    """The time that a mark may begin with, as one token or as a date and a clock, and the text behind it."""
+    tokens = tokens_of(text)
+    for count in (2, 1):
+        joined = with_clock(tokens[:count], 0)
+        if len(tokens) >= count and len(joined) == 1 and is_moment(joined[0]):
+            for _ in range(count):
+                while text[:1] not in ("", " ", "\t"):
+                    text = text[1:]
+                text = text.lstrip(" \t")
+            return time(joined[0]), text
+    return None, text
+
+
 # -- names
 
 

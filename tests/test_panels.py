@@ -140,26 +140,29 @@ def test_the_layout_of_linemon_toml() -> None:
         PanelConfig("Traffic", "web*", ("net.*.rx_*", "net.*"), "mirrored"),
         PanelConfig("Load", "web1", ("cpu.*", "x"), "lines", (0.0, 50.0)),
         PanelConfig("No such", "web1", ("disk.*",)),
+        PanelConfig("Sent", "", ("!*.rx_*", "net.*")),
         PanelConfig("Other", "db*", ("x",)),
     ]
     panels, others = lay_out("web1", columns, units, wanted)
     assert [drawn(panel) for panel in panels] == [
         ("Traffic", "B/s", "mirrored", [(2, "eth0 rx", "line"), (1, "eth0 tx", "below")]),
         ("Load", "", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
+        ("Sent", "B/s", "lines", [(1, "eth0 tx", "line")]),
     ]
     assert panels[1].limits == (0.0, 50.0)
     assert others == []
     assert lay_out("web1", ("y",), ("V",), wanted) == group(("y",), ("V",)), "panels that name none of its columns"
     assert misses("web1", ("y",), wanted)
     assert not misses("web1", columns, wanted)
+    del wanted[3]  # which is for all sources
     assert not misses("mail", ("y",), wanted)
     assert lay_out("mail", columns, units, wanted) == group(columns, units)
 
 
-@pytest.mark.parametrize("source", ["web1", 'a [b]* "c"? \\ ü\x7f'])
+@pytest.mark.parametrize("source", ["web1", "!web", "linemon.x", 'a [b]* "c"? \\ ü\x7f'])
 def test_the_layout_as_toml_gives_the_same_layout(tmp_path: Path, source: str) -> None:
     """What a page says of its layout, put into linemon.toml, gives the same charts."""
-    columns = [*AGENT[:20], "odd[1]*", 'q"uo\\te']
+    columns = [*AGENT[:20], "odd[1]*", 'q"uo\\te', "!x"]
     units = [""] * len(columns)
     panels, _ = lay_out(source, columns, units, ())
     file = tmp_path / "linemon.toml"

@@ -39,6 +39,7 @@ class Intake:
         self._waits: dict[Session, Shape] = {}
         self._careful = CarefulLines(store, self.accounts)
         self._named = self._careful.named
+        self.marking = self._careful.marking
 
     def take(self, session: Session, data: bytes, now: int) -> None:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.

@@ -148,11 +148,11 @@ class Tier:
         return ring
 
     def forget(self, there: Collection[str], now: int) -> None:
-        """Remove sources that are no more, and of which all buckets are older than `keep`."""
+        """Remove sources that are no more, or not meant any more, and of which all buckets are older than `keep`."""
         for store in (self.late, self.main):
             for name, ring in list(store.rings.items()):
                 newest = newest_starts(ring.arena, np.array([ring.entry.slot]))
-                if name not in there and newest[0] < now - self.keep:
+                if not (name in there and self.takes(name)) and newest[0] < now - self.keep:
                     store._forget(ring)
 
 
