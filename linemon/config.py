@@ -62,6 +62,7 @@ class TokenConfig:
     secret: str = ""
     file: str = ""
     sources: tuple[str, ...] = ANY_SOURCE
+    admin: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.secret) == bool(self.file):
@@ -245,7 +246,9 @@ class Config:
     def tokens(self, key: str = "") -> Tokens:
         """All tokens, those in files as they are now, and the key of parts. ConfigError where one cannot be read."""
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
-        return Tokens(every + [(token.read(), token.sources) for token in self.token], key)
+        said = [(token.read(), token) for token in self.token]
+        more = [(secret, token.sources) for secret, token in said]
+        return Tokens(every + more, key, [secret for secret, token in said if token.admin])
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""

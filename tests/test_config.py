@@ -40,7 +40,7 @@ def test_the_example_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """What stands in the reference as a comment is right too."""
     lines = REFERENCE.read_text().splitlines()
     at = lines.index("# [[token]]")
-    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 4]]
+    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 5]]
     assert {line.split(" = ")[0] for line in keys} == {f.name for f in fields(TokenConfig)}
     monkeypatch.setenv("ROOM_TOKEN", "s3cret")
     file = tmp_path / "linemon.toml"
