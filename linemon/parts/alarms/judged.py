@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from linemon.parts.alarms.language import Window, unit_of
+from linemon.parts.alarms.language import Clock, Window, unit_of
 from linemon.parts.alarms.machine import AHEAD, Desk, Instance, S
 from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.windows import MINUTE, SHORT, Cells, Floats, Frame, Past, Recent
@@ -19,6 +19,7 @@ USUAL_ROWS: Final = 100  # that tell how long a source usually waits
 USUAL_AGAIN: Final = 10 * S
 NO_DATA: Final = 30 * S  # the least default of no_data_after, and how many usual intervals it is
 NO_DATA_STEPS: Final = 10
+LOOK: Final = 30 * S  # a group at which nothing can have changed is judged in full so often, for who looks at values
 
 
 class Group:
@@ -33,6 +34,10 @@ class Group:
         self.instances: list[Instance | None] = [None] * len(self.names)
         self.memory: dict[Window, tuple[Any, Any]] = {}  # of long windows: when each was computed, and what it was
         self._places: dict[str | None, Cells] = {None: self.own}
+        self._calm = False  # all instances are at rest, and only `due` or a sample out of bounds changes that
+        self._dirty_until = self._due = 0
+        self._patience: float = 0.0  # the least of them
+        self._passed: tuple[int, int] | None = None  # time and arrival of the last row that was let pass
 
     def places(self, name: str | None) -> Cells:
         """Where the columns of this name are: (k,), or (1,) where all have the same; -1 is one that is not there."""
@@ -45,6 +50,7 @@ class Group:
         return found
 
     def __iter__(self) -> Iterator[Instance]:
+        self._wake()
         return (each for each in self.instances if each)
 
     def instance(self, i: int) -> Instance:
@@ -71,9 +77,33 @@ class Group:
         for i in self.seen(values):
             self.instance(i).arrive(w)
 
-    def rows(self, times: Cells, values: Floats, w: int) -> None:
-        """Judge rows (n,), (n, width), in time order."""
+    def dirty(self, t: int) -> None:
+        """A sample of ours at t is out of bounds, or is missing."""
+        self._dirty_until = max(self._dirty_until, t + (self.rule.bounds[2] if self.rule.bounds else 0) + 1)
+
+    def passes(self, t: int, w: int) -> bool:
+        """Whether rows in order up to t, none of which is out of bounds, change nothing; then they need no judging."""
+        if not self._calm or t < self._dirty_until or t >= self._due:
+            return False
+        self._passed = t, w
+        return True
+
+    def _wake(self) -> None:
+        """Have the instances know of the rows that passed."""
+        if self._passed:
+            t, w = self._passed
+            self._passed = None
+            for each in self:
+                each.last_t = each.last_known = t
+                each.last_unknown, each.last_arrival = False, w
+
+    def rows(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
+        """Judge rows (n,), (n, width), in time order; not `came`: they came before."""
+        self._wake()
         columns = self.seen(values)
+        if came:
+            for i in columns:
+                self.instance(i).arrive(w)
         if self.rule.terms.by_clock or not columns:
             return
         shape = len(self.instances), len(times)
@@ -90,15 +120,37 @@ class Group:
             for t, value, at, is_clear, here in zip(moments, values_[i], levels[i], clears[i], present, strict=True):
                 if here == here:
                     row(t, value, at, is_clear, w)
+        self._settle(moments[-1], len(columns), values_)
+
+    def _settle(self, t: int, count: int, found: list[list[float]]) -> None:
+        """Whether rows may pass from now on."""
+        rule = self.rule
+        self._calm = bool(rule.bounds or rule.every) and all(each.rests for each in self)
+        self._due = t + (LOOK if rule.bounds else rule.every)
+        self._patience = min((each.patience for each in self), default=0.0)
+        if rule.bounds:
+            self._calm = self._calm and count == sum(each is not None for each in self.instances)
+        elif self._calm:  # whatever `only_if` says
+            self._calm = not any(
+                value == value and rule.level(np.float64(value)) for (value,) in (v[-1:] for v in found)
+            )
 
     def clock(self, w: int) -> None:
         """Judge an alarm that goes by the clock."""
-        found, level, clear = self.rule.judge(Frame(self, np.array([w]), w))
         one = self.instance(0)
+        if one.rests and isinstance(self.rule.value, Clock):
+            value = self.source.clock(self.rule.value.function, w)
+            if value == value and not self.rule.level(np.float64(value)):
+                one.value, one.last_t, one.last_known, one.last_unknown = value, w, w, False
+                return
+        found, level, clear = self.rule.judge(Frame(self, np.array([w]), w))
         value, at, is_clear = (np.asarray(each).reshape(-1)[0].item() for each in (found, level, clear))
         one.at_clock(value, at, is_clear, w)
 
     def tick(self, w: int, hears: bool) -> None:
+        if self._passed and w - self._passed[1] < self._patience:
+            return
+        self._wake()
         lives = self.source.arrived is not None and w - self.source.arrived < 10 * S
         for each in self.instances:
             if each is None:
@@ -124,6 +176,16 @@ class Judged:
         self._usual, self._usual_at = math.nan, 0
         short = [node.span or 0 for group in self.groups for node in group.rule.windows if (node.span or 0) <= SHORT]
         needed = {int(at) for group in self.groups for node in group.rule.windows for at in group.places(node.column)}
+        self._late = min((group.rule.terms.late for group in self.groups), default=0)
+        self._newest = -(1 << 62)
+        owners: dict[int, list[Group]] = {}
+        for group in self.groups:
+            for at in group.own.tolist() if group.rule.bounds else ():
+                owners.setdefault(at, []).append(group)
+        self._watched, self._owners = np.array(list(owners), np.intp), list(owners.values())
+        bounds = [[group.rule.bounds for group in each if group.rule.bounds] for each in self._owners]
+        self._low = np.array([max(low for low, _, _ in each) for each in bounds])
+        self._high = np.array([min(high for _, high, _ in each) for each in bounds])
         self.recent = Recent(sorted(needed - {-1}), len(columns), max([*short, MINUTE]), begin)
 
     def _group(self, rule: Rule) -> Group | None:
@@ -205,6 +267,9 @@ class Judged:
         times, values = times[order], values[order]
         now = int(np.searchsorted(times, w, "right"))
         self.recent.add(times[:now], values[:now])
+        if now:
+            self._newest = int(times[now - 1])
+            self._note(values[:now], self._newest)
         self._waiting = list(zip(times[now:].tolist(), values[now:], strict=True))
         self._learn(w)
 
@@ -220,8 +285,8 @@ class Judged:
         if now < len(times):
             self._waiting += zip(times[now:].tolist(), values[now:], strict=True)
             self._waiting.sort(key=lambda row: row[0])
-        for group in self.groups:
-            group.arrive(values, w)
+            for group in self.groups:
+                group.arrive(values[now:], w)
         self._take(times[:now], values[:now], w)
 
     def tick(self, w: int, hears: bool = True) -> None:
@@ -237,15 +302,31 @@ class Judged:
         """Judge the rows stamped ahead that the clock has reached."""
         while self._waiting and self._waiting[0][0] <= w:
             time, values = self._waiting.pop(0)
-            self._take(np.array([time]), values[None], w)
+            self._take(np.array([time]), values[None], w, came=False)
 
-    def _take(self, times: Cells, values: Floats, w: int) -> None:
+    def _take(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
         if not len(times):
             return
+        t = int(times[-1])
+        is_usual = came and times[0] > self._newest and w - times[0] <= self._late
+        self._newest = max(self._newest, t)
         self.recent.add(times, values)
         self._learn(w)
+        self._note(values, t)
         for group in self.groups:
-            group.rows(times, values, w)
+            if not (is_usual and group.passes(t, w)):
+                group.rows(times, values, w, came)
+
+    def _note(self, values: Floats, t: int) -> None:
+        """Tell groups of samples that are out of bounds, or missing."""
+        if not len(self._watched):
+            return
+        own = values[:, self._watched]
+        is_well = (own > self._low) & (own < self._high)
+        if not is_well.all():
+            for at in np.flatnonzero(~is_well.all(axis=0)).tolist():
+                for group in self._owners[at]:
+                    group.dirty(t)
 
 
 def filled(text: str, took: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from math import inf, nextafter
@@ -20,7 +20,7 @@ from linemon.errors import ConfigError
 from linemon.parts.alarms import language
 from linemon.parts.alarms.language import Flags, Limit, Tests, Value, Values
 from linemon.parts.alarms.machine import UNKNOWN, Terms
-from linemon.parts.alarms.windows import Frame
+from linemon.parts.alarms.windows import PARTS, SHORT, Frame
 from linemon.patterns import fits
 from linemon.sections import AlarmConfig
 
@@ -73,6 +73,38 @@ class Rule:
         is_plain = isinstance(self.value, language.Window) and self.value.function in PLAIN and not self.value.column
         levels = {"warning": self.warning, "critical": self.critical}
         return {name: limit.number if limit and is_plain else None for name, limit in levels.items()}
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, int] | None:
+        """Between which samples no window of them can have a level, and how long (ns) another one counts.
+
+        None where that cannot be said. The mean of values below a limit is below it; so are their max and median.
+        """
+        tree, factor = self.value, 1.0
+        if isinstance(tree, language.Sign) and tree.sign == "*" and isinstance(right := tree.right, language.Number):
+            tree, factor = tree.left, right.number
+        limits = [limit for limit in (self.warning, self.critical) if limit]
+        is_plain = isinstance(tree, language.Window) and tree.function in PLAIN and not tree.column
+        if not isinstance(tree, language.Window) or not is_plain or factor <= 0 or (tree.span or 0) > SHORT:
+            return None
+        if any(limit.op not in ("<", "<=", ">", ">=") for limit in limits):
+            return None
+        low, high = -inf, inf
+        for limit in limits:
+            edge = limit.number / factor
+            if limit.op[0] == "<":
+                low = max(low, edge if limit.op == "<=" else nextafter(edge, -inf))
+            else:
+                high = min(high, edge if limit.op == ">=" else nextafter(edge, inf))
+        return low, high, tree.span or 0
+
+    @cached_property
+    def every(self) -> int:
+        """How long (ns) its value stays as it was computed: of long windows alone; 0 of others."""
+        found = language.windows(self.value)
+        if not found or any((node.span or 0) <= SHORT for node in found) or self.terms.by_clock:
+            return 0
+        return min((node.span or 0) // PARTS for node in found)
 
     @property
     def terms_text(self) -> str:

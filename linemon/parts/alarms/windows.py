@@ -139,6 +139,10 @@ class Frame:
 
 def last(recent: Recent, places: Cells, times: Cells, patience: float) -> Floats:
     """The newest finite value at or before each time, no older than `patience` (ns)."""
+    if len(times) == 1 and len(recent.times) and times[0] == recent.times[-1]:  # the newest row, as a rule
+        newest = recent.values[places, -2]
+        if not np.isnan(newest).any():
+            return np.asarray(newest[:, None])
     ends = np.searchsorted(recent.times, times, "right") - 1
     found = recent.values[places[:, None], np.maximum(ends, 0)]
     found[:, ends < 0] = np.nan
@@ -148,8 +152,8 @@ def last(recent: Recent, places: Cells, times: Cells, patience: float) -> Floats
     values = recent.values[places, :-1]
     if not values.shape[1]:
         return found
-    newest = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.shape[1])), axis=1)
-    at = np.where(ends < 0, -1, newest[:, np.maximum(ends, 0)])
+    finite = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.shape[1])), axis=1)
+    at = np.where(ends < 0, -1, finite[:, np.maximum(ends, 0)])
     found = np.take_along_axis(values, np.maximum(at, 0), axis=1)
     return np.where((at >= 0) & (times - recent.times[np.maximum(at, 0)] < patience), found, np.nan)
 
