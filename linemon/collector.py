@@ -27,6 +27,7 @@ from linemon.access import Tokens
 from linemon.config import Config
 from linemon.doors import Count, House, doors
 from linemon.errors import ConfigError, LineError
+from linemon.lines import bulk
 from linemon.lines.intake import Intake
 from linemon.store.folder import KEY, keep_key
 from linemon.store.liveness import OWN
@@ -94,6 +95,7 @@ class Collector:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        log.info("%s", bulk.said())
         self._write_status()
         looked = synced = time.monotonic()
         syncing: asyncio.Task[None] | None = None

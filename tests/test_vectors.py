@@ -161,7 +161,7 @@ def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector) -> None:
     """So does linemon, without a socket: whole, byte by byte, and in two pieces."""
     data = vector.bytes_of("own")
     limits = vector.collector()
-    step = max(1, len(data) // 50)
+    step = max(1, len(data) // 20)
     for cuts in ([], range(len(data)), *([at] for at in range(0, len(data), step))):
         for flush in (False, True):
             edges = [0, *cuts, len(data)]

@@ -227,6 +227,20 @@ class Session:
             raise LineError("token", f"this token may not write to {repr(source) if source else 'all sources'}")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether rows of its source are all that there is to it now: nothing is left, awaited, wrong or to be told."""
+        return self._is_clear and not (
+            self.needs_care
+            or self.refused
+            or self.open_point
+            or self.held
+            or self.replies
+            or self.owed
+            or self.is_named
+            or self.is_over
+        )
+
+    @property
     def tokens(self) -> int:
         """How many tokens a row has; 0 while nothing has said it."""
         return self.width + (self.time_at is not None) if self.width else 0
