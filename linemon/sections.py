@@ -8,7 +8,6 @@ from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from linemon.errors import ConfigError
@@ -16,6 +15,7 @@ from linemon.ports import Address
 
 UNITS_S: Final = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 SPAN: Final = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS_S), re.ASCII)
+WEB: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[!-~]*)?")  # an address
 MAX_STEPS: Final = 25  # a tier's step in steps of the one before: so many of its rows a window may have to reduce
 
 
@@ -136,8 +136,7 @@ class AlarmsConfig:
 
     def __post_init__(self) -> None:
         for key in ("heartbeat", "page"):
-            url = getattr(self, key)
-            if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+            if (url := getattr(self, key)) and not WEB.fullmatch(url):
                 raise ConfigError(
                     f'[alarms] {key}: expected an address such as "https://lab.example/x", or "" for none'
                 )

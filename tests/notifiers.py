@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -21,6 +22,7 @@ from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.notifier import Answers
 from linemon.parts.alarms.outbox import Outbox
 from tests.running import eventually
+from tests.sinks import free_port
 
 NOW = 1_795_000_000_000_000_000
 FIRST = Event(
@@ -123,12 +125,14 @@ class Conformance(ABC):
 
     secrets: tuple[str, ...] = ()
     timeout = 30.0
+    is_for_machines = False
 
     @pytest.fixture(autouse=True)
     def peer(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         monkeypatch.setattr(waiting, "BACK_OFF_S", (0.05, 0.1))
         caplog.set_level(logging.DEBUG)
-        self.folder, self.posts, self.caplog = tmp_path, [], caplog
+        self.folder, self.caplog = tmp_path, caplog
+        self.posts: list[Post] = []
         self.open()
         yield
         for post in self.posts:
@@ -146,6 +150,10 @@ class Conformance(ABC):
     @abstractmethod
     def settings(self) -> str:
         """The kind and its own keys."""
+
+    def nowhere(self) -> str:
+        """The settings, with a port that nobody listens on."""
+        return re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", self.settings())
 
     @abstractmethod
     def told(self) -> list[str]:
@@ -266,11 +274,22 @@ class Conformance(ABC):
         self.work()
         post.until_sent(2)
 
+    def test_nobody_is_there(self) -> None:
+        """A port that nobody listens on: it waits, and says so without a secret."""
+        post = self.start(settings=self.nowhere())
+        post.put(FIRST)
+        post.until(lambda state: state["failed"] >= 2, "it is tried")
+        assert post.state()["waiting"] == 1
+        assert "127.0.0.1 cannot be reached" in post.of()["error"]
+        self.hidden(post)
+
     def test_a_test_has_its_answer(self) -> None:
         """`linemon alarms test`: told at once, or the peer's words."""
         post = self.start()
         post.test("it")
         assert "test" in self.until_told(1)[0]
+        if self.is_for_machines:  # which would take it for an incident that goes on
+            assert '"state": "ok"' in self.until_told(2)[1]
         self.fail()
         with pytest.raises(Exception) as caught:  # noqa: PT011  whatever it is, it has words
             post.test("it")

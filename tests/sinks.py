@@ -25,6 +25,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.running import eventually
+from tests.test_peers import program
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -117,11 +118,11 @@ class BotApi(HttpSink):
             self._more.notify_all()
         super().close()
 
-    def update(self, chat: int, text: str, kind: str = "message", **more: Any) -> None:
+    def update(self, chat: int, text: str, kind: str = "message", sender: int = 0, **more: Any) -> None:
         """Somebody says something."""
         with self._more:
             message = {"message_id": 1, "chat": {"id": chat}, "text": text, "date": int(time.time())}
-            message |= {"from": {"id": chat, "username": "ann"}, **more}
+            message |= {"from": {"id": sender or chat, "username": "ann"}, **more}
             self._updates.append({"update_id": 700 + len(self._updates), kind: message})
             self._more.notify_all()
 
@@ -160,16 +161,18 @@ class BotApi(HttpSink):
         if self.webhook:
             return error(409, "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook")
         with self._more:
-            if self._pollers:
-                return error(409, "Conflict: terminated by other getUpdates request; make sure that only one bot runs")
             self._pollers += 1
+            mine = self._pollers
+            self._more.notify_all()
             offset, kinds = fields.get("offset", 0), fields.get("allowed_updates", ["message"])
 
             def found() -> list[dict[str, Any]]:
                 return [u for u in self._updates if u["update_id"] >= offset and set(u) & set(kinds)][:100]
 
-            self._more.wait_for(lambda: found() or not self.is_open, fields.get("timeout", 0))
-            self._pollers -= 1
+            over = lambda: found() or not self.is_open or self._pollers > mine  # noqa: E731
+            self._more.wait_for(over, fields.get("timeout", 0))
+            if self._pollers > mine:
+                return error(409, "Conflict: terminated by other getUpdates request")
             return 200, {}, json.dumps({"ok": True, "result": found()}).encode()
 
 
@@ -179,10 +182,11 @@ def fields_of(request: Request) -> tuple[dict[str, Any], bytes]:
     if kind == "application/json":
         return request.json, b""
     mail = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + request.body, policy=default)
-    fields, picture = {}, b""
+    fields: dict[str, Any] = {}
+    picture = b""
     for part in mail.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        data = part.get_payload(decode=True)
+        name, data = str(part.get_param("name", header="content-disposition")), part.get_payload(decode=True)
+        assert isinstance(data, bytes)
         if part.get_filename():
             picture = data
         else:
@@ -198,7 +202,7 @@ def error(status: int, description: str, **parameters: Any) -> Answer:
 
 @dataclass
 class MailSink:
-    """A mail server: STARTTLS where there is a certificate, and a password where there is a user."""
+    """A mail server. With a certificate: STARTTLS, or TLS from the first byte. With a user: AUTH."""
 
     cert: tuple[Path, Path] | None = None
     user: str = ""
@@ -208,6 +212,7 @@ class MailSink:
     reply: str = ""
     to: dict[str, str] = field(default_factory=dict)  # replies to recipients
     hangs: threading.Event = field(default_factory=threading.Event)
+    at_once: bool = False  # TLS
 
     def __post_init__(self) -> None:
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # it says all that passes
@@ -245,11 +250,12 @@ class MailSink:
             Handler(),
             hostname="127.0.0.1",
             port=free_port(),
-            tls_context=context,
-            require_starttls=context is not None,
+            ssl_context=context if self.at_once else None,
+            tls_context=None if self.at_once else context,
+            require_starttls=context is not None and not self.at_once,
             authenticator=authenticate,
             auth_required=bool(self.user),
-            auth_require_tls=context is not None,
+            auth_require_tls=context is not None and not self.at_once,
         )
         self._controller.start()
         self.port = self._controller.port
@@ -280,7 +286,8 @@ class Broker:
         file = self._folder / "mosquitto.conf"
         file.write_text(f"listener {self.port} 127.0.0.1\n{self._more}\n")
         with (self._folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", str(file)], stdout=log, stderr=log)
+            command = [program("mosquitto", "mosquitto"), "-c", str(file)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(self._answers, "the broker")
 
     def _answers(self) -> bool:

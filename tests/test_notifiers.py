@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from linemon.config import load
 from linemon.errors import ConfigError
+from linemon.parts.alarms.message import Message
 from linemon.parts.alarms.notifiers import build
+from linemon.parts.alarms.pen import DARK
+from linemon.store.writer import StoreWriter
 from tests.notifiers import FIRST, OTHER, Conformance, Post, RefusingConformance, over, raised
 from tests.pki import Authority
 from tests.running import eventually
-from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request
+from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request, free_port
+from tests.test_messages import House
+from tests.test_peers import program
+
+pytestmark = pytest.mark.slow  # it starts other people's programs
 
 SECRET = "s3cretOfTheHook"
 
@@ -31,8 +44,15 @@ def wait_of(post: Post) -> float:
     return again - time.monotonic()
 
 
+def body(mail: EmailMessage, kind: str) -> str:
+    part = mail.get_body((kind,))
+    assert part
+    return str(part.get_content())
+
+
 class TestWebhook(RefusingConformance):
     secrets = (SECRET, "T0ken/B0x")
+    is_for_machines = True
 
     def open(self) -> None:
         self.sink = HttpSink()
@@ -98,6 +118,7 @@ class TestWebhook(RefusingConformance):
 
 class TestNtfy(TestWebhook):
     secrets = ("tk_s3cret", "my-s3cret-topic")
+    is_for_machines = False
 
     def settings(self) -> str:
         return f'kind = "ntfy"\nurl = "http://127.0.0.1:{self.sink.port}/my-s3cret-topic"\ntoken = "tk_s3cret"'
@@ -135,6 +156,7 @@ class TestNtfy(TestWebhook):
 
 class TestCommand(RefusingConformance):
     secrets = ("s3cretArgument",)
+    is_for_machines = True
 
     def open(self) -> None:
         self.mode, self.out = self.folder / "mode", self.folder / "out"
@@ -167,6 +189,14 @@ class TestCommand(RefusingConformance):
     def work(self) -> None:
         self.mode.write_text("0")
 
+    def test_nobody_is_there(self) -> None:
+        """A program that is not there will never be."""
+        post = self.start(settings=self.settings().replace("page", "no-such-page"))
+        post.put(FIRST)
+        post.until(lambda state: state["dead"] == 1, "it is refused")
+        assert post.of()["error"] == "no-such-page cannot be started: No such file or directory"
+        self.hidden(post)
+
     def test_names_are_no_shell(self) -> None:
         """What a sender calls its source is JSON on stdin, and nothing else."""
         name = f"$(touch {self.folder}/pwned);`x`"
@@ -182,8 +212,8 @@ class TestMail(RefusingConformance):
 
     def open(self) -> None:
         authority = Authority(self.folder)
-        self.ca = authority.cert
-        self.sink = MailSink(authority.issue("server"), "ann", "p4ssword")
+        self.ca, self.cert = authority.cert, authority.issue("server")
+        self.sink = MailSink(self.cert, "ann", "p4ssword")
 
     def close(self) -> None:
         self.sink.close()
@@ -195,7 +225,7 @@ class TestMail(RefusingConformance):
         )
 
     def told(self) -> list[str]:
-        return [f"{mail['Subject']}\n{mail.get_body(('plain',)).get_content()}" for _, mail in self.sink.taken]
+        return [f"{mail['Subject']}\n{body(mail, 'plain')}" for _, mail in self.sink.taken]
 
     def fail(self) -> None:
         self.sink.reply = "451 try again, p4ssword"
@@ -235,6 +265,20 @@ class TestMail(RefusingConformance):
             "text/html",
         ]
 
+    def test_a_mail_has_the_picture(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Within the HTML, by its id; the plain text beside it."""
+        monkeypatch.setattr("linemon.parts.alarms.picture.Pictures.of", lambda *_: b"\x89PNG...")
+        post = self.start('page = "https://lab.example/"')
+        post.put(FIRST)
+        post.until_sent(1)
+        mail = self.sink.taken[0][1]
+        kinds = ["multipart/alternative", "text/plain", "multipart/related", "text/html", "image/png"]
+        parts = list(mail.walk())
+        assert [part.get_content_type() for part in parts] == kinds
+        assert parts[4].get_content() == b"\x89PNG..."
+        assert f'src="cid:{parts[4]["Content-ID"].strip("<>")}"' in body(mail, "html")
+        assert 'href="https://lab.example/?source=web1"' in body(mail, "html")
+
     def test_only_who_has_not_taken_it_is_told_again(self) -> None:
         """One recipient is greylisted, another refused: the third has one mail."""
         post = self.start(settings=self.settings().replace('"bob@', '"carl@lab.example", "bob@'))
@@ -261,6 +305,14 @@ class TestMail(RefusingConformance):
         assert says in post.of()["error"]
         assert "wr0ng" not in json.dumps(post.state()) + self.caplog.text
 
+    def test_tls_from_the_first_byte(self) -> None:
+        self.sink.close()
+        self.sink = MailSink(self.cert, "ann", "p4ssword", at_once=True)
+        post = self.start(settings=self.settings().replace("starttls", "tls"))
+        post.put(FIRST)
+        post.until_sent(1)
+        assert len(self.sink.taken) == 1
+
     def test_names_make_no_headers(self) -> None:
         """A source and a text with line breaks, in whatever script, stay what they are."""
         post = self.start()
@@ -270,7 +322,7 @@ class TestMail(RefusingConformance):
         assert len(to) == 2
         assert mail["Bcc"] is None
         assert mail["Subject"] == "Warning: Temperatur zu hoch – Küche on a Bcc: x@y.z"
-        assert "&lt;b&gt;a b&lt;/b&gt;" in mail.get_body(("html",)).get_content()
+        assert "&lt;b&gt;a b&lt;/b&gt;" in body(mail, "html")
 
 
 class TestTelegram(RefusingConformance):
@@ -362,11 +414,118 @@ class TestTelegram(RefusingConformance):
         assert "chats should have -1009" in post.of()["error"]
 
 
+class TestTelegramsCommands:
+    """What people say to the bot, through the Bot API."""
+
+    @pytest.fixture(autouse=True)
+    def bot(self, tmp_path: Path) -> Iterator[None]:
+        self.folder, self.api, self.house, self.posts = tmp_path, BotApi(), House(), list[Post]()
+        self.api.chats = {5: "", 6: ""}
+        writer = StoreWriter(tmp_path / "store", 100, 10)
+        ring = writer.bind("web1", ("cpu.busy_pct",), ("%",))
+        values = np.array([[time.time_ns() - i * 10**9, np.float64(i).view(np.int64)] for i in range(60, 0, -1)])
+        ring.arena.append_to(ring.entry.slot, values)
+        yield
+        for post in self.posts:
+            post.stop()
+        self.api.close()
+        writer.close()
+
+    def start(self, more: str = "") -> Post:
+        settings = f'kind = "telegram"\ntoken = "{BotApi.TOKEN}"\napi = "http://127.0.0.1:{self.api.port}"\n'
+        self.posts.append(
+            Post(
+                self.folder,
+                f'[alarms]\ngroup_wait = 0.05\n[[notify]]\nname = "it"\n{settings}chats = [5]\n{more}',
+                self.house,
+            )
+        )
+        eventually(lambda: len(self.api.seen) > 1, "it has looked what came before, and listens")
+        return self.posts[-1]
+
+    def answers(self, count: int) -> list[tuple[int, str]]:
+        eventually(lambda: len(self.api.said) >= count, f"{count} answers")
+        return [(chat, text) for chat, text, _ in self.api.said]
+
+    def test_commands_are_done_once(self) -> None:
+        """In order, with who said it; also not again by who starts after it."""
+        self.start()
+        self.api.update(5, "/ack 12")
+        self.api.update(5, "silence web1 2h")
+        assert self.answers(2) == [(5, "#12 is acknowledged"), (5, "silent")]
+        assert self.house.asked == [("ack", 12, "ann by it"), ("silence", "web1", 7200.0, "ann by it")]
+        self.posts.pop().stop()
+        self.api.seen.clear()
+        self.start()
+        self.api.update(5, "status web1")
+        assert self.answers(3)[2:] == [(5, "web1: OK")]
+        assert len(self.house.asked) == 3
+
+    def test_what_was_said_while_it_was_away(self) -> None:
+        """It is not done, and said so; also where it is more than one answer holds."""
+        for _ in range(130):
+            self.api.update(5, "ack 12")
+        self.start()
+        assert self.answers(1) == [(5, "130 commands came while I was away: send them again")]
+        self.api.update(5, "status")
+        assert self.answers(2)[1] == (5, "all: OK")
+        assert self.house.asked == [("status", "")]
+
+    def test_strangers_hear_nothing(self) -> None:
+        """Another chat, another user of a chat, what is edited or forwarded or of a channel; they are counted."""
+        post = self.start("users = [5]")
+        self.api.update(6, "ack 1")
+        self.api.update(5, "ack 2", sender=9)
+        self.api.update(5, "ack 3", kind="edited_message")
+        self.api.update(5, "ack 4", kind="channel_post")
+        self.api.update(5, "ack 5", forward_date=1)
+        self.api.update(5, "ack 6")
+        assert self.answers(1) == [(5, "#6 is acknowledged")]
+        assert self.house.asked == [("ack", 6, "ann by it")]
+        assert post.of()["strangers"] == 2
+
+    def test_too_many_commands(self) -> None:
+        """Twenty a minute; the others are counted."""
+        post = self.start()
+        for _ in range(25):
+            self.api.update(5, "status")
+        eventually(lambda: post.of().get("ignored") == 5, "they are counted")
+        assert len(self.answers(20)) == 20
+
+    def test_a_graph(self) -> None:
+        """A picture of the rows, drawn here, in the colours that are set."""
+        self.start("dark = true")
+        self.api.update(5, "GRAPH web1 5m")
+        assert self.answers(1) == [(5, "web1 cpu.busy_pct, the last 5m")]
+        with Image.open(io.BytesIO(self.api.said[0][2])) as image:
+            assert image.size == (1280, 640)
+            assert image.convert("RGB").getpixel((2, 2)) == DARK.card
+
+    def test_an_incident_has_a_picture(self) -> None:
+        """And a mail has it, too; see `test_a_mail_has_the_picture`."""
+        post = self.start()
+        now = time.time_ns()
+        event = replace(FIRST, column="cpu.busy_pct", since=now - 30 * 10**9, at=now, text="web1: " + "x" * 3000)
+        post.put(event)
+        post.until_sent(1)
+        _, text, picture = self.api.said[0]
+        assert picture.startswith(b"\x89PNG")
+        assert len(text) <= 1024
+
+    def test_without_a_picture_where_it_is_not_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """400 to a photo: the text goes alone."""
+        monkeypatch.setattr("linemon.parts.alarms.picture.Pictures.of", lambda *_: b"no PNG")
+        post = self.start()
+        post.put(FIRST)
+        post.until_sent(1)
+        assert self.api.said == [(5, f"Warning: disk full on web1\n{Message([FIRST]).text(1000)}", b"")]
+
+
 class TestApprise(Conformance):
     secrets = ("us3r", "p4ssw0rd", "s3cretPath")
 
-    @classmethod
     @pytest.fixture(scope="class", autouse=True)
+    @classmethod
     def kept_for_good(cls) -> None:
         """The library makes a pool of threads with its first message, and keeps it."""
         apprise = pytest.importorskip("apprise")
@@ -380,6 +539,9 @@ class TestApprise(Conformance):
     def close(self) -> None:
         self.sink.close()
         self.second.close()
+
+    def nowhere(self) -> str:
+        return self.settings().replace(str(self.sink.port), str(free_port()))
 
     def settings(self) -> str:
         return f'kind = "apprise"\nurls = ["json://us3r:p4ssw0rd@127.0.0.1:{self.sink.port}/s3cretPath"]'
@@ -409,6 +571,14 @@ class TestApprise(Conformance):
         post.until_sent(1)
         assert len(self.sink.taken) == len(self.second.taken) == 1
 
+    def test_nobody_is_there(self) -> None:
+        """It says no more than that."""
+        post = self.start(settings=self.nowhere())
+        post.put(FIRST)
+        post.until(lambda state: state["failed"] >= 2, "it is tried")
+        assert "urls[0] was not taken" in post.of()["error"]
+        self.hidden(post)
+
     def test_an_address_that_it_does_not_know(self) -> None:
         """`linemon check` says which, and not what it is."""
         file = self.folder / "linemon.toml"
@@ -420,11 +590,14 @@ class TestApprise(Conformance):
 class TestMqtt(Conformance):
     secrets = ("br0kerPass",)
     timeout = 1.0
+    is_for_machines = True
 
     def open(self) -> None:
         pytest.importorskip("paho.mqtt.client")
         passwords = self.folder / "passwords"
-        subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "ann", "br0kerPass"], check=True)
+        subprocess.run(
+            [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), "ann", "br0kerPass"], check=True
+        )
         # As root it would become another user, who could not read it.
         self.broker = Broker(self.folder, f"user root\nallow_anonymous false\npassword_file {passwords}")
         self.heard: list[tuple[str, dict[str, Any] | str, bool]] = []
@@ -494,7 +667,32 @@ class TestMqtt(Conformance):
         later.disconnect()
         later.loop_stop()
 
-    @pytest.mark.slow
+    def test_a_broker_that_lets_it_not_in(self) -> None:
+        """It says so, and it is told when it does: a password may be mended at the broker."""
+        post = self.start(settings=self.settings().replace("br0kerPass", "wr0ng"))
+        post.put(FIRST)
+        eventually(lambda: "127.0.0.1 refuses us" in post.of().get("error", ""), "it says so")
+        assert post.state()["waiting"] == 1
+        assert "wr0ng" not in json.dumps(post.state()) + self.caplog.text
+
+    def test_tls(self) -> None:
+        """`mqtts://`, with whose certificate `ca` says."""
+        authority = Authority(self.folder)
+        cert, key = authority.issue("server")
+        broker = Broker(self.folder, f"user root\nallow_anonymous true\ncertfile {cert}\nkeyfile {key}")
+        try:
+            address = f'broker = "mqtts://127.0.0.1:{broker.port}"'
+            post = self.start(settings=f'kind = "mqtt"\n{address}\nca = "{authority.cert}"')
+            post.put(FIRST)
+            post.until_sent(1)
+            self.end(post)
+            post = self.start(settings=f'kind = "mqtt"\n{address}')
+            post.put(OTHER)
+            post.until(lambda state: state["failed"] >= 1, "its certificate is not trusted")
+            self.end(post)
+        finally:
+            broker.close()
+
     def test_mqttwarn_reads_it(self) -> None:
         """Unmodified, it forwards our messages by their topic and what is in them."""
         pytest.importorskip("mqttwarn")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,7 +25,7 @@ from linemon.errors import AskedWrongly, ConfigError
 from linemon.parts.alarms import letters, outbox
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.letters import Letters
-from linemon.parts.alarms.notifiers import build
+from linemon.parts.alarms.notifiers import build, kinds
 from linemon.parts.alarms.outbox import Outbox
 from linemon.parts.alarms.waiting import Letter, Waiting
 from tests.notifiers import FIRST, OTHER, Post, over, raised
@@ -230,6 +232,40 @@ def test_a_full_disk_is_said_to_who_puts(tmp_path: Path) -> None:
     file.close()
 
 
+def test_it_is_on_the_disk_when_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All events of a call at once: written out, then synced, once."""
+    file, synced, sync = Letters(tmp_path / "outbox"), list[bytes](), os.fsync
+
+    def spy(fd: int) -> None:
+        sync(fd)
+        synced.append((tmp_path / "outbox").read_bytes())
+
+    monkeypatch.setattr(os, "fsync", spy)
+    file.put([(FIRST, ["a"]), (OTHER, ["a", "b"])])
+    assert len(synced) == 1
+    assert synced[0].count(b'["put",') == 2
+    file.close()
+
+
+def test_a_line_that_is_written_in_part(tmp_path: Path) -> None:
+    """The disk is full in its midst: what is put then is not held, and what comes after is whole."""
+    file = Letters(tmp_path / "outbox")
+    file.put([(FIRST, ["a"])])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "outbox").stat().st_size + 100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.put([(OTHER, ["a"])])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.put([(OTHER, ["a"])])
+    file.close()
+    file = Letters(tmp_path / "outbox")
+    assert [each.event for each in file.waiting["a"].values()] == [FIRST, OTHER]
+    assert not (tmp_path / "outbox.unreadable").exists()
+    file.close()
+
+
 # -- all of it
 
 
@@ -336,7 +372,7 @@ def test_a_heartbeat(sink: HttpSink, start: Callable[[str], Post], monkeypatch: 
 
 
 def test_a_test_of_nobody(start: Callable[[str], Post]) -> None:
-    with pytest.raises(AskedWrongly, match="no notifier 'x'; linemon.toml names: none"):
+    with pytest.raises(AskedWrongly, match=r"no notifier 'x'; linemon\.toml names: none"):
         start("").test("x")
 
 
@@ -433,6 +469,16 @@ def test_names_of_notifiers(tmp_path: Path, names: tuple[str, ...], says: str) -
     file.write_text("".join(f'[[notify]]\nname = "{name}"\nkind = "command"\nargv = ["x"]\n' for name in names))
     with pytest.raises(ConfigError, match=says):
         Outbox(tmp_path, load(file))
+
+
+def test_the_docs_show_what_machines_are_told() -> None:
+    """The JSON in docs/NOTIFIERS.md is that of an event; each kind has its row."""
+    text = (ROOT / "docs" / "NOTIFIERS.md").read_text()
+    example = re.search(r'^    \{"key".*?\}$', text, re.M | re.S)
+    assert example
+    assert json.loads(example[0]) == FIRST.as_json()
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert sorted(each for each in rows if each.islower()) == list(kinds())
 
 
 # -- kill -9

@@ -53,8 +53,20 @@ def run(config: Config, options: argparse.Namespace) -> int:
         print(f"           at most {sizes}, {100 * history.share:g} % of the free space in all")
     work = "runs with linemon up" if config.work.enabled else "does not run with linemon up ([work] enabled = false)"
     print(f"work:      {work}; what must outlive a reboot is in {config.state_folder}")
+    check_notifiers(config)
     warn(config, fitting[1])
     return 0
+
+
+def check_notifiers(config: Config) -> None:
+    """Say whom alarms are told to, and how that may go wrong."""
+    from linemon.parts.alarms.notifiers import check
+
+    said, warnings = check(config)
+    for i, line in enumerate(said or ["nobody: alarms are shown only"]):
+        print(f"{'' if i else 'notify:':<10} {line}")
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def bytes_of(history: HistoryConfig, columns: int) -> int:

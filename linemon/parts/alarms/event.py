@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 LEVELS = ("ok", "warning", "critical")
@@ -41,7 +42,7 @@ class Event:
             "alarm": self.alarm,
             "source": self.source,
             "column": self.column,
-            "value": self.value,
+            "value": self.value if self.value is not None and isfinite(self.value) else None,  # JSON has no infinity
             "unit": self.unit,
             "since": iso(self.since),
             "until": None if self.until is None else iso(self.until),

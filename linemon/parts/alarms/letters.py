@@ -1,8 +1,8 @@
 """The outbox's file: what was put, and what became of it, a line of JSON each.
 
-It is appended to, and written anew, without what is over, at each start and where it has grown. An event is on the disk
-before `put` returns; what became of it is not waited for. The last line may be torn; what else cannot be read is put
-aside.
+It is appended to, and written anew, without what is over, at each start and where it has doubled. An event is on the
+disk before `put` returns; what became of it is not waited for. The last line may be torn; what else cannot be read is
+put aside.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+from linemon.logs import Seldom
 from linemon.parts.alarms.event import ENDS, Event
 from linemon.parts.alarms.waiting import HOUR_S, Id, Letter
 from linemon.store.folder import replace_file, write_all
 
 log = logging.getLogger(__name__)
 
-LARGE: Final = 1 << 20  # bytes from which on it is written anew once half of it is over
+VALUES: Final = attrgetter(*(each.name for each in fields(Event)))
+LARGE: Final = 1 << 20  # bytes below which it is not worth while
 KNOWN_S: Final = 86400.0  # how long it is known what was told of an incident; the part's state has it long before
 
 
@@ -51,8 +54,9 @@ class Letters:
 
     def __post_init__(self) -> None:
         """OSError where the file cannot be had."""
+        self._failures = Seldom()
         self._fd = -1
-        self._size = self._lines = 0
+        self._size = self._least = 0  # bytes: now, and when it was last written anew
         with suppress(FileNotFoundError):
             self._load(self.path.read_bytes())
         self._rewrite()
@@ -63,12 +67,9 @@ class Letters:
         lines: list[list[Any]] = []
         new: list[tuple[str, Letter]] = []
         for event, names in events:
-            told = self.told.get(event.key)
-            if told is None or event.seq >= told.seq:
-                fresh = [each for each in names if told is None or event.seq > told.seq or each not in told.names]
-                if fresh:
-                    lines.append(["put", now, astuple(event), fresh])
-                    new += [(name, Letter(event, now)) for name in fresh]
+            if fresh := self._fresh(event, names):
+                lines.append(["put", now, VALUES(event), fresh])
+                new += [(name, Letter(event, now)) for name in fresh]
         if lines:
             self._append(lines, is_synced=True)
             for line in lines:
@@ -88,6 +89,13 @@ class Letters:
             os.close(self._fd)
             self._fd = -1
 
+    def _fresh(self, event: Event, names: Iterable[str]) -> list[str]:
+        """Those for whom it is new: an incident's events come in order."""
+        told = self.told.get(event.key)
+        if told is None or event.seq > told.seq:
+            return list(dict.fromkeys(names))
+        return [name for name in names if name not in told.names] if event.seq == told.seq else []
+
     # -- the lines
 
     def _load(self, data: bytes) -> None:
@@ -106,7 +114,7 @@ class Letters:
         """What a line says. TypeError, ValueError, KeyError, IndexError if that is nothing."""
         if word == "put":
             at, values, names = said
-            event = replace(Event(*values), notify=tuple(values[-1]))
+            event = Event(*[*values[:-1], tuple(values[-1])])  # JSON has but lists
             told = self.told.get(event.key)
             if told is None or event.seq > told.seq:
                 told = self.told[event.key] = Told(event.seq, told_level(event), at, set())
@@ -141,10 +149,11 @@ class Letters:
             self._take(*line)
         try:
             self._append(lines)
-            if self._size > LARGE and self._lines > 2 * sum(map(len, self.waiting.values())):
+            if self._size > max(LARGE, 2 * self._least):
                 self._rewrite()
         except OSError as error:
-            log.error("cannot write %s: %s", self.path, error.strerror)
+            if self._failures.due():
+                log.error("cannot write %s: %s", self.path, error.strerror)
 
     def _append(self, lines: list[list[Any]], is_synced: bool = False) -> None:
         data = _bytes(lines)
@@ -155,21 +164,20 @@ class Letters:
         except OSError:
             with suppress(OSError):  # a torn line in its midst would cost the next one, too
                 os.ftruncate(self._fd, self._size)
+                os.lseek(self._fd, self._size, os.SEEK_SET)
             raise
         self._size += len(data)
-        self._lines += len(lines)
 
     def _rewrite(self) -> None:
         now = time.time()
-        lines: list[list[Any]] = [
-            ["outbox", 1, self.counts, {n: [t for t in w if t > now - HOUR_S] for n, w in self.went.items()}]
-        ]
+        went = {name: [each for each in times if each > now - HOUR_S] for name, times in self.went.items()}
+        lines: list[list[Any]] = [["outbox", 1, self.counts, went]]
         lines += [["mark", name, number] for name, number in self.marks.items()]
         events: dict[Id, tuple[Letter, list[str]]] = {}
         for name, letters in self.waiting.items():
             for id_, letter in letters.items():
                 events.setdefault(id_, (letter, []))[1].append(name)
-        lines += [["put", letter.at, astuple(letter.event), names] for letter, names in events.values()]
+        lines += [["put", letter.at, VALUES(letter.event), names] for letter, names in events.values()]
         waits = {key for key, _ in events}
         self.told = {key: told for key, told in self.told.items() if told.at > now - KNOWN_S or key in waits}
         lines += [["told", key, t.seq, t.level, t.at, sorted(t.names)] for key, t in self.told.items()]
@@ -179,7 +187,7 @@ class Letters:
         os.fsync(folder)
         os.close(folder)
         self.close()
-        self._fd, self._size, self._lines = fd, len(data), len(lines)
+        self._fd, self._size, self._least = fd, len(data), len(data)
 
 
 def told_level(event: Event) -> int:

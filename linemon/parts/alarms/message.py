@@ -56,17 +56,16 @@ class Message:
         if len(self.incidents) == 1:
             return heading(self.event)
         counts = Counter(word(event) for event in sorted(self.incidents, key=lambda e: (e.kind in ENDS, -e.level)))
-        said = (f"{count} {name if name == 'OK' else name.lower()}" for name, count in counts.items())
-        return f"{len(self.incidents)} alarms: {', '.join(said)}"
+        return f"{len(self.incidents)} alarms: {', '.join(counted(*each) for each in counts.items())}"
 
     @property
-    def lines(self) -> list[str]:
-        """A line an incident; of many, the first, and how many more there are."""
+    def parts(self) -> list[tuple[str, str]]:
+        """Of each incident what the title does not say, as heading and text; of many, the first, and how many more."""
         if len(self.incidents) == 1:
-            return [story(self.event)]
-        lines = [f"{heading(event)}. {story(event)}" for event in self.incidents]
-        more = len(lines) - MOST_LINES
-        return [*lines[:MOST_LINES], f"… and {more} more"] if more > 0 else lines
+            return [("", story(self.event))]
+        parts = [(f"{heading(event)}.", story(event)) for event in self.incidents]
+        more = len(parts) - MOST_LINES
+        return [*parts[:MOST_LINES], ("", f"… and {more} more")] if more > 0 else parts
 
     @property
     def link(self) -> str:
@@ -74,12 +73,13 @@ class Message:
         if not self._page:
             return ""
         only = len({event.source for event in self.incidents}) == 1
-        return f"{self._page}/?source={quote(self.event.source, safe='')}" if only else f"{self._page}/?alarms=1"
+        what = f"source={quote(self.event.source, '', errors='replace')}" if only else "alarms=1"
+        return f"{self._page}/?{what}"
 
     def text(self, most: int) -> str:
         """The lines and the link in at most so many characters."""
         end = f"\n{self.link}" if self.link else ""
-        text = "\n".join(self.lines)
+        text = "\n".join(" ".join(part).strip() for part in self.parts)
         return (text if len(text) + len(end) <= most else text[: most - len(end) - 1] + "…") + end
 
     def picture(self, dark: bool = False) -> bytes | None:
@@ -89,6 +89,11 @@ class Message:
 
 def word(event: Event) -> str:
     return WORDS[event.kind].format(level=LEVELS[event.level])
+
+
+def counted(name: str, count: int) -> str:
+    name = name if name == "OK" else name.lower()
+    return f"{count} {name}{'s' if name == 'warning' and count > 1 else ''}"
 
 
 def heading(event: Event) -> str:

@@ -91,6 +91,7 @@ class Notifier:
         self.name, self.level, self.timeout = config.name, 1 + LEVELS.index(config.level), float(config.timeout)
         self.settings = settings
         self._secrets = secrets
+        self.kind = config.kind
         self.label = f"{config.kind} {config.name} {self.host()}".rstrip()  # all that is ever shown of it
         self._served: dict[str, set[str]] = {}  # by message: who of several has taken it
 
@@ -135,6 +136,10 @@ class Notifier:
 
     def clean(self, text: str) -> str:
         return clean(text, self._secrets)
+
+    def lacks(self, error: ImportError) -> str:
+        """Which library is not there, and what to do."""
+        return f"it needs {error.name}, which is not installed: pip install 'linemon[{self.kind}]'"
 
 
 def attempted(send: Callable[[], object]) -> Later | Refused | None:

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,7 @@ from linemon.parts.alarms.event import Event, iso
 from linemon.parts.alarms.letters import Letters
 from linemon.parts.alarms.message import Message
 from linemon.parts.alarms.notifier import Answers, Later, Notifier, Refused, clean, secrets_of
-from linemon.parts.alarms.notifiers import _http, build
+from linemon.parts.alarms.notifiers import build
 from linemon.parts.alarms.picture import Pictures
 from linemon.parts.alarms.waiting import Letter, Waiting
 
@@ -105,18 +106,7 @@ class Outbox:
 
         OSError where they cannot be written: then none is held.
         """
-        wanted = [
-            (
-                event,
-                [
-                    name
-                    for name in event.notify
-                    if (desk := self._desks.get(name)) and event.level >= desk.notifier.level
-                ],
-            )
-            for event in events
-        ]
-        new = self._letters.put(wanted)
+        new = self._letters.put([(event, self._takers(event)) for event in events])
         now = time.monotonic()
         for name, letter in new:
             self._desks[name].waiting.add(Letter(letter.event, now))
@@ -150,10 +140,12 @@ class Outbox:
             f"test/linemon/-/{now // 10**6}", 1, 0, "warning", 1, "test", "linemon", None, None, "", now, None, now,
             "This is a test: no alarm fires", (name,),
         )  # fmt: skip
+        over = replace(event, seq=2, kind="ok", until=now)  # or a machine would take it for an incident that goes on
         try:
-            await aside(partial(desk.notifier.tell, self._message([event])))
+            for each in (event, over) if desk.notifier.ALONE else (event,):
+                await aside(partial(desk.notifier.tell, self._message([each])))
         except Exception as error:
-            raise Refused(desk.notifier.clean(_explained(error))) from None
+            raise Refused(desk.notifier.clean(_explained(error, desk.notifier))) from None
         desk.health.succeeds()
 
     def close(self) -> None:
@@ -192,6 +184,11 @@ class Outbox:
         self._letters.mark(name, number)
 
     # -- within
+
+    def _takers(self, event: Event) -> list[str]:
+        """Those of its notifiers that are there, and want events of that level."""
+        desks = {name: self._desks[name] for name in event.notify if name in self._desks}
+        return [name for name, desk in desks.items() if event.level >= desk.notifier.level]
 
     def _look_back(self) -> None:
         """What waited when the process before ended; for notifiers that are no more, it is dead."""
@@ -246,12 +243,12 @@ class Outbox:
             desk.waiting.sent(letters, now)
             self._letters.end("sent", desk.notifier.name, letters)
         elif isinstance(error, Refused):
-            desk.health.fails(_explained(error), refused=True)
+            desk.health.fails(_explained(error, desk.notifier), refused=True)
             desk.waiting.remove(letters)
             self._letters.end("dead", desk.notifier.name, letters)
         else:
             after, whole = (error.after, error.whole) if isinstance(error, Later) else (None, False)
-            desk.health.fails(_explained(error))
+            desk.health.fails(_explained(error, desk.notifier))
             desk.waiting.failed(letters, now, after, whole)
 
     async def _listen(self, desk: Desk) -> None:
@@ -259,14 +256,16 @@ class Outbox:
             try:
                 return await desk.notifier.listen(self)
             except Exception as error:  # of a library, or ours: telling goes on
-                desk.health.fails(f"listening: {_explained(error)}")
+                desk.health.fails(f"listening: {_explained(error, desk.notifier)}")
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _heartbeat(self) -> None:
         """Who watches the watcher hears of us each minute."""
+        from linemon.parts.alarms.notifiers._http import send
+
         while True:
             try:
-                await aside(partial(_http.send, self._config.heartbeat, None, {}, HEARTBEAT_S / 2))
+                await aside(partial(send, self._config.heartbeat, None, {}, HEARTBEAT_S / 2))
                 self._heartbeat_health.succeeds()
             except (Later, Refused) as error:
                 self._heartbeat_health.fails(str(error))
@@ -276,26 +275,24 @@ class Outbox:
         """What has waited for a day is dead."""
         for name, desk in self._desks.items():
             if letters := desk.waiting.too_old(time.monotonic()):
-                log.error(
-                    "%s: %d messages could not be delivered for a day, and are dead", desk.notifier.label, len(letters)
-                )
+                desk.health.fails(f"{len(letters)} messages could not be delivered for a day, and are dead")
                 desk.waiting.remove(letters)
                 self._letters.end("dead", name, letters)
 
     def _drop_beyond(self, most: int) -> None:
         while sum(len(desk.waiting) for desk in self._desks.values()) > most:
             name, desk = max(self._desks.items(), key=lambda each: len(each[1].waiting))
-            oldest = desk.waiting.letters[:1]
+            oldest = [desk.waiting.oldest]
             desk.waiting.remove(oldest)
             self._letters.end("dropped", name, oldest)
             desk.health.fails(f"more than {most} messages wait: the oldest are dropped")
 
 
-def _explained(error: BaseException) -> str:
+def _explained(error: BaseException, notifier: Notifier) -> str:
     """What failed, in one line. No traceback: it would show addresses."""
     if isinstance(error, Later | Refused):
         return str(error)
     if isinstance(error, ImportError) and error.name:
-        return f"it needs {error.name}, which is not installed"
+        return notifier.lacks(error)
     where = traceback.extract_tb(error.__traceback__)[-1:]
     return f"a bug: {type(error).__name__}: {error}" + "".join(f" ({each.filename}:{each.lineno})" for each in where)

@@ -22,6 +22,7 @@ SHARP: Final = 2  # so much larger it is sent
 TOP, BOTTOM, EDGE = 50, 28, 16
 COLOURS: Final = 256
 TICKS: Final = 5
+DAY_S: Final = 86400
 PAD: Final = 0.06  # of the values' range, above and below
 STEPS_S: Final = (
     1,
@@ -176,7 +177,7 @@ class Pen:
         for limit, level, label in self._limits:
             y, colour = self.y(limit), self._theme.levels[level]
             for x in np.arange(self._left, self._right, 7.0):
-                self._line([(x, y), (min(x + 4, self._right), y)], (*colour, 210), 1.25)
+                self._line([(x, y), (min(x + 4, self._right), y)], colour, 1.25)
             used = min(y, used - 13)
             self._text((self._right + 7, used), label, 11, colour, "lm")
 
@@ -253,13 +254,21 @@ def number(value: float, unit: str, step: float) -> str:
 
 def times(begin: int, end: int) -> list[tuple[int, str]]:
     """Round local times between, and what is written at them."""
-    span_s = (end - begin) / 1e9
-    step = next((each for each in STEPS_S if span_s / each <= 7), STEPS_S[-1] * math.ceil(span_s / 7 / STEPS_S[-1]))
-    start = datetime.fromtimestamp(begin / 1e9).astimezone().replace(tzinfo=None)
-    first = start.replace(hour=0, minute=0, second=0, microsecond=0)
-    found, form = [], "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%b %-d"
-    count = math.ceil((start - first).total_seconds() / step)
-    while (at := first + timedelta(seconds=count * step)).timestamp() <= end / 1e9:
-        found.append((round(at.timestamp() * 1e9), at.strftime(form)))
-        count += 1
-    return found
+    begin_s, end_s = begin / 1e9, end / 1e9
+    step = next((each for each in STEPS_S if (end_s - begin_s) / each <= 7), None)
+    step = step or STEPS_S[-1] * math.ceil((end_s - begin_s) / 7 / STEPS_S[-1])
+    start = datetime.fromtimestamp(begin_s).astimezone()
+    if step < DAY_S:
+        offset = (start.utcoffset() or timedelta()).total_seconds()
+        first = math.ceil((begin_s + offset) / step)
+        found = [count * step - offset for count in range(first, math.floor((end_s + offset) / step) + 1)]
+    else:  # midnights: days are not equally long
+        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+        days = range(0, math.ceil((end_s - begin_s) / DAY_S) + 2, step // DAY_S)
+        found = [(midnight + timedelta(days=count)).timestamp() for count in days]
+    form = "%H:%M:%S" if step < 60 else "%H:%M" if step < DAY_S else "%b %-d"
+    return [
+        (round(at * 1e9), datetime.fromtimestamp(at).astimezone().strftime(form))
+        for at in found
+        if begin_s <= at <= end_s
+    ]

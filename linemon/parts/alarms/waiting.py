@@ -41,7 +41,7 @@ class BackOff:
     def fail(self, now: float, after: float | None, draw: Callable[[], float]) -> None:
         """`after`: what the peer asked for, in seconds; it counts in place of ours."""
         self.wait = min(max(2 * self.wait, BACK_OFF_S[0]), BACK_OFF_S[1])
-        self.until = now + (self.wait * (1 + JITTER * draw()) if after is None else after)
+        self.until = now + (self.wait * (1 + JITTER * draw()) if after is None else min(max(after, 0.0), TOO_OLD_S))
 
 
 class Waiting:
@@ -64,12 +64,9 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._letters)
 
-    def __contains__(self, letter: Letter) -> bool:
-        return letter.id in self._letters
-
     @property
-    def letters(self) -> list[Letter]:
-        return list(self._letters.values())
+    def oldest(self) -> Letter:
+        return next(iter(self._letters.values()))
 
     def add(self, letter: Letter) -> None:
         self._letters[letter.id] = letter

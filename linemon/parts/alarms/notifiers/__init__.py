@@ -37,6 +37,19 @@ def build(config: Config) -> dict[str, Notifier]:
     return found
 
 
+def check(config: Config) -> tuple[list[str], list[str]]:
+    """What `linemon check` says of them, and warns of. ConfigError says what is wrong with one."""
+    said, warnings = [], []
+    for name, notifier in build(config).items():
+        said.append(f"{notifier.label}, {'critical alone' if notifier.level > 1 else 'warnings too'}")
+        try:
+            found = notifier.check()
+        except ImportError as error:
+            found = [notifier.lacks(error)]
+        warnings += [f"[[notify]] {name!r}: {each}" for each in found]
+    return said, warnings
+
+
 def _build(table: dict[str, Any]) -> Notifier:
     common = {each.name for each in fields(NotifyConfig)}
     config = section(NotifyConfig, "[[notify]]", {key: value for key, value in table.items() if key in common})

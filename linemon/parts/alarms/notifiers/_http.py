@@ -19,7 +19,6 @@ from linemon.ports import Address
 TEMPORARY: Final = (408, 425, 429)  # and 500 and above
 WAIT: Final = (429, 503)  # it wants to be left alone
 MOST: Final = 1 << 20  # bytes of an answer
-LONGEST_S: Final = 86400.0
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -97,7 +96,7 @@ def warnings(url: str) -> list[str]:
     parts = urlsplit(url)
     if parts.scheme == "https" or Address(parts.hostname or "", 0).is_loopback:
         return []
-    return [f"sends to {parts.hostname} without https: others may read it"]
+    return [f"it sends to {parts.hostname} without https: others may read it"]
 
 
 def _seconds(text: str) -> float | None:
@@ -106,4 +105,4 @@ def _seconds(text: str) -> float | None:
         wait = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError):
         return None
-    return min(max(wait, 0.0), LONGEST_S)
+    return max(wait, 0.0)

@@ -32,9 +32,9 @@ border-collapse:collapse;border-top:4px solid {colour}">
 {lines}{picture}<tr><td style="padding:16px 24px 20px;font-size:12px;color:#6b7280">{link}linemon on {host}</td></tr>
 </table></body></html>
 """
-LINE: Final = '<tr><td style="padding:4px 24px;font-size:15px;line-height:1.5;color:#1f2937">{}</td></tr>\n'
+LINE: Final = '<tr><td style="padding:4px 24px;font-size:15px;line-height:1.5;color:#1f2937"><b>{}</b> {}</td></tr>\n'
 PICTURE: Final = (
-    '<tr><td style="padding:12px 24px 0"><img src="cid:{}" width="592" alt="{}" '
+    '<tr><td style="padding:12px 8px 0"><img src="cid:{}" width="624" alt="{}" '
     'style="width:100%;height:auto;display:block"></td></tr>\n'
 )
 LINK: Final = '<a href="{0}" style="color:#1d4ed8">{0}</a><br>'
@@ -76,7 +76,7 @@ class Notify(Notifier):
     def check(self) -> list[str]:
         address = Address.parse(self.settings.host)
         if self.settings.password and not (address.is_loopback or self.settings.tls or self.settings.starttls):
-            return [f"sends its password to {address.host} without tls or starttls: others may read it"]
+            return [f"it sends its password to {address.host} without tls or starttls: others may read it"]
         return []
 
     def tell(self, message: Message) -> None:
@@ -142,7 +142,7 @@ class Notify(Notifier):
             PAGE.format(
                 colour=COLOURS[message.level],
                 title=escape(message.title),
-                lines="".join(LINE.format(escape(line)) for line in message.lines),
+                lines="".join(LINE.format(*map(escape, part)) for part in message.parts),
                 picture=shown,
                 link=LINK.format(escape(message.link)) if message.link else "",
                 host=escape(os.uname().nodename),

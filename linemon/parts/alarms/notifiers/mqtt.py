@@ -71,7 +71,7 @@ class Notify(Notifier):
 
         address = self.settings.address
         if self.settings.password and not (self.settings.is_tls or address.is_loopback):
-            return [f"sends its password to {address.host} without tls: others may read it"]
+            return [f"it sends its password to {address.host} without tls: others may read it"]
         return []
 
     async def listen(self, house: House) -> None:
@@ -141,4 +141,4 @@ class Notify(Notifier):
 
 
 def escaped(name: str) -> str:
-    return "%2D" if name == "-" else quote(name, safe="")
+    return "%2D" if name == "-" else quote(name, safe="", errors="replace")

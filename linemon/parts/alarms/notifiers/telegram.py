@@ -104,8 +104,7 @@ class Notify(Notifier):
         try:
             said = json.loads(answered.body)
             words, parameters = str(said.get("description", "")), said.get("parameters") or {}
-            after = parameters.get("retry_after")
-            answered.after = float(after) if after is not None else answered.after
+            answered.after = parameters.get("retry_after", answered.after)
             if chat := parameters.get("migrate_to_chat_id"):
                 words += f": chats should have {chat} in its place"
         except (ValueError, AttributeError, TypeError):
@@ -117,7 +116,7 @@ class Notify(Notifier):
 
     async def listen(self, house: House) -> None:
         """Ask for updates for ever, and do what those who may command say."""
-        wait, is_first = BACK_OFF_S[0], True
+        wait, is_first, missed = BACK_OFF_S[0], True, Counter[int]()
         while True:
             try:
                 updates = await aside(partial(self._updates, house.mark(self._mark) + 1, 0 if is_first else POLL_S))
@@ -131,8 +130,11 @@ class Notify(Notifier):
             if updates:
                 house.note(self._mark, max(each["update_id"] for each in updates))  # none is done twice
             if is_first:
+                missed.update(chat for chat, _, _ in self._orders(updates))
                 is_first = len(updates) == 100  # as many as one answer holds
-                await self._say_missed(updates)
+                for chat, count in missed.items() if not is_first else ():
+                    came, it = ("1 command", "it") if count == 1 else (f"{count} commands", "them")
+                    await self._answer(chat, f"{came} came while I was away: send {it} again")
             else:
                 for chat, text, by in self._orders(updates):
                     await self._obey(house, chat, text, by)
@@ -149,7 +151,7 @@ class Notify(Notifier):
     def _troubled(self, text: str) -> None:
         self._trouble = self.clean(text)
         if self._seldom.due():
-            log.error("%s: commands are not heard: %s", self.label, self._trouble)
+            log.error("%s: commands: %s", self.label, self._trouble)
 
     def _orders(self, updates: Iterable[dict[str, Any]]) -> list[tuple[int, str, str]]:
         """Chat, text and who sent it, of those that may command; others are counted, and hear nothing."""
@@ -169,12 +171,6 @@ class Notify(Notifier):
                 (chat, text, f"{plain(str(sender.get('username') or sender.get('id') or chat))} by {self.name}")
             )
         return found
-
-    async def _say_missed(self, updates: list[dict[str, Any]]) -> None:
-        missed = Counter(chat for chat, _, _ in self._orders(updates))
-        for chat, count in missed.items():
-            came = "1 command came" if count == 1 else f"{count} commands came"
-            await self._answer(chat, f"{came} while I was away: send {'it' if count == 1 else 'them'} again")
 
     async def _obey(self, house: House, chat: int, text: str, by: str) -> None:
         now = time.monotonic()
