@@ -262,9 +262,7 @@ class Config:
 
 
 # Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = {
-    "tap": TapConfig, "token": TokenConfig, "alarm": dict, "notify": dict, "quiet": QuietConfig,
-}  # fmt: skip
+LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, quiet=QuietConfig)  # noqa: C408
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 

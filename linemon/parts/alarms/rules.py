@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -18,11 +19,12 @@ import numpy as np
 from linemon.config import Config, section
 from linemon.errors import ConfigError
 from linemon.parts.alarms import language
-from linemon.parts.alarms.language import Flags, Limit, Tests, Value, Values
-from linemon.parts.alarms.machine import UNKNOWN, Terms
+from linemon.parts.alarms.language import DAY, Flags, Limit, Tests, Value, Values
+from linemon.parts.alarms.machine import UNKNOWN, S, Terms
 from linemon.parts.alarms.windows import PARTS, SHORT, Frame
 from linemon.patterns import fits
 from linemon.sections import AlarmConfig
+from linemon.store.reader import Store
 
 NAME: Final = re.compile(r"[\w. -]{1,64}")
 FIELDS: Final = ("alarm", "source", "column", "value", "unit", "level", "since")
@@ -194,6 +196,31 @@ def rules(config: Config) -> list[Rule]:
             found.append(rule)
     _check_needs(found)
     return found
+
+
+def check(config: Config, store: Path) -> tuple[list[str], list[str]]:
+    """For `linemon check`: what is judged of the sources that there are, and what will never be known."""
+    if not config.alarms.enabled:
+        return ["off"], []
+    found, counts = rules(config), Counter[str]()
+    sources = Store(store)
+    entries = [sources[name] for name in sources.sources()] if store.exists() else []
+    for rule in found:
+        for source in entries:
+            names = source.columns
+            if rule.covers(source.name) and (not rule.config.having or rule.config.having in names):
+                counts[rule.name] += len(rule.columns(names)) if rule.config.columns else 1
+    there = ", ".join(f"{rule.name} {counts[rule.name]}" for rule in found if counts[rule.name])
+    none = ", ".join(rule.name for rule in found if not counts[rule.name])
+    said = [f"{len(found)} rules; instances now: {there or 'none'}"] + ([f"none of: {none}"] if none else [])
+    kept = max((tier.keep.ns for tier in config.history.tiers), default=0) if config.history.enabled else 0
+    warnings = [
+        f"[[alarm]] {rule.name!r} looks back {node.span / DAY:.3g} d: it needs [history] that keeps at least half of it"
+        for rule in found
+        for node in rule.windows
+        if node.span and max(kept, config.store.points * S) < node.span / 2
+    ]
+    return said, warnings
 
 
 def make(
