@@ -11,6 +11,7 @@ from bokeh.server.contexts import BokehSessionContext
 
 from linemon.store.liveness import OWN
 
+from .alarms import AlarmsPage
 from .charts import chart_figures, overview_figures
 from .compare import compare
 from .layout import as_toml, lay_out, misses, tiles
@@ -32,13 +33,19 @@ def build(doc: Document) -> None:
     # would put a second document into the first, without its arrays.
     doc.config.reconnect_session = False
     doc.config.notify_connection_status = False
-    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen)
+    dashboard = pump.config.dashboard
+    may_set = dashboard.listen.is_loopback or bool(dashboard.password)
+    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
     if view.kind == "overview":
         OverviewPage(doc, pump)
         for plot in overview_figures():
             doc.add_root(plot)
         doc.title = "linemon"
         doc.template_variables.update(about={"kind": "overview"})
+    elif view.kind == "alarms":
+        AlarmsPage(doc, pump)
+        doc.title = "Alarms · linemon"
+        doc.template_variables.update(about={"kind": "alarms"})
     else:
         build_charts(doc, view)
     doc.template_variables["trouble"] = pump.trouble

@@ -39,6 +39,7 @@ class Vector:
     rows: list[Row] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
+    marks: list[Row] = field(default_factory=list)  # source or -, time, text
     alone: bool = False
     inside: bool = False
     reset: bool = False
@@ -83,6 +84,9 @@ def read_vectors() -> list[list[Vector]]:
         elif kind == "+":
             source, at, values = rest.split(" | ")
             groups[-1][-1].rows.append((source, None if at == "now" else int(at), values))
+        elif kind == "*":
+            source, at, text = rest.split(" | ")
+            groups[-1][-1].marks.append((source, None if at == "now" else int(at), text))
         elif kind == "!":
             number, reason = rest.split()
             groups[-1][-1].bad.append((int(number), reason))
@@ -138,6 +142,8 @@ def test_the_reference_holds_the_vectors(vector: Vector) -> None:
     written = as_written(vector, "own")
     assert without_columns(by_reference(collector), written) == written
     assert one.bad == vector.bad
+    said = [("-" if name is None else name, None if at == NOW else at, text) for name, at, text in collector.marks]
+    assert said == [(named(name, "own"), at, named(text, "own")) for name, at, text in vector.marks]
     replies = [f"{reply[0]} {reply[1]} " if isinstance(reply, tuple) else reply for reply in one.replies]
     assert len(replies) == len(vector.replies)
     assert all(reply.startswith(start) for reply, start in zip(replies, vector.replies, strict=True)), replies
@@ -156,7 +162,7 @@ def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector, way: str) 
     """So does linemon, without a socket: whole, byte by byte, and in two pieces."""
     data = vector.bytes_of("own")
     limits = vector.collector()
-    step = max(1, len(data) // 50)
+    step = max(1, len(data) // 20)
     for cuts in [()] if way == "whole" else [range(len(data)), *([at] for at in range(0, len(data), step))]:
         for flush in (False, True):
             edges = [0, *cuts, len(data)]
@@ -191,6 +197,7 @@ class Conversation:
         collector = vector.collector()
         self.expected = collector.whole(PEER, self.data, clean_end=not vector.reset)
         self.outcome = by_reference(collector)
+        self.marks = collector.marks
         self.cursors = {name: running.store[name].rows if name in running.store else 0 for name in self.outcome}
         self.sock = running.connect()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -233,6 +240,11 @@ class Conversation:
             word, number, *_ = line.split(" ")
             replies.append((word, int(number)) if word == "#error" else line)
         assert replies == self.expected.replies, self.vector.rule
+        marks = [mark for mark in self.running.store.marks() if self.own in mark.text]
+        for whose, at, text in self.marks:
+            [ns] = [int(mark.time.astype("int64")) for mark in marks if (mark.source, mark.text) == (whose, text)]
+            assert ns == at or (at == NOW and started <= ns <= time.time_ns()), self.vector.rule
+        assert len(marks) == len(self.marks), self.vector.rule
         for name, (columns, rows) in self.outcome.items():
             if not rows and name not in self.running.store:
                 continue
@@ -247,15 +259,24 @@ class Conversation:
 
 @pytest.fixture(scope="module")
 def collectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
-    """Running collectors, by what was asked of them; stopped at the end."""
+    """A running collector for each group; where the number of sources counts, one for each way. Stopped at the end."""
     running: dict[str, Running] = {}
+    for group, way in itertools.product(range(len(GROUPS)), OWN):
+        if (key := key_of(group, way)) not in running:
+            running[key] = Running(tmp_path_factory.mktemp("collector"), settings_of(GROUPS[group][0]))
+    for each in running.values():
+        eventually(lambda each=each: "linemon.collector" in each.store, "its own source, which takes the place of one")  # type: ignore[misc]
     yield running
     for each in running.values():
         assert each.stop() == 0
 
 
+def key_of(group: int, way: str) -> str:
+    return f"{group} {way}" if "max_sources" in GROUPS[group][0].settings else f"{group}"
+
+
 def settings_of(vector: Vector) -> str:
-    store = [f"{key} = {value}" for key, value in vector.settings.items() if key == "max_sources"]
+    store = [f"{key} = {int(value) + 1}" for key, value in vector.settings.items() if key == "max_sources"]
     tcp = [f'{key} = "{value}"' if key == "token" else f"{key} = {value}" for key, value in vector.settings.items()]
     tcp = [line for line in tcp if not line.startswith("max_sources")]
     return "\n".join([*store, "[tcp]", 'listen = "127.0.0.1:0"', *tcp, ""])
@@ -266,16 +287,10 @@ OWN = {"whole": "w", "byte by byte": "b", "between good lines": "g"}  # the end 
 
 @pytest.mark.parametrize("way", OWN)
 @pytest.mark.parametrize("group", range(len(GROUPS)))
-def test_a_collector_holds_the_vectors(
-    collectors: dict[str, Running], tmp_path_factory: pytest.TempPathFactory, group: int, way: str
-) -> None:
+def test_a_collector_holds_the_vectors(collectors: dict[str, Running], group: int, way: str) -> None:
     """All vectors at the same time, each on a connection of its own."""
     vectors = [vector for vector in GROUPS[group] if not vector.inside]
-    # Where the number of sources counts, each way needs a store of its own.
-    key = f"{group} {way}" if "max_sources" in vectors[0].settings else f"{group}"
-    if key not in collectors:
-        collectors[key] = Running(tmp_path_factory.mktemp("collector"), settings_of(vectors[0]))
-    running = collectors[key]
+    running = collectors[key_of(group, way)]
     before = Counter(running.status()["rejected"])
     started = time.time_ns()
     names = [f"v{number}{OWN[way]}" for number in range(len(vectors))]

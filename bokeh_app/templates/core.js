@@ -67,6 +67,7 @@ Object.assign(linemon, (() => {
     dress()
     Bokeh.documents[0].on_event("connection_lost", lost)
     const answers = model("answers")
+    linemon.alarms.connect()
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }
@@ -132,6 +133,21 @@ Object.assign(linemon, (() => {
     socket.onopen = () => { socket.close(); done(true) }
     socket.onerror = () => done(false)
   })
+  // Have the server do something; why that could not be, or nothing.
+  let asked = 0
+  async function ask(what) {
+    const number = asked += 1, {told} = model("answers").properties
+    model("wishes").ask = JSON.stringify({...what, number})
+    return new Promise((done) => {
+      const hear = () => {
+        const said = JSON.parse(model("answers").told)
+        if (said.number != number) return
+        told.change.disconnect(hear)
+        done(said.error)
+      }
+      told.change.connect(hear)
+    })
+  }
   const SAID = {lost: "connection lost", refused: "no connection", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
     const state = isLost ? "lost" : isRefused && !isStarted ? "refused" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
@@ -167,12 +183,11 @@ Object.assign(linemon, (() => {
   const [loaded] = performance.getEntriesByType("navigation")
   if (loaded?.type == "back_forward" && loaded.transferSize == 0) location.reload()
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload() })
-  setTimeout(refused, LATE_MS)
   dress()
   system.addEventListener("change", dress)
   addEventListener("DOMContentLoaded", () => {
     linemon.about = JSON.parse($("about").textContent)
-    linemon.page = linemon.pages[linemon.about.kind == "overview" ? "overview" : "charts"]
+    linemon.page = linemon.pages[linemon.about.kind] ?? linemon.pages.charts
     dress()
     text($("zone"), zone())
     $("scheme").addEventListener("click", nextScheme)
@@ -180,6 +195,7 @@ Object.assign(linemon, (() => {
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
     addEventListener("keydown", pressed)
+    setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()
   })
@@ -198,5 +214,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, ask, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
 })())

@@ -18,7 +18,7 @@ from linemon.errors import LineError, show
 from linemon.lines import bulk
 from linemon.lines.hints import hint
 from linemon.store.ring import Cells, Floats, Ints
-from linemon.when import EXACT, INT64_MAX, INTEGER, LIMITS, NUMBER, UNIT_NS
+from linemon.when import EXACT, INT64_MAX, INTEGER, LIMITS, NUMBER, UNIT_NS, is_moment, time_ns, with_clock
 
 MISSING: Final = re.compile(rb"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)  # a ring holds no infinities
 NO_VALUE: Final = (b"na", b"n/a", b"null", b"none", b"-")  # in any case: missing in a row, and never a name
@@ -76,6 +76,36 @@ def source_name(name: str) -> str:
     if CONTROL.search(name):
         raise LineError("name", f"source name {name!r} holds a control character")
     return name
+
+
+MAX_MARK: Final = 500  # characters
+MARK_WORDS: Final = re.compile(rb"([^ \t]+)(?:[ \t]+([^ \t]+))?")
+
+
+def mark_text(said: str) -> str:
+    """The text of a mark: 1 to 500 characters, none of them a control character. LineError `mark` if it is not one."""
+    found = said.strip(" \t")
+    if not 1 <= len(found) <= MAX_MARK:
+        raise LineError("mark", f"the text of a mark has 1 to {MAX_MARK} characters, not {len(found)}")
+    if CONTROL.search(found):
+        raise LineError("mark", f"the text of a mark holds a control character: {show(found.encode(errors='replace'))}")
+    return found
+
+
+def said_mark(rest: bytes) -> tuple[int | None, str]:
+    """What `#mark` says: when (ns; None for now), and the text. LineError `time`, `text` or `mark`.
+
+    It begins with a time where its first token, or a date and a clock, can be meant as nothing else.
+    """
+    time, match = None, MARK_WORDS.match(rest)
+    if match:
+        first, second = match.groups(b"")
+        joined = with_clock([first, second], 0)
+        if len(joined) == 1 and is_moment(joined[0]):
+            time, rest = time_ns(joined[0]), rest[match.end(2) :]
+        elif is_moment(first):
+            time, rest = time_ns(first), rest[match.end(1) :]
+    return time, mark_text(text(rest))
 
 
 def column_name(name: str) -> str:
@@ -141,6 +171,11 @@ _NAN = re.compile(rb"(?<![^ \n])nan(?![^ \n])")
 def count_lines(block: bytes) -> int:
     """How many newlines there are; numpy counts long blocks several times as fast as bytes do."""
     return block.count(b"\n") if len(block) < 4096 else int(np.count_nonzero(np.frombuffer(block, np.uint8) == 10))
+
+
+def is_numbers(block: bytes) -> bool:
+    """Whether there is nothing but characters of numbers, blanks and newlines."""
+    return not block.translate(None, b"0123456789+-.eE, \t\n")
 
 
 def is_regular(block: bytes, width: int) -> bool:
