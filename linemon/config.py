@@ -19,7 +19,7 @@ from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
-from linemon.sections import AlarmsConfig, HistoryConfig, Span, TierConfig, WorkConfig
+from linemon.sections import AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
 
 FILE = "linemon.toml"
 
@@ -62,6 +62,7 @@ class TokenConfig:
     secret: str = ""
     file: str = ""
     sources: tuple[str, ...] = ANY_SOURCE
+    admin: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.secret) == bool(self.file):
@@ -209,6 +210,8 @@ class Config:
     work: WorkConfig = WorkConfig()
     history: HistoryConfig = HistoryConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
+    quiet: tuple[QuietConfig, ...] = ()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     file: Path | None = field(default=None, metadata={"internal": True})
 
@@ -243,7 +246,9 @@ class Config:
     def tokens(self, key: str = "") -> Tokens:
         """All tokens, those in files as they are now, and the key of parts. ConfigError where one cannot be read."""
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
-        return Tokens(every + [(token.read(), token.sources) for token in self.token], key)
+        said = [(token.read(), token) for token in self.token]
+        more = [(secret, token.sources) for secret, token in said]
+        return Tokens(every + more, key, [secret for secret, token in said if token.admin])
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""
@@ -257,7 +262,7 @@ class Config:
 
 
 # Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "notify": dict}
+LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, quiet=QuietConfig)  # noqa: C408
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
@@ -347,13 +352,17 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             return tuple(map(Origin.parse, value))
         except (ValueError, AttributeError, TypeError):
             pass
-    elif kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(each, str) for each in value):
+    elif kind in STRINGS and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
         return tuple(map(float, value))
     elif kind == tuple[int, ...] and isinstance(value, list) and {*map(type, value)} <= {int}:
         return tuple(value)
-    elif kind is Span:
+    elif kind == Names and isinstance(value, str):
+        return (value,)
+    elif kind in (Span, Span | None):
+        if kind != Span and value in (0, "0s", "never"):
+            return None
         try:
             return Span.parse(value)
         except ValueError:
@@ -368,6 +377,7 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
+STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names)
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     str: "a string in quotes",
@@ -378,9 +388,12 @@ EXPECTED: dict[Any, str] = {
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
     Origins: 'a list of sites such as ["lab.example", "lab.example:8443", "https://lab.example:8443"]',
     tuple[str, ...]: 'a list of strings such as ["a", "b"]',
+    tuple[str, ...] | None: 'a list of strings such as ["a", "b"]',
+    Names: 'a string in quotes, or a list of strings such as ["a*", "!a1"]',
     tuple[int, ...]: "a list of whole numbers such as [123456]",
     tuple[float, ...]: "a list of numbers such as [0, 100]",
     Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
+    Span | None: 'a span such as "10s", "15m", "30d", a number of seconds, or "0s" for none',
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
     tuple[TierConfig, ...]: "sections [[history.tier]]",
 }

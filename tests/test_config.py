@@ -18,7 +18,7 @@ from linemon.errors import ConfigError
 from linemon.lines import bulk
 from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
-from linemon.sections import TierConfig
+from linemon.sections import AlarmConfig, QuietConfig, TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -27,15 +27,22 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token", "notify"
+    lists = "tap", "token", "notify", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
-    for section, key, cls in (("dashboard", "panel", PanelConfig), ("history", "tier", TierConfig)):
+    for section, key in (("dashboard", "panel"), ("history", "tier")):
         expected[section] -= {key}  # none by default: the file shows how one would be written
-        _, _, example = REFERENCE.read_text().partition(f"# [[{section}.{key}]]\n")
+    examples = (
+        ("dashboard.panel", PanelConfig),
+        ("history.tier", TierConfig),
+        ("alarm", AlarmConfig),
+        ("quiet", QuietConfig),
+    )
+    for head, cls in examples:
+        _, _, example = REFERENCE.read_text().partition(f"# [[{head}]]\n")
         shown = re.findall(r"^# (\w+) = ", example.partition("\n\n")[0], re.M)
-        assert set(shown) == {f.name for f in fields(cls)}
+        assert set(shown) == {f.name.rstrip("_") for f in fields(cls)}
     assert {name: set(table[0] if name == "tap" else table) for name, table in written.items()} == expected
 
 
@@ -60,7 +67,7 @@ def test_the_example_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """What stands in the reference as a comment is right too."""
     lines = REFERENCE.read_text().splitlines()
     at = lines.index("# [[token]]")
-    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 4]]
+    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 5]]
     assert {line.split(" = ")[0] for line in keys} == {f.name for f in fields(TokenConfig)}
     monkeypatch.setenv("ROOM_TOKEN", "s3cret")
     file = tmp_path / "linemon.toml"
@@ -79,7 +86,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, alarms, dashboard, history, http, .*",
+            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, history, http, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
