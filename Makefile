@@ -14,10 +14,12 @@ install: .venv/run  ## set up .venv with the linemon command in it
 run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C ends all
 	@$(BIN)/linemon up
 
-# One worker a core; more would only starve each other's browsers. FAST=1 is for ten times a day: half a minute.
+# One worker a core; more would only starve each other's browsers. FAST=1 is for ten times a day: a minute. What is slow
+# is not even imported then, if it lies in a room of its own (tests/conftest.py), nor the plug-in that only it needs.
 PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+QUICK = -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
 test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
-	$(PYTEST) $(if $(FAST),-m "not slow" --ignore tests/browser --ignore tests/faults)
+	$(PYTEST) $(if $(FAST),$(QUICK))
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .
@@ -49,17 +51,22 @@ lock: .venv/dev  ## choose versions anew within the ranges of pyproject.toml
 	$(COMPILE) --extra dev pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
+wheel: .venv/run  ## build dist/linemon-*.whl with the C reader in it: where it is installed no compiler is needed
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(DIST) . && ls $(DIST)/*.whl
+
 clean:  ## remove all that make made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f linemon/lines/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp file per set-up step: it is done again only when what it depends on has changed.
-.venv/run: requirements.lock pyproject.toml
+.venv/run: requirements.lock pyproject.toml linemon/lines/_reader.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "linemon needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
 	@echo "Setting up .venv, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -c 'from linemon.lines import bulk; print(bulk.said())'
 	@touch $@
 
 .venv/dev: .venv/run requirements-dev.lock

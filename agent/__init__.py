@@ -1,4 +1,4 @@
-"""The linemon agent: reads this machine's metrics with psutil and sends them as lines of numbers.
+"""The linemon agent: reads this machine's metrics, from /proc and with psutil, and sends them as lines of numbers.
 
 It installs alone, needs psutil only and imports nothing of linemon. One process, one blocking loop:
 `sampler` asks `probes` for values at each point of a monotonic grid, `sender` hands them to the collector,

@@ -33,37 +33,41 @@ def encode(name: str) -> str:
 
 
 class Rates:
-    """Counters to change per second, by key: a name, or a device and a name; nan where a counter ran backwards.
+    """Counters to change per second, by device and name; nan where a counter ran backwards.
 
     All of a device's run backwards when it starts anew. A single one that does is logged, once for each.
-    A key that was not there the time before has no rate yet.
+    A counter that was not there the time before has no rate yet.
     """
 
     def __init__(self, log: Callable[[str], None] | None = None) -> None:
         self._log = log
-        self._told: set[Hashable] = set()
+        self._told: set[tuple[str, Hashable]] = set()
         self._then = 0.0
-        self._before: dict[Hashable, float] = {}
+        self._before: dict[str, dict[Any, float]] = {}
 
-    def __call__(self, now: float, readings: dict[Any, float]) -> dict[Any, float]:
+    def __call__(self, now: float, counters: dict[str, dict[Any, float]]) -> dict[str, dict[Any, float]]:
+        """`counters`: new dicts each time, as they are kept until the next."""
         elapsed, before = now - self._then, self._before
-        self._then, self._before = now, readings
+        self._then, self._before = now, counters
         if elapsed <= 0:
             return {}
-        rates = {key: (count - before[key]) / elapsed for key, count in readings.items() if key in before}
-        backwards = [key for key, rate in rates.items() if rate < 0]
-        if backwards:
-            onwards = {_device(key) for key, rate in rates.items() if rate >= 0}
-            for key in backwards:
-                rates[key] = NAN
-                if self._log and key not in self._told and _device(key) in onwards:
-                    self._told.add(key)
-                    self._log(f"{key if isinstance(key, str) else ' '.join(key)}: its counter {BACKWARDS}")
+        rates = {}
+        for device, counts in counters.items():
+            was = before.get(device)
+            if was:
+                each = {name: (count - was[name]) / elapsed for name, count in counts.items() if name in was}
+                if each and min(each.values()) < 0:
+                    self._mend(device, each)
+                rates[device] = each
         return rates
 
-
-def _device(key: Any) -> Any:
-    return "" if isinstance(key, str) else key[0]
+    def _mend(self, device: str, rates: dict[Any, float]) -> None:
+        goes_on = max(rates.values()) > 0
+        for name in [name for name, rate in rates.items() if rate < 0]:
+            rates[name] = NAN
+            if self._log and goes_on and (device, name) not in self._told:
+                self._told.add((device, name))
+                self._log(f"{device} {name}: its counter {BACKWARDS}".lstrip())
 
 
 class Places:
@@ -131,7 +135,7 @@ class Nets:
         """Those that have columns, after a look at how they hang together."""
         if counters.keys() != self._there or now - self._looked >= LOOK_EVERY:
             self._there, self._looked = set(counters), now
-            self._shown = sorted([nic for nic in counters if is_shown(nic)])
+            self._shown = sorted(counters)
             self._look()
         return self._shown
 
@@ -203,8 +207,6 @@ class Disks:
 
     def _is_whole(self, disk: str) -> bool:
         """Partitions are part of their disk; LVM, RAID and encrypted volumes sit on others (their slaves)."""
-        if disk.startswith(HIDDEN_DISKS):
-            return False
         if not os.path.isdir(self._folder):  # not Linux: psutil lists whole disks only
             return True
         folder = self._path(disk)

@@ -1,4 +1,4 @@
-"""What this machine reports: psutil's readings as {column name: value}.
+"""What this machine reports, as {column name: value}.
 
 Every method named after a group returns what it could read; what it leaves out is missing (nan). A method
 may raise: the sampler then counts the whole group as missing. Bytes, seconds, hertz, percent 0 to 100.
@@ -10,19 +10,18 @@ import os
 import time
 
 from agent.devices import BACKWARDS, Disks, Nets, Places, Rates, encode
+from agent.readings import readings
 from agent.sensors import temperatures
 
 TYPE_CHECKING = False  # typing itself would cost the agent memory
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
     from typing import Any
 
 NAN = float("nan")
 # psutil leaves these out on Linux, but not everywhere; a statvfs on a dead server never returns.
 REMOTE = ("nfs", "cifs", "smb", "afpfs", "webdav", "ceph", "fuse.", "9p", "autofs")
 IMAGES = ("squashfs", "erofs", "cramfs", "iso9660")  # always full
-ARCSTATS = "spl/kstat/zfs/arcstats"
-TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
 class Ticks:
@@ -36,20 +35,23 @@ class Ticks:
         self._told: set[str] = set()
         self._before: dict[str, float] = {}
 
-    def __call__(self, times: Any) -> dict[str, float]:
-        reading = {field: getattr(times, field) for field in TICKS if hasattr(times, field)}
+    def __call__(self, reading: dict[str, float]) -> dict[str, float]:
+        """`reading`: seconds by field."""
         before, self._before = self._before, reading
         if reading.keys() != before.keys():
             return {}
         spent = {field: value - before[field] for field, value in reading.items()}
-        if spent["idle"] < -1:  # a processor was taken out
-            return {}
-        for field in ("idle", "iowait"):  # the kernel only estimates these and takes some back
-            if field in spent:
-                spent[field] = max(0.0, spent[field])
-        backwards = [field for field, value in spent.items() if value < 0]
-        total = sum([value for value in spent.values() if value > 0])
-        if len(backwards) > 1 or total <= 0:  # the same, or no tick yet
+        backwards: list[str] = []
+        if min(spent.values()) < 0:
+            if spent["idle"] < -1:  # a processor was taken out
+                return {}
+            for field in ("idle", "iowait"):  # the kernel only estimates these and takes some back
+                if field in spent:
+                    spent[field] = max(0.0, spent[field])
+            backwards = [field for field, value in spent.items() if value < 0]
+            spent.update(dict.fromkeys(backwards, 0.0))
+        total = sum(spent.values())
+        if len(backwards) > 1 or total <= 0:  # as if one was taken out, or no tick yet
             return {}
         percent = {field: 100.0 * value / total for field, value in spent.items()}
         for field in backwards:
@@ -59,25 +61,6 @@ class Ticks:
                 self._log(f"cpu {field}: its counter {BACKWARDS}")
         percent["busy"] = 100.0 - percent["idle"] - percent.get("iowait", 0.0)
         return percent
-
-
-class Available:
-    """Bytes that programs could still get: what the kernel says, and what the cache of ZFS would give back."""
-
-    def __init__(self, system: str) -> None:
-        proc = os.path.join(system, "proc")
-        self._arcstats, self._proc, self._meminfo = (os.path.join(proc, name) for name in (ARCSTATS, "", "meminfo"))
-
-    def __call__(self, memory: Any) -> float:
-        free: float = memory.available
-        if not os.access(self._arcstats, os.R_OK):
-            return free
-        if os.stat(self._proc).st_dev != os.stat(self._meminfo).st_dev:  # a container's own view of its memory
-            return free
-        with open(self._arcstats) as lines:
-            arc = {words[0]: words[2] for words in map(str.split, lines) if len(words) == 3}
-        more = max(0, int(arc["size"]) - int(arc["c_min"]))
-        return free + more if free + more <= memory.total else free
 
 
 class Probes:
@@ -90,7 +73,7 @@ class Probes:
         self._files: dict[str, bool] = {}
         self._self: Any = None
         self._ticks = Ticks(log)
-        self._available = Available(system)
+        self.readings = readings(ps, system)
         self.nets, self._disks = Nets(system), Disks(system)
         self._net_rates, self._disk_rates = Rates(log), Rates(log)
         self._kernel_rates, self._agent_rates = Rates(log), Rates()
@@ -105,7 +88,7 @@ class Probes:
 
     def cpu(self, now: float) -> dict[str, float]:
         """Where the processors' time went, percent of all cores; guests count as user time."""
-        percent = self._ticks(self._ps.cpu_times())
+        percent = self._ticks(self.readings.cpu(now))
         if not percent:
             return {}
         return {
@@ -125,14 +108,13 @@ class Probes:
 
     def memory(self, now: float) -> dict[str, float]:
         """Main memory in bytes; used is all that is not available, whatever psutil's version calls used."""
-        memory = self._ps.virtual_memory()
-        free = self._available(memory)
+        total, available, cached, buffers = self.readings.memory()
         return {
-            "mem.total_bytes": memory.total,
-            "mem.available_bytes": free,
-            "mem.used_pct": 100.0 * (memory.total - free) / memory.total,
-            "mem.cached_bytes": getattr(memory, "cached", NAN),
-            "mem.buffers_bytes": getattr(memory, "buffers", NAN),
+            "mem.total_bytes": total,
+            "mem.available_bytes": available,
+            "mem.used_pct": 100.0 * (total - available) / total,
+            "mem.cached_bytes": cached,
+            "mem.buffers_bytes": buffers,
         }
 
     def swap(self, now: float) -> dict[str, float]:
@@ -145,43 +127,29 @@ class Probes:
 
     def net(self, now: float) -> dict[str, float]:
         """Bytes per second of each network interface, and of what enters and leaves the machine."""
-        readings: dict[Hashable, float] = {}
-        counters = self._ps.net_io_counters(pernic=True, nowrap=False)
-        for nic in self.nets.shown(now, counters):
-            count = counters[nic]
-            readings[nic, "rx_bytes_per_s"] = count.bytes_recv
-            readings[nic, "tx_bytes_per_s"] = count.bytes_sent
-        rates = self._net_rates(now, readings)
+        counts = self.readings.nets()
+        shown = self.nets.shown(now, counts)
+        rates = self._net_rates(now, {nic: counts[nic] for nic in shown})
         return self._by_device(now, "net", rates, ("rx_bytes_per_s", "tx_bytes_per_s"), self.nets)
 
     def disk(self, now: float) -> dict[str, float]:
         """Bytes and operations per second of each whole disk, and bytes of all of them."""
-        readings: dict[Hashable, float] = {}
-        counters = self._ps.disk_io_counters(perdisk=True, nowrap=False) or {}
-        for disk in self._disks.whole(counters):
-            count = counters[disk]
-            readings[disk, "read_bytes_per_s"] = count.read_bytes
-            readings[disk, "write_bytes_per_s"] = count.write_bytes
-            readings[disk, "reads_per_s"] = count.read_count
-            readings[disk, "writes_per_s"] = count.write_count
-            if hasattr(count, "busy_time"):
-                readings[disk, "busy_pct"] = count.busy_time / 10  # ms per s to percent
-        rates = self._disk_rates(now, readings)
-        for disk, metric in rates:
-            if metric == "busy_pct":  # the kernel's ticks overshoot a little
-                rates[disk, metric] = min(rates[disk, metric], 100.0)
+        counts = self.readings.disks()
+        whole = self._disks.whole(counts)
+        rates = self._disk_rates(now, {disk: counts[disk] for disk in whole})
+        for each in rates.values():
+            if "busy_pct" in each:  # the kernel's ticks overshoot a little
+                each["busy_pct"] = min(each["busy_pct"], 100.0)
+            if "await_s" in each:  # of all operations together, to that of one
+                done = each["reads_per_s"] + each["writes_per_s"]
+                each["await_s"] = each["await_s"] / done if done > 0 else NAN
         return self._by_device(now, "disk", rates, ("read_bytes_per_s", "write_bytes_per_s"), self._disks)
 
     def kernel(self, now: float) -> dict[str, float]:
         """Context switches and interrupts per second."""
-        stats = self._ps.cpu_stats()
-        return self._kernel_rates(
-            now,
-            {
-                "kernel.ctx_switches_per_s": stats.ctx_switches,
-                "kernel.interrupts_per_s": stats.interrupts,
-            },
-        )
+        switches, interrupts = self.readings.kernel(now)
+        counts = {"kernel.ctx_switches_per_s": switches, "kernel.interrupts_per_s": interrupts}
+        return self._kernel_rates(now, {"": counts}).get("", {})
 
     def uptime(self, now: float) -> dict[str, float]:
         """Seconds since the machine started, time asleep included."""
@@ -191,7 +159,7 @@ class Probes:
 
     def agent(self, now: float) -> dict[str, float]:
         """What the agent itself costs: percent of one core."""
-        return self._agent_rates(now, {"agent.cpu_pct": 100.0 * time.process_time()})
+        return self._agent_rates(now, {"": {"agent.cpu_pct": 100.0 * time.process_time()}}).get("", {})
 
     # The slow ones, asked rarely: some take long, some would keep a disk from sleeping.
 
@@ -199,6 +167,10 @@ class Probes:
         """The agent's own resident memory in bytes."""
         self._self = self._self or self._ps.Process()  # costs three times what it is asked for
         return {"agent.rss_bytes": self._self.memory_info().rss}
+
+    def processors(self, now: float) -> dict[str, float]:
+        """How many processors are online, each thread of a core counted."""
+        return {"cpu.count": self._ps.cpu_count() or NAN}
 
     def frequency(self, now: float) -> dict[str, float]:
         """The processors' mean clock in hertz; many virtual machines have none, which is not 0."""
@@ -229,6 +201,7 @@ class Probes:
             if usage.used + usage.free:
                 values[f"fs.{encode(mount)}.used_pct"] = 100.0 * usage.used / (usage.used + usage.free)
                 values[f"fs.{encode(mount)}.free_bytes"] = usage.free
+            values.update(self._inodes(mount))
         return values
 
     def temperatures(self, now: float) -> dict[str, float]:
@@ -253,19 +226,30 @@ class Probes:
             return False
         return not self._is_file(part.mountpoint)
 
+    def _inodes(self, mount: str) -> dict[str, float]:
+        """Percent of the inodes in use; nothing where a file system makes them as it needs them, as btrfs does."""
+        if not hasattr(os, "statvfs"):  # Windows
+            return {}
+        try:
+            stat = os.statvfs(os.path.join(self._system, mount.lstrip("/")))
+        except OSError:
+            return {}
+        if not stat.f_files:
+            return {}
+        return {f"fs.{encode(mount)}.inodes_used_pct": 100.0 * (stat.f_files - stat.f_ffree) / stat.f_files}
+
     def _by_device(
-        self, now: float, kind: str, rates: dict[tuple[str, str], float], totals: tuple[str, ...], devices: Nets | Disks
+        self, now: float, kind: str, rates: dict[str, dict[str, float]], totals: tuple[str, ...], devices: Nets | Disks
     ) -> dict[str, float]:
         """Columns of the totals over the devices outside, and of each device that is admitted."""
         values = {}
+        outside = [each for device, each in rates.items() if device in devices.outside]
         for total in totals:
-            each = [rate for (device, metric), rate in rates.items() if metric == total and device in devices.outside]
-            values[f"{kind}.{total}"] = sum(each) if each else NAN
-        names = list(dict.fromkeys([device for device, _ in rates]))
-        shown = set(self._places[kind].admit(now, names, devices.hardware))
-        for (device, metric), rate in rates.items():
-            if device in shown:
-                values[f"{kind}.{encode(device)}.{metric}"] = rate
+            values[f"{kind}.{total}"] = sum([each[total] for each in outside]) if outside else NAN
+        for device in self._places[kind].admit(now, list(rates), devices.hardware):
+            name = f"{kind}.{encode(device)}."
+            for metric, rate in rates[device].items():
+                values[name + metric] = rate
         return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from agent.kernel import Kernel
 from agent.probes import Probes
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ FIXED = (
     "cpu.iowait_pct",
     "cpu.steal_pct",
     "cpu.freq_hz",
+    "cpu.count",
     "load.1m",
     "load.5m",
     "load.15m",
@@ -47,6 +49,11 @@ FIXED = (
 
 # A name's end says its unit, and how many decimals are worth sending.
 UNITS = (
+    ("errors_per_s", "1/s", 4),  # one in a minute is one
+    ("drops_per_s", "1/s", 4),
+    ("retransmits_per_s", "1/s", 4),
+    ("await_s", "s", 6),
+    ("offset_s", "s", 6),
     ("_pct", "%", 3),
     ("_bytes_per_s", "B/s", 1),
     ("_per_s", "1/s", 1),
@@ -79,7 +86,7 @@ class Sampler:
 
         `system`: the folder that holds proc and sys.
         """
-        probes = Probes(ps, log, system)
+        probes, kernel = Probes(ps, log, system), Kernel(log, system)
         fast = [
             probes.cpu,
             probes.load,
@@ -93,8 +100,13 @@ class Sampler:
         slow = [
             probes.swap,
             probes.resident,
+            probes.processors,
             probes.frequency,
             probes.processes,
+            kernel.pressure,
+            kernel.events,
+            kernel.limits,
+            kernel.clock,
             probes.filesystems,
             probes.temperatures,
         ]
@@ -110,7 +122,7 @@ class Sampler:
         if subsamples:
             from agent.spikes import Spikes
 
-            self._spikes = Spikes(ps, probes.nets, system)
+            self._spikes = Spikes(probes.readings, probes.nets)
         self._slow_values: dict[str, dict[str, float]] = {name: {} for name in self._slow}
         self._slow_row: dict[str, float] = {}  # these together, rounded,
         self._slow_changed = False  # unless they changed since
@@ -156,10 +168,11 @@ class Sampler:
 
     def _rounded(self, values: dict[str, float]) -> dict[str, float]:
         """The values as they are worth sending; what is new gets its column."""
-        for name in values:
-            if name not in self.columns:
-                self._add(name)
         digits = self._digits
+        if not values.keys() <= digits.keys():
+            for name in values:
+                if name not in digits:
+                    self._add(name)
         return {name: round(float(value), digits[name]) for name, value in values.items()}
 
     def subsample(self) -> None:

@@ -108,7 +108,7 @@ def run_parse() -> list[dict[str, float]]:
         block = b"".join((block * -(-count // block.count(b"\n"))).splitlines(keepends=True)[:count])
 
         def at_once(block: bytes = block) -> object:
-            return wire.rows(block, 6)
+            return wire.rows([block], 6, None, 7, 0)
 
         def plain(block: bytes = block) -> object:
             return [[float(token) for token in line.split()] for line in block.splitlines()]
@@ -139,7 +139,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
-        "linemon": version("linemon"), "reader": bulk.READER, "load_1m_before": os.getloadavg()[0],
+        "linemon": version("linemon"), "reader": bulk.said(), "load_1m_before": os.getloadavg()[0],
     }  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def main() -> int:
     about = report["machine"]
     print(
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['kernel']}, "
-        f"Python {about['python']}, linemon {about['linemon']}, numbers by "
+        f"Python {about['python']}, linemon {about['linemon']}, "
         f"{about['reader']}; load before: {about['load_1m_before']:.1f}\n"
     )
     print("CPU seconds of the receiver per million lines (% of one core where paced): median (min-max)\n")

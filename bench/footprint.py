@@ -103,7 +103,8 @@ def python(folder: Path) -> str:
     import psutil
 
     shutil.copytree(Path(psutil.__file__).parent, site / "psutil")
-    shutil.copytree(ROOT / "agent", site / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("agent", "linemon_sender"):
+        shutil.copytree(ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
     program = str(home / "bin" / "python")
     subprocess.run([program, "-m", "compileall", "-q", str(site)], check=True)
     return program

@@ -28,7 +28,7 @@ from bokeh.models import (
 from bokeh.models.annotations import BoxAnnotation, Span
 from bokeh.models.annotations.geometry import AreaVisuals, BoxInteractionHandles
 from bokeh.models.glyph import Glyph
-from bokeh.models.glyphs import MultiLine, Patches, Rect, Scatter
+from bokeh.models.glyphs import MultiLine, Patches, Rect, Scatter, Text
 from bokeh.plotting import figure
 
 from .panels import Panel
@@ -88,6 +88,9 @@ def chart_figures(panels: Sequence[Panel]) -> list[Plot]:
         line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
         _draw(chart, common, "lines", line)
         _draw(chart, common, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
+        text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset=3)
+        text.text_font_size, text.text_baseline = "11px", "top"
+        _draw(chart, common, "texts", text, text="text", align="align", offset="offset")
         figures.append(chart)
     if figures:
         figures += [_brush(time, common), sparklines("sparks", common)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 from linemon.config import PanelConfig
+from linemon.patterns import exactly, fits, is_exclusion
 
 from .panels import LINES_PER_PANEL, MAX_LINES, MAX_PANELS, Column, Panel, group, label_of, take_apart, with_roles
 
@@ -61,12 +60,11 @@ def lay_out(
 def misses(source: str, columns: Sequence[str], wanted: Sequence[PanelConfig]) -> bool:
     """Whether there are panels for a source with columns, and none of them names one."""
     mine = _panels_for(source, wanted)
-    patterns = [pattern for panel in mine for pattern in panel.columns]
-    return bool(mine and columns) and not any(fnmatchcase(name, pattern) for name in columns for pattern in patterns)
+    return bool(mine and columns) and not any(fits(panel.columns, name) for panel in mine for name in columns)
 
 
 def _panels_for(source: str, wanted: Sequence[PanelConfig]) -> list[PanelConfig]:
-    return [panel for panel in wanted if fnmatchcase(source, panel.source or "*")]
+    return [panel for panel in wanted if not panel.source or fits([panel.source], source)]
 
 
 def tiles(panels: Sequence[Panel], columns: Sequence[str], units: Sequence[str]) -> list[Tile]:
@@ -82,8 +80,8 @@ def as_toml(source: str, panels: Sequence[Panel], columns: Sequence[str]) -> str
     """The layout as one would write it into linemon.toml."""
     parts = []
     for panel in panels:
-        names = [glob.escape(columns[line.column]) for line in panel.lines]
-        lines = ["[[dashboard.panel]]", f"source = {_text(glob.escape(source))}", f"title = {_text(panel.title)}"]
+        names = [exactly(columns[line.column]) for line in panel.lines]
+        lines = ["[[dashboard.panel]]", f"source = {_text(exactly(source))}", f"title = {_text(panel.title)}"]
         lines += [f"columns = [{', '.join(map(_text, names))}]", f"kind = {_text(panel.kind)}"]
         if panel.limits:
             lines.append(f"limits = [{', '.join(map(repr, panel.limits))}]")
@@ -98,8 +96,11 @@ def _text(value: str) -> str:
 
 def _matching(panel: PanelConfig, known: Sequence[Column]) -> list[Column]:
     """The columns of a panel in the order of its patterns, each once."""
-    found = (column for pattern in panel.columns for column in known if fnmatchcase(column.name, pattern))
-    return list(dict.fromkeys(found))
+    meant = [column for column in known if fits(panel.columns, column.name)]
+    found = (
+        column for each in panel.columns if not is_exclusion(each) for column in meant if fits([each], column.name)
+    )
+    return list(dict.fromkeys([*found, *meant]))
 
 
 def _label(column: Column, beside: Sequence[Column]) -> str:

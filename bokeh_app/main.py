@@ -32,7 +32,9 @@ def build(doc: Document) -> None:
     # would put a second document into the first, without its arrays.
     doc.config.reconnect_session = False
     doc.config.notify_connection_status = False
-    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen)
+    dashboard = pump.config.dashboard
+    may_set = dashboard.listen.is_loopback or bool(dashboard.password)
+    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
     if view.kind == "overview":
         OverviewPage(doc, pump)
         for plot in overview_figures():

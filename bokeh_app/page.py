@@ -9,10 +9,11 @@ The array travels as base64 in a text: as bytes it would take two frames more, e
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from bokeh.model import DataModel
 from bokeh.models import CustomJS
 from bokeh.server.contexts import BokehSessionContext
 
+from .orders import carry_out
 from .packing import pack
 from .pump import Pump
 from .rhythm import AGAIN_S, LEAST_S, LONGEST_S
@@ -32,6 +34,7 @@ MAX_OPEN = 12  # messages a page may owe an answer for; it answers every eighth 
 QUIET_S = 5.0  # the longest a page is sent nothing
 MAX_PIXELS = 4000
 MAX_FIND = 255
+MAX_ASK = 10_000  # characters
 APPEND, REPLACE, RELOAD = 0.0, 1.0, 2.0
 
 
@@ -46,6 +49,7 @@ class Wishes(DataModel):
     refill: int = Int(0)  # type: ignore[assignment]  # counted up when what it holds is not what it should be
     save: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms of what is to be saved, and a number
     find: str = String("")  # type: ignore[assignment]  # the text typed into the search
+    ask: str = String("")  # type: ignore[assignment]  # what is to be done, as JSON with a number: see `orders.py`
     sort: str = String("name")  # type: ignore[assignment]  # the order of the overview
 
 
@@ -56,6 +60,8 @@ class Answers(DataModel):
     saved: str = String("")  # type: ignore[assignment]  # the rows that are to be saved: float64 as base64
     names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
+    marks: str = String("")  # type: ignore[assignment]  # those that lie in sight, or near
+    told: str = String("")  # type: ignore[assignment]  # what became of what was to be done
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
 
 
@@ -67,12 +73,14 @@ class Page:
         self._doc = doc
         self._pump = pump
         self._sending: asyncio.Task[None] | None = None
+        self._doing: asyncio.Task[None] | None = None
         self._sent, self._sent_at = 0, 0.0
         for model in self.wishes, self.answers:
             doc.add_root(model)
         for wish in "window", "sight", "refill", "sort":
             self.wishes.on_change(wish, lambda attr, old, new: self._refill())
         self.wishes.on_change("find", lambda attr, old, new: self.search(new[:MAX_FIND]))
+        self.wishes.on_change("ask", lambda attr, old, new: self._do(new))
         self.wishes.on_change("pixels", lambda attr, old, new: self._open())
         doc.js_on_event("document_ready", CustomJS(code="linemon.start()"))
         doc.on_session_destroyed(self._close)
@@ -121,18 +129,38 @@ class Page:
     def _close(self, context: object) -> None:
         self._pump.pages.discard(self)
 
-    async def _send_locked(self) -> None:
-        async def send(doc: Document) -> None:
-            self.send(APPEND)
+    def _do(self, asked: str) -> None:  # one thing after the other
+        if self._doing is None and len(asked) <= MAX_ASK:
+            self._doing = asyncio.get_running_loop().create_task(self._carry_out(asked))
 
-        context = self._doc.session_context
+    async def _carry_out(self, asked: str) -> None:
         try:
-            if isinstance(context, BokehSessionContext):
-                await context.with_locked_document(send)
+            said = json.loads(asked)
+            error = await carry_out(self._pump.config, said)
+            told = json.dumps({"number": said.get("number"), "error": error})
+            await self._locked(lambda: self.answers.update(told=told))
         except Exception:  # it would be kept until the task is freed
+            log.exception("what a page asked for failed")
+        finally:
+            self._doing = None
+
+    async def _send_locked(self) -> None:
+        try:
+            await self._locked(lambda: self.send(APPEND))
+        except Exception:  # as above
             log.exception("a message failed")
         finally:
             self._sending = None
+
+    async def _locked(self, work: Callable[[], object]) -> None:
+        """Work with the document, once it is free."""
+
+        async def do(doc: Document) -> None:
+            work()
+
+        context = self._doc.session_context
+        if isinstance(context, BokehSessionContext):
+            await context.with_locked_document(do)
 
 
 def as_text(arrays: Sequence[npt.ArrayLike]) -> str:

@@ -16,12 +16,14 @@ from linemon.config import load
 from linemon.errors import LinemonError
 from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
+from linemon.store.marks import Mark
 
 if TYPE_CHECKING:
     from .page import Page
 
 log = logging.getLogger(__name__)
 
+MARKS_S = 1.0  # how often marks are looked at
 REST_S = 0.01  # the least between two looks
 Result = TypeVar("Result")
 
@@ -35,6 +37,7 @@ class Pump:
         self.store = linemon.open(self.config.store.folder)
         self.pages: set[Page] = set()
         self.trouble = ""
+        self._marks: list[Mark] = []
         self.busy = 0.0  # seconds of the last tick
         self._shared: dict[Hashable, Any] = {}
         self._kept: dict[Hashable, tuple[float, Any]] = {}
@@ -85,6 +88,13 @@ class Pump:
     def latest(self) -> int:
         """The last time (ns) that belongs to now: a row of later than that has a wrong stamp."""
         return self.shared("latest", lambda: time.time_ns() + AHEAD_NS)
+
+    def marks(self) -> list[Mark]:
+        """All marks in time order: the same list for as long as there are no others."""
+        found = self.shared("marks", self.store.marks, MARKS_S)
+        if found != self._marks:
+            self._marks = found
+        return self._marks
 
     def names(self) -> tuple[str, ...]:
         """All sources; none while the store cannot be read, and then `trouble` says why."""

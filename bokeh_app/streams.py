@@ -14,6 +14,7 @@ from bokeh.document import Document
 import linemon
 from linemon.errors import LinemonError
 from linemon.store.liveness import RECENT
+from linemon.store.marks import Mark
 from linemon.store.ring import Floats
 
 from . import health
@@ -39,6 +40,7 @@ LOOK_S = 1.0  # how often it is asked whether the columns are still the same
 WHOLE_S = 30.0  # how long the picture of all there is stays good for a page that is moved about in
 WHOLE_POINTS = 400
 MAX_FOUND = 40
+MAX_MARKS = 500  # the newest of those in sight
 MAX_SAVED = 1_000_000  # values in a file that is saved; of more rows it has buckets
 LAST_NS, MOST_NS = 9_200_000_000 * 10**9, 2**63 - 1  # about, and just where time ends
 
@@ -101,6 +103,13 @@ class Stream:
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
         return self._parts(points, recent.values, float(epoch_ms(recent.time)[-1]))
+
+    def held(self, window: int, sight: Sequence[float]) -> tuple[int, int]:
+        """From and to in ns of what the page holds of it, or will: rows that are to come, too."""
+        if self.source is None:
+            return LAST_NS, 0
+        begin, end, _ = self._range(self.source, window, sight, min(_ns(self.source.newest), self._pump.latest()))
+        return begin, LAST_NS if end is None else end
 
     def save(self, sight: Sequence[float], most: int) -> Floats:
         """The `drawn` columns of [from, to] in epoch ms as stored: rows, or buckets of too many."""
@@ -224,6 +233,7 @@ class ChartPage(Page):
         self._has_health = has_health
         self._is_stale = is_stale
         self._looked = 0.0
+        self._marks: list[Mark] | None = None  # of which the page was sent what is near
         self.wishes.on_change("save", lambda attr, old, new: self.save(new[:2]))
 
     def is_due(self, now: float) -> bool:
@@ -246,6 +256,7 @@ class ChartPage(Page):
             parts = self._append() if kind == APPEND else None
             if parts is None:
                 kind, parts = REPLACE, self._fill()
+            self._send_marks(kind == REPLACE)
         except (LinemonError, OSError):
             return APPEND, [[0.0]]  # the store is being made anew: the page shows how old its newest row is
         return kind, [[len(self._streams)], *parts]
@@ -261,6 +272,22 @@ class ChartPage(Page):
             self.answers.saved = as_text([stream.save(sight, most) for stream in self._streams])
         except (LinemonError, OSError) as error:
             log.warning("nothing could be saved: %s", error)
+
+    def _send_marks(self, is_new: bool) -> None:
+        """Those of these sources, and of all, that lie in what the page holds: where that, or they, are others."""
+        marks = self._pump.marks()
+        if not is_new and marks is self._marks:
+            return
+        self._marks = marks
+        ranges = [stream.held(self.wishes.window, self.wishes.sight) for stream in self._streams]
+        if not ranges:
+            return
+        begin, end = _time(min(begin for begin, _ in ranges)), _time(max(end for _, end in ranges))
+        names = {None, *(stream.name for stream in self._streams)}
+        shown = [mark for mark in marks if begin <= mark.time <= end and mark.source in names][-MAX_MARKS:]
+        times = epoch_ms(np.array([mark.time for mark in shown], "datetime64[ns]")).tolist()
+        said = [[at, mark.text, mark.source, mark.kind] for at, mark in zip(times, shown, strict=True)]
+        self.answers.marks = json.dumps(said)
 
     def _must_reload(self) -> bool:
         return self._is_stale() or any(stream.is_stale() for stream in self._streams)

@@ -11,33 +11,45 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from urllib.parse import urlsplit
 
+from linemon.patterns import fits, is_exclusion
+
 ANY_SOURCE = ("*",)
+OF_PARTS = ("linemon.*", "*~*")  # what parts write: about themselves, and outputs SOURCE~NAME
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Grant:
-    """What a token opens: sources whose name fits one of the patterns (``*``, ``?``, ``[abc]`` as in a shell)."""
+    """What a token opens: sources whose name fits the patterns; ``*`` alone is all of them."""
 
     def __init__(self, sources: tuple[str, ...] = ANY_SOURCE) -> None:
-        self.is_limited = "*" not in sources
+        self.is_limited = "*" not in sources or any(map(is_exclusion, sources))
         self._sources = sources
 
-    def covers(self, source: str) -> bool:
-        return not self.is_limited or any(fnmatchcase(source, pattern) for pattern in self._sources)
+    def covers(self, source: str | None) -> bool:
+        """Whether it lets one write to a source; None stands for all of them."""
+        return not self.is_limited or (source is not None and fits(self._sources, source))
+
+    def may_mark(self, source: str | None) -> bool:
+        """Whether it lets one set a mark of a source, or of all: parts mark what they read."""
+        return self._sources == OF_PARTS or self.covers(source)
 
 
 EVERYTHING = Grant()
 
 
 class Tokens:
-    """The tokens that a port asks for; false where it asks for none."""
+    """The tokens that a port asks for; false where it asks for none.
 
-    def __init__(self, tokens: Iterable[tuple[str, tuple[str, ...]]] = ()) -> None:
+    `key`: the secret of the parts of `linemon work`, good wherever tokens are asked for.
+    """
+
+    def __init__(self, tokens: Iterable[tuple[str, tuple[str, ...]]] = (), key: str = "") -> None:
         self._grants = [(sha256(secret.encode()).digest(), Grant(sources)) for secret, sources in tokens]
+        if self._grants and key:
+            self._grants.append((sha256(key.encode()).digest(), Grant(OF_PARTS)))
 
     def __bool__(self) -> bool:
         return bool(self._grants)

@@ -27,7 +27,9 @@ from linemon.access import Tokens
 from linemon.config import Config
 from linemon.doors import Count, House, doors
 from linemon.errors import ConfigError, LineError
+from linemon.lines import bulk
 from linemon.lines.intake import Intake
+from linemon.store.folder import KEY, keep_key
 from linemon.store.liveness import OWN
 from linemon.store.reader import Store
 from linemon.store.status import STATUS
@@ -57,6 +59,7 @@ class Collector:
         self._status_fails = False
         self._serving: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._key = self._keep_key()
         tokens, tls = self._secrets()
         house = House(config, self.intake, self._reader, tokens, tls, self.status, self._rows_came, self._serve)
         self.ports = [door.start(house) for door in doors()]
@@ -92,6 +95,7 @@ class Collector:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        log.info("%s", bulk.said())
         self._write_status()
         looked = synced = time.monotonic()
         syncing: asyncio.Task[None] | None = None
@@ -139,7 +143,15 @@ class Collector:
 
     def _secrets(self) -> tuple[Tokens, ssl.SSLContext | None]:
         """The tokens, and what TLS needs, as their files are now. ConfigError where one is wrong."""
-        return self.config.tokens(), server_context(self.config.tls) if self.config.tls.cert else None
+        return self.config.tokens(self._key), server_context(self.config.tls) if self.config.tls.cert else None
+
+    def _keep_key(self) -> str:
+        """The secret of parts. Where the disk has no room for it, they write nothing that a token is asked for."""
+        try:
+            return keep_key(self.config.store.folder)
+        except OSError as error:
+            log.error("cannot write %s: %s", self.config.store.folder / KEY, error.strerror)
+            return ""
 
     def _reload(self) -> None:
         """Read the files of [tls] and [[token]] anew, for the connections that come from now on."""

@@ -238,10 +238,10 @@ class Config:
         home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         return self.store.folder if self.store.path else home / "linemon"
 
-    def tokens(self) -> Tokens:
-        """All tokens, those in files as the files are now. ConfigError where one cannot be read."""
+    def tokens(self, key: str = "") -> Tokens:
+        """All tokens, those in files as they are now, and the key of parts. ConfigError where one cannot be read."""
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
-        return Tokens(every + [(token.read(), token.sources) for token in self.token])
+        return Tokens(every + [(token.read(), token.sources) for token in self.token], key)
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""

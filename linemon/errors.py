@@ -74,6 +74,7 @@ REASONS = {
     "token": "no token, or one that does not open this source",
     "max_sources": "one source more than max_sources",
     "sequence": "on a connection that numbers its lines: no row of its source, or after a #seq that was refused",
+    "mark": "a #mark without a text, or with one that is too long, or too many a second",
     "store_full": "no room left in the store's folder",
     "comment": "not rejected: a comment that looks like a directive",
     "protocol": "the peer speaks HTTP or TLS, not lines",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
 from linemon.errors import ConfigError
+from linemon.ports import Address
 
 UNITS_S: Final = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 SPAN: Final = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS_S), re.ASCII)
@@ -43,17 +43,19 @@ class Span(float):
         return f"{self / UNITS_S[unit]:g}{unit}"
 
 
-def fits(patterns: tuple[str, ...], name: str) -> bool:
-    """Whether a pattern fits the name, and none of those that begin with ``!``; where all do: all but these."""
-    no = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    yes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
-    return any(fnmatchcase(name, each) for each in yes) and not any(fnmatchcase(name, each) for each in no)
-
-
 @dataclass(frozen=True)
 class WorkConfig:
     enabled: bool = True
     state: str = ""
+    to: Address | None = None
+    token: str = ""
+    tls: bool = False
+    ca: str = ""
+    cert: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.tls or self.ca) and not self.to:
+            raise ConfigError("[work] tls and ca go with to: this file's own collector is known by its certificate")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ DATE: Final = re.compile(rb"\d{4}-\d\d-\d\d")
 CLOCK: Final = re.compile(rb"\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?")
 SECOND_60: Final = re.compile(r".*(?::\d\d:|T\d{4})60")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+YEAR_2000_S: Final = 946_684_800
 INT64_MAX: Final = 2**63 - 1
 NOT_A_TIME: Final = "{} is not a time: epoch seconds, ms, us or ns, or ISO 8601"
 
@@ -86,15 +87,20 @@ def _iso_ns(token: bytes) -> int:
     return (since.days * 86400 + since.seconds + more) * 10**9 + int(fraction[:9].ljust(9, "0"))
 
 
-def is_time_form(token: bytes) -> bool:
-    """Whether a token is a day, or a day and a clock, or a clock, of whatever year."""
-    if CLOCK.fullmatch(token):
-        return True
+def is_moment(token: bytes) -> bool:
+    """Whether a token that could be a word can only be meant as a time: a date, a number from 2000 on, or ``-1``."""
+    if NUMBER.fullmatch(token):
+        return float(token) >= YEAR_2000_S or float(token) == -1
     try:
         _iso_ns(token)
     except LineError:
         return False
     return True
+
+
+def is_time_form(token: bytes) -> bool:
+    """Whether a token is a day, or a day and a clock, or a clock, of whatever year."""
+    return bool(CLOCK.fullmatch(token)) or (not NUMBER.fullmatch(token) and is_moment(token))
 
 
 def with_clock(tokens: list[bytes], at: int) -> list[bytes]:

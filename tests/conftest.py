@@ -18,7 +18,18 @@ from tests.running import Running, eventually
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines, other people's programs, whole linemons
+SLOW_FIXTURES = {"steps"}  # they measure the processor's time over megabytes
+
 FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow is told by where it lies, or what it uses."""
+    for item in items:
+        if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,10 +83,10 @@ def start_collector(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Start collectors with settings of one's own, each in its folder."""
     started: list[Running] = []
 
-    def start(settings: str = "", name: str = "one", open_files: int = 0) -> Running:
+    def start(settings: str = "", name: str = "one", open_files: int = 0, fresh: bool = False) -> Running:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        started.append(Running(folder, settings, open_files))
+        started.append(Running(folder, settings, open_files, fresh=fresh))
         return started[-1]
 
     yield start

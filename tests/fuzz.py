@@ -7,8 +7,9 @@ It is guided by coverage where atheris is there (`pip install atheris` next to l
 with --random, it mutates at random and needs nothing extra. On a difference it prints the shortest input that still
 shows it, with what the two made of it, and exits with 1.
 
-An input is three bytes of settings (max_line, max_sources, token) and what some connections send, one after the other
-or in turns. Bytes that UTF-8 has no use for cut it:
+An input is three bytes of settings (max_line, max_sources, token and door) and what some connections send, one after
+the other or in turns; through a door for bodies each is a request, through UDP each piece a datagram. Bytes that UTF-8
+has no use for cut it:
 
     \\xf8 cut   \\xf9 cut, and flush   \\xfa next connection   \\xfb the connection ends, and begins anew
     \\xfc the connection is reset, and begins anew   \\xfd next connection, without a flush between the two
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import gc
 import importlib
 import logging
 import os
@@ -44,11 +46,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import REASONS
 from linemon.lines import wire
-from linemon.lines.intake import Intake
+from linemon.lines.body import MAX_FAULTS
 from linemon.lines.session import MAX_REPLIES, ForeignProtocol, Session
 from linemon.store.catalog import Entry
+from linemon.store.marks import Marks
 from linemon.store.writer import StoreWriter
-from tests import reference
+from tests import fuzz_doors, reference
 
 NOW = 1_600_000_000_987_654_321
 POINTS = 100
@@ -56,12 +59,15 @@ PEERS = ("10.0.0.7", "10.0.0.8", "10.0.0.7")  # two connections come from one ma
 MAX_LINES = (65536, 40, 8, 100, 16, 300, 64, 2)
 MAX_SOURCES = (100, 1, 2, 3)
 TOKENS = ("", "", "", "s")
+DOORS = ("tcp", *fuzz_doors.BODIES)
 CUT, CUT_FLUSH, NEXT, END, RESET, NEXT_AT_ONCE = b"\xf8", b"\xf9", b"\xfa", b"\xfb", b"\xfc", b"\xfd"
+NOT_COUNTED = re.compile(rb"#seq|[^\n]#(source|columns|token)[ \t]")  # lines that may be no received lines
 MARKS = b"\xf8\xf9\xfa\xfb\xfc\xfd"
+PIECES = re.compile(rb"([^%b]*)([%b]?)" % (MARKS, MARKS))
 
 
 class EmptyStore(StoreWriter):
-    """A store that forgets everything in no time, and keeps no catalog."""
+    """A store that forgets everything in no time, and keeps no catalog; and UDP's port in front of it."""
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is None:
@@ -70,6 +76,8 @@ class EmptyStore(StoreWriter):
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
         super().__init__(folder, POINTS, 100)
         self._catalog.record = self._keep  # type: ignore[method-assign]
+        self.marks.add = lambda mark: self.marks.marks.add(mark)  # type: ignore[method-assign]
+        self.datagrams = fuzz_doors.Datagrams()
 
     def forget(self, max_sources: int) -> None:
         self.max_sources = max_sources
@@ -79,6 +87,10 @@ class EmptyStore(StoreWriter):
         self._catalog.entries.clear()
         self._catalog.lines = 0
         self.moves = 0
+        self.marks.marks = Marks()
+
+    def set_marks(self) -> list[tuple[str | None, int, str]]:
+        return [(mark.source, int(mark.time.astype(np.int64)), mark.text) for mark in self.marks.marks]
 
     def _keep(self, entry: Entry) -> None:
         self._catalog.entries[entry.source] = entry
@@ -102,28 +114,33 @@ class Input:
     max_line: int = 65536
     max_sources: int = 100
     token: str = ""
+    door: str = "tcp"  # a key of `fuzz_doors.BODIES`, or a connection
     in_order: bool = True  # lines of different connections are taken in the order of the events
+
+    def to_the_end(self) -> list[Event]:
+        """The events, and after these the ends of all connections; each datagram has its own."""
+        if self.door == "udp":
+            return [Event(each.connection, each.data, "clean", each.flush) for each in self.events]
+        return [*self.events, *(Event(i, end="clean", flush=True) for i in range(len(PEERS)))]
 
 
 def decode(data: bytes) -> Input:
     """The input that some bytes stand for; any bytes do."""
     setting = data[:3] + bytes(3 - len(data[:3]))
+    door = DOORS[setting[2] // len(TOKENS) % len(DOORS)]
     events: list[Event] = []
-    connection, at = 0, 3
+    connection = 0
     in_order = True
-    while at < len(data):
-        end = at
-        while end < len(data) and data[end] not in MARKS:
-            end += 1
-        mark = data[end : end + 1]
-        event = Event(connection, data[at:end], flush=mark not in (CUT, NEXT_AT_ONCE))
+    for piece, mark in PIECES.findall(data, 3):
+        if not piece and not mark:
+            break
+        event = Event(connection, piece, flush=mark not in (CUT, NEXT_AT_ONCE))
         events.append(event)
         if mark in (END, RESET):
             event.end = "clean" if mark == END else "reset"
         elif mark in (NEXT, NEXT_AT_ONCE):
             connection = (connection + 1) % len(PEERS)
-            in_order = in_order and mark == NEXT
-        at = end + 1
+        in_order = in_order and mark != NEXT_AT_ONCE and (event.flush or door != "udp")
     if events:
         events[-1].flush = True  # what waits comes before the ends of the other connections
     return Input(
@@ -131,7 +148,8 @@ def decode(data: bytes) -> Input:
         MAX_LINES[setting[0] % len(MAX_LINES)],
         MAX_SOURCES[setting[1] % len(MAX_SOURCES)],
         TOKENS[setting[2] % len(TOKENS)],
-        in_order,
+        door,
+        in_order or door not in ("tcp", "udp"),
     )
 
 
@@ -141,15 +159,18 @@ Outcome = dict[str, Any]
 def by_reference(given: Input) -> Outcome:
     """What the reference makes of it."""
     collector = reference.Collector(NOW, max_line=given.max_line, max_sources=given.max_sources, token=given.token)
+    body = fuzz_doors.BODIES.get(given.door)
     live: dict[int, reference.Connection] = {}
     every: list[reference.Connection] = []
     closed: set[int] = set()  # by linemon: what the peer still sends is lost
-    for event in [*given.events, *(Event(i, end="clean") for i in range(len(PEERS)))]:
+    for event in given.to_the_end():
         if event.connection in closed:
             closed -= {event.connection} if event.end else set()
             continue
         if event.connection not in live:
-            live[event.connection] = collector.connect(PEERS[event.connection])
+            if not event.data:
+                continue
+            live[event.connection] = collector.connect(PEERS[event.connection], body)
             every.append(live[event.connection])
         connection = live[event.connection]
         connection.hear(event.data)
@@ -172,11 +193,13 @@ def by_reference(given: Input) -> Outcome:
         "acked": [one.acked for one in every],
         "bad lines": sorted((one.peer, number, why) for one in every for number, why in one.bad + one.notes),
         "replies": [one.replies for one in every],
+        "faults": [sorted(one.faults, key=lambda fault: fault[0])[:MAX_FAULTS] for one in every],
         "sources": {
             name: (source.columns, source.units, len(source.rows), _bits(source.rows[-POINTS:]))
             for name, source in collector.sources.items()
         },
         "strings": collector.strings,
+        "marks": sorted(collector.marks, key=str),
     }
 
 
@@ -189,20 +212,88 @@ def _bits(rows: list[tuple[int, list[float]]]) -> tuple[list[int], list[list[int
 def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     """What linemon makes of it; AssertionError where it breaks a promise on the way."""
     store.forget(given.max_sources)
-    intake = Intake(store)
+    intake = fuzz_doors.Watched(store)
     intake.accounts.bad_lines = deque()  # all of them
-    live: dict[int, Session] = {}
-    every: list[Session] = []
-    closed: set[int] = set()
     acked: dict[Session, int] = {}
     tokens = Tokens([(given.token, ANY_SOURCE)] if given.token else ())
-    for event in [*given.events, *(Event(i, end="clean", flush=True) for i in range(len(PEERS)))]:
+    if given.door == "tcp":
+        _connections(given, intake, tokens, acked)
+    elif given.door == "udp":
+        store.datagrams.begin(intake, given.max_line, tokens)
+        for event in given.events:
+            if event.data:
+                store.datagrams.hear(PEERS[event.connection], event.data, NOW)
+            if event.flush:
+                intake.flush(NOW)
+                _check(intake)
+    else:
+        requests = fuzz_doors.Requests(intake, given.door, given.max_line, NOW)
+        for event in given.to_the_end():
+            requests.hear(event.connection, PEERS[event.connection], event.data, event.end)
+            _check(intake)
+    intake.flush(NOW)
+    _check(intake)
+    every = list(intake.seen)
+    return {
+        "accounts": [(one.lines, one.received) for one in every],
+        "connections": [(one.lines, one.received, one.stored, one.rejected, one.duplicate) for one in every],
+        "collector": (
+            intake.accounts.received,
+            intake.accounts.stored,
+            intake.accounts.duplicate,
+            intake.accounts.lost,
+            sorted(intake.accounts.rejected.items()),
+        ),
+        "acked": [acked.get(one) for one in every],
+        "bad lines": sorted((bad.peer, bad.number, bad.reason) for bad in intake.accounts.bad_lines),
+        "replies": [_replies(bytes(one.replies)) for one in every],
+        "faults": fuzz_doors.faults(every),
+        "sources": _sources(store),
+        "strings": intake.accounts.strings,
+        "marks": sorted(store.set_marks(), key=str),
+    }
+
+
+def _check(intake: fuzz_doors.Watched) -> None:
+    """Every line is in one account, and in those of its connection; nothing was dropped, and no error met."""
+    accounts = intake.accounts
+    assert accounts.received == accounts.stored + accounts.rejected.total() + accounts.duplicate
+    assert not accounts.dropped
+    assert not accounts.failed
+    sums = [0, 0, 0, 0]
+    for one in intake.seen:
+        assert one.received == one.stored + one.rejected + one.duplicate
+        for i, count in enumerate((one.received, one.stored, one.rejected, one.duplicate)):
+            sums[i] += count
+    assert sums == [accounts.received, accounts.stored, accounts.rejected.total(), accounts.duplicate]
+    assert set(accounts.rejected) <= set(REASONS), f"unknown reasons in {accounts.rejected}"
+
+
+def _sources(store: EmptyStore) -> Outcome:
+    """Columns, units, the number of rows and the newest of them of each source."""
+    sources = {}
+    for name, ring in store.rings.items():
+        rows = ring.arena.head(ring.entry.slot)
+        _, block = ring.arena.read(ring.entry.slot, 0)
+        values = block[:, 1:].view(np.float64)
+        values[np.isnan(values)] = np.nan
+        bits = block[:, 0].tolist(), block[:, 1:].tolist()
+        sources[name] = (list(ring.entry.columns), list(ring.entry.units), rows, bits)
+    return sources
+
+
+def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked: dict[Session, int]) -> None:
+    """Give the intake what connections send; `acked` is where each that numbered its lines got to."""
+    live: dict[int, Session] = {}
+    closed: set[int] = set()
+    for event in given.to_the_end():
         if event.connection in closed:
             closed -= {event.connection} if event.end else set()
             continue
         if event.connection not in live:
+            if not event.data:
+                continue
             live[event.connection] = Session(PEERS[event.connection], given.max_line, tokens)
-            every.append(live[event.connection])
         session = live[event.connection]
         try:
             if event.data:
@@ -221,6 +312,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
                 del live[event.connection]
         if event.flush or session.sequence:  # who may have no room is told before more comes
             intake.flush(NOW)
+            _check(intake)
         if session.is_over and not event.end and event.connection in live:
             del live[event.connection]
             closed.add(event.connection)
@@ -230,36 +322,6 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
                 acked[session] = session.sequence.next
                 session.sequence = None
                 session.owed.clear()
-        rejected = sum(intake.accounts.rejected.values())
-        assert intake.accounts.received == intake.accounts.stored + rejected + intake.accounts.duplicate + sum(
-            intake.accounts.dropped.values()
-        )
-    intake.flush(NOW)
-    sources = {}
-    for name, ring in store.rings.items():
-        rows = ring.arena.head(ring.entry.slot)
-        _, block = ring.arena.read(ring.entry.slot, 0)
-        values = block[:, 1:].view(np.float64)
-        values[np.isnan(values)] = np.nan
-        bits = block[:, 0].tolist(), block[:, 1:].tolist()
-        sources[name] = (list(ring.entry.columns), list(ring.entry.units), rows, bits)
-    assert set(intake.accounts.rejected) <= set(REASONS), f"unknown reasons in {intake.accounts.rejected}"
-    return {
-        "accounts": [(one.lines, one.received) for one in every],
-        "connections": [(one.lines, one.received, one.stored, one.rejected, one.duplicate) for one in every],
-        "collector": (
-            intake.accounts.received,
-            intake.accounts.stored,
-            intake.accounts.duplicate,
-            intake.accounts.lost,
-            sorted(intake.accounts.rejected.items()),
-        ),
-        "acked": [acked.get(one) for one in every],
-        "bad lines": sorted((bad.peer, bad.number, bad.reason) for bad in intake.accounts.bad_lines),
-        "replies": [_replies(bytes(one.replies)) for one in every],
-        "sources": sources,
-        "strings": intake.accounts.strings,
-    }
 
 
 def _replies(data: bytes) -> list[tuple[str, int] | str]:
@@ -287,9 +349,9 @@ def difference(data: bytes | Input, store: EmptyStore) -> str:
             if replies and replies[-1] == "cut":
                 replies[-1:] = slow["replies"][i][len(replies) - 1 :]
     else:
-        # Who comes first gets the last of max_sources, and numbered lines that get none are held back, not received.
-        is_numbered = any(b"#seq" in event.data for event in given.events)
-        keys = [] if is_numbered else ["accounts"]
+        # Who comes first gets the last of max_sources. Numbered lines that get none are held back, not received, and
+        # a first line that then is bad may count as the directive in it.
+        keys = [] if any(NOT_COUNTED.search(event.data) for event in given.events) else ["accounts"]
         fast, slow = ({key: outcome[key] for key in keys} for outcome in (fast, slow))
     return "".join(
         f"{key}:\n   linemon   {value}\n   reference {slow[key]}\n" for key, value in fast.items() if value != slow[key]
@@ -338,6 +400,7 @@ WORDS = [
     b"x" * 41, b"x" * 101,
     b"#source ", b"#source s", b"#source t", b"#columns ", b"#columns a b", b"#columns a b time", b"#columns a:V",
     b"#columns value", b"#columns c1 c2", b"#token s", b"#token x", b"#errors on", b"#errors off", b"#stats", b"#",
+    b"#mark ", b"#mark x", b"#mark 2026-11-22 10:15 x", b"#mark 1700000000 ", b"#mark -1 x", b"#Mark x",
     b"# x",    b"\xef\xbb\xbf", b"\xef\xbb\xbf#source s\n", b"\xff#source s\n", b"x #token s\n", b"#seq 3 -",
     b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
     b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"GET / HTTP/1.1", b"\x16\x03\x01",
@@ -393,6 +456,9 @@ TIMES = [b"-1", b"1700000000", b"1700000000.5", b"1700000000123", b"170000000012
 NAMES = [b"m", b"n", b"a", b"b", b"c1", b"c2", b"value", b"s", b"nan", b"\xc3\xa9", b"time", b"a\\,b"]
 
 
+BLOCKS = (1, 1, 1, 1, 2, 6)  # most inputs are short: whatever was found is found in five lines, and they are quick
+
+
 def block(rng: random.Random) -> bytes:
     """Lines of one form, as a sender would send them, or nearly so."""
     form = rng.choice(LINES)
@@ -420,16 +486,20 @@ def block(rng: random.Random) -> bytes:
 def invent(rng: random.Random) -> bytes:
     """An input that knows something of the language."""
     data = bytearray(
-        [rng.choice((0, 0, 0, 1, 2, 3, 4, 5, 6, 7)), rng.choice((0, 0, 0, 1, 2, 3)), rng.choice((0, 0, 0, 3))]
+        [
+            rng.choice((0, 0, 0, 1, 2, 3, 4, 5, 6, 7)),
+            rng.choice((0, 0, 0, 1, 2, 3)),
+            rng.choice((0, 0, 0, 3)) + len(TOKENS) * max(0, rng.randrange(-len(DOORS), len(DOORS))),
+        ]
     )
     if rng.random() < 0.5:
-        for _ in range(rng.randint(1, 6)):
+        for _ in range(rng.randint(1, rng.choice(BLOCKS))):
             data += block(rng)
             if rng.random() < 0.3:
                 data.append(rng.choice(MARKS))
         return bytes(data)
     few = rng.choices(WORDS, k=rng.randint(1, 6))
-    for _ in range(rng.randint(1, 24)):
+    for _ in range(rng.randint(1, 4 * rng.choice(BLOCKS))):
         data += rng.choice(few if rng.random() < 0.6 else WORDS)
         data += rng.choice(BETWEEN)
         if rng.random() < 0.05:
@@ -464,7 +534,7 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
             case 8:
                 at = changed.find(b"\n", at) + 1
                 changed[at:at] = block(rng)
-    return bytes(changed[:600])
+    return bytes(changed[: 100 * rng.choice(BLOCKS)])
 
 
 # -- runs
@@ -563,6 +633,7 @@ def main() -> int:
     parser.add_argument("--replay", metavar="INPUT", help="one input, as it was printed")
     asked = parser.parse_args()
     logging.disable()
+    gc.freeze()  # what is there stays
     fuzzer = Fuzzer(asked.runs, asked.seconds, asked.keep_going)
     if asked.replay is not None:
         data = unshow(asked.replay)

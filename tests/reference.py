@@ -30,6 +30,7 @@ from tests.reference_words import (
     has_control,
     is_name,
     is_utf8,
+    marked,
     metric_name,
     number,
     recent_time,
@@ -65,6 +66,15 @@ class Source:
             values += [MISSING] * len(columns)
 
 
+@dataclass(frozen=True)
+class Body:
+    """Lines with an end: of a request, or a datagram."""
+
+    has_points: bool = False  # Influx points are taken and nothing else, and what begins with # is a comment
+    unit: int = 0  # their times are whole numbers of so many ns; 0: as everywhere
+    is_datagram: bool = False  # rows go nowhere without #source; of a request it is known already who may write
+
+
 class Collector:
     """Takes connections, and remembers what became of their lines."""
 
@@ -80,12 +90,13 @@ class Collector:
         self.strings = 0  # Influx's string fields that were left out
         self.duplicate = 0
         self.lost = 0  # lines that numbering senders left out
+        self.marks: list[tuple[str | None, int, str]] = []  # (source or None for all, time in ns, text)
         self.kept: dict[tuple[str, str], int] = {}  # the next number of each source and sender that has rows,
         self.awaited: dict[tuple[str, str], int] = {}  # and of those that an open connection is at
         self.open: list[Connection] = []
 
-    def connect(self, peer: str) -> Connection:
-        connection = Connection(self, peer)
+    def connect(self, peer: str, body: Body | None = None) -> Connection:
+        connection = Connection(self, peer, body)
         self.open.append(connection)
         return connection
 
@@ -121,11 +132,15 @@ class Collector:
 
 
 class Connection:
-    """One connection: what it said that holds for its next lines, and what became of the last ones."""
+    """One connection, or body: what it said that holds for its next lines, and what became of the last ones."""
 
-    def __init__(self, collector: Collector, peer: str) -> None:
+    def __init__(self, collector: Collector, peer: str, body: Body | None = None) -> None:
         self.collector = collector
         self.peer = peer
+        self.body = body
+        self.has_points = body is not None and body.has_points
+        self.token = collector.token if body is None or body.is_datagram else ""
+        self.faults: list[tuple[int, str]] = []  # of a body: (line, reason) of what was wrong, for the answer
         self.unfinished = b""
         self.is_new = True  # nothing came yet but what may be a byte order mark
         self.wrong_tokens = 0
@@ -144,7 +159,7 @@ class Connection:
         self.notes: list[tuple[int, str]] = []  # the same of comments that look like directives
         self.replies: list[tuple[str, int] | str] = []  # ("#error", line), or all of a #stats answer
 
-        self.authorized = collector.token == ""
+        self.authorized = self.token == ""
         self.wants_errors = False
         self.source_name: str | None = None
         self.names: list[str] | None = None  # what #columns said, without the time
@@ -155,6 +170,7 @@ class Connection:
         self.in_rows = False  # #columns was said, or a row was stored, since #source was said after rows
         self.opened = False  # the first line is over
         self.held: list[bytes] = []  # lines that may be one point, in whose string they end
+        self.marked = 0  # how many marks it asked for: all in one second here
         self.said_anew = True  # no row was stored since
         self.refused: list[tuple[str, str]] = []  # (directive, reason): rows are rejected because of the first
 
@@ -218,7 +234,7 @@ class Connection:
             return
         joined = b"\n".join([*self.held, line])
         is_short = len(joined[:-1] if joined[-1:] == b"\r" else joined) <= self.collector.max_line
-        if is_short and not is_known_directive(line):
+        if is_short and (self.has_points or not is_known_directive(line)):
             if self.opens_string(joined):
                 self.held.append(line)
                 if len(self.held) > 100:
@@ -259,12 +275,14 @@ class Connection:
         if line == b"":
             return
         if line[:1] == b"#":
+            if self.has_points:
+                return
             try:
                 self.directive(line)
             except WrongToken:
                 self.wrong_token()
-            except Rejected:
-                self.answer_error()
+            except Rejected as why:
+                self.answer_error(why.reason)
             return
         if self.is_held():
             return
@@ -282,7 +300,7 @@ class Connection:
         """A data line that cannot be taken."""
         if self.key is not None and reason in ("store_full", "max_sources", "token"):
             self.collector.advance(self.key, self.number - 1)  # it comes again, when there is room or right for it
-            self.answer_error()
+            self.answer_error(reason)
             self.close()
             return
         words = [word for word in (b"#source", b"#columns", b"#token") if holds(line, word)]
@@ -292,7 +310,7 @@ class Connection:
             self.wrong_token()
         else:
             self.refused.append((min(words, key=line.find).decode(), "name"))
-            self.answer_error()
+            self.answer_error("name")
 
     def wrong_token(self) -> None:
         self.reject("token")
@@ -320,10 +338,13 @@ class Connection:
         self.collector.received += 1
         self.collector.rejected[reason] += 1
         self.bad.append((self.lines, reason))
-        self.answer_error()
+        self.answer_error(reason)
 
-    def answer_error(self) -> None:
-        if self.wants_errors:
+    def answer_error(self, reason: str) -> None:
+        if self.body is not None:
+            if reason != "comment" and not (self.has_points and reason == "fields"):
+                self.faults.append((self.lines, reason))
+        elif self.wants_errors:
             self.replies.append(("#error", self.lines))
 
     # -- data
@@ -335,12 +356,14 @@ class Connection:
         kind = kind_of(text, self.in_rows)
         if self.key is not None and kind in ("metric", "put", "influx"):
             raise Rejected("sequence")
+        if self.has_points and kind != "influx":
+            raise Rejected("syntax")
         if kind == "json":
             self.named(json_line, text)
         elif kind == "pairs":
             self.named(pairs, text)
         elif kind == "influx":
-            self.influx(influx(text))
+            self.influx(influx(text, self.body.unit if self.body else 0))
         elif kind == "put":
             self.put(tokens_of(text))
         elif kind == "metric":
@@ -387,7 +410,7 @@ class Connection:
         for _, reason in self.refused:
             raise Rejected(reason)
         row = read(text)
-        name = self.source_name if self.source_name is not None else f"{self.peer}/named"
+        name = self.own_source("named")
         self.influx(Point(name, row.values, row.strings, row.time))
         if self.key is not None:
             self.collector.kept[self.key] = self.collector.awaited[self.key]
@@ -413,14 +436,21 @@ class Connection:
         if self.time_at is not None:
             at = time(tokens.pop(self.time_at))
         values = [row_number(token) for token in tokens]
-        name = self.source_name if self.source_name is not None else f"{self.peer}/{len(values)}"
-        source = self.fitting(name, len(values))
+        source = self.fitting(self.own_source(str(len(values))), len(values))
         self.width = len(values)
         self.in_rows = True
         self.said_anew = False
         if self.key is not None:
             self.collector.kept[self.key] = self.collector.awaited[self.key]
         self.collector.store(source, at, values)
+
+    def own_source(self, default: str) -> str:
+        """Where rows go that do not name their source."""
+        if self.source_name is not None:
+            return self.source_name
+        if self.body is not None and self.body.is_datagram:
+            raise Rejected("name")
+        return f"{self.peer}/{default}"
 
     def fitting(self, name: str, width: int) -> Source:
         """The source for a row, which gets the columns it lacks."""
@@ -450,6 +480,9 @@ class Connection:
             if line[i : i + 1] in (b" ", b"\t"):
                 word, rest = line[:i], without_blanks(line[i:])
                 break
+        if self.body is not None and word in NEED_A_CONNECTION:
+            self.refused.append(("for good", "sequence"))
+            raise Rejected("sequence")
         if word == b"#source":
             self.carefully("#source", rest)
         elif word == b"#columns":
@@ -457,10 +490,12 @@ class Connection:
         elif word == b"#seq":
             self.carefully("#seq", rest)
         elif word == b"#token":
-            if rest == self.collector.token.encode():
+            if rest == self.token.encode():
                 self.authorized = True
-            elif self.collector.token != "":
+            elif self.token != "":
                 raise WrongToken("token")
+        elif word == b"#mark":
+            self.say_mark(rest)
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
         elif line == b"#stats":
@@ -470,7 +505,7 @@ class Connection:
             )
         elif word not in DIRECTIVES and looks_like_directive(line):
             self.notes.append((self.lines, "comment"))
-            self.answer_error()
+            self.answer_error("comment")
 
     def carefully(self, word: str, rest: bytes) -> None:
         """Do what is said; if that cannot be, rows wait until it is said rightly."""
@@ -514,6 +549,23 @@ class Connection:
         self.collector.awaited[key] = awaited
         self.collector.advance(key, max(awaited, int(number)))
 
+    def say_mark(self, rest: bytes) -> None:
+        """``[TIME] TEXT``; the time is one where the first word, or a date and a clock, can be nothing else."""
+        for which, reason in self.refused:
+            if which == "#source":
+                raise Rejected(reason)
+        if not self.authorized:
+            raise Rejected("token")
+        at, text = marked(utf8(rest))
+        if not 1 <= len(text) <= 500 or has_control(text):
+            raise Rejected("mark")
+        self.marked += 1
+        if self.marked > 10:
+            raise Rejected("mark")
+        mark = (self.source_name, self.collector.now if at is None else at, text)
+        if mark not in self.collector.marks:
+            self.collector.marks.append(mark)
+
     def say_columns(self, rest: bytes) -> None:
         self.forget_columns()
         self.rows_came = False
@@ -536,7 +588,8 @@ class Connection:
         self.names, self.units, self.width, self.time_at = None, [], None, None
 
 
-DIRECTIVES = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#errors", b"#stats")
+DIRECTIVES = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats")
+NEED_A_CONNECTION = (b"#seq", b"#acks", b"#device", b"#is", b"#spec")  # one that goes on
 
 
 def is_known_directive(line: bytes) -> bool:

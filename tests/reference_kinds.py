@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.reference_words import (
+    LARGEST_TIME,
     Rejected,
     Unclosed,
     column_name,
@@ -19,6 +20,7 @@ from tests.reference_words import (
     number,
     piece,
     prometheus,
+    remembered,
     source_name,
     time,
     tokens_of,
@@ -33,6 +35,7 @@ FALSE = ("f", "F", "false", "False", "FALSE")
 # -- how a line is told
 
 
+@remembered
 def first_token(line: str) -> str:
     """Up to a blank; those in the quotes of Prometheus's tags belong to the token."""
     for end in range(len(line), 0, -1):
@@ -41,6 +44,7 @@ def first_token(line: str) -> str:
     return tokens_of(line)[0]
 
 
+@remembered
 def kind_of(line: str, in_rows: bool) -> str:
     """The first of the kinds that a line can be told to be; what is bad as that kind is bad."""
     first = first_token(line)
@@ -74,8 +78,9 @@ class Point:
     time: int | None
 
 
-def influx(line: str) -> Point:
-    """``measurement[,tag=value…] field=value[,field=value…] [time]``"""
+@remembered
+def influx(line: str, unit: int = 0) -> Point:
+    """``measurement[,tag=value…] field=value[,field=value…] [time]``; a `unit` in ns asks for times in it."""
     measurement, at = piece(line, 0, ", \t")
     if measurement == "":
         raise Rejected("syntax")
@@ -130,7 +135,15 @@ def influx(line: str) -> Point:
     for key in values:
         column_name(key)
     source = source_name(",".join([measurement, *(f"{key}={value}" for key, value in sorted(tags))]))
-    return Point(source, values, strings, time(rest[0]) if rest else None)
+    when = None if not rest else time_in(unit, rest[0]) if unit else time(rest[0])
+    return Point(source, values, strings, when)
+
+
+def time_in(unit: int, token: str) -> int:
+    """Nanoseconds of a whole number of units."""
+    if not is_integer(token) or not 0 <= whole(token) * unit <= LARGEST_TIME:
+        raise Rejected("time")
+    return whole(token) * unit
 
 
 def is_measurement(name: str) -> bool:
@@ -140,6 +153,7 @@ def is_measurement(name: str) -> bool:
     return not is_a(number, name) and not looks_like_number(name) and not is_a(iso, name) and not is_clock(name)
 
 
+@remembered
 def stays_open(text: str) -> bool:
     """Whether this is the start of a point, up to somewhere in a quoted string."""
     try:
@@ -151,6 +165,7 @@ def stays_open(text: str) -> bool:
     return False
 
 
+@remembered
 def is_written_as_point(text: str) -> bool:
     """Whether its parts are those of a point, whatever its numbers and names are."""
     try:
@@ -205,6 +220,7 @@ class Named:
     time: int | None
 
 
+@remembered
 def pairs(line: str) -> Named:
     """``NAME=NUMBER NAME=NUMBER``, with ``time=TIME`` among them."""
     values: dict[str, float] = {}
@@ -367,6 +383,7 @@ class JsonReader:
         return self.at > start
 
 
+@remembered
 def json_line(line: str) -> Named:
     """An object: its numbers and booleans, each with the names of what it is in."""
     document = JsonReader(line).whole()

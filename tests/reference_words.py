@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Callable
 from datetime import date
 from fractions import Fraction
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 LARGEST_TIME = 2**63 - 1
 MISSING = float("nan")
@@ -22,6 +23,36 @@ class Rejected(Exception):
 
 class Unclosed(Rejected):
     """A quoted string goes on beyond the line."""
+
+
+Asked = ParamSpec("Asked")
+Said = TypeVar("Said")
+MOST_REMEMBERED = 50_000
+
+
+def remembered(function: Callable[Asked, Said]) -> Callable[Asked, Said]:
+    """What a function of texts said of them, or why it did not: who tries millions of inputs asks the same again.
+
+    Nobody may change what it returns.
+    """
+    known: dict[Any, tuple[Any, Rejected | None]] = {}
+
+    @wraps(function)
+    def ask(*args: Asked.args, **named: Asked.kwargs) -> Said:
+        key = (args, *named.items()) if named else args
+        if key not in known:
+            if len(known) >= MOST_REMEMBERED:
+                known.clear()
+            try:
+                known[key] = function(*args, **named), None
+            except Rejected as why:
+                known[key] = None, why
+        said, why_not = known[key]
+        if why_not is not None:
+            raise type(why_not)(why_not.reason)
+        return said  # type: ignore[no-any-return]
+
+    return ask
 
 
 # -- tokens
@@ -87,6 +118,7 @@ def looks_like_number(token: str) -> bool:
     return is_digits(before) and (after == "" or is_digits(after))
 
 
+@remembered
 def number(token: str) -> float:
     """The double that a token says; a ring holds no infinities, so they are missing values too."""
     if without_sign(token).lower() in ("nan", "inf", "infinity"):
@@ -255,6 +287,7 @@ def with_clock(tokens: list[str], at: int) -> list[str]:
     return tokens
 
 
+@remembered
 def time(token: str) -> int | None:
     """Nanoseconds since the epoch, None for the time of arrival."""
     ns = epoch(token) if looks_like_number(token) else iso(token)
@@ -271,6 +304,27 @@ def recent_time(token: str) -> int | None:
     return ns
 
 
+def is_moment(token: str) -> bool:
+    """What can be meant as a time only, where a word might stand."""
+    if looks_like_number(token):
+        return float(token) == -1 or float(token) >= 946684800
+    return is_a(iso, token)
+
+
+def marked(text: str) -> tuple[int | None, str]:
+    """The time that a mark may begin with, as one token or as a date and a clock, and the text behind it."""
+    tokens = tokens_of(text)
+    for count in (2, 1):
+        joined = with_clock(tokens[:count], 0)
+        if len(tokens) >= count and len(joined) == 1 and is_moment(joined[0]):
+            for _ in range(count):
+                while text[:1] not in ("", " ", "\t"):
+                    text = text[1:]
+                text = text.lstrip(" \t")
+            return time(joined[0]), text
+    return None, text
+
+
 # -- names
 
 
@@ -284,6 +338,7 @@ def source_name(name: str) -> str:
     return name
 
 
+@remembered
 def column_name(name: str) -> str:
     try:
         length = len(name.encode())
@@ -307,6 +362,7 @@ def starts_as_name(text: str) -> bool:
     return text[:1] == "_" or (text != "" and unicodedata.category(text[0]).startswith("L"))
 
 
+@remembered
 def is_name(name: str, in_rows: bool) -> bool:
     """Whether a metric may be called so; what may not is the start of a row."""
     base = name.split(";")[0].split("{")[0]
@@ -332,6 +388,7 @@ def with_tags(name: str, tags: list[tuple[str, str]]) -> str:
     return source_name(";".join([name, *(f"{key.decode()}={kept[key]}" for key in sorted(kept))]))
 
 
+@remembered
 def metric_name(name: str) -> str:
     """The source of a metric called so: ``name;k=v`` or Prometheus's ``name{k="v"}``."""
     found = prometheus(name)
@@ -349,6 +406,7 @@ def split_once(text: str, at: str) -> tuple[str, str]:
     return before, after
 
 
+@remembered
 def prometheus(text: str) -> tuple[str, list[tuple[str, str]]] | None:
     """The name and the tags of ``name{key="value",…}``; None if the text is not that."""
     base, at = "", 0

@@ -17,6 +17,7 @@ import numpy as np
 
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
+from tests import forked
 
 DEADLINE_S = 20.0
 # What Python says of a task or a file that a program has forgotten; what is open at its end may be.
@@ -66,7 +67,9 @@ class Running:
         open_files: int = 0,
         options: Sequence[str] = (),
         environment: dict[str, str] | None = None,
+        fresh: bool = False,
     ) -> None:
+        """`fresh`: as `python -m linemon` starts it, where that is what a test is about, or its memory."""
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "linemon.toml"
@@ -79,13 +82,19 @@ class Running:
                 + ("" if "[[tap]]" in settings else '\n[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\n')
             )
         self.log = open(folder / "log", "a+b")  # noqa: SIM115
-        limit = [] if not open_files else ["prlimit", f"--nofile={open_files}:{open_files}"]
-        self.process = subprocess.Popen(
-            [*limit, *command("collect", "--config", str(self.config)), *options],
-            stderr=self.log,
-            env=os.environ | {"PYTHONWARNINGS": "default::ResourceWarning"} | (environment or {}),
-            cwd=folder if environment else None,  # another linemon than the one here
-        )
+        asked = ["collect", "--config", str(self.config), *options]
+        self.process: subprocess.Popen[bytes] | forked.Forked
+        if fresh or environment:
+            self.process = subprocess.Popen(
+                command(*asked),
+                stderr=self.log,
+                env=os.environ | {"PYTHONWARNINGS": "default::ResourceWarning"} | (environment or {}),
+                cwd=folder if environment else None,  # another linemon than the one here
+            )
+        else:
+            with open(os.devnull, "r+b") as nothing:
+                files = [nothing.fileno(), nothing.fileno(), self.log.fileno()]
+                self.process = forked.NURSERY.start(asked, files, open_files)
         self.store = Store(self.store_path)
         eventually(self._is_up, "collector up")
 
@@ -114,9 +123,7 @@ class Running:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """A linemon command with this collector's settings."""
-        return subprocess.run(
-            command(*arguments, "--config", str(self.config)), input=stdin, capture_output=True, text=True, timeout=60
-        )
+        return forked.run([*arguments, "--config", str(self.config)], stdin)
 
     def stop(self) -> int:
         """The exit code. It must have left no task and no file behind."""

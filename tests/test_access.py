@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from linemon.access import Door, Grant, Tokens
+from linemon.patterns import fits
 from tests.pki import Authority
 from tests.running import DEADLINE_S, Running, command, eventually
 from tests.web import get, post
@@ -25,6 +26,31 @@ Start = Callable[..., Running]
 
 def settings(tcp: str = "", http: str = "", rest: str = "") -> str:
     return f'[tcp]\nlisten = "127.0.0.1:0"\n{tcp}\n[http]\nlisten = "127.0.0.1:0"\n{http}\n{rest}\n'
+
+
+# -- patterns
+
+
+@pytest.mark.parametrize(
+    ("patterns", "fitting"),
+    [
+        (["*"], "web1 web2 db/1 !x"),
+        (["web*", "!web1"], "web2"),
+        (["!web1", "web*"], "web2"),
+        (["!web*"], "db/1 !x"),
+        (["web1"], "web1"),
+        (["WEB*"], ""),
+        (["d?/[0-9]", "web1"], "web1 db/1"),
+        (["[!]x"], "!x"),
+        (["linemon.*"], "linemon.collector"),
+        (["*", "linemon.collector"], "web1 web2 db/1 !x linemon.collector"),
+        (["*", "linemon.*", "!*.collector"], "web1 web2 db/1 !x"),
+    ],
+)
+def test_patterns_of_sources(patterns: list[str], fitting: str) -> None:
+    """Their order does not matter; those with `!` take away; our own sources are meant only by name."""
+    names = ["web1", "web2", "db/1", "!x", "linemon.collector"]
+    assert [name for name in names if fits(patterns, name)] == fitting.split()
 
 
 # -- tokens
@@ -52,6 +78,7 @@ def test_tokens_open_what_they_open() -> None:
     assert not Tokens()
     assert Tokens().find(b"") is None
     assert Grant().covers("x")
+    assert [Grant(("*", "!room1")).covers(name) for name in ("room1", "room2")] == [False, True]
 
 
 def test_a_token_for_some_sources(start_collector: Start) -> None:

@@ -1,4 +1,4 @@
-"""The JSON API and the events, and the description of both, held to what the server does by schemathesis."""
+"""The JSON API and the events; programs/test_description.py holds what the server does to the description of both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
 
 from linemon.http.site import families
 from linemon.store.ring import PAGE_BYTES
@@ -41,28 +39,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     assert running.stop() == 0
 
 
-@schemathesis.serializer("application/x-ndjson")
-def as_lines(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
-    return str(value).encode(errors="replace")
-
-
-# Streams have no end, so they are tested below.
-schema = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path="/api/stream")
-NOT_OURS = [  # what the description cannot say: that parameters and keys beyond ours do no harm
-    schemathesis.checks.negative_data_rejection,
-    schemathesis.checks.positive_data_acceptance,  # units, tags and times have rules that JSON Schema has not
-]
-
-
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_server_does_what_its_description_says(case: schemathesis.Case[Any], described: Running) -> None:
-    """Whatever is asked: a status, a type and a shape that the description names, and never a 500."""
-    host, port = described.address("http")
-    case.call_and_validate(base_url=f"http://{host}:{port}", excluded_checks=NOT_OURS, timeout=DEADLINE_S)
-
-
-def test_each_path_is_described(described: Running) -> None:
+def test_each_path_is_described() -> None:
     """What the files of linemon/http bring, by lying there, and what the description says is the same."""
     found = {
         (route.path, method.lower())
@@ -500,8 +477,9 @@ def rss_mb(running: Running) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def test_memory_with_an_agent(collector: Running) -> None:
+def test_memory_with_an_agent(start_collector: Callable[..., Running]) -> None:
     """A collector with its HTTP port open and one agent stays within 55 MB."""
+    collector = start_collector(fresh=True)
     host, port = collector.address()
     agent = subprocess.Popen(
         [sys.executable, "-m", "agent", "--to", f"{host}:{port}", "--name", "h", "--interval", "0.2"]

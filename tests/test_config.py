@@ -15,6 +15,7 @@ from linemon.cli import check
 from linemon.cli.agent import token_for
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
+from linemon.lines import bulk
 from linemon.sections import TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
@@ -144,6 +145,7 @@ def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert check.run(config, Namespace()) == 0
     out = capsys.readouterr()
     assert "asks for a token, open to other machines" in out.out
+    assert f"reader:    lines are read in {'C' if bulk.reader else 'Python'}" in out.out
     assert "1m for 2d" in out.out
     assert "5,552,640 bytes a source of 60 columns" in out.out
     assert "s3cret" not in out.out + out.err

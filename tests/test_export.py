@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from linemon import Store
+from linemon.config import Config, StoreConfig
+from linemon.parts.history import History
+from linemon.sections import HistoryConfig
+from linemon.store.writer import StoreWriter
+from tests.histories import SECOND, tier
 from tests.running import Running, command, eventually
 
 SETTINGS = 'points = 600\n[history]\nevery = 0.1\n[[history.tier]]\nstep = "10s"\nkeep = "1d"\n'
@@ -101,3 +111,92 @@ def test_windows_by_http_go_back_as_far(past: tuple[Running, int]) -> None:
     assert hour["min"] == [[float(at) for at in range(0, 3600, 60)]]
     newest = asked(f"&start={begin + 3100}000&end={begin + 3600}000&points=500")
     assert (newest["step"], newest["count"]) == ([1000] * 500, [[1] * 500])
+
+
+PEAK = """
+import resource, subprocess
+done = subprocess.run({}, stderr=subprocess.PIPE)
+print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.stderr.decode())
+"""
+
+
+def fill(folder: Path, days: int) -> None:
+    """A store whose history has minutes of so many days until now: a row of three columns a minute."""
+    writer = StoreWriter(folder, 3600, 10)
+    ring = writer.bind("web1", ("a", "b", "c"), ("", "", ""))
+    end = time.time_ns() // (60 * SECOND) * 60 * SECOND
+    history = HistoryConfig(share=1.0, tier=(tier("1m", f"{days + 10}d"),))
+    with ExitStack() as stack:
+        chain = History(Config(store=StoreConfig(path=str(folder)), history=history)).open(stack)
+        for first in range(-days * 1440, 0, 800):
+            rows = np.random.default_rng(first + 10**9).random((min(800, -first), 4))
+            rows.view(np.int64)[:, 0] = end + 60 * SECOND * np.arange(first, min(0, first + 800))
+            ring.arena.append_to(ring.entry.slot, rows.view(np.int64))
+            for _ in chain.steps():
+                pass
+    writer.close()
+
+
+def test_a_year_of_minutes_takes_no_more_memory_than_a_day(tmp_path: Path) -> None:
+    """Buckets are read as they are written; what takes longer than a second says how far it is."""
+    fill(tmp_path / "run" / "store", days=365)
+    config = tmp_path / "linemon.toml"
+    config.write_text(f'[store]\npath = "{tmp_path / "run" / "store"}"\n')
+    peaks = []
+    for span in ("1d", "365d"):
+        for kind in ("csv", "parquet", "hdf5")[: 2 + bool(find_spec("h5py"))]:
+            out = tmp_path / f"out.{kind}"
+            asked = command("export", "web1", "--every", "1m", "--since", span, "--format", kind, "-o", str(out))
+            script = PEAK.format([*asked, "--config", str(config)])
+            said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
+            code, peak, stderr = said.split(" ", 2)
+            assert code == "0", said
+            peaks.append(int(peak))
+            if kind == "csv":
+                lines = sum(1 for _ in out.open())
+                assert lines > 500_000 if span == "365d" else 1400 < lines < 1500
+                assert ("rows of web1 (1 of 1), up to 20" in stderr) == (span == "365d")
+    mapped = sum(
+        path.stat().st_blocks // 2 for path in tmp_path.glob("run/store/history/1m/*.ring")
+    )  # kB, as the peaks
+    assert all(
+        large < small + mapped + 60_000
+        for small, large in zip(peaks[: len(peaks) // 2], peaks[len(peaks) // 2 :], strict=True)
+    ), peaks
+
+
+def test_a_frozen_export_is_written_once(collector: Running) -> None:
+    """With a manifest that says which rows they are; a second time it is refused, and told whether it is whole."""
+    collector.say("#source a/b\n#columns time v:m\n1700000002 3\n1700000000 1\n1700000001 2\n")
+    collector.say("#source room1\n#columns time t\n9e9 1\n")
+    eventually(lambda: "room1" in collector.store, "the sources")
+    folder = collector.folder / "papers"
+    asked = ("export", "*", "--until", "2023-11-14T22:13:22Z", "--frozen", "paper 1", "-o", str(folder))
+    done = collector.run(*asked)
+    assert done.returncode == 0, done.stderr
+    place = folder / "paper 1"
+    manifest = json.loads((place / "manifest.json").read_text())
+    first, second = manifest["sources"]
+    assert (place / first["file"]).read_text() == "time,v\n2023-11-14T22:13:20Z,1.0\n2023-11-14T22:13:21Z,2.0\n"
+    assert first["sha256"] == hashlib.sha256((place / first["file"]).read_bytes()).hexdigest()
+    assert (first["source"], first["rows"], first["rows_from"], first["rows_to"]) == ("a/b", 2, 1, 3)
+    assert (first["first"], first["last"]) == ("2023-11-14T22:13:20Z", "2023-11-14T22:13:21Z")
+    assert (first["born"], first["units"]) == (collector.store["a/b"].born, ["m"])
+    assert (second["source"], second["rows"], second["rows_to"]) == ("room1", 0, 1)
+    assert manifest["sha256"] in done.stdout
+    assert {path.stat().st_mode & 0o222 for path in (place, *place.iterdir())} == {0}
+    before = {path: path.read_bytes() for path in place.iterdir()}
+
+    collector.say("#source a/b\n#columns time v:m\n1700000000.5 9\n")
+    again = collector.run(*asked)
+    assert again.returncode == 1
+    assert "as it was then; choose another name" in again.stderr
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    (place / first["file"]).chmod(0o644)
+    (place / first["file"]).write_text("time,v\n")
+    assert "CHANGED since: a%2Fb.csv" in collector.run(*asked).stderr
+    assert [path.name for path in folder.iterdir()] == ["paper 1"]
+    assert collector.run("export", "*", "--frozen", "../x").returncode == 2
+    minutes = collector.run("export", "a/b", "--every", "1m", "--format", "parquet", "--frozen", "m", "-o", str(folder))
+    assert minutes.returncode == 0, minutes.stderr
+    assert json.loads((folder / "m" / "manifest.json").read_text())["sources"][0]["rows"] == 1

@@ -238,6 +238,28 @@ def test_a_forgotten_source_stays_until_keep_has_passed(make: MakePlace) -> None
     assert not place.buckets("1m", "gone")
 
 
+def test_a_source_that_is_not_meant_any_more_stays_until_keep_has_passed(make: MakePlace) -> None:
+    place = make(tier("1m", "2d"))
+    place.live("web1", 0, 200)
+    place.configure(tier("1m", "2d", "!web*"))
+    place.live("web1", 200, 400)
+    place.part._forget(place.chain)
+    assert place.buckets("1m", "web1").keys() == {0, 60, 120, 180}
+    place.clock.now += 3 * 86400 * SECOND
+    place.part._forget(place.chain)
+    assert not place.buckets("1m", "web1")
+
+
+def test_wildcards_do_not_mean_our_own_sources(make: MakePlace) -> None:
+    place = make(tier("10s", "1d"), tier("1m", "2d", "*", "linemon.*"))
+    for source in ("linemon.collector", "web1"):
+        place.live(source, 0, 200)
+    place.settle()
+    assert place.buckets("10s", "web1")
+    assert not place.buckets("10s", "linemon.collector")
+    assert_same(place.buckets("1m", "linemon.collector"), place.truth("1m", "linemon.collector"))
+
+
 def test_where_there_is_no_space(make: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be written waits in the raw ring, and is written once there is space."""
     place = make(tier("1m", "2d"))

@@ -1,4 +1,4 @@
-"""InfluxDB's write API by HTTP, byte by byte; its real clients are in test_peers_influx.py."""
+"""InfluxDB's write API by HTTP, byte by byte; its real clients are in programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import resource
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -243,15 +244,14 @@ def test_a_body_that_stalls(start_collector: Start) -> None:
 
 
 def test_a_long_body_holds_up_nobody(collector: Running) -> None:
-    """25 MB unpacked from 25 kB, of lines that must be looked at one by one; others are answered meanwhile."""
+    """Of lines that must be looked at one by one; others are answered before it is."""
     at = collector.address("http")
     packed = gzip.compress(b'm s="x",v=1\n' * 40_000)
     request = b"POST /write HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
     with socket.create_connection(at, timeout=60) as sock:
         sock.sendall(request % len(packed) + packed)
-        eventually(lambda: collector.status()["stored"] > 0, "it is at work")
         answered = 0
-        while collector.status()["stored"] < 40_000:
+        while not select.select([sock], [], [], 0)[0]:
             assert get(at, "/ping").status == 204
             answered += 1
         assert sock.recv(1000).startswith(b"HTTP/1.1 204")

@@ -130,6 +130,7 @@ DIRECTIVES = st.one_of(
         [b"#errors on", b"#errors off", b"#stats", b"#stats x", b"#", b"# hello", b"#token s", b"#token x", b"#source"]
     ),
     spaced(st.just(b"#source"), NAMES),
+    spaced(st.just(b"#mark"), st.one_of(NUMBERS, TIMES, NAMES), st.one_of(NUMBERS, TIMES, NAMES), NAMES),
     st.lists(NAMES, max_size=4).map(lambda names: b"#columns " + b" ".join(names)),
     st.sampled_from([b"#columns a b", b"#columns a b", b"#columns a", b"#columns time a", b"#columns a b:W c time"]),
     st.sampled_from([b"#source s", b"#source s", b"#source web 1", b"#source \xff", b"#source " + b"n" * 256]),

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from linemon.store.reader import Store
 from tests.running import Running, eventually
 
@@ -119,3 +121,71 @@ def test_what_is_read_without_a_collector_is_called_old(start_collector: Callabl
 
 def test_a_store_that_is_not_there_says_so(tmp_path: Path) -> None:
     assert repr(Store(tmp_path / "typo")).endswith("typo: nothing there yet>")
+
+
+def test_export_of_several_sources(collector: Running) -> None:
+    """Names and patterns together; those with `!` take away, whatever their place; linemon's own only by name."""
+    collector.say(
+        "".join(f"#source {name}\n#columns time v\n1700000000 1\n" for name in ("room1", "room2", "hall", "!x"))
+    )
+    eventually(lambda: {"!x", "linemon.collector"} <= set(collector.store.sources()), "the sources")
+
+    def exported(*wanted: str) -> list[str]:
+        done = collector.run("export", "--format", "jsonl", "--until", "2023-11-15", *wanted)
+        return [json.loads(line).get("source", "") for line in done.stdout.splitlines()]
+
+    assert exported("room1", "hall") == ["hall", "room1"]
+    assert exported("!room2", "room*") == ["room1"]
+    assert exported("hall", "room*", "!*1") == ["hall", "room2"]
+    assert exported("!room*", "!hall") == ["!x"]
+    assert exported("[!]x", "hall") == ["!x", "hall"]
+    assert exported("room1") == [""]  # one source by its name: no column of sources
+    assert exported("room[1]") == ["room1"]
+    nothing = collector.run("export", "room1", "!room*")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "no source fits 'room1' '!room*'" in nothing.stderr
+    assert "no source 'room3'" in collector.run("export", "room*", "room3").stderr
+    listed = json.loads(collector.run("sources", "--json", "room*", "!room1").stdout)
+    assert [each["source"] for each in listed] == ["room2"]
+    assert json.loads(collector.run("sources", "--json", "linemon.*").stdout)[0]["source"] == "linemon.collector"
+
+
+def test_export_as_hdf5(collector: Running) -> None:
+    """A group a source that xarray opens as netCDF-4, and of which pandas makes a frame; each name is in it."""
+    import numpy as np
+    import pandas as pd
+    import xarray
+
+    h5py = pytest.importorskip("h5py", reason="h5py has no wheel for this Python")
+    collector.say(
+        '#source a/b\n#columns ["time", ["fs./.used", "%"], [".", ""], ["t", "°C"]]\n'
+        "1700000000123456789 1 2 -0.0\n1700000000 nan 3 5e-324\n#source room1\n#columns time t\n1700000001 4\n"
+    )
+    eventually(lambda: "room1" in collector.store, "the sources")
+    file = collector.folder / "all.h5"
+    assert collector.run("export", "*", "--format", "hdf5", "-o", str(file)).returncode == 0
+    with xarray.open_dataset(file, group="room1") as room1:
+        assert room1.t.dims == ("time",)
+        assert room1.time.values.tolist() == [1700000001 * 10**9]
+    with h5py.File(file) as opened:
+        assert {group.attrs["source"] for group in opened.values()} == {"a/b", "room1"}
+        group = opened["a%2Fb"]
+        frame = pd.DataFrame({name: column[:] for name, column in group.items()}).set_index("time")
+        names = {name: group[name].attrs["long_name"] for name in frame}
+    assert list(names.values()) == ["fs./.used", ".", "t"]
+    assert frame.index.tolist() == [1700000000 * 10**9, 1700000000123456789]
+    assert np.signbit(frame["t"].tolist()).tolist() == [False, True]
+    assert frame["t"].tolist()[0] == 5e-324
+    with xarray.open_dataset(file, group="a%2Fb") as both:
+        assert both.time.dtype == "datetime64[ns]"
+        assert both.time.values.astype(int).tolist() == frame.index.tolist()
+        assert both["fs.%2F.used"].attrs["units"] == "%"
+        assert np.isnan(both["fs.%2F.used"].values).tolist() == [True, False]
+    whole = collector.folder / "each"
+    assert collector.run("export", "*", "--format", "hdf5", "-o", f"{whole}/").returncode == 0
+    assert sorted(path.name for path in whole.iterdir()) == ["a%2Fb.hdf5", "room1.hdf5"]
+    buckets = collector.run("export", "*", "--format", "hdf5", "--every", "1m", "-o", str(file))
+    assert buckets.returncode == 0, buckets.stderr
+    with xarray.open_dataset(file, group="room1") as minutes:
+        assert minutes["t.count"].dtype == np.int64
+    assert collector.run("export", "*", "--format", "hdf5").returncode == 2

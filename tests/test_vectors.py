@@ -39,6 +39,7 @@ class Vector:
     rows: list[Row] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
+    marks: list[Row] = field(default_factory=list)  # source or -, time, text
     alone: bool = False
     inside: bool = False
     reset: bool = False
@@ -83,6 +84,9 @@ def read_vectors() -> list[list[Vector]]:
         elif kind == "+":
             source, at, values = rest.split(" | ")
             groups[-1][-1].rows.append((source, None if at == "now" else int(at), values))
+        elif kind == "*":
+            source, at, text = rest.split(" | ")
+            groups[-1][-1].marks.append((source, None if at == "now" else int(at), text))
         elif kind == "!":
             number, reason = rest.split()
             groups[-1][-1].bad.append((int(number), reason))
@@ -138,6 +142,8 @@ def test_the_reference_holds_the_vectors(vector: Vector) -> None:
     written = as_written(vector, "own")
     assert without_columns(by_reference(collector), written) == written
     assert one.bad == vector.bad
+    said = [("-" if name is None else name, None if at == NOW else at, text) for name, at, text in collector.marks]
+    assert said == [(named(name, "own"), at, named(text, "own")) for name, at, text in vector.marks]
     replies = [f"{reply[0]} {reply[1]} " if isinstance(reply, tuple) else reply for reply in one.replies]
     assert len(replies) == len(vector.replies)
     assert all(reply.startswith(start) for reply, start in zip(replies, vector.replies, strict=True)), replies
@@ -155,7 +161,7 @@ def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector) -> None:
     """So does linemon, without a socket: whole, byte by byte, and in two pieces."""
     data = vector.bytes_of("own")
     limits = vector.collector()
-    step = max(1, len(data) // 50)
+    step = max(1, len(data) // 20)
     for cuts in ([], range(len(data)), *([at] for at in range(0, len(data), step))):
         for flush in (False, True):
             edges = [0, *cuts, len(data)]
@@ -190,6 +196,7 @@ class Conversation:
         collector = vector.collector()
         self.expected = collector.whole(PEER, self.data, clean_end=not vector.reset)
         self.outcome = by_reference(collector)
+        self.marks = collector.marks
         self.cursors = {name: running.store[name].rows if name in running.store else 0 for name in self.outcome}
         self.sock = running.connect()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -232,6 +239,11 @@ class Conversation:
             word, number, *_ = line.split(" ")
             replies.append((word, int(number)) if word == "#error" else line)
         assert replies == self.expected.replies, self.vector.rule
+        marks = [mark for mark in self.running.store.marks() if self.own in mark.text]
+        for whose, at, text in self.marks:
+            [ns] = [int(mark.time.astype("int64")) for mark in marks if (mark.source, mark.text) == (whose, text)]
+            assert ns == at or (at == NOW and started <= ns <= time.time_ns()), self.vector.rule
+        assert len(marks) == len(self.marks), self.vector.rule
         for name, (columns, rows) in self.outcome.items():
             if not rows and name not in self.running.store:
                 continue

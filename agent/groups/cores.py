@@ -6,6 +6,7 @@ import os
 
 from agent.devices import first_line
 from agent.probes import Ticks
+from agent.readings import ticks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Probe:
         self._cores = {number: self._cores.get(number) or Ticks() for number in numbers}
         values: dict[str, float] = {}
         for number, time in zip(numbers, times):
-            if number < CORES and (percent := self._cores[number](time)):
+            if number < CORES and (percent := self._cores[number](ticks(time))):
                 values[f"cpu.{number}.busy_pct"] = percent["busy"]
         return values
 

@@ -43,7 +43,7 @@ class Probe:
                 continue
             names[key], spent[key] = name, times.user + times.system
         shares: dict[str, float] = {}
-        for key, rate in self._rates(now, spent).items():
+        for key, rate in self._rates(now, {"": spent}).get("", {}).items():
             shares[names[key]] = shares.get(names[key], 0.0) + 100.0 * rate
         busiest = sorted(shares, key=shares.__getitem__, reverse=True)[:TOP]
         self._names.admit(now, [name for name in busiest if shares[name] > 0])

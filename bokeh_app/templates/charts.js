@@ -126,6 +126,7 @@ linemon.charts = linemon.pages.charts = (() => {
     if (about.panels.length) {
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.marks.start()
       linemon.exports.start()
     }
     linemon.search.connect()

@@ -132,6 +132,21 @@ Object.assign(linemon, (() => {
     socket.onopen = () => { socket.close(); done(true) }
     socket.onerror = () => done(false)
   })
+  // Have the server do something; why that could not be, or nothing.
+  let asked = 0
+  async function ask(what) {
+    const number = asked += 1, {told} = model("answers").properties
+    model("wishes").ask = JSON.stringify({...what, number})
+    return new Promise((done) => {
+      const hear = () => {
+        const said = JSON.parse(model("answers").told)
+        if (said.number != number) return
+        told.change.disconnect(hear)
+        done(said.error)
+      }
+      told.change.connect(hear)
+    })
+  }
   const SAID = {lost: "connection lost", refused: "no connection", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
     const state = isLost ? "lost" : isRefused && !isStarted ? "refused" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
@@ -198,5 +213,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, ask, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
 })())

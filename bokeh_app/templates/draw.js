@@ -19,7 +19,7 @@ linemon.draw = (() => {
   function panel(number, hidden, state) {
     const {lines, unit, limits} = linemon.about.panels[number]
     const drawn = {xs: [], ys: [], color: [], dash: []}, areas = {xs: [], ys: [], color: [], alpha: []}
-    const dots = {xs: [], ys: [], color: []}, toZero = []
+    const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
     const seen = (points, values) => {
@@ -77,10 +77,13 @@ linemon.draw = (() => {
     state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
+    const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
+    linemon.marks.into(number, drawn, texts, range)
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, drawn)
     fill(`dots of ${name}`, dots)
-    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : drawn.xs.some(({length}) => length) || hidden.size ? "" : "no data in sight")
+    fill(`texts of ${name}`, texts)
+    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : isEmpty ? "no data in sight" : "")
   }
   // Wider at once, narrower only after a while: an axis that follows every value cannot be read.
   function axis(range, [start, end], state, isFixed) {

@@ -144,10 +144,10 @@ linemon.exports = (() => {
     save(fileName("html"), `<!doctype html>\n${copy.outerHTML}`, "text/html")
   }
   function start() {
-    const menu = $("export"), answers = model("answers")
+    const answers = model("answers")
     answers.properties.saved.change.connect(() => saved(linemon.unpack(answers.saved).take))
-    for (const [name, does] of Object.entries({csv, png, html})) $(`export-${name}`).addEventListener("click", () => { menu.open = false; does() })
-    addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false })
+    for (const [name, does] of Object.entries({csv, png, html})) $(`export-${name}`).addEventListener("click", () => { $("export").open = false; does() })
+    addEventListener("click", (event) => { for (const menu of all(".menu")) if (!menu.contains(event.target)) menu.open = false })
   }
   return {start}
 })()

@@ -71,8 +71,12 @@ linemon.values = (() => {
     show()
   }
   // A pointer that rests is over other times when the charts move on under it.
+  function pointed() {
+    const {start, end} = linemon.time.range
+    return pointer && start + pointer.share * (end - start)
+  }
   function follow() {
-    const {start, end} = linemon.time.range, time = start + pointer.share * (end - start)
+    const time = pointed()
     pointer.time = nearest(pointer.chart, time)
     model("crosshair").setv({location: time}, LOCAL)
   }
@@ -88,7 +92,7 @@ linemon.values = (() => {
     return best
   }
   function tip() {
-    const box = $("tip"), {chart, time, sx, sy} = pointer, table = make("table"), when = new Date(time)
+    const box = $("tip"), {chart, time, sx, sy} = pointer, marks = linemon.marks.near(chart, pointed()), table = make("table"), when = new Date(time)
     const fraction = time % S ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : ""
     table.createCaption().textContent = `${date(when)} ${seconds(when)}${fraction}`
     for (const line of all(`#card${chart} .line[aria-pressed="true"]`)) {
@@ -98,7 +102,7 @@ linemon.values = (() => {
       row.insertCell().textContent = line.querySelector("span").textContent
       row.insertCell().textContent = line.querySelector("output").textContent
     }
-    box.replaceChildren(table)
+    box.replaceChildren(table, ...marks.map((said) => make("p", {}, said)))
     const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
     box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
     box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`
@@ -192,5 +196,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, table, drawn, nameOf, stepOf}
+  return {start, show, table, drawn, nameOf, stepOf, pointed}
 })()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from linemon.config import Config
 from linemon.errors import AskedWrongly, LinemonError, UnknownSource
+from linemon.patterns import fits, is_exclusion, is_pattern
 
 if TYPE_CHECKING:
+    from linemon.store.formats import Block, Table
     from linemon.store.reader import Store
 
 
@@ -37,24 +39,29 @@ def warn_if_stale(store: Store) -> None:
         print(f"linemon: no collector runs: no data from it for {ago}; `linemon up` starts one", file=sys.stderr)
 
 
-def is_pattern(store: Store, name: str) -> bool:
-    """Whether it stands for all sources that fit it; a source of exactly that name comes first."""
-    return name not in store and any(char in name for char in "*?[")
+def is_one(store: Store, wanted: Sequence[str]) -> bool:
+    """Whether it is one source that is meant, by its name; a source of exactly that name comes before a pattern."""
+    return len(wanted) == 1 and (wanted[0] in store or not is_pattern(wanted[0]))
 
 
-def sources_of(store: Store, name: str) -> list[str]:
-    """The sources that a name or a pattern (``*``, ``?``, ``[abc]`` as in a shell) means, sorted.
+def sources_of(store: Store, wanted: Sequence[str], *, history: bool = False) -> list[str]:
+    """The sources that names and patterns mean (`linemon.patterns`), sorted as people do; UnknownSource for none.
 
-    UnknownSource where there is none.
+    `history`: also those of which only that is left.
     """
-    if not is_pattern(store, name):
-        return [store[name].name]
     from linemon.store.describe import natural
 
-    found = sorted((each for each in store.sources() if fnmatchcase(each, name)), key=natural)
+    known = store.sources(history=history)
+    named = [each for each in wanted if each in known or not is_pattern(each)]
+    patterns = [each for each in wanted if each not in named]
+    exact = [store[each].name for each in named]
+    away = [each for each in patterns if is_exclusion(each)]
+    found = {each for each in exact if fits(away, each) or not away}
+    if patterns and (len(away) < len(patterns) or not named):
+        found |= {each for each in known if fits(patterns, each)}
     if not found:
-        raise UnknownSource(f"no source fits {name!r}; `linemon sources` lists them")
-    return found
+        raise UnknownSource(f"no source fits {' '.join(map(repr, wanted))}; `linemon sources` lists them")
+    return sorted(found, key=natural)
 
 
 def column_names(text: str) -> tuple[str, ...]:
@@ -67,6 +74,49 @@ def need_columns(source: str, wanted: Iterable[str], there: tuple[str, ...]) -> 
     missing = [column for column in wanted if column not in there]
     if missing:
         raise AskedWrongly(f"{source!r} has no column {missing[0]!r}; it has: {', '.join(there)}")
+
+
+class Progress:
+    """How far a long command is, on stderr: nothing within the first second, then on one line of a terminal."""
+
+    FIRST_S, AGAIN_S, AGAIN_LOG_S = 1.0, 0.2, 10.0
+
+    def __init__(self, total: int) -> None:
+        """Of so many sources."""
+        self._total, self._number, self._rows = total, 0, 0
+        self._due = time.monotonic() + self.FIRST_S
+        self._is_terminal = sys.stderr.isatty()
+        self._has_told = False
+
+    def watch(self, tables: Iterator[Table]) -> Iterator[Table]:
+        """The same tables; what is taken of them is told of."""
+        for table in tables:
+            self._number += 1
+            yield replace(table, blocks=self._watch(table))
+
+    def _watch(self, table: Table) -> Iterator[Block]:
+        from linemon.when import iso_ns
+
+        for block in table.blocks:
+            yield block
+            self._rows += len(block.time)
+            if time.monotonic() >= self._due:
+                of = f" of {table.source} ({self._number} of {self._total})" if table.source else ""
+                self.tell(f"{self._rows:,} rows{of}, up to {iso_ns(int(block.time[-1]))}")
+
+    def tell(self, text: str) -> None:
+        """Say how far it is, where that is due."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + (self.AGAIN_S if self._is_terminal else self.AGAIN_LOG_S)
+        self._has_told = True
+        start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
+        print(f"{start}linemon: {printable(text)}", file=sys.stderr, end=end, flush=True)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._has_told and self._is_terminal:
+            print("\r\x1b[K", file=sys.stderr, end="", flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -20,6 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, options: argparse.Namespace) -> int:
     """Say what the settings mean; they are right, or they could not have been loaded."""
     from linemon.doors import reach, said
+    from linemon.lines import bulk
     from linemon.store.folder import sources_that_fit
 
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
@@ -35,6 +36,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     if config.tls.cert:
         server_context(config.tls)
     print(*said(config), sep="\n")
+    print(f"reader:    {bulk.said()}")
     page = config.dashboard
     print(f"dashboard: {page.url}, {reach(page.listen)}")
     agent = config.agent

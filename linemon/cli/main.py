@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from linemon.errors import AskedWrongly, ConfigError, LineError, LinemonError, S
 
 def names() -> list[str]:
     """The commands: what lies in this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "main")
+    return sorted(path.stem.rstrip("_") for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "main")
 
 
 def command(name: str) -> Any:
-    """The module of a command."""
-    return import_module(f"linemon.cli.{name}")
+    """The module of a command; `import` is no name for one."""
+    return import_module(f"linemon.cli.{name}{'_' * iskeyword(name)}")
 
 
 def overview() -> str:

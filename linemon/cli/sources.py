@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from linemon.cli._terminal import print_json, sources_of, span, store_of, table, warn_if_stale
 from linemon.config import Config
 from linemon.errors import REASONS, AskedWrongly, UnknownSource
+from linemon.patterns import fits
 
 if TYPE_CHECKING:
     from linemon.store.reader import Store
@@ -22,7 +22,7 @@ READS_ONLY = True
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", metavar="PATTERN", nargs="?", help="only these, as 'room*'")
+    parser.add_argument("patterns", metavar="PATTERN", nargs="*", help="only these, as 'room*' '!room-test'")
     parser.add_argument("--json", action="store_true", help="for scripts")
     parser.add_argument("--errors", action="store_true", help="the last lines that were rejected, by source and time")
     parser.add_argument("--reason", metavar="WORD", help=f"only errors of this kind: {', '.join(REASONS)}")
@@ -46,6 +46,10 @@ def run(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
+def is_meant(source: str, patterns: list[str]) -> bool:
+    return not patterns or source in patterns or fits(patterns, source)
+
+
 def show_errors(store: Store, options: argparse.Namespace) -> None:
     """The bad lines that the collector remembers: as JSON as they came, for people those of one source together."""
     from linemon.store.describe import natural
@@ -54,13 +58,12 @@ def show_errors(store: Store, options: argparse.Namespace) -> None:
     found: list[dict[str, Any]] = [
         bad
         for bad in store.status().get("bad_lines", ())
-        if options.reason in (None, bad["reason"])
-        and (options.pattern is None or bad["source"] == options.pattern or fnmatchcase(bad["source"], options.pattern))
+        if options.reason in (None, bad["reason"]) and is_meant(bad["source"], options.patterns)
     ]
     if options.json:
         print_json([bad | {"time": iso_ns(bad["time"])} for bad in found])
     elif not found:
-        asked = options.pattern or options.reason
+        asked = options.patterns or options.reason
         print("linemon: no bad lines" + (" of these" if asked else ""), file=sys.stderr)
     else:
         found.sort(key=lambda bad: (natural(bad["source"]), bad["time"]))
@@ -77,7 +80,7 @@ def show_sources(store: Store, options: argparse.Namespace) -> None:
 
     from linemon.store.describe import describe_all, natural
 
-    names = store.sources() if options.pattern is None else sources_of(store, options.pattern)
+    names = sources_of(store, options.patterns) if options.patterns else store.sources()
     listed = list(describe_all(store, time.time_ns(), sorted(names, key=natural)))
     if options.json:
         print_json(listed)
@@ -100,9 +103,7 @@ def show_sources(store: Store, options: argparse.Namespace) -> None:
 
 def show_kept(store: Store, options: argparse.Namespace) -> None:
     """What is kept of each source, in rows and in buckets."""
-    listed = [
-        each for each in kept(store) if options.pattern is None or fnmatchcase(str(each["source"]), options.pattern)
-    ]
+    listed = [each for each in kept(store) if is_meant(str(each["source"]), options.patterns)]
     shown = ("source", "kept", "since", "until", "bytes")
     if options.json:
         print_json(listed)

@@ -70,7 +70,7 @@ def source_of(store: Store, name: str) -> Source:
 
 def sources(store: Store, now: int) -> Iterator[bytes]:
     """All sources, as a list."""
-    return _pieces(dumps(each) for each in describe_all(store, now))
+    return listed(dumps(each) for each in describe_all(store, now))
 
 
 def rows(found: Rows) -> bytes:
@@ -240,7 +240,7 @@ def tags(store: Store) -> Iterator[bytes]:
                     seen.add(tag)
                     yield dumps(tag)
 
-    return _pieces(each())
+    return listed(each())
 
 
 def tag_column(store: Store, tag: str) -> tuple[Source, str]:
@@ -261,7 +261,7 @@ def current_data(store: Store, query: dict[str, str], now: int) -> Iterator[byte
 
     def pieces() -> Iterator[bytes]:
         yield b'{"time":'
-        yield from _pieces(dumps(local(times))[1:-1] for times in found.times())
+        yield from listed(dumps(local(times))[1:-1] for times in found.times())
         yield b',"value":'
         yield from _numbers(found.values(at))
         yield b"," + dumps({"tag": tag, "unit": found.units[at] or None, **cursor_of(found)})[1:]
@@ -322,7 +322,7 @@ def _head(source: str, columns: tuple[str, ...], units: tuple[str, ...]) -> byte
     return dumps({"source": source, "columns": columns, "units": units})[:-1]
 
 
-def _pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def listed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     before = b"["
     for piece in pieces:
         yield before + piece
@@ -332,7 +332,7 @@ def _pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _numbers(arrays: Iterable[Floats | Ints]) -> Iterator[bytes]:
     """A list of numbers, null where one is missing."""
-    return _pieces(
+    return listed(
         dumps(numbers(values[i : i + PIECE]))[1:-1] for values in arrays for i in range(0, len(values), PIECE)
     )
 

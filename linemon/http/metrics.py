@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from typing import Final
 
 from linemon.access import Grant
 from linemon.errors import StoreError
 from linemon.http.request import Request
 from linemon.http.site import Family, Query, Route, Site, pairs_of
+from linemon.patterns import fits
 
 TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 TOTALS: Final = {
@@ -66,7 +66,7 @@ class Metrics(Family):
         """The newest row of each source, a line a column, and how many lines were too many."""
         room, left_out = self.site.config.max_metrics, 0
         yield b"# HELP linemon_value The newest value of a source's column.\n# TYPE linemon_value gauge\n"
-        for name in sorted(name for name in self.house.store if any(fnmatchcase(name, each) for each in patterns)):
+        for name in sorted(name for name in self.house.store if name in patterns or fits(patterns, name)):
             with suppress(StoreError):  # forgotten meanwhile, or cannot be read
                 source = self.house.store[name]
                 left_out += max(0, len(source.columns) - room)

@@ -250,8 +250,8 @@ def check_unit(unit: object) -> None:
         raise PointError("name", f"unit is a string of at most {MAX_TEXT} bytes, not {show(unit)}", "unit")
 
 
-def time_ns(ts: object) -> int | None:
-    """Nanoseconds since the epoch; None (now) for -1.
+def time_ns(ts: object, name: str = "ts") -> int | None:
+    """Nanoseconds since the epoch; None (now) for -1. PointError calls it by `name`.
 
     A number's unit is told by its size, as in lines: below 1e11 seconds, below 1e14 ms, below 1e17 us, else ns. A
     string is such a number or ISO 8601, also with a blank between date and time, as `/current_data` writes it.
@@ -263,5 +263,6 @@ def time_ns(ts: object) -> int | None:
     elif isinstance(ts, (int, float)) and not isinstance(ts, bool):
         ns = None if ts == -1 else when.number_ns(ts)
     if ns is not None and ns < 0:
-        raise PointError("time", f"ts is epoch s, ms, us or ns from 1970 to 2262, or ISO 8601, not {show(ts)}", "ts")
+        text = f"{name} is epoch s, ms, us or ns from 1970 to 2262, or ISO 8601, not {show(ts)}"
+        raise PointError("time", text, name)
     return ns

@@ -9,7 +9,7 @@ from typing import Final
 
 from linemon import when
 from linemon.errors import LineError, show
-from linemon.lines import wire
+from linemon.lines import bulk, wire
 from linemon.store.ring import Ints
 from linemon.when import INT64_MAX
 
@@ -53,7 +53,7 @@ class Body:
         """The same of many; None if one of them is to be looked at."""
         if not self.unit:
             return wire.times(tokens, now)
-        whole = wire.integers(b",".join(tokens))
+        whole = bulk.integers(b",".join(tokens))
         if whole is None or len(whole) != len(tokens) or (whole < 0).any() or (whole > INT64_MAX // self.unit).any():
             return None
         return whole * self.unit

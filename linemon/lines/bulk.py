@@ -1,19 +1,21 @@
-"""Many numbers at once: pysimdjson where it is installed, else the standard library.
+"""Many numbers at once: by the C reader where it was built, else by numpy.
 
-Both give the same doubles and whole numbers for what they take, to the bit; the standard library takes more of the
-line language (`+1`, `.5`, `5.`, `01`), and five times as long. ``LINEMON_READER=python`` in the environment asks for
-it. Only what holds nothing but characters of numbers and one separator between each two may come here.
+`_reader.c` reads whole lines, and hands back those that it is not sure of; `_reader.pyi` says what its functions take
+and give. It is asked by those who know what the lines mean: `wire.rows` for one. Whatever it reads is what the code
+here, and at last `wire.number`, makes of it, to the bit. Where there was no C compiler all goes this way, which takes
+five times as long; ``LINEMON_READER=python`` in the environment asks for it.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-from typing import Any, Final
+from types import ModuleType
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from linemon.store.ring import Floats, Ints
 
 COMMAS: Final = bytes.maketrans(b" \t\n", b",,,")
 WHOLE_ZERO: Final = re.compile(rb"-0+")
@@ -21,64 +23,67 @@ NOT_JSON: Final = (b",+", b",.", b",-.", b".,", b".e", b".E")  # in numbers of t
 LEADING_ZERO: Final = re.compile(rb",-?0\d")  # and this
 
 
-def _parser() -> Any:
-    """The parser of pysimdjson; None if it is not there, or not asked for."""
+def _found() -> ModuleType | None:
+    """The C reader; None if it is not there, or not asked for."""
     if os.environ.get("LINEMON_READER") == "python":
         return None
     try:
-        return importlib.import_module("simdjson").Parser()
+        from linemon.lines import _reader
     except ImportError:
         return None
+    return _reader
 
 
-_PARSER: Final = _parser()
-READER: Final = "python" if _PARSER is None else "simdjson"
+reader = _found()
 
 
-def doubles(block: bytes) -> npt.NDArray[np.float64] | None:
-    """The doubles of a block of numbers; None where one is none, overflows, or (pysimdjson) is not JSON's."""
-    if _PARSER is not None:
-        buffer = _buffer(block, "d")
-        return None if buffer is None else np.frombuffer(buffer, np.float64)
-    tokens = block.translate(COMMAS).split(b",")
+def said() -> str:
+    """Which reader there is, for a person."""
+    if reader:
+        return "lines are read in C"
+    return "lines are read in Python, a sixth as fast as in C: no C compiler was found, or LINEMON_READER=python is set"
+
+
+def numbers(block: bytes) -> Floats | None:
+    """The doubles of tokens with one blank, comma or newline between each two; nan where they say so.
+
+    None where one is no number, or overflows.
+    """
+    if not block or block.translate(None, b"0123456789+-.eE, \t\nnaifyNAIFTY"):  # it strips all that may be a blank
+        return None
     try:
-        values = np.array(list(map(float, tokens)))
+        values = np.loadtxt([block.translate(COMMAS).decode()], delimiter=",", comments=None, ndmin=1)
     except ValueError:
         return None
-    if np.isinf(values).any():
-        return None
-    if b"-0" in block:  # the whole number zero has no sign
-        for at in np.flatnonzero((values == 0) & np.signbit(values)).tolist():
-            if WHOLE_ZERO.fullmatch(tokens[at]):
-                values[at] = 0.0
+    odd = np.flatnonzero(((values == 0) & np.signbit(values)) | np.isinf(values)).tolist()
+    tokens = block.translate(COMMAS).split(b",") if odd else []
+    for at in odd:
+        if values[at]:
+            if not tokens[at][-1:].isalpha():
+                return None
+            values[at] = np.nan  # a ring holds no infinities
+        elif WHOLE_ZERO.fullmatch(tokens[at]):
+            values[at] = 0.0  # the whole number zero has no sign
     return values
 
 
-def json_doubles(block: bytes) -> npt.NDArray[np.float64] | None:
-    """The doubles of numbers with commas between; None where one overflows, or is not JSON's by either reader."""
-    if block.translate(None, b"0123456789+-.eE,"):
+def json_numbers(block: bytes) -> Floats | None:
+    """The doubles of numbers with commas between; None where one overflows, or is not JSON's."""
+    between = b"," + block + b","
+    if (
+        block.translate(None, b"0123456789+-.eE,")
+        or any(each in between for each in NOT_JSON)
+        or LEADING_ZERO.search(between)
+    ):
         return None
-    if _PARSER is None:
-        between = b"," + block + b","
-        if any(each in between for each in NOT_JSON) or LEADING_ZERO.search(between):
-            return None
-    return doubles(block)
+    return numbers(block)
 
 
-def integers(block: bytes) -> npt.NDArray[np.int64] | None:
-    """The whole numbers of a block; None where one is none, has more than 64 bits, or (pysimdjson) is not JSON's."""
-    if _PARSER is not None:
-        buffer = _buffer(block, "i")
-        return None if buffer is None else np.frombuffer(buffer, np.int64)
-    try:
-        return np.array(list(map(int, block.translate(COMMAS).split(b","))), np.int64)
-    except (ValueError, OverflowError):
+def integers(block: bytes) -> Ints | None:
+    """The whole numbers of tokens between which is what may be in `numbers`; None if one is none, or beyond 64 bits."""
+    if not block or block.translate(None, b"0123456789-, \t\n"):
         return None
-
-
-def _buffer(block: bytes, of_type: str) -> memoryview | None:
-    """The block as JSON's numbers, one after the other."""
     try:
-        return memoryview(_PARSER.parse(b"[" + block.translate(COMMAS) + b"]").as_buffer(of_type=of_type))
-    except (ValueError, TypeError, RuntimeError):  # the last for a whole number of more than 64 bits
+        return np.loadtxt([block.translate(COMMAS).decode()], np.int64, delimiter=",", comments=None, ndmin=1)
+    except ValueError:
         return None

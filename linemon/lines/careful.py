@@ -16,11 +16,13 @@ from linemon.errors import LineError, show
 from linemon.lines import fields, influx, names, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.hints import hint
+from linemon.lines.marking import Marking
 from linemon.lines.named import NamedLines
 from linemon.lines.names import Kind
 from linemon.lines.sequence import Sequence, Sequences
 from linemon.lines.session import MAX_WRONG_TOKENS, Session, WrongToken, is_directive
 from linemon.store.arena import ArenaWriter
+from linemon.store.marks import Mark
 from linemon.store.ring import Cells, Slots
 from linemon.store.writer import Ring, StoreWriter
 
@@ -50,6 +52,7 @@ class CarefulLines:
         self._sequences = Sequences(store.rings)
         self._advanced: set[Sequence] = set()  # numbers that rings do not know yet
         self.named = NamedLines(store)
+        self.marking = Marking(store.marks)
 
     def take(self, session: Session, block: bytes, now: int, *, is_end: bool = False) -> None:
         """Take all lines of a block, and store their rows; `now` in ns since the epoch."""
@@ -94,6 +97,10 @@ class CarefulLines:
                     self._accounts.note(session, said, line, now)
                 if session.announced is not None:
                     self._begin(session)
+                if session.marked is not None:
+                    (time, text), session.marked = session.marked, None
+                    by = session.peer if session.body else session
+                    self.marking.set(by, Mark.of(now if time is None else time, text, session.source), now)
             elif line and not session.is_waiting and not self._is_duplicate(session):
                 self._take_line(session, line, now)
                 self._advance(session)

@@ -213,7 +213,7 @@ def _read(found: Fields, numbers: bytes, lines: int, is_json: bool, now: int) ->
     ids = [*found.values.values(), time_id] if time_id else [*found.values.values()]
     if sorted(ids) != list(range(_FIRST_ID, _FIRST_ID + width)):
         return None  # a name that is there twice, or a number elsewhere
-    values = bulk.json_doubles(numbers) if is_json else wire.numbers(numbers)
+    values = bulk.json_numbers(numbers) if is_json else bulk.numbers(numbers)
     if values is None or len(values) != lines * width:
         return None
     table = values.reshape(lines, width)

@@ -18,7 +18,7 @@ import numpy as np
 
 from linemon import when
 from linemon.errors import LineError, show
-from linemon.lines import wire
+from linemon.lines import bulk, wire
 from linemon.store.ring import Floats
 
 # A backslash, or a row of them, takes the special meaning from the character that follows.
@@ -154,7 +154,7 @@ def columns(fields: Sequence[bytes]) -> tuple[tuple[bytes, ...], Floats] | None:
         return None
     values = keys_and_values[1::2]
     joined = b",".join(values)
-    table = wire.numbers(joined)
+    table = bulk.numbers(joined)
     if table is not None:
         return (tuple(keys), table.reshape(lines, width)) if len(table) == len(values) else None
     table = np.empty((lines, width))
@@ -170,10 +170,10 @@ def _column(values: list[bytes]) -> Floats | None:
     """One field of many lines, if they are all of one kind."""
     joined = b",".join(values)
     if joined.endswith(b"i"):
-        whole = wire.integers((joined + b",").replace(b"i,", b",")[:-1])
+        whole = bulk.integers((joined + b",").replace(b"i,", b",")[:-1])
         return whole.astype(np.float64) if whole is not None and len(whole) == len(values) else None
     if values[0] in BOOLEANS:
         booleans = [BOOLEANS.get(value) for value in values]
         return None if None in booleans else np.array(booleans, np.float64)
-    numbers = wire.numbers(joined)
+    numbers = bulk.numbers(joined)
     return numbers if numbers is not None and len(numbers) == len(values) else None

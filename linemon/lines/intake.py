@@ -39,6 +39,7 @@ class Intake:
         self._waits: dict[Session, Shape] = {}
         self._careful = CarefulLines(store, self.accounts)
         self._named = self._careful.named
+        self.marking = self._careful.marking
 
     def take(self, session: Session, data: bytes, now: int) -> None:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.
@@ -233,63 +234,27 @@ class Intake:
             if session.ring is None or session.ring.arena is not arena or session.ring.is_gone:
                 return False  # a source got more columns, or was forgotten, while the blocks waited
             are_numbered = are_numbered or session.sequence is not None
-        if are_numbered and not self._are_next(blocks):
+        if are_numbered and not are_next([session for session, _ in blocks]):
             return False
-        joined = blocks[0][1] if len(blocks) == 1 else b"".join([block for _, block in blocks])
-        tokens = width + (time_at is not None)
-        for tidy in (False, True):  # superfluous blanks are rare, and to look for them costs as much as to parse
-            found = wire.rows(joined, tokens, tidy=tidy)
-            if found is None:
-                return False
-            values, odd, rows = found
-            lines = [len(values) + len(odd)]
-            if len(blocks) > 1:
-                lines = [wire.count_lines(block) for _, block in blocks]
-            bad = self._all_bad(blocks, lines, odd) if odd else []
-            if bad is not None:
-                break
-        else:
+        found = wire.rows([block for _, block in blocks], width, time_at, 1 + arena.width, now)
+        if found is None:
             return False
-        cells = np.empty((len(values), 1 + arena.width))
-        cells[:, 1 + width :] = np.nan
-        if time_at is None:
-            cells[:, 1 : 1 + width] = values
-            cells.view(np.int64)[:, 0] = now
-        else:
-            times = wire.epoch_times(values[:, time_at], now)
-            if times is None:
-                times = wire.times(rows.split()[time_at::tokens], now)
-            if times is None:
-                return False
-            cells[:, 1 : 1 + time_at] = values[:, :time_at]
-            cells[:, 1 + time_at : 1 + width] = values[:, time_at + 1 :]
-            cells.view(np.int64)[:, 0] = times
+        cells, lines, odd = found
+        bad = self._all_bad(blocks, lines, odd) if odd else []
+        if bad is None:
+            return False
         counts = lines.copy()
         for which, *_ in bad:
             counts[which] -= 1
-        if not self._append(arena, [session for session, _ in blocks], counts, lines, cells.view(np.int64)):
+        if not self._append(arena, [session for session, _ in blocks], counts, lines, cells):
             return False
         for (session, _), count in zip(blocks, counts, strict=True):
-            session.needs_care = 16 * len(bad) > len(values)
+            session.needs_care = wire.FEW * len(bad) > len(cells)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
             self.accounts.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
-        return True
-
-    @staticmethod
-    def _are_next(blocks: list[tuple[Session, bytes]]) -> bool:
-        """Whether all numbered blocks begin with the line that their ring awaits, and no sender has two connections."""
-        at: dict[Sequence, Session] = {}
-        for session, _ in blocks:
-            sequence = session.sequence
-            if sequence is not None and (
-                at.setdefault(sequence, session) is not session
-                or session.number != sequence.next
-                or sequence.ring is not session.ring
-            ):
-                return False
         return True
 
     def _append(
@@ -342,7 +307,7 @@ class Intake:
         for index, raw in odd:
             which = bisect_right(ends, index)
             session = blocks[which][0]
-            line = raw.strip(b" \t")
+            line = raw.removesuffix(b"\r").strip(b" \t")
             if not line or line.startswith(b"#"):
                 return None
             try:
@@ -396,3 +361,16 @@ class Intake:
             session.needs_care = False
             self.accounts.store(session, count)
         return True
+
+
+def are_next(sessions: list[Session]) -> bool:
+    """Whether all that are numbered are at the line that their ring awaits, and no sender has two connections."""
+    at: dict[Sequence, Session] = {}
+    for session in sessions:
+        sequence = session.sequence
+        if sequence is not None:
+            if session.number != sequence.next or sequence.ring is not session.ring:
+                return False
+            if at.setdefault(sequence, session) is not session:
+                return False
+    return True

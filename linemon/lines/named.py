@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from linemon.errors import LineError
-from linemon.lines import influx, names, wire
+from linemon.lines import bulk, influx, names, wire
 from linemon.lines.body import Body
 from linemon.lines.names import Head
 from linemon.store.arena import ArenaWriter
@@ -109,7 +109,7 @@ class NamedLines:
         self, heads: Sequence[Head], said: Sequence[bytes], stamps: Sequence[bytes] | None, now: int, in_rows: InRows
     ) -> bool:
         """Store metrics by how they are spelled; False, and nothing done, if one of them cannot be stored."""
-        values = wire.numbers(b",".join([*said, *stamps] if stamps else said))
+        values = bulk.numbers(b",".join([*said, *stamps] if stamps else said))
         if values is None or len(values) != len(said) * (2 if stamps else 1):
             return False
         times: Ints | None = None

@@ -12,7 +12,7 @@ from linemon.lines import wire
 from linemon.lines.hints import hint
 
 EQUALS, BRACE, SEMICOLON = b"={;"  # as numbers: to look for one in bytes is ten times as quick as for bytes
-YEAR_2000: Final = 946_684_800 * 10**9
+YEAR_2000: Final = when.YEAR_2000_S * 10**9
 
 
 # How a line spells what it is about: a metric its name, with tags and all, a `put` line its name and its tags.

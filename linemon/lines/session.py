@@ -23,8 +23,8 @@ SEQ: Final = re.compile(rb"(\d{1,18})(?:[ \t]+([^ \t]+))?")
 TLS_HELLO: Final = b"\x16\x03"  # handshake record, any version (RFC 8446, 5.1)
 
 
-KNOWN: Final = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#errors", b"#stats")
-LOOKS_LIKE: Final = re.compile(rb"#[ \t]*(source|columns|token|seq|acks|errors|stats)[: \t]", re.IGNORECASE)
+KNOWN: Final = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats")
+LOOKS_LIKE: Final = re.compile(rb"#[ \t]*(source|columns|token|seq|acks|mark|errors|stats)[: \t]", re.IGNORECASE)
 
 
 def is_directive(line: bytes) -> bool:
@@ -70,9 +70,9 @@ class Session:
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
         "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "body", "columns",
         "columns_used", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over", "is_waiting",
-        "left", "lines", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places", "received",
-        "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at", "units",
-        "wants_errors", "width", "wrong_tokens",
+        "left", "lines", "marked", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places",
+        "received", "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at",
+        "units", "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
 
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS, body: Body | None = None) -> None:
@@ -98,6 +98,7 @@ class Session:
         self.announced: tuple[int, str] | None = None  # what #seq said: the number of the next line, and the sender
         self.sequence: Sequence | None = None  # of which this connection sends lines,
         self.left: Sequence | None = None
+        self.marked: tuple[int | None, str] | None = None  # what #mark said: when (ns, None for now), and the text
         self.number = 0  # the next one with this number
         self.owed: dict[Sequence, None] = {}  # whose numbers the peer is to be told, in this order
         self.is_named = False  # they are told with their sender and source, and the connection remembers its
@@ -218,12 +219,26 @@ class Session:
 
     # -- where rows go
 
-    def check(self, source: str) -> None:
-        """LineError if this connection's token, or the lack of one, does not open the source."""
+    def check(self, source: str | None) -> None:
+        """LineError if this connection's token, or the lack of one, does not open the source; None stands for all."""
         if self.grant is None:
             raise LineError("token", "this port asks for a #token first")
         if not self.grant.covers(source):
-            raise LineError("token", f"this token may not write to {source!r}")
+            raise LineError("token", f"this token may not write to {repr(source) if source else 'all sources'}")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether rows of its source are all that there is to it now: nothing is left, awaited, wrong or to be told."""
+        return self._is_clear and not (
+            self.needs_care
+            or self.refused
+            or self.open_point
+            or self.held
+            or self.replies
+            or self.owed
+            or self.is_named
+            or self.is_over
+        )
 
     @property
     def tokens(self) -> int:
@@ -282,6 +297,8 @@ class Session:
             except LineError as error:
                 self.refused[word] = error
                 raise
+        elif word == b"#mark":
+            self._mark(rest)
         elif word == b"#token":
             if grant := self._tokens.find(rest):
                 self.grant, self.ring = grant, None
@@ -334,6 +351,13 @@ class Session:
             at = self.time_at = names.index("time")
             names, units = names[:at] + names[at + 1 :], units[:at] + units[at + 1 :]
         self.columns, self.units, self.width = names, units, len(names)
+
+    def _mark(self, rest: bytes) -> None:
+        if wrong := self.refused.get(b"#source"):
+            raise LineError(wrong.reason, f"marks wait for a right #source: {wrong}")
+        if self.grant is None or not self.grant.may_mark(self.source):
+            self.check(self.source)
+        self.marked = wire.said_mark(rest)
 
     def _announce(self, rest: bytes) -> None:
         if self.sequence is not None:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from linemon.errors import LineError, show
 from linemon.lines import bulk
 from linemon.lines.hints import hint
-from linemon.store.ring import Floats, Ints
-from linemon.when import EXACT, INT64_MAX, INTEGER, LIMITS, NUMBER, UNIT_NS
+from linemon.store.ring import Cells, Floats, Ints
+from linemon.when import EXACT, INT64_MAX, INTEGER, LIMITS, NUMBER, UNIT_NS, is_moment, time_ns, with_clock
 
 MISSING: Final = re.compile(rb"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)  # a ring holds no infinities
 NO_VALUE: Final = (b"na", b"n/a", b"null", b"none", b"-")  # in any case: missing in a row, and never a name
@@ -78,6 +78,36 @@ def source_name(name: str) -> str:
     return name
 
 
+MAX_MARK: Final = 500  # characters
+MARK_WORDS: Final = re.compile(rb"([^ \t]+)(?:[ \t]+([^ \t]+))?")
+
+
+def mark_text(said: str) -> str:
+    """The text of a mark: 1 to 500 characters, none of them a control character. LineError `mark` if it is not one."""
+    found = said.strip(" \t")
+    if not 1 <= len(found) <= MAX_MARK:
+        raise LineError("mark", f"the text of a mark has 1 to {MAX_MARK} characters, not {len(found)}")
+    if CONTROL.search(found):
+        raise LineError("mark", f"the text of a mark holds a control character: {show(found.encode(errors='replace'))}")
+    return found
+
+
+def said_mark(rest: bytes) -> tuple[int | None, str]:
+    """What `#mark` says: when (ns; None for now), and the text. LineError `time`, `text` or `mark`.
+
+    It begins with a time where its first token, or a date and a clock, can be meant as nothing else.
+    """
+    time, match = None, MARK_WORDS.match(rest)
+    if match:
+        first, second = match.groups(b"")
+        joined = with_clock([first, second], 0)
+        if len(joined) == 1 and is_moment(joined[0]):
+            time, rest = time_ns(joined[0]), rest[match.end(2) :]
+        elif is_moment(first):
+            time, rest = time_ns(first), rest[match.end(1) :]
+    return time, mark_text(text(rest))
+
+
 def column_name(name: str) -> str:
     """A column's name: UTF-8, 1 to 255 bytes, no control characters. LineError `name` if it is not one."""
     length = len(name.encode(errors="replace"))
@@ -131,42 +161,11 @@ def _listed(said: str) -> list[tuple[str, str]]:
 
 # -- bulk
 
-_JSON_BYTES = b"0123456789+-.eE, \t\n"
 _NUMBER_BYTES = b"0123456789+-.eE"
 _BLANKS_ONLY = bytes(range(33, 256))  # deleted, a block shows how its tokens are separated
 FEW = 16  # one line in so many may be odd before the whole block is looked at again
-# Stands for nan in bulk: a double that nobody sends; if somebody does, the count tells and the careful way decides.
-_NAN_TEXT = b"-7.4109846876186982e-323"
-_NAN_VALUE = float(_NAN_TEXT)
-_TOKEN = rb"(?<![^ \t\n,])(?:%b)(?![^ \t\n,])"
-_NAN = re.compile(_TOKEN % MISSING.pattern, re.IGNORECASE)
-_ROW_NAN = re.compile(_TOKEN % (MISSING.pattern + rb"|n/a|na|null|none|-"), re.IGNORECASE)
-
-
-def numbers(block: bytes) -> Floats | None:
-    """The doubles of a block of tokens with one blank, comma or newline between each two; None: not so simple."""
-    missing = 0
-    if b"n" in block or b"N" in block:
-        block, missing = _NAN.subn(_NAN_TEXT, block)
-    return None if block.translate(None, _JSON_BYTES) else _filled(block, missing)
-
-
-def _filled(block: bytes, missing: int) -> Floats | None:
-    """The doubles of a block in which so many stand for missing ones."""
-    values = bulk.doubles(block)
-    if missing and values is not None:
-        at = values == _NAN_VALUE
-        if np.count_nonzero(at) != missing:
-            return None
-        values[at] = np.nan
-    return values
-
-
-def integers(block: bytes) -> Ints | None:
-    """The whole numbers of a block, with one blank, comma or newline between each two; None: not so simple."""
-    if block.translate(None, b"0123456789-, \t\n"):
-        return None
-    return bulk.integers(block)
+_MISSING_IN_ROW = re.compile(rb"(?<![^ \n])(?:%b|n/a|na|null|none|-)(?![^ \n])" % MISSING.pattern, re.IGNORECASE)
+_NAN = re.compile(rb"(?<![^ \n])nan(?![^ \n])")
 
 
 def count_lines(block: bytes) -> int:
@@ -174,41 +173,78 @@ def count_lines(block: bytes) -> int:
     return block.count(b"\n") if len(block) < 4096 else int(np.count_nonzero(np.frombuffer(block, np.uint8) == 10))
 
 
+def is_numbers(block: bytes) -> bool:
+    """Whether there is nothing but characters of numbers, blanks and newlines."""
+    return not block.translate(None, b"0123456789+-.eE, \t\n")
+
+
 def is_regular(block: bytes, width: int) -> bool:
     """Whether every line has `width` tokens of any kind, with one blank between each two and none at the ends."""
     return _is_pattern(block.translate(None, _BLANKS_ONLY), width)
 
 
-def rows(block: bytes, width: int, *, tidy: bool = False) -> tuple[Floats, list[tuple[int, bytes]], bytes] | None:
-    """The numbers of complete lines, (n, width), and what was not read: the lines that are not `width` numbers.
+class Rows(NamedTuple):
+    """What lines say: (n, room) cells of the rows, how many lines each block has, and the lines that are no such row.
 
-    Those come as their index among the lines and their bytes; the third result is the block without them. None where
-    the bulk reader cannot tell which lines are at fault. `tidy`: let it take superfluous blanks for what they are in
-    any line. `block` ends with a newline. Each value is what `number` gives.
+    Those come with their index among all lines.
+    """
+
+    cells: Cells
+    lines: list[int]
+    odd: list[tuple[int, bytes]]
+
+
+def rows(blocks: list[bytes], width: int, time_at: int | None, room: int, now: int) -> Rows | None:
+    """The rows of blocks of complete lines of `width` numbers, and a time at `time_at` where it stands in them.
+
+    A row's cells are its time (`now` where it says none), the numbers as `row_number` has them, and nan up to `room`.
+    None where more lines are odd than to look at one by one.
+    """
+    tokens = width + (time_at is not None)
+    if bulk.reader:
+        space = np.empty((sum(map(len, blocks)) // (2 * tokens), room))
+        read = bulk.reader.rows(blocks, tokens, -1 if time_at is None else time_at, room, now, space)
+        return read and Rows(space[: read[0]].view(np.int64), *read[1:])
+    block = b"".join(blocks)
+    found = table(block, tokens)
+    if found is None:
+        return None
+    values, odd, rest = found
+    cells = np.empty((len(values), room))
+    cells[:, 1 + width :] = np.nan
+    if time_at is None:
+        cells[:, 1 : 1 + width] = values
+        cells.view(np.int64)[:, 0] = now
+    else:
+        at = epoch_times(values[:, time_at], now)
+        if at is None:
+            at = times(rest.split()[time_at::tokens], now)
+        if at is None:
+            return None
+        cells[:, 1 : 1 + time_at] = values[:, :time_at]
+        cells[:, 1 + time_at : 1 + width] = values[:, time_at + 1 :]
+        cells.view(np.int64)[:, 0] = at
+    return Rows(cells.view(np.int64), [count_lines(each) for each in blocks], odd)
+
+
+def table(block: bytes, width: int) -> tuple[Floats, list[tuple[int, bytes]], bytes] | None:
+    """The numbers of complete lines, (n, width), the lines that are not `width` numbers, and the block of the others.
+
+    None where it is not quickly told which lines are at fault.
     """
     separators = block.translate(None, _NUMBER_BYTES)
-    if _is_pattern(separators, width):
-        values = bulk.doubles(block[:-1])
-        if values is None or len(values) != len(separators):
-            return None
-        return values.reshape(-1, width), [], block
-    if tidy or b"\r" in separators or b"\t" in separators:
-        block, tidy = tidied(block), True
-        separators = block.translate(None, _NUMBER_BYTES)
-    filled, missing = block, 0
-    if b"n" in separators or b"N" in separators:
-        filled, missing = _ROW_NAN.subn(_NAN_TEXT, block)
-        separators = filled.translate(None, _NUMBER_BYTES)
     odd: list[tuple[int, bytes]] = []
-    lines = separators.count(b"\n")
     if not _is_pattern(separators, width):
-        wrong = _odd_lines(separators, width)
-        if FEW * len(wrong) > lines:
-            return None if tidy else rows(block, width, tidy=True)
-        block, odd = _without(block, wrong)
-        filled, missing = _ROW_NAN.subn(_NAN_TEXT, block) if missing else (block, 0)
-    values = _filled(filled[:-1], missing)
-    if values is None or len(values) != (lines - len(odd)) * width:
+        lines = block.split(b"\n")
+        block = _MISSING_IN_ROW.sub(b"nan", tidied(block))
+        separators = _NAN.sub(b"", block).translate(None, _NUMBER_BYTES)
+        if not _is_pattern(separators, width):
+            wrong = _odd_lines(separators, width)
+            if FEW * len(wrong) >= len(lines):
+                return None
+            block, odd = _without(block, wrong), [(at, lines[at]) for at in wrong]
+    values = bulk.numbers(block[:-1])
+    if values is None or len(values) % width:
         return None
     return values.reshape(-1, width), odd, block
 
@@ -238,18 +274,14 @@ def tidied(block: bytes) -> bytes:
     return block.replace(b" \n", b"\n").replace(b"\n ", b"\n").removeprefix(b" ")
 
 
-def _without(block: bytes, odd: list[int]) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """The block without these lines, and those lines with their indices."""
+def _without(block: bytes, odd: list[int]) -> bytes:
+    """The block without these lines."""
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
-    pieces, taken, at = [], [], 0
+    pieces, at = [], 0
     for line in odd:
-        start = int(ends[line - 1]) + 1 if line else 0
-        end = int(ends[line])
-        pieces.append(block[at:start])
-        taken.append((line, block[start:end]))
-        at = end + 1
-    pieces.append(block[at:])
-    return b"".join(pieces), taken
+        pieces.append(block[at : int(ends[line - 1]) + 1 if line else 0])
+        at = int(ends[line]) + 1
+    return b"".join([*pieces, block[at:]])
 
 
 def epoch_times(values: Floats, now: int) -> Ints | None:
@@ -277,9 +309,9 @@ def times(tokens: Sequence[bytes], now: int) -> Ints | None:
     if joined.translate(None, b"0123456789.,-"):
         return None
     if b"." in joined:
-        values = numbers(joined)
+        values = bulk.numbers(joined)
         return None if values is None or len(values) != len(tokens) else epoch_times(values, now)
-    whole = integers(joined)
+    whole = bulk.integers(joined)
     if whole is None or len(whole) != len(tokens):
         return None
     arrival = whole == -1

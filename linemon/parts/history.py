@@ -20,7 +20,9 @@ from typing import Any
 from linemon.config import Config
 from linemon.errors import LineError, StoreError
 from linemon.logs import Seldom
-from linemon.sections import Span, TierConfig, fits
+from linemon.parts._port import Output
+from linemon.patterns import fits
+from linemon.sections import Span, TierConfig
 from linemon.store import levels
 from linemon.store.chain import Chain
 from linemon.store.folder import own_folder
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0  # from one look whether a ring fills to the next
 FORGET_S = 600.0  # from one look at what is older than `keep` to the next
 MANY = 4  # times as many sources as the store has: history outlives them
+OWN = "linemon.history"  # the source that tells how history is
 
 
 class History:
@@ -41,23 +44,29 @@ class History:
     name = "history"
 
     def __init__(self, config: Config) -> None:
-        self.settings = config.store, config.history
-        self._store, self._config = self.settings
+        self.settings = config.store, config.history, config.work, config.tcp, config.tls
+        self._all, self._store, self._config = config, config.store, config.history
         self._folder = config.history.folder(config.store.folder)
         self._ended: list[Known] = []  # tiers of earlier settings: they are read until they are too old
         self._chain: Chain | None = None
+        self._output: Output | None = None
         self._done_at = time.time()  # when all was taken that was due
         self._behind_s = 0.0
         self._waits = Seldom()
 
     def state(self) -> dict[str, Any]:
-        counts = dict(self._chain.counts) if self._chain else {}
-        return {"behind_s": self._behind_s, **counts}
+        unsent = self._output.state() if self._output else {}
+        return self._counts() | unsent
+
+    def _counts(self) -> dict[str, float]:
+        return {"behind_s": self._behind_s, **(self._chain.counts if self._chain else {})}
 
     async def run(self) -> None:
         """Look every `every` seconds, and in between where a ring fills, until cancelled."""
         with ExitStack() as opened:
             chain = self._chain = self.open(opened)
+            self._output = Output(self._all, OWN)
+            opened.callback(self._output.close)
             looked = forgot = float("-inf")
             try:
                 while True:
@@ -65,6 +74,9 @@ class History:
                     if now - looked >= self._config.every or chain.fills():
                         looked = now
                         await self._turn(chain)
+                        counts = self._counts()
+                        columns = {name: "s" if name.endswith("_s") else "" for name in counts}
+                        self._output.send(columns, [(time.time_ns(), counts.values())])
                     if now - forgot >= FORGET_S:
                         forgot = now
                         self._forget(chain)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from linemon.errors import StoreError
-from linemon.store.folder import check_owner, replace_file, write_all
+from linemon.store.folder import replace_file
+from linemon.store.journal import Journal, append, line_of
 from linemon.store.ring import MINOR, VERSION, check_version
 
 CATALOG: Final = "catalog"
@@ -39,38 +38,25 @@ class Entry:
         )
 
     def line(self) -> bytes:
-        return _line(self.__dict__)
+        return line_of(self.__dict__)
 
     def farewell(self) -> bytes:
         """The line that says that the source is no more."""
-        return _line({"source": self.source, "removed": self.id})
+        return line_of({"source": self.source, "removed": self.id})
 
 
-class Catalog:
+class Catalog(Journal):
     """The newest entry of each source, by name, as far as the file has been read."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / CATALOG
+        super().__init__(folder / CATALOG)
         self.entries: dict[str, Entry] = {}
         self.head: dict[str, Any] = {}  # what the first line says
-        self.lines = 0
-        self.damaged = 0  # lines
-        self.is_cut = False  # it ends in the middle of a line
-        self._file: BinaryIO | None = None  # open, so that no other file gets its inode
-        self._inode = self._offset = -1
-
-    @property
-    def state(self) -> tuple[int, int]:
-        """Another one after each change."""
-        return self._inode, self._offset
 
     def refresh(self) -> None:
-        """Read what the writer has added; a line without its newline is not there yet.
-
-        OtherVersion if another linemon wrote it.
-        """
+        """Read what the writer has added. OtherVersion if another linemon wrote it."""
         try:
-            stat = os.stat(self.path)
+            is_new, added = self.read_on()
         except FileNotFoundError:
             if self.path.with_name(OLD_CATALOG).exists():
                 raise StoreError(
@@ -79,38 +65,19 @@ class Catalog:
             self.entries = {}
             self.close()
             return
-        if (stat.st_ino, stat.st_size) == self.state:
-            return
-        if stat.st_ino != self._inode or self._file is None:
+        entries: dict[str, Entry] = {} if is_new else self.entries
+        if is_new:
+            self.head = {}
+        try:
+            for fields in added:
+                self._take(fields, entries)
+        except StoreError:
             self.close()
-            check_owner(self.path.parent)
-            self._file = open(self.path, "rb")  # noqa: SIM115  it stays open
-            self._inode, self._offset = os.fstat(self._file.fileno()).st_ino, 0
-            self.head, self.lines, self.damaged = {}, 0, 0
-            entries: dict[str, Entry] = {}
-        else:
-            entries = self.entries
-        self._file.seek(self._offset)
-        *lines, unfinished = self._file.read().split(b"\n")
-        for line in lines:
-            self._take(line, entries)
-            self._offset += len(line) + 1
-        self.lines += len(lines)
-        self.is_cut = bool(unfinished)
+            raise
         self.entries = entries  # at once: another thread may look a source up meanwhile
 
-    def close(self) -> None:
-        """Let go of the file; the next `refresh` reads it anew."""
-        if self._file is not None:
-            self._file.close()
-        self._file, self._inode, self._offset = None, -1, -1
-
-    def _take(self, line: bytes, entries: dict[str, Entry]) -> None:
-        crc, _, text = line.partition(b" ")
+    def _take(self, fields: dict[str, Any], entries: dict[str, Entry]) -> None:
         try:
-            if int(crc, 16) != zlib.crc32(text):
-                raise ValueError(crc)
-            fields = json.loads(text)
             if "version" in fields:
                 check_version(self.path, fields["version"])
                 self.head = fields
@@ -129,7 +96,6 @@ class CatalogWriter(Catalog):
         super().__init__(folder)
         self._mode = mode
         self._fd = -1
-        self._bytes = 0
 
     def record(self, entry: Entry) -> None:
         """Add a source, or what has changed of it."""
@@ -155,13 +121,7 @@ class CatalogWriter(Catalog):
 
     def _write(self, line: bytes) -> None:
         """Add a line, whole or not at all."""
-        try:
-            write_all(self._fd, line)
-        except OSError:
-            os.ftruncate(self._fd, self._bytes)
-            os.lseek(self._fd, self._bytes, os.SEEK_SET)
-            raise
-        self._bytes += len(line)
+        append(self._fd, line)
         self.lines += 1
         if self.lines > 1000 + 2 * len(self.entries):
             with suppress(OSError):  # it is right as it is, only long
@@ -172,7 +132,7 @@ class CatalogWriter(Catalog):
         data = b"".join([_first_line(self.head), *(entry.line() for entry in self.entries.values())])
         fd = replace_file(self.path, data, self._mode, is_synced=True)
         self.end()
-        self._fd, self._bytes, self.lines = fd, len(data), 1 + len(self.entries)
+        self._fd, self.lines = fd, 1 + len(self.entries)
 
     def is_gone(self) -> bool:
         """Whether the file was removed or replaced by somebody else."""
@@ -198,9 +158,4 @@ class CatalogWriter(Catalog):
 
 def _first_line(store: dict[str, Any]) -> bytes:
     """`store` says which store it is."""
-    return _line({"version": VERSION, "minor": MINOR, **store})
-
-
-def _line(fields: dict[str, Any]) -> bytes:
-    text = json.dumps(fields, ensure_ascii=False).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    return line_of({"version": VERSION, "minor": MINOR, **store})

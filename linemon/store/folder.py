@@ -14,6 +14,7 @@ from linemon.errors import StoreError
 from linemon.store.ring import PAGE_BYTES, slot_bytes, step_bytes
 
 OTHERS_WRITE = 0o022
+KEY = "work.key"  # beside the rings, for its owner only: who shows it may write what parts of `linemon work` write
 
 
 def own_folder(folder: Path, mode: int) -> None:
@@ -77,6 +78,18 @@ def replace_file(path: Path, data: bytes, mode: int, is_synced: bool = False) ->
 def write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
+
+
+def read_key(folder: Path) -> str:
+    """The secret of `work.key`; empty where there is none."""
+    return _read(str(folder / KEY))
+
+
+def keep_key(folder: Path) -> str:
+    """The same, drawn where there was none. OSError where it cannot be written."""
+    if not read_key(folder):
+        os.close(replace_file(folder / KEY, os.urandom(16).hex().encode(), 0o600))
+    return read_key(folder)
 
 
 def draw_id() -> str:

@@ -1,4 +1,4 @@
-"""Rows as CSV, JSON lines or Parquet: one table, of one source or of several, of rows or of buckets."""
+"""Rows as CSV, JSON lines, Parquet or HDF5: tables, of one source or of several, of rows or of buckets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from itertools import chain, islice
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from linemon.store.rows import Rows
 from linemon.store.window import Buckets, of_block
 
 PIECE = 4096  # rows that are written at once
+GROUP = 16  # such pieces are a row group of Parquet
 OF_A_BUCKET = "min", "max", "mean", "count"
 Column = Floats | npt.NDArray[np.int64]
 
@@ -35,13 +37,20 @@ class Block(NamedTuple):
 
 @dataclass
 class Table:
-    """What is written: `blocks` in the order of the rows. `digits` below the second are the same in all of them."""
+    """What is written: `blocks` in the order of the rows, which may be made as they are taken.
+
+    `digits` below the second are the same in all of them. `source` is whose rows they are; None where each says it.
+    """
 
     columns: Sequence[str]
     units: Sequence[str]
     digits: int
     blocks: Iterable[Block]
-    has_sources: bool = False
+    source: str | None = ""
+
+    @property
+    def has_sources(self) -> bool:
+        return self.source is None
 
     @property
     def header(self) -> list[str]:
@@ -66,7 +75,7 @@ def table_of(rows: Rows) -> Table:
     """The rows of one source."""
     time = rows.time.view(np.int64)
     blocks = [Block(time[i : i + PIECE], list(rows.values[i : i + PIECE].T)) for i in range(0, len(rows), PIECE)]
-    return Table(rows.columns, rows.units, digits_of(time), blocks)
+    return Table(rows.columns, rows.units, digits_of(time), blocks, rows.source)
 
 
 def table_of_all(found: Sequence[Rows]) -> Table:
@@ -90,7 +99,7 @@ def table_of_all(found: Sequence[Rows]) -> Table:
                 values[into[:, None], at] = found[owner].values[numbers[piece[at]]].T
             yield Block(time[piece], list(values), [found[owner].source for owner in whose.tolist()])
 
-    return Table(list(columns), [units.get(column, "") for column in columns], digits_of(time), blocks(), True)
+    return Table(list(columns), [units.get(column, "") for column in columns], digits_of(time), blocks(), None)
 
 
 def in_buckets(rows: Rows, length: int) -> Table:
@@ -99,33 +108,42 @@ def in_buckets(rows: Rows, length: int) -> Table:
     starts = np.unique(time // length) * length
     edges = np.append(starts, (int(starts[-1]) if len(starts) else 0) + length)
     block = np.column_stack([time, rows.values.view(np.int64)]) if len(rows) else np.empty((0, 1 + len(rows.columns)))
-    return table_of_buckets(rows.columns, rows.units, starts, of_block(block.astype(np.int64, copy=False), edges))
+    buckets = of_block(block.astype(np.int64, copy=False), edges)
+    return table_of_buckets(rows.columns, rows.units, starts, buckets, rows.source)
 
 
 def table_of_history(source: Source, begin: int, end: int, length: int, columns: Sequence[str]) -> Table:
-    """The same of rows and history; longer ones where only those are left."""
+    """The same of rows and history, read as they are written; longer ones where only those are left."""
     from linemon.store.levels import buckets_of  # which reads by what this module is about
 
-    parts = list(buckets_of(source, begin, end, length))
-    names, units = source.columns, source.units
-    at = [names.index(column) for column in columns]
-    none = np.empty((0, len(OF_A_BUCKET) * len(names)))
-    values = np.vstack([part.values for part in parts] or [none])
-    starts = np.concatenate([part.time.view(np.int64) for part in parts] or [np.empty(0, np.int64)])
-    low, high, mean, count = (values[:, i :: len(OF_A_BUCKET)][None, :, at] for i in range(len(OF_A_BUCKET)))
-    return table_of_buckets(columns, [units[i] for i in at], starts, Buckets(low, high, mean, count.astype(np.int64)))
+    at = [source.columns.index(column) for column in columns]
+    units = [source.units[i] for i in at]
+
+    def blocks() -> Iterator[Block]:
+        for part in buckets_of(source, begin, end, length):
+            low, high, mean, count = (part.values[:, i :: len(OF_A_BUCKET)][None, :, at] for i in range(4))
+            buckets = Buckets(low, high, mean, count.astype(np.int64))
+            yield from table_of_buckets(columns, units, part.time.view(np.int64), buckets).blocks
+
+    return Table(*names_of_buckets(columns, units), digits_of(np.array([length])), blocks(), source.name)
 
 
-def table_of_buckets(columns: Sequence[str], units: Sequence[str], starts: Cells, buckets: Buckets) -> Table:
+def table_of_buckets(
+    columns: Sequence[str], units: Sequence[str], starts: Cells, buckets: Buckets, source: str = ""
+) -> Table:
     """`COLUMN.min .max .mean .count` of the buckets, of one ring, that hold a value."""
     holds = buckets.count[0].any(axis=1)
     parts = [getattr(buckets, name)[0][holds] for name in OF_A_BUCKET]
     values = [part[:, i] for i in range(len(columns)) for part in parts]
-    names = [f"{column}.{name}" for column in columns for name in OF_A_BUCKET]
-    each_unit = [unit if name != "count" else "" for unit in units for name in OF_A_BUCKET]
     time = starts[holds]
     blocks = [Block(time[i : i + PIECE], [each[i : i + PIECE] for each in values]) for i in range(0, len(time), PIECE)]
-    return Table(names, each_unit, digits_of(time), blocks)
+    return Table(*names_of_buckets(columns, units), digits_of(time), blocks, source)
+
+
+def names_of_buckets(columns: Sequence[str], units: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The columns of a table of buckets, and their units."""
+    names = [f"{column}.{name}" for column in columns for name in OF_A_BUCKET]
+    return names, [unit if name != "count" else "" for unit in units for name in OF_A_BUCKET]
 
 
 # -- as text
@@ -175,37 +193,96 @@ def numbers(values: Column) -> list[float | None]:
     return listed
 
 
-def write_csv(table: Table, out: BinaryIO) -> None:
-    out.writelines(csv_pieces(table))
+# -- files
 
 
-def write_jsonl(table: Table, out: BinaryIO) -> None:
-    out.writelines(jsonl_pieces(table))
+def write_csv(tables: Iterator[Table], out: BinaryIO) -> None:
+    for table in tables:
+        out.writelines(csv_pieces(table))
 
 
-def write_parquet(table: Table, out: BinaryIO) -> None:
-    """The time is a UTC timestamp in nanoseconds, the units are in the columns' metadata."""
+def write_jsonl(tables: Iterator[Table], out: BinaryIO) -> None:
+    for table in tables:
+        out.writelines(jsonl_pieces(table))
+
+
+def write_parquet(tables: Iterator[Table], out: BinaryIO) -> None:
+    """The time is a UTC timestamp in nanoseconds; units are in the columns' metadata, the source is in the file's."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise LinemonError(f"parquet needs pyarrow: {sys.executable} -m pip install pyarrow") from None
-    blocks = list(table.blocks)
-    times = np.concatenate([block.time for block in blocks] or [np.empty(0, np.int64)])
-    fields = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
-    arrays = [pa.array(times.view("datetime64[ns]")).cast(fields[0].type)]
-    if table.has_sources:
-        fields.append(pa.field("source", pa.string()))
-        arrays.append(pa.array([name for block in blocks for name in block.sources or ()], pa.string()))
-    for i, (name, unit) in enumerate(zip(table.columns, table.units, strict=True)):
-        values = np.concatenate([block.columns[i] for block in blocks] or [np.empty(0)])
-        arrays.append(pa.array(values, from_pandas=True))
-        fields.append(pa.field(name, arrays[-1].type, metadata={"unit": unit} if unit else None))
-    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), out)
+    for table in tables:
+        blocks, kinds = peeked(table)
+        fields = [pa.field("time", pa.timestamp("ns", tz="UTC"))]
+        fields += [pa.field("source", pa.string())] if table.has_sources else []
+        for name, unit, kind in zip(table.columns, table.units, kinds, strict=True):
+            metadata = {"unit": unit} if unit else None
+            fields.append(pa.field(name, pa.from_numpy_dtype(kind), metadata=metadata))
+        schema = pa.schema(fields, metadata={"source": table.source} if table.source else None)
+        with pq.ParquetWriter(out, schema) as writer:
+            while some := list(islice(blocks, GROUP)):
+                arrays = [pa.array(np.concatenate([block.time for block in some]).view("datetime64[ns]"))]
+                if table.has_sources:
+                    arrays.append(pa.array([name for block in some for name in block.sources or ()], pa.string()))
+                columns = zip(*(block.columns for block in some), strict=True)
+                arrays += [pa.array(np.concatenate(column), from_pandas=True) for column in columns]
+                cast = [array.cast(field.type) for array, field in zip(arrays, fields, strict=True)]
+                writer.write_table(pa.Table.from_arrays(cast, schema=schema))
 
 
-FORMATS: Mapping[str, Callable[[Table, BinaryIO], None]] = {
+def write_hdf5(tables: Iterator[Table], out: BinaryIO) -> None:
+    """A group a source, by the conventions of netCDF-4 and CF: a variable a column, `time` is what all are over.
+
+    A group's attribute `source`, and a variable's `long_name`, hold names that HDF5 has no place for. `out` is a file.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise LinemonError(f"hdf5 needs h5py: {sys.executable} -m pip install h5py") from None
+    with h5py.File(out, "w", track_order=True, rdcc_nbytes=2 * PIECE * 8) as file:  # else 8 MB a column
+        file.attrs["Conventions"] = "CF-1.8"
+        for table in tables:
+            blocks, kinds = peeked(table)
+            group = file.create_group(hdf5_name(table.source or ""), track_order=True)
+            group.attrs["source"] = table.source
+            shape = {"shape": (0,), "maxshape": (None,), "chunks": (PIECE,), "compression": "gzip", "shuffle": True}
+            time = group.create_dataset("time", dtype="i8", **shape)
+            time.attrs.update({"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"})
+            time.attrs["standard_name"] = "time"
+            time.make_scale("time")
+            names = zip(table.columns, kinds, strict=True)
+            variables = [group.create_dataset(hdf5_name(name), dtype=kind, **shape) for name, kind in names]
+            for variable, name, unit in zip(variables, table.columns, table.units, strict=True):
+                variable.attrs.update({"long_name": name} | ({"units": unit} if unit else {}))
+                if variable.dtype.kind == "f":
+                    variable.attrs["_FillValue"] = np.array([np.nan])
+                variable.dims[0].attach_scale(time)
+            for block in blocks:
+                head = len(time)
+                for variable, values in zip([time, *variables], [block.time, *block.columns], strict=True):
+                    variable.resize(head + len(values), 0)
+                    variable[head:] = values
+
+
+def hdf5_name(name: str) -> str:
+    """A name as HDF5 takes it: without a slash, and neither empty nor a dot."""
+    odd = {"": "%", ".": "%2E", "time": "%74ime"}
+    return odd.get(name) or name.replace("%", "%25").replace("/", "%2F")
+
+
+def peeked(table: Table) -> tuple[Iterator[Block], list[np.dtype[Any]]]:
+    """The blocks of a table, and the types of its columns, which the first one tells."""
+    blocks = iter(table.blocks)
+    first = list(islice(blocks, 1))
+    kinds = [column.dtype for column in first[0].columns] if first else [np.dtype(np.float64)] * len(table.columns)
+    return chain(first, blocks), kinds
+
+
+FORMATS: Mapping[str, Callable[[Iterator[Table], BinaryIO], None]] = {
     "csv": write_csv,
     "jsonl": write_jsonl,
     "parquet": write_parquet,
+    "hdf5": write_hdf5,
 }

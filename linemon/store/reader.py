@@ -18,6 +18,7 @@ import numpy as np
 from linemon.errors import StoreError, UnknownSource
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
+from linemon.store.marks import Mark, MarkFile
 from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, LATEST, REJECTED, Arena, Cells, fence
 from linemon.store.rows import Level, Rows, Window, known, some
 from linemon.store.status import read_status
@@ -215,11 +216,13 @@ class Store:
         self._lock = threading.Lock()  # on what is known of the catalog, and of the files
         self._seen: object = None  # the state that `wait` has told of
         self._history: Levels | None = None
+        self._marks = MarkFile(self.path)
 
     def close(self) -> None:
         """Let go of all files; rows and windows that were read stay."""
         with self._lock:
             self._catalog.close()
+            self._marks.close()
             self._arenas = {}
 
     def __enter__(self) -> Store:
@@ -320,6 +323,15 @@ class Store:
                     moved, block, cursor = Source(self, entry.source)._between(begin, stop)
                     found[entry.source] = Window.of(moved, edges, window.of_block(block, edges), 0, cursor)
         return found
+
+    def marks(
+        self, start: TimeLike | None = None, end: TimeLike | None = None, source: str | None = None
+    ) -> list[Mark]:
+        """The marks of [start, end) in time order; None leaves a side open. `source`: its own, and those of all."""
+        begin, stop = (None if side is None else as_ns(side) for side in (start, end))
+        with self._lock:
+            self._marks.refresh()
+            return self._marks.marks.between(begin, stop, source)
 
     def _levels(self) -> Levels | None:
         """The tiers of history; None where there are none."""

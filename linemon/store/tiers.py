@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from linemon.errors import LineError
-from linemon.sections import TierConfig, fits
+from linemon.patterns import fits
+from linemon.sections import TierConfig
 from linemon.store import buckets
 from linemon.store.catalog import Entry
 from linemon.store.levels import LATE
@@ -147,11 +148,11 @@ class Tier:
         return ring
 
     def forget(self, there: Collection[str], now: int) -> None:
-        """Remove sources that are no more, and of which all buckets are older than `keep`."""
+        """Remove sources that are no more, or not meant any more, and of which all buckets are older than `keep`."""
         for store in (self.late, self.main):
             for name, ring in list(store.rings.items()):
                 newest = newest_starts(ring.arena, np.array([ring.entry.slot]))
-                if name not in there and newest[0] < now - self.keep:
+                if not (name in there and self.takes(name)) and newest[0] < now - self.keep:
                     store._forget(ring)
 
 

@@ -17,6 +17,7 @@ from linemon.logs import Seldom
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
+from linemon.store.marks import MarkWriter
 from linemon.store.ring import MINOR, PAGE_BYTES
 from linemon.store.upgrade import old_sources
 
@@ -69,6 +70,7 @@ class StoreWriter:
         self._units_told = Seldom()
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
         try:
+            self.marks = MarkWriter(folder, self._file_mode)
             self._open()
         except BaseException:
             os.close(self._lock)

@@ -20,6 +20,7 @@ import pytest
 from agent import sampler
 from agent.sampler import Sampler
 
+KIB = 1024  # what /proc counts memory in
 DEADLINE = 15.0  # seconds until a test gives up on something that should come at once
 REPOSITORY = Path(__file__).parents[2]
 
@@ -204,26 +205,37 @@ def turn(selector: selectors.BaseSelector) -> Callable[[], None]:
 
 
 CpuTimes = namedtuple("CpuTimes", "user nice system idle iowait irq softirq steal guest guest_nice")
-Net = namedtuple("Net", "bytes_sent bytes_recv")
-Disk = namedtuple("Disk", "read_count write_count read_bytes write_bytes busy_time")
+Net = namedtuple(
+    "Net", "bytes_sent bytes_recv packets_sent packets_recv errin errout dropin dropout", defaults=(0, 0, 0, 0, 0, 0)
+)
+Disk = namedtuple(
+    "Disk", "read_count write_count read_bytes write_bytes busy_time read_time write_time", defaults=(0, 0)
+)
 Part = namedtuple("Part", "device mountpoint fstype opts")
 Usage = namedtuple("Usage", "total used free percent")
 Sensor = namedtuple("Sensor", "label current high critical")
 
 
 class Recorded:
-    """A host's readings as psutil gives them, to be changed by the test; None stands for a raise."""
+    """A host's readings as psutil gives them, to be changed by the test; None stands for a raise.
 
-    def __init__(self) -> None:
+    `proc`: the folder where they also stand as the kernel writes them; None = psutil alone has them.
+    """
+
+    def __init__(self, proc: Path | None = None) -> None:
+        self.proc = proc
         self.make = SimpleNamespace(cpu=CpuTimes, net=Net, disk=Disk, part=Part, usage=Usage, sensor=Sensor)
         self.readings: dict[str, Any] = {
             "cpu_times": CpuTimes(100.0, 0.0, 50.0, 800.0, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0),
             "getloadavg": (0.5, 0.25, 0.125),
-            "virtual_memory": SimpleNamespace(total=1000, available=600, cached=200, buffers=50),
+            "virtual_memory": SimpleNamespace(
+                total=1000 * KIB, available=600 * KIB, cached=200 * KIB, buffers=50 * KIB
+            ),
             "swap_memory": SimpleNamespace(total=0, used=0),
             "net_io_counters": {"lo": Net(9, 9), "eth0": Net(1000, 2000), "veth12": Net(5, 5)},
             "disk_io_counters": {"vda": Disk(10, 20, 4096, 8192, 100), "vda1": Disk(10, 20, 4096, 8192, 100)},
             "cpu_stats": SimpleNamespace(ctx_switches=1000, interrupts=500),
+            "cpu_count": 2,
             "cpu_freq": [SimpleNamespace(current=2600.0)],
             "pids": [1, 2, 3],
             "disk_partitions": [Part("/dev/vda1", "/", "ext4", "rw")],
@@ -247,6 +259,40 @@ class Recorded:
 
         return answer
 
+    def write(self) -> None:
+        """Have the readings stand in /proc as well; one that raises there is something that is no number."""
+        if self.proc is None:
+            return
+        (self.proc / "net").mkdir(parents=True, exist_ok=True)
+        for file, text in self.files().items():
+            (self.proc / file).write_text(text, errors="surrogateescape")
+
+    def files(self) -> dict[str, str]:
+        """The text of each file."""
+        times, stats, memory, nets, disks = map(self._reading, IN_PROC)
+        cpu = "cpu  none" if times is None else f"cpu  {' '.join(str(round(100 * each)) for each in times)}"
+        counts = "ctxt none" if stats is None else f"intr {stats.interrupts} 0 7 0\nctxt {stats.ctx_switches}"
+        kib = ["none"] * 4
+        if memory is not None:
+            kib = [f"{each // KIB:8d} kB" for each in (memory.total, memory.available, memory.buffers, memory.cached)]
+        return {
+            "stat": f"{cpu}\n{cpu.replace('cpu ', 'cpu0')}\n{counts}\nbtime 1700000000\n",
+            "meminfo": "MemTotal:  {}\nMemFree:  9 kB\nMemAvailable:  {}\nBuffers:  {}\nCached:  {}\n"
+            "SwapCached:  7 kB\nSReclaimable:  0 kB\n".format(*kib),
+            "net/dev": NET_HEAD + ("none\n" if nets is None else "".join(_net_line(*each) for each in nets.items())),
+            "diskstats": "none\n" if disks is None else "".join(_disk_line(*each) for each in disks.items()),
+        }
+
+    def is_in_proc(self, name: str) -> bool:
+        """Whether it is read there."""
+        return self.proc is not None and name in IN_PROC
+
+    def _reading(self, name: str) -> Any:
+        if name in self.readings and self.readings[name] is None:
+            return None
+        got = getattr(self, name)()
+        return {} if got is None else got  # as psutil says that there is no disk
+
     def Process(self) -> Recorded:  # noqa: N802 - as psutil spells it
         return self
 
@@ -260,11 +306,31 @@ class Recorded:
         return 1.7e9 + self.seconds + self.asleep
 
 
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """One core's readings, a second's worth of which the test adds by itself."""
+IN_PROC = ("cpu_times", "cpu_stats", "virtual_memory", "net_io_counters", "disk_io_counters")
+NET_HEAD = (
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier "
+    "compressed\n"
+)
+
+
+def _net_line(name: str, net: Any) -> str:
+    received = f"{net.bytes_recv} {net.packets_recv} {net.errin} {net.dropin} 71 72 73 74"
+    return f"{name:>6}: {received} {net.bytes_sent} {net.packets_sent} {net.errout} {net.dropout} 75 76 77 78\n"
+
+
+def _disk_line(name: str, disk: Any) -> str:
+    read = f"{disk.read_count} 81 {disk.read_bytes // 512} {disk.read_time}"
+    written = f"{disk.write_count} 82 {disk.write_bytes // 512} {disk.write_time}"
+    return f" 254       0 {name} {read} {written} 0 {disk.busy_time} 83 0 0 0 0 84 85\n"
+
+
+@pytest.fixture(params=["psutil", "proc"])
+def recorded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorded:
+    """One core's readings, a second's worth of which the test adds by itself; read in both ways that there are."""
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=200, f_ffree=150))
     monkeypatch.setattr(sampler, "PATIENCE", DEADLINE)  # however busy this machine is, a row waits for its slow groups
-    return Recorded()
+    return Recorded(tmp_path / "proc" if request.param == "proc" else None)
 
 
 class Host:
@@ -272,6 +338,7 @@ class Host:
 
     def __init__(self, recorded: Any, system: Path, **options: Any) -> None:
         self.recorded, self.log = recorded, list[str]()
+        recorded.write()
         self.sampler = Sampler(
             recorded, self.log.append, recorded.monotonic, recorded.wall, system=str(system), **options
         )
@@ -282,6 +349,7 @@ class Host:
     def sample(self, seconds: float = 1.0) -> dict[str, float] | None:
         """All columns, missing ones as nan; None where there is no row."""
         self.recorded.seconds += seconds
+        self.recorded.write()
         sampled = self.sampler.sample(7)
         if sampled is None:
             return None
@@ -289,6 +357,12 @@ class Host:
         assert at == self.recorded.wall()
         assert values.keys() <= self.sampler.columns.keys()
         return {name: values.get(name, float("nan")) for name in self.sampler.columns}
+
+    def subsample(self, seconds: float) -> None:
+        """A reading between two samples."""
+        self.recorded.seconds += seconds
+        self.recorded.write()
+        self.sampler.subsample()
 
     def row(self, seconds: float = 1.0) -> dict[str, float]:
         row = self.sample(seconds)

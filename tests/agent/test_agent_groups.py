@@ -134,7 +134,7 @@ def test_the_busiest_programs_change(recorded: Any, make_host: Callable[..., Any
 def test_sockets(recorded: Any, tmp_path: Path, make_host: Callable[..., Any]) -> None:
     """As the kernel counts them; a kernel without IPv6 has fewer."""
     net = tmp_path / "proc/net"
-    net.mkdir(parents=True)
+    net.mkdir(parents=True, exist_ok=True)
     (net / "sockstat").write_text(
         "sockets: used 142\nTCP: inuse 7 orphan 1 tw 3 alloc 9 mem 1\nUDP: inuse 4 mem 0\nRAW: inuse 0\n"
     )
@@ -166,11 +166,12 @@ def test_spikes_between_samples(recorded: Any, tmp_path: Path, make_host: Callab
         host.set(
             cpu_times=make.cpu(user, 0.0, 50.0, idle, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0),
             net_io_counters={"eth0": make.net(1000, received), "lo": make.net(step * 10**6, step * 10**6)},
-            virtual_memory=SimpleNamespace(total=1000, available=100 if is_spike else 600, cached=0, buffers=0),
+            virtual_memory=SimpleNamespace(
+                total=1024000, available=102400 if is_spike else 614400, cached=0, buffers=0
+            ),
         )
         if step < 10:
-            recorded.seconds += 0.1
-            host.sampler.subsample()
+            host.subsample(0.1)
     row = host.row(0.1)
     expected = {
         "cpu.busy_min_pct": 0.0,

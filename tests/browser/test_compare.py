@@ -25,8 +25,7 @@ Show = Callable[..., Page]
 @pytest.fixture
 def two(own_feed: Feed) -> Served:
     own_feed.move(60)
-    for ago in range(60, 0, -2):
-        own_feed.write("sys,host=h7", {"cpu": 20.0 + ago, "a:b": 1.0}, units=("%", "V"), ago=ago)
+    own_feed.past("sys,host=h7", {ago: {"cpu": 20.0 + ago, "a:b": 1.0} for ago in range(60, 0, -2)}, units=("%", "V"))
     return Served(own_feed.config)
 
 

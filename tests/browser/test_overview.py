@@ -61,8 +61,7 @@ def test_a_source_stamped_in_1970_is_never_live(show: Show, served: Served, feed
 
 @pytest.mark.parametrize("every", [10, 600])
 def test_a_slow_source_has_a_sparkline(show: Show, served: Served, feed: Feed, every: int) -> None:
-    for i in range(60, -1, -1):
-        feed.write(f"slow{every}", {"value": float(i % 7)}, ago=i * every + 0.1 * (i % 3))
+    feed.past(f"slow{every}", {i * every + 0.1 * (i % 3): {"value": float(i % 7)} for i in range(60, -1, -1)})
     page = show(served.url)
     code = """(name) => {
       const row = [...document.querySelectorAll("#others tr")].find((each) => each.innerText.startsWith(name))

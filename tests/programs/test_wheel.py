@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,26 +16,31 @@ import pytest
 
 from tests.running import DEADLINE_S, eventually
 
-pytestmark = pytest.mark.slow  # it builds and installs
-
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 FOREIGN = "raise SystemExit('foreign code was run')\n"
+
+
+def built(folder: Path, environment: dict[str, str]) -> Path:
+    """The wheel, built of what git holds."""
+    source = folder / "source"
+    for name in ("agent", "bokeh_app", "linemon", "linemon_sender"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    quiet = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    command = [*PIP, "wheel", *quiet, "--wheel-dir", str(folder), str(source)]
+    subprocess.run(command, env=os.environ | environment, check=True, timeout=100)
+    [wheel] = folder.glob("*.whl")
+    return wheel
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the venv's programs. Our own venv lends what linemon depends on, so that no network is needed."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    for name in ("agent", "bokeh_app", "linemon", "linemon_sender"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    quiet = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*PIP, "wheel", *quiet, "--wheel-dir", str(folder), str(source)], check=True, timeout=100)
+    wheel = built(folder, {})
     venv.create(folder / "venv", with_pip=False)
-    [wheel] = folder.glob("*.whl")
     programs = folder / "venv" / "bin"
     subprocess.run(
         [*PIP, "--python", str(programs / "python"), "install", "--quiet", "--no-deps", str(wheel)], check=True
@@ -69,6 +75,27 @@ def test_import(installed: Path, foreign: Path) -> None:
     file, *are_there = json.loads(done.stdout)
     assert Path(file).is_relative_to(installed.parent)
     assert are_there == [True, True]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_the_c_reader_is_in_the_wheel(installed: Path, foreign: Path) -> None:
+    """One build for all Pythons from 3.11 on, which `linemon check` tells of."""
+    done = subprocess.run([installed / "linemon", "check"], cwd=foreign, capture_output=True, text=True, check=True)
+    assert "lines are read in C\n" in done.stdout
+    found = installed.parent.glob("lib/*/site-packages/linemon/lines/*.so")
+    assert [path.name for path in found] == ["_reader.abi3.so"]
+    assert [path.name for path in installed.parents[1].glob("*-cp311-abi3-*.whl")]
+
+
+def test_without_a_compiler_the_c_reader_is_left_out(tmp_path: Path) -> None:
+    """It is built all the same, and says what it is without."""
+    unpacked = tmp_path / "unpacked"
+    shutil.unpack_archive(built(tmp_path, {"CC": "no-such-compiler"}), unpacked, "zip")
+    assert not list(unpacked.rglob("*.so"))
+    say = "from linemon.lines import bulk; print(bulk.__file__, bulk.said())"
+    done = subprocess.run([sys.executable, "-c", say], cwd=unpacked, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str(unpacked))
+    assert "no C compiler was found" in done.stdout
 
 
 @pytest.mark.parametrize("program", ["linemon", "python -m linemon"])

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.running import eventually
+from linemon.store.folder import read_key
+from tests.pki import Authority
+from tests.running import Running, eventually
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TOY = """
 import asyncio
 from pathlib import Path
@@ -176,3 +178,89 @@ def test_what_is_not_configured_is_asked_wrongly(works: Works) -> None:
     (works.folder / "tree" / "linemon" / "parts" / "toy.py").unlink()
     works.configure("[history]\nenabled = false\n")
     assert works.run("work").returncode == 2
+
+
+# -- what parts write
+
+OFTEN = "[history]\nevery = 0.05\n"
+TOKENS = '[[token]]\nsecret = "s"\nsources = ["web*"]\n'
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Collectors of one store, with `linemon work` beside them."""
+    started: list[Running] = []
+    works: list[subprocess.Popen[bytes]] = []
+
+    def start(settings: str = "") -> Running:
+        started.append(Running(tmp_path / "run", settings))
+        if not works:
+            command = [sys.executable, "-m", "linemon", "work", "--config", str(started[0].config)]
+            works.append(subprocess.Popen(command, stderr=(tmp_path / "work.log").open("wb")))
+        return started[-1]
+
+    yield start
+    for process in works:
+        process.terminate()
+        assert process.wait(20) == 0
+    for running in started:
+        running.process.kill()
+        running.process.wait()
+
+
+def rows_of_history(running: Running) -> int:
+    """How many rows history has written about itself."""
+    return running.store["linemon.history"].rows if "linemon.history" in running.store else 0
+
+
+@pytest.mark.parametrize("settings", ["", '[tcp]\nlisten = "127.0.0.1:0"\ntoken = "t"\n', TOKENS])
+def test_parts_write_whatever_the_port_asks_for(collector: Callable[..., Running], settings: str) -> None:
+    """No token, one, or only some that are limited to sources: `work.key` is what a part shows."""
+    running = collector(OFTEN + settings)
+    eventually(lambda: rows_of_history(running) > 3, "history tells of itself")
+    source = running.store["linemon.history"]
+    assert source.columns == ("behind_s", "buckets", "late", "late_dropped", "missed", "refused")
+    assert source.units == ("s", "", "", "", "", "")
+    assert running.status()["rejected"] == {}
+
+
+def test_parts_write_over_tls(collector: Callable[..., Running], tmp_path: Path) -> None:
+    """The collector of the same file is known by its certificate, whatever name that is for."""
+    cert, key = Authority(tmp_path).issue("elsewhere.example")
+    running = collector(f'{OFTEN}[tls]\ncert = "{cert}"\nkey = "{key}"\n[tcp]\nlisten = "[::1]:0"\ntls = true\n')
+    eventually(lambda: rows_of_history(running) > 3, "history tells of itself")
+
+
+def test_what_a_part_writes_waits_for_the_collector(collector: Callable[..., Running]) -> None:
+    """Each row is there once, also those that were written while no collector ran, or another store was made."""
+    running = collector(OFTEN)
+    eventually(lambda: rows_of_history(running) > 3, "history tells of itself")
+    running.process.kill()
+    running.process.wait()
+    key = read_key(running.store_path)
+    status = running.store_path / "work" / "history.json"
+    eventually(lambda: json.loads(status.read_bytes()).get("unsent", 0) > 5, "rows wait")
+    again = collector()
+    eventually(lambda: "unsent" not in json.loads(status.read_bytes()), "they are sent")
+    assert read_key(running.store_path) == key
+    rows = again.store["linemon.history"].since(0)
+    assert len(rows) > 10
+    assert len(set(rows.time.tolist())) == len(rows)
+    again.process.kill()
+    again.process.wait()
+    shutil.rmtree(running.store_path)
+    anew = collector(TOKENS)
+    eventually(lambda: rows_of_history(anew) > 3, "the part shows the new store's key")
+
+
+def test_the_key_of_parts_opens_what_parts_write(tmp_path: Path) -> None:
+    """It is its owner's only, whoever may read the rings, and opens no other source."""
+    running = Running(tmp_path / "run", f'readable_by = "everyone"\n{TOKENS}')
+    assert (running.store_path / "work.key").stat().st_mode & 0o777 == 0o600
+    assert running.store_path.stat().st_mode & 0o777 == 0o755
+    key = read_key(running.store_path)
+    said = running.say(f"#token {key}\n#errors on\n#source linemon.x\n1\n#source web1~normal\n2\n#source web1\n3\n")
+    assert said == "#error 8 token: this token may not write to 'web1'\n"
+    assert running.say("#errors on\n#token wrong\n#source linemon.x\n1\n").count("#error") == 2
+    assert {"linemon.x", "web1~normal"} <= set(running.store.sources())
+    running.stop()

@@ -1,0 +1,45 @@
+"""What a page has done in its place: it writes nothing itself, so others are asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from linemon.config import Config
+from linemon.store.marks import Mark
+
+MARK_S = 20.0  # until a mark must be set
+
+
+async def carry_out(config: Config, said: dict[str, Any]) -> str:
+    """Do what a page says, `{"do": …}`; why that could not be, or nothing."""
+    if not config.dashboard.listen.is_loopback and not config.dashboard.password:
+        return "this page is open to everybody: it sets nothing without [dashboard] password"
+    try:
+        return await ORDERS[said["do"]](config, said)
+    except (KeyError, TypeError, ValueError, OSError, TimeoutError) as error:
+        return f"that could not be done: {error}"
+
+
+async def set_mark(config: Config, said: dict[str, Any]) -> str:
+    """`{"text", "time": epoch ms, "source"}`, by `linemon mark`, which knows the collector's port, token and TLS."""
+    mark = Mark.of(int(float(said["time"]) * 1e6), str(said["text"]))
+    arguments = [f"--at={mark.fields['time']}", *([f"--source={said['source']}"] if said["source"] else [])]
+    if config.file:
+        arguments.append(f"--config={config.file}")
+    command = [sys.executable, "-m", "linemon", "mark", *arguments, "--", mark.text]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(MARK_S):
+            _, complaint = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return complaint.decode(errors="replace").removeprefix("linemon: ").strip() if process.returncode else ""
+
+
+ORDERS = {"mark": set_mark}

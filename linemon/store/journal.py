@@ -1,0 +1,86 @@
+"""Files of lines, JSON with a checksum, that one process adds to and others follow: a catalog, marks."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from linemon.store.folder import check_owner, write_all
+
+
+class Journal:
+    """Such a file, as far as it has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = 0
+        self.damaged = 0  # lines
+        self.is_cut = False  # it ends in the middle of a line
+        self._file: BinaryIO | None = None  # open, so that no other file gets its inode
+        self._inode = self._offset = -1
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Another one after each change."""
+        return self._inode, self._offset
+
+    def read_on(self) -> tuple[bool, list[dict[str, Any]]]:
+        """What was added since the last call, and whether that is of another file, which took the place of the last.
+
+        A line without its newline is not there yet. FileNotFoundError where there is no file.
+        """
+        stat = os.stat(self.path)
+        if (stat.st_ino, stat.st_size) == self.state:
+            return False, []
+        is_new = stat.st_ino != self._inode or self._file is None
+        if is_new:
+            self.close()
+            check_owner(self.path.parent)
+            self._file = open(self.path, "rb")  # noqa: SIM115  it stays open
+            self._inode, self._offset = os.fstat(self._file.fileno()).st_ino, 0
+            self.lines = self.damaged = 0
+        assert self._file
+        self._file.seek(self._offset)
+        *lines, unfinished = self._file.read().split(b"\n")
+        self._offset += sum(len(line) + 1 for line in lines)
+        self.lines += len(lines)
+        self.is_cut = bool(unfinished)
+        found = [parsed(line) for line in lines]
+        whole = [fields for fields in found if fields is not None]
+        self.damaged += len(found) - len(whole)
+        return is_new, whole
+
+    def close(self) -> None:
+        """Let go of the file; it is read anew then."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._inode, self._offset = None, -1, -1
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The object of a line without its newline; None if it is damaged."""
+    crc, _, text = line.partition(b" ")
+    try:
+        fields = json.loads(text) if int(crc, 16) == zlib.crc32(text) else None
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def line_of(fields: dict[str, Any]) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def append(fd: int, line: bytes) -> None:
+    """Add a line at the end, whole or not at all."""
+    size = os.fstat(fd).st_size
+    try:
+        write_all(fd, line)
+    except OSError:
+        os.ftruncate(fd, size)
+        os.lseek(fd, size, os.SEEK_SET)
+        raise

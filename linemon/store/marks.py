@@ -1,0 +1,152 @@
+"""Marks: moments with a text, of one source or of all. docs/STORE.md has the format of their file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from linemon import when
+from linemon.errors import LineError
+from linemon.store.folder import replace_file
+from linemon.store.journal import Journal, append, line_of
+
+log = logging.getLogger(__name__)
+
+MARKS: Final = "marks"
+MOST: Final = 10_000  # that are kept, in the order in which they came: times are the senders'
+MOST_ALARMS: Final = MOST // 2  # of these
+MAX_LINES: Final = 2 * MOST  # of the file, until it is made anew
+NOTE: Final = "note"
+ALARM: Final = "alarm"
+
+
+class Mark(NamedTuple):
+    """A moment (datetime64[ns]) with a text; `source` is None where it is one of all. `kind`: note, alarm, …"""
+
+    time: np.datetime64
+    text: str
+    source: str | None = None
+    kind: str = NOTE
+
+    @classmethod
+    def of(cls, ns: int, text: str, source: str | None = None, kind: str = NOTE) -> Mark:
+        return cls(np.datetime64(ns, "ns"), text, source, kind)
+
+    @classmethod
+    def parse(cls, fields: dict[str, Any]) -> Mark:
+        """From `fields`; KeyError, TypeError or ValueError if it is none."""
+        time = np.datetime64(fields["time"].removesuffix("Z"), "ns")
+        return cls(time, fields["text"], fields["source"], fields["kind"])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        [time] = when.iso(np.array([self.time]))
+        return {"time": time, "text": self.text, "source": self.source, "kind": self.kind}
+
+
+class Marks:
+    """The newest marks. The same time, text and source are one mark."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], Mark] = OrderedDict()  # as they came
+        self._alarms: OrderedDict[tuple[object, ...], None] = OrderedDict()  # those of them that are of alarms
+
+    def __contains__(self, mark: Mark) -> bool:
+        return mark[:3] in self._kept
+
+    def __iter__(self) -> Iterator[Mark]:
+        return iter(self._kept.values())
+
+    def add(self, mark: Mark) -> None:
+        """Keep one that is not there yet, in place of the first to come where they are too many."""
+        key = mark[:3]
+        if key in self._kept:
+            return
+        self._kept[key] = mark
+        if mark.kind == ALARM:
+            self._alarms[key] = None
+        if len(self._alarms) > MOST_ALARMS:
+            oldest, _ = self._alarms.popitem(last=False)
+            del self._kept[oldest]
+        elif len(self._kept) > MOST:
+            oldest, _ = self._kept.popitem(last=False)
+            self._alarms.pop(oldest, None)
+
+    def between(self, start: int | None, end: int | None, source: str | None) -> list[Mark]:
+        """Those of [start, end) ns, in time order; with a source: its own, and those of all."""
+        found = [mark for mark in self if source is None or mark.source in (None, source)]
+        if start is not None:
+            begin = np.datetime64(start, "ns")
+            found = [mark for mark in found if mark.time >= begin]
+        if end is not None:
+            stop = np.datetime64(end, "ns")
+            found = [mark for mark in found if mark.time < stop]
+        return sorted(found, key=lambda mark: mark.time)
+
+
+class MarkFile(Journal):
+    """The marks of a store, as far as their file has been read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / MARKS)
+        self.marks = Marks()
+
+    def refresh(self) -> None:
+        """Read what has come; a line that is damaged is no mark."""
+        try:
+            is_new, added = self.read_on()
+        except FileNotFoundError:
+            self.marks = Marks()
+            self.close()
+            return
+        if is_new:
+            self.marks = Marks()
+        for fields in added:
+            try:
+                self.marks.add(Mark.parse(fields))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                self.damaged += 1
+
+
+class MarkWriter(MarkFile):
+    """The same for the one process that sets marks: what is added is in the file, or it is not added."""
+
+    def __init__(self, folder: Path, mode: int) -> None:
+        """OSError where the file cannot be read, or made anew without what a kill or a power cut left in it."""
+        super().__init__(folder)
+        self._mode = mode
+        self.refresh()
+        self.close()
+        if self.damaged or self.is_cut:
+            log.error("%s: %d damaged lines, and what has no end, are dropped", self.path, self.damaged)
+            self._rewrite()
+
+    def add(self, mark: Mark) -> None:
+        """Set a mark. LineError `store_full` where there is no room for it."""
+        if mark in self.marks:
+            return
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
+            try:
+                append(fd, line_of(mark.fields))
+            finally:
+                os.close(fd)
+            self.marks.add(mark)
+            self.lines += 1
+            if self.lines > MAX_LINES:
+                self._rewrite()
+        except OSError as error:
+            raise LineError("store_full", f"cannot write {self.path}: {error.strerror}") from error
+
+    def _rewrite(self) -> None:
+        """Replace the file by one that holds only what counts."""
+        data = b"".join(line_of(mark.fields) for mark in self.marks)
+        os.close(replace_file(self.path, data, self._mode, is_synced=True))
+        self.lines = data.count(b"\n")

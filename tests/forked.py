@@ -1,0 +1,105 @@
+"""`linemon` in processes of their own, which have its imports from the start: a third of a second for each of them.
+
+A nursery (`tests/nursery.py`) imports what the commands import, and forks for each command that is asked for; from
+there on the process is one like any other, with its own files, environment, limits and end. What is about the start
+itself, or about memory, starts `python -m linemon` instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+class Nursery:
+    """The process that forks others; one for each process of pytest's."""
+
+    def __init__(self) -> None:
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.nursery", str(theirs.fileno())],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        atexit.register(self._sock.close)
+
+    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0) -> Forked:
+        """Run `linemon ARGUMENTS` with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+        ours, theirs = os.pipe()
+        asked = {"arguments": arguments, "environment": dict(os.environ), "cwd": os.getcwd(), "open_files": open_files}
+        socket.send_fds(self._sock, [json.dumps(asked).encode()], [*files, theirs])
+        os.close(theirs)
+        return Forked(ours)
+
+
+class Forked:
+    """A process that was forked, as `subprocess.Popen` has one."""
+
+    def __init__(self, reports: int) -> None:
+        """`reports`: a pipe that brings the process's number, and when it has ended its exit code; 20 bytes each."""
+        self._reports = reports
+        self.returncode: int | None = None
+        self.pid = int(self._report())
+
+    def _report(self) -> str:
+        return os.read(self._reports, 20).decode()
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._reports], [], [], 0)[0]:
+            self.returncode = int(self._report() or -signal.SIGKILL)
+            os.close(self._reports)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            select.select([self._reports], [], [], timeout)
+            if self.poll() is None:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+NURSERY = Nursery()
+
+
+def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """What `linemon ARGUMENTS` makes of its standard input."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write((stdin or "").encode())
+        given.seek(0)
+        process = NURSERY.start(arguments, [given.fileno(), out.fileno(), err.fileno()])
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())

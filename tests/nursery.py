@@ -1,0 +1,82 @@
+"""Forks `linemon` for `tests/forked.py`, which runs this file as a program and says more."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+
+
+def main() -> None:
+    from linemon import collector  # noqa: F401  # what commands import when they run
+    from linemon.cli.main import command, names
+    from linemon.store import reader  # noqa: F401
+
+    for name in names():
+        command(name)
+    gc.freeze()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and we end with it
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for others are waited for by nobody
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    while True:
+        data, fds, *_ = socket.recv_fds(sock, 1 << 20, 4)
+        if not data:
+            return
+        if not os.fork():
+            break
+        for fd in fds:
+            os.close(fd)
+    sock.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *files, reports = fds
+    if child := os.fork():
+        watch(child, files, reports)
+    os.close(reports)
+    become(files, **json.loads(data))
+
+
+def watch(child: int, files: Sequence[int], reports: int) -> None:
+    """Say the child's number, and how it ended; never returns."""
+    for fd in (0, 1, 2, *files):
+        os.close(fd)
+    with suppress(OSError):
+        os.write(reports, b"%20d" % child)
+        _, status = os.waitpid(child, 0)
+        os.write(reports, b"%20d" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def become(files: Sequence[int], arguments: list[str], environment: dict[str, str], cwd: str, open_files: int) -> None:
+    """Be the process of a command; never returns."""
+    from linemon.cli import main
+
+    for number, fd in enumerate(files):
+        os.dup2(fd, number)
+    for fd in files:
+        if fd > 2:
+            os.close(fd)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    time.tzset()
+    random.seed()
+    if arguments[0] == "collect":  # it is to close what it opens; commands just end
+        warnings.simplefilter("default", ResourceWarning)
+    if open_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+    sys.argv = ["linemon", *arguments]
+    sys.exit(main.main())
+
+
+if __name__ == "__main__":
+    main()
