@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bench import m4, made_up, nab
-from linemon.parts.tasks.builtin import changed, forecast, groups, spectrum, strange
+from linemon.analysis import changed, forecast, groups, spectrum, strange
 
 Floats = nab.Floats
 HOST_COLUMNS, TOGETHER, TOGETHER_STEPS = 40, 4, 10
@@ -61,7 +61,8 @@ def scores(series: nab.Series, **options: Any) -> Floats:
     rows = Table.of(np.append(ordered, ordered[-1] + step), np.append(series.values, np.nan)[:, None])
     ends, found = strange.strange(rows, {}, step=step, **options)
     by_step = dict(zip((ends.astype(np.int64) / 1e9 // step - 1).tolist(), found["c0.score:"].tolist(), strict=True))
-    return np.nan_to_num([by_step.get(number, 0.0) for number in (ordered // step).tolist()])
+    answer: Floats = np.nan_to_num(np.array([by_step.get(number, 0.0) for number in (ordered // step).tolist()]))
+    return answer
 
 
 def bench_nab(folder: Path) -> None:
@@ -169,17 +170,11 @@ def bench_spectrum() -> None:
 
 def bench_groups() -> None:
     for seed in (1, 2, 3):
-        for method, join in (
-            ("linkage", lambda r: groups.joined(r, 0.6)),
-            ("affinity", lambda r: groups.propagated(r, 0.5)),
-        ):
-            series, labels = made_up.grouped(seed)
-            found = join(groups.correlations(series.reshape(len(series), -1, 5).mean(2), 12, 2))
-            say(
-                f"groups, 12 among 200, seed {seed}, {method}: Rand index",
-                f"{made_up.rand_index(labels, found):.3f}",
-                ">= 0.95",
-            )
+        series, labels = made_up.grouped(seed)
+        r = groups.correlations(series.reshape(len(series), -1, 5).mean(2), 12, 2)
+        for method, found in (("linkage", groups.joined(r, 0.6)), ("affinity", groups.propagated(r, 0.5))):
+            index = made_up.rand_index(labels, found)
+            say(f"groups, 12 among 200, seed {seed}, {method}: Rand index", f"{index:.3f}", ">= 0.95")
     series, _ = made_up.grouped(1, 1000, 40)
     begin = time.process_time()
     groups.joined(groups.correlations(series.reshape(1000, -1, 5).mean(2), 12, 2), 0.6)

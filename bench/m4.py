@@ -42,7 +42,8 @@ def naive2(past: Floats, ahead: int = AHEAD) -> Floats:
     hour = (np.arange(len(ratio)) + SEASON // 2) % SEASON
     season = np.array([ratio[hour == each].mean() for each in range(SEASON)])
     season /= season.mean()
-    return past[-1] / season[(size - 1) % SEASON] * season[(size + np.arange(ahead)) % SEASON]
+    found: Floats = past[-1] / season[(size - 1) % SEASON] * season[(size + np.arange(ahead)) % SEASON]
+    return found
 
 
 def measures(past: Sequence[Floats], after: Sequence[Floats], found: Sequence[Floats]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Random = np.random.Generator
 
 DAY = 1440  # minutes
@@ -31,16 +32,18 @@ def _drifting(random: Random, size: tuple[int, int], likeness: float) -> Floats:
     return values
 
 
-def hosts(seed: int, per_kind: int = 40, days: int = 28) -> tuple[Floats, Floats, npt.NDArray[np.bool_], Ints]:
-    """Times (n,) in s, values (n, k) a minute, whether each is part of an anomaly, and the anomaly of each column or -1.
+def hosts(seed: int, per_kind: int = 40, days: int = 28) -> tuple[Floats, Floats, Mask, Ints]:
+    """Times (n,) in s, values (n, k) a minute, whether each is of an anomaly, and the anomaly of each column or -1.
 
     `per_kind` columns of each of `KINDS`; every other one has an anomaly in the time after `FIRST_ANOMALY`.
     """
     random = np.random.default_rng(seed)
     size, columns = days * DAY, per_kind * len(KINDS)
-    minute, time = np.arange(size) % DAY, np.arange(size) * 60.0 + START_S
+    minute: Ints = np.arange(size) % DAY
+    time: Floats = np.arange(size, dtype=np.float64) * 60.0 + START_S
     weekend = (time // 86400 + 3) % 7 >= 5
-    usual, spread = np.zeros((size, columns)), np.empty(columns)
+    usual: Floats = np.zeros((size, columns))
+    spread: Floats = np.empty(columns)
     for i in range(columns):
         usual[:, i], spread[i] = _usual(random, i // per_kind, minute, weekend, i)
     noise = _drifting(random, (size, columns), 0.7)
@@ -55,7 +58,8 @@ def hosts(seed: int, per_kind: int = 40, days: int = 28) -> tuple[Floats, Floats
             values[:, i] = np.round(values[:, i], 1)
         elif kind == NIGHTLY:
             values[:, i] += (random.random(size) < 0.002) * 8
-    strange, what = np.zeros((size, columns), bool), np.full(columns, -1)
+    strange: Mask = np.zeros((size, columns), bool)
+    what: Ints = np.full(columns, -1)
     for i in range(0, columns, 2):
         what[i], begin, length = _plant(random, values[:, i], spread[i] * noise[:, i], (i // 2) % 6, i // per_kind)
         strange[begin : begin + length + AFTER, i] = True
@@ -66,7 +70,7 @@ def _usual(
     random: Random, kind: int, minute: Ints, weekend: npt.NDArray[np.bool_], column: int
 ) -> tuple[Floats, float]:
     phase = random.uniform(0, DAY)
-    day = np.sin(2 * np.pi * (minute + phase) / DAY)
+    day: Floats = np.sin(2 * np.pi * (minute + phase) / DAY)
     if kind == WEEKLY:
         noon = 25 * np.exp(-(((minute - 840 + random.normal() * 60) / 240.0) ** 2))
         return 40 + (noon + 6 * day) * np.where(weekend, random.uniform(0.2, 0.5), 1), 2.0
@@ -74,16 +78,19 @@ def _usual(
         return 30 + 5 * day, 6.0
     if kind == SAWTOOTH:
         period = random.integers(3, 9) * DAY
-        return 40 + 30 * ((np.arange(len(minute)) + phase * 3) % period) / period, 0.2
+        part: Floats = ((np.arange(len(minute), dtype=np.float64) + phase * 3) % float(period)) / float(period)
+        return 40 + 30 * part, 0.2
     if kind == NIGHTLY:
-        return 10.0 + 60 * ((minute > 120) & (minute < 140 + 10 * (column % 3))), 2.0
-    return np.full(len(minute), 100.0 if kind == BURSTY else 5.0), 20.0 if kind == BURSTY else 0.05
+        busy: Floats = np.where((minute > 120) & (minute < 140 + 10 * (column % 3)), 60.0, 0.0)
+        return 10.0 + busy, 2.0
+    level: Floats = np.full(len(minute), 100.0 if kind == BURSTY else 5.0)
+    return level, 20.0 if kind == BURSTY else 0.05
 
 
 def _plant(random: Random, values: Floats, noise: Floats, what: int, kind: int) -> tuple[int, int, int]:
     """Put an anomaly into a column: which, where it begins, and for how many minutes."""
     begin = int(random.integers(FIRST_ANOMALY, len(values) - 400))
-    whole = values.std()
+    whole = float(values.std())
     length = (5, 180, 60, 120, 60, 15)[what]
     if what == WRONG_HOUR:
         if kind == NIGHTLY:
@@ -92,7 +99,7 @@ def _plant(random: Random, values: Floats, noise: Floats, what: int, kind: int) 
             begin = begin // DAY * DAY + 840
         else:
             what, length = SHIFT, 180
-    step = max(np.std(np.diff(values)), 1e-3)
+    step = max(float(np.std(np.diff(values))), 1e-3)
     inside = slice(begin, begin + length)
     if what == SPIKE:
         values[inside] += 8 * max(step, 0.7 * whole)
@@ -137,7 +144,7 @@ def _walks(random: Random, count: int, minutes: int) -> Floats:
 
 
 def rand_index(a: Ints, b: Ints) -> float:
-    """Adjusted for chance: 1 where two groupings are the same, 0 as by chance. Hubert and Arabie, J. Classification 2 (1985) 193."""
+    """1 where two groupings are the same, 0 as by chance: Hubert and Arabie, Journal of Classification 2 (1985) 193."""
     table = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
     np.add.at(table, (a, b), 1)
     pairs = [float((each * (each - 1) / 2).sum()) for each in (table, table.sum(0), table.sum(1))]

@@ -1,7 +1,8 @@
 """The Numenta Anomaly Benchmark, version 1.1: its data, and its score.
 
-Lavin and Ahmad, Evaluating Real-time Anomaly Detection Algorithms, ICMLA 2015; github.com/numenta/NAB. Each window around
-a labelled anomaly is worth something to the first detection in it, the more the earlier; each detection elsewhere costs.
+Lavin and Ahmad, Evaluating Real-time Anomaly Detection Algorithms, ICMLA 2015; github.com/numenta/NAB. Each window
+around a labelled anomaly is worth something to the first detection in it, the more the earlier; each one elsewhere
+costs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -48,13 +49,17 @@ def load(folder: Path) -> dict[str, Series]:
 def _read(path: Path, windows: Iterable[tuple[str, str]]) -> Series:
     with path.open() as file:
         lines = list(csv.reader(file))[1:]
-    moments = [datetime.fromisoformat(at) for at, _ in lines]
+    moments = [_moment(at) for at, _ in lines]
     first: dict[datetime, int] = {}
     for number, moment in enumerate(moments):
         first.setdefault(moment, number)
-    inside = [tuple(first[datetime.fromisoformat(each)] for each in window) for window in windows]
-    time = np.array([(moment - datetime(1970, 1, 1)).total_seconds() for moment in moments])
+    inside = [tuple(first[_moment(each)] for each in window) for window in windows]
+    time = np.array([moment.timestamp() for moment in moments])
     return Series(time, np.array([float(value) for _, value in lines]), [(low, high) for low, high in inside])
+
+
+def _moment(said: str) -> datetime:
+    return datetime.fromisoformat(said).replace(tzinfo=UTC)
 
 
 def halves(names: Iterable[str]) -> tuple[list[str], list[str]]:

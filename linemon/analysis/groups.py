@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from linemon.parts.tasks.builtin._series import (
+from linemon.analysis._series import (
     Floats,
     Outputs,
     Series,
@@ -16,7 +16,6 @@ from linemon.parts.tasks.builtin._series import (
     named,
     span_ns,
     times,
-    without_gaps,
 )
 
 Labels = npt.NDArray[np.int64]
@@ -85,14 +84,15 @@ def _aligned(rows: Mapping[str, Series], first: int, end: int, step: int) -> tup
     names, series = [], []
     size = (end - first) // step
     for source, each in rows.items():
-        start, means = grid(each, step, end)
+        _, means = grid(each, step, end)
         whole = np.full((size, means.shape[1]), np.nan)
         whole[size - len(means) :] = means
         for i, column in enumerate(each.columns):
             missing = size - np.isfinite(whole[:, i]).sum()
             if missing > MOST_MISSING * size:
                 continue
-            values = without_gaps(whole[:, i], size)
+            known = np.flatnonzero(np.isfinite(whole[:, i]))
+            values = np.interp(np.arange(size), known, whole[known, i])
             if np.ptp(values) > 0:
                 names.append((source, column))
                 series.append(values)
@@ -113,7 +113,8 @@ def _ranks(series: Floats) -> npt.NDArray[np.float32]:
     ranks = np.argsort(np.argsort(series, 1, kind="stable"), 1).astype(np.float32)
     ranks -= ranks.mean(1, keepdims=True)
     lengths = np.sqrt(np.einsum("ij,ij->i", ranks, ranks))[:, None]
-    return ranks / np.maximum(lengths, np.float32(1e-30))
+    ranks /= np.maximum(lengths, np.float32(1e-30))
+    return ranks
 
 
 def joined(r: Floats, cut: float) -> Labels:

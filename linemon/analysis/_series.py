@@ -61,11 +61,11 @@ def grid(rows: Series, step: int, end: int | None = None) -> tuple[int, Floats]:
 
 
 def without_gaps(values: Floats, longest: int) -> Floats:
-    """A copy with gaps of up to `longest` missing values filled by a straight line."""
+    """A copy with gaps of up to `longest` missing values between two known ones filled by a straight line."""
     known = np.flatnonzero(np.isfinite(values))
     if len(known) in (0, len(values)):
         return values.copy()
-    filled = np.interp(np.arange(len(values)), known, values[known])
+    filled = np.interp(np.arange(len(values)), known, values[known], np.nan, np.nan)
     before = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), -1))
     after = np.minimum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), len(values))[::-1])[::-1]
     filled[after - before - 1 > longest] = np.nan

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from linemon.parts.tasks.builtin._series import MAD_TO_SD, Floats, Outputs, Series, Times, grid, named, span_ns, times
+from linemon.analysis._series import MAD_TO_SD, Floats, Outputs, Series, Times, grid, named, span_ns, times
 
 DAY_S = 86400
 SUNDAY = 6

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from linemon.parts.tasks.builtin._series import (
+from linemon.analysis._series import (
     Floats,
     Outputs,
     Series,
@@ -71,14 +71,15 @@ def forecast(
 
 def one(values: Floats, ahead: int, seasons: Sequence[int]) -> tuple[Floats, Floats, float, float]:
     """The next `ahead` of `values` (n,), half the width of their interval, the back-test's error, the last season's."""
-    lags = _lags(seasons, len(values) // 3)
+    lags = _lags(seasons, 2 * len(values) // 5)
     models: list[Model] = [_repeated(each) for each in seasons if each + ahead <= len(values)]
     models.append(lambda past, ahead: _regressed(past, ahead, lags))
     if values.min() > 0:
         models.append(lambda past, ahead: np.exp(_regressed(np.log(past), ahead, lags)))
     need = max(int(lags[-1]) + 2 * len(lags), seasons[0])
-    origins = [cut for cut in len(values) - ahead - seasons[0] * np.arange(ORIGINS) if cut >= need]
-    origins = origins or [len(values) - ahead]
+    last = len(values) - ahead
+    origins = [cut for cut in range(last, last - seasons[0] * ORIGINS, -seasons[0]) if cut >= need]
+    origins = origins or [last]
     errors = np.array([[model(values[:cut], ahead) - values[cut : cut + ahead] for cut in origins] for model in models])
     # A regression that runs away is no forecast, however well it was doing before.
     reach = 3 * np.ptp(values)
@@ -134,4 +135,5 @@ def _smoothed(values: Floats) -> Floats:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     at = np.arange(len(values))
     low, high = np.maximum(at - SMOOTH, 0), np.minimum(at + SMOOTH + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+    means: Floats = (sums[high] - sums[low]) / (high - low)
+    return means

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from linemon.parts.tasks.builtin._series import (
+from linemon.analysis._series import (
     Floats,
     Outputs,
     Series,
@@ -24,9 +24,9 @@ LEAST_PERIODS = 1.5  # that a span must hold
 
 
 def spectrum(rows: Series, *, step: str | float = "1m") -> tuple[Times, Outputs]:
-    """``COLUMN.period1_s`` to ``.period3_s``, the strongest periods in seconds, and ``.share1`` to ``.share3``, in [0, 1].
+    """``COLUMN.period1_s`` to ``.period3_s``, the strongest periods in seconds, and ``.share1`` to ``.share3``.
 
-    A share is what the sine wave of that period explains of the column's variance about its straight line. One row, at
+    A share, in [0, 1], is what the sine wave of that period explains of the variance about a straight line. One row, at
     the last bucket of `step`; gaps of up to 2 % of the span are filled by straight lines, a column with longer ones or
     of one value only is left out. Where there are fewer periods the others are nan.
 
@@ -81,7 +81,8 @@ def _basis(at: Floats, frequencies: Floats) -> Floats:
 
 
 def _solve(basis: Floats, values: Floats) -> Floats:
-    return np.linalg.lstsq(basis.T @ basis, basis.T @ values, rcond=None)[0]
+    weights = np.linalg.lstsq(basis.T @ basis, basis.T @ values, rcond=None)[0]
+    return np.asarray(weights, np.float64)
 
 
 def _fit(values: Floats, at: Floats, frequencies: Floats) -> tuple[Floats, Floats]:

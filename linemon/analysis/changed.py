@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
-from linemon.parts.tasks.builtin._series import Floats, Outputs, Series, Times, named, times
+from linemon.analysis._series import Floats, Outputs, Series, Times, named, times
 
 SPANS_BEFORE = 4
 SPREAD_COUNTS = 3.0  # a spread e times as wide counts as a level that many standard deviations away
@@ -17,8 +19,8 @@ def changed(rows: Series, *, start: np.datetime64, end: np.datetime64) -> tuple[
     """``COLUMN.score``: how much [start, end) differs from the four spans of that length before it; one row, at `end`.
 
     Also ``.mean``, ``.mean_before``, ``.spread``, ``.spread_before`` (standard deviations) in the column's unit. `rows`
-    should reach back to `start` - 4 × (`end` - `start`); a column with fewer than three values in the span, or in two of
-    those before, is left out. ValueError unless `start` lies before `end`.
+    should reach back to `start` - 4 × (`end` - `start`); a column with fewer than three values in the span, or in
+    two of those before, is left out. ValueError unless `start` lies before `end`.
     """
     begin, stop = (int(each.astype("datetime64[ns]").astype(np.int64)) for each in (start, end))
     if begin >= stop:
@@ -28,7 +30,7 @@ def changed(rows: Series, *, start: np.datetime64, end: np.datetime64) -> tuple[
     outputs: Outputs = {}
     for column, unit in zip(rows.columns, rows.units, strict=True):
         values = rows[column]
-        found = score([values[low:high] for low, high in zip(cuts, cuts[1:], strict=False)])
+        found = score([values[low:high] for low, high in pairwise(cuts)])
         if found is None:
             continue
         value, mean, mean_before, spread, spread_before = found

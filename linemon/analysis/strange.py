@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from linemon.parts.tasks.builtin._series import DAY_NS, Floats, Outputs, Series, Times, named, span_ns
+from linemon.analysis._series import DAY_NS, Floats, Outputs, Series, Times, named, span_ns
 
 State = dict[str, Any]
 Mask = npt.NDArray[np.bool_]
@@ -48,20 +48,22 @@ def strange(
     """``COLUMN.score`` of each whole `step`, strange from 1 on, and ``strange_columns``: how many were within `hold`.
 
     An online function: `rows` are those since the last call, `state` is a dict that it keeps. It goes by means of
-    `step`. The score is the largest of these, each over its level, and 0 where nothing is new, so an event is told once;
-    `by` says which:
+    `step`. The score is the largest of these, each over its level, and 0 where nothing is new, so that an event is told
+    once; `by` says which:
 
     - `record`: beyond the highest or lowest ever seen, which fade towards the mean within 14 days, in standard
       deviations of the last day; after a day of values;
-    - `profile`: the same of what differs from a profile (96 parts of the day, workdays and weekends in `zone`; a day has a weight
-      of 1/7; its level follows within 48 h), in the profile's own standard deviations, and of the mean of that over
-      half an hour; after three days;
-    - `stuck`: a run of 20 or more equal values, three times as long as any before;
-    - of columns that fit a pattern of `cusum`: a sum of deviations above 1.5 (of at most 3) standard deviations that
-      reaches 10, told once until it is 0 again (Page, Biometrika 41 (1954) 100). It cries at every rotation of a log.
+    - `profile`: the same of what differs from a profile (96 parts of the day, workdays and weekends in `zone`; a day
+      has a weight of 1/7; its level follows within 48 h), in the profile's own standard deviations, and of the mean of
+      that over half an hour; after three days;
+    - `stuck`: a run of 20 or more equal values, three times as long as any before; after a day.
 
-    Records: Chandler, Journal of the Royal Statistical Society B 14 (1952) 220. Moving variance: Finch, Incremental
-    calculation of weighted mean and variance (2009). Values that come after their step is over are left out.
+    Columns that fit a pattern of `cusum` are strange, too, where a sum of deviations above 1.5 (of at most 3) standard
+    deviations reaches 10; told once until it is 0 again. It cries at every rotation of a log.
+
+    Records: Chandler, Journal of the Royal Statistical Society B 14 (1952) 220. Cusum: Page, Biometrika 41 (1954) 100.
+    Moving variance: Finch, Incremental calculation of weighted mean and variance (2009).
+    Values that come after their step is over are left out. ValueError for another `by`.
     """
     length = span_ns(step)
     _fit_columns(state, rows.columns)
@@ -135,7 +137,8 @@ def _judge(state: State, x: Floats, start: int, step: int, zone: ZoneInfo, by: S
     beyond = _record(state["records"], three, dt) / LEVELS
     beyond[0] *= (age_steps >= LEARN * day) & ("record" in by)
     beyond[1:] *= (age_steps >= TRUST * day) & ("profile" in by)
-    score = np.fmax(beyond.max(0), _stuck(state, x, known) * ("stuck" in by))
+    stuck = _stuck(state, x, known) * ((age_steps >= LEARN * day) & ("stuck" in by))
+    score = np.fmax(beyond.max(0), stuck)
     if cusum.any():
         score = np.fmax(score, np.where(cusum, _cusum(state["cusum"], x, known, dt), 0.0))
     return np.where(known, score, np.nan)
@@ -173,7 +176,7 @@ def _follow(mean: Floats, variance: Floats, values: Floats, known: Mask, weight:
 def _against_profile(
     state: State, x: Floats, known: Mask, start: int, step_s: float, dt: float, zone: ZoneInfo
 ) -> tuple[Floats, Floats]:
-    """What differs from the profile and its level, and the standard deviation of that; both (k,), and learns from it."""
+    """What differs from the profile and its level, and the standard deviation of that, both (k,); and learns."""
     local = datetime.fromtimestamp(start / 1e9, UTC).astimezone(zone)
     at = int(local.weekday() >= 5), (local.hour * 3600 + local.minute * 60) // SLOT_S
     profile, spreads, count = state["profile"][at], state["spread"][at], state["known"][at]
@@ -226,4 +229,4 @@ def _cusum(state: Floats, x: Floats, known: Mask, dt: float) -> Floats:
     told[now] = 1.0
     count += known
     _follow(mean, variance, values, known, np.maximum(1 - exp(-dt / CUSUM_S), 1 / np.maximum(count, 1)))
-    return now.astype(float)
+    return np.where(now, 1.0, 0.0)
