@@ -32,11 +32,11 @@ class Given:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return ("a", "b", "c", "d", "e", "f", "g", "h")[: self.values.shape[1]]
+        return tuple("abcdefgh"[i] for i in range(self.values.shape[1]))
 
     @property
     def units(self) -> tuple[str, ...]:
-        return ("%",) * self.values.shape[1]
+        return ("%",) * len(self.columns)
 
     def __getitem__(self, column: str) -> Any:
         return self.values[:, self.columns.index(column)]
