@@ -18,7 +18,6 @@ try:
 except ImportError:
     sys.exit("linemon agent: needs psutil: `apt install python3-psutil`, or `pip install psutil`")
 
-from agent.listener import Listener
 from agent.options import Options, UsageError, help_text, is_local
 from agent.sampler import FIXED, Sampler
 from linemon_sender.sender import SpoolSender, columns_line
@@ -61,6 +60,8 @@ def run(options: Options) -> int:
     sampler = Sampler(psutil, log, groups=options.groups, subsamples=options.subsamples > 1)
     listener = sender = None
     if options.listen:
+        from agent.listener import Listener
+
         try:
             listener = Listener(options.listen, options.columns, selector, log)
         except OSError as error:

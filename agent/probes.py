@@ -41,14 +41,17 @@ class Ticks:
         if reading.keys() != before.keys():
             return {}
         spent = {field: value - before[field] for field, value in reading.items()}
-        if spent["idle"] < -1:  # a processor was taken out
-            return {}
-        for field in ("idle", "iowait"):  # the kernel only estimates these and takes some back
-            if field in spent:
-                spent[field] = max(0.0, spent[field])
-        backwards = [field for field, value in spent.items() if value < 0]
-        total = sum([value for value in spent.values() if value > 0])
-        if len(backwards) > 1 or total <= 0:  # the same, or no tick yet
+        backwards: list[str] = []
+        if min(spent.values()) < 0:
+            if spent["idle"] < -1:  # a processor was taken out
+                return {}
+            for field in ("idle", "iowait"):  # the kernel only estimates these and takes some back
+                if field in spent:
+                    spent[field] = max(0.0, spent[field])
+            backwards = [field for field, value in spent.items() if value < 0]
+            spent.update(dict.fromkeys(backwards, 0.0))
+        total = sum(spent.values())
+        if len(backwards) > 1 or total <= 0:  # as if one was taken out, or no tick yet
             return {}
         percent = {field: 100.0 * value / total for field, value in spent.items()}
         for field in backwards:
@@ -165,6 +168,10 @@ class Probes:
         self._self = self._self or self._ps.Process()  # costs three times what it is asked for
         return {"agent.rss_bytes": self._self.memory_info().rss}
 
+    def processors(self, now: float) -> dict[str, float]:
+        """How many processors are online, each thread of a core counted."""
+        return {"cpu.count": self._ps.cpu_count() or NAN}
+
     def frequency(self, now: float) -> dict[str, float]:
         """The processors' mean clock in hertz; many virtual machines have none, which is not 0."""
         clocks = [each.current for each in self._ps.cpu_freq(percpu=True) or [] if each.current]  # 0: it is offline
@@ -194,6 +201,7 @@ class Probes:
             if usage.used + usage.free:
                 values[f"fs.{encode(mount)}.used_pct"] = 100.0 * usage.used / (usage.used + usage.free)
                 values[f"fs.{encode(mount)}.free_bytes"] = usage.free
+            values.update(self._inodes(mount))
         return values
 
     def temperatures(self, now: float) -> dict[str, float]:
@@ -217,6 +225,18 @@ class Probes:
         if part.fstype.startswith(REMOTE) or part.fstype in IMAGES or is_image:
             return False
         return not self._is_file(part.mountpoint)
+
+    def _inodes(self, mount: str) -> dict[str, float]:
+        """Percent of the inodes in use; nothing where a file system makes them as it needs them, as btrfs does."""
+        if not hasattr(os, "statvfs"):  # Windows
+            return {}
+        try:
+            stat = os.statvfs(os.path.join(self._system, mount.lstrip("/")))
+        except OSError:
+            return {}
+        if not stat.f_files:
+            return {}
+        return {f"fs.{encode(mount)}.inodes_used_pct": 100.0 * (stat.f_files - stat.f_ffree) / stat.f_files}
 
     def _by_device(
         self, now: float, kind: str, rates: dict[str, dict[str, float]], totals: tuple[str, ...], devices: Nets | Disks

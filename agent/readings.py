@@ -96,9 +96,9 @@ class Readings:
             nic: {
                 "rx_bytes_per_s": count.bytes_recv,
                 "tx_bytes_per_s": count.bytes_sent,
-                "packets_per_s": count.packets_recv + count.packets_sent,
                 "errors_per_s": count.errin + count.errout,
                 "drops_per_s": count.dropin + count.dropout,
+                "packets_per_s": count.packets_recv + count.packets_sent,
             }
             for nic, count in self._ps.net_io_counters(pernic=True, nowrap=False).items()
             if is_shown(nic)
@@ -170,9 +170,9 @@ class Proc(Readings):
                 counts[nic] = {
                     "rx_bytes_per_s": int(rx),
                     "tx_bytes_per_s": int(tx),
-                    "packets_per_s": int(packets) + int(sent),
                     "errors_per_s": int(errors) + int(failed),
                     "drops_per_s": int(drops) + int(lost),
+                    "packets_per_s": int(packets) + int(sent),
                 }
         return counts
 

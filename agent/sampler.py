@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from agent.kernel import Kernel
 from agent.probes import Probes
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ FIXED = (
     "cpu.iowait_pct",
     "cpu.steal_pct",
     "cpu.freq_hz",
+    "cpu.count",
     "load.1m",
     "load.5m",
     "load.15m",
@@ -84,7 +86,7 @@ class Sampler:
 
         `system`: the folder that holds proc and sys.
         """
-        probes = Probes(ps, log, system)
+        probes, kernel = Probes(ps, log, system), Kernel(log, system)
         fast = [
             probes.cpu,
             probes.load,
@@ -98,8 +100,13 @@ class Sampler:
         slow = [
             probes.swap,
             probes.resident,
+            probes.processors,
             probes.frequency,
             probes.processes,
+            kernel.pressure,
+            kernel.events,
+            kernel.limits,
+            kernel.clock,
             probes.filesystems,
             probes.temperatures,
         ]

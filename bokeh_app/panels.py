@@ -36,20 +36,28 @@ SPELLINGS = {
     "degC": "°C",
 }
 TITLES = {
+    "clock": "Clock",
     "cpu": "CPU",
     "disk": "Disk",
+    "files": "Open files",
     "fs": "File systems",
     "kernel": "Kernel",
     "load": "Load",
     "mem": "Memory",
     "net": "Network",
     "proc": "Processes",
+    "psi": "Pressure",
     "sys": "System",
     "temp": "Temperature",
 }
-TOTALS, DEVICES, ALONE = range(3)  # in this order, where not all fit
-SAME_CHART = {"swap": "mem"}  # what is read together although it is named apart
+TOTALS, DEVICES, DETAILS, ALONE = range(4)  # in this order, where not all fit
+# What is read together although it is named apart, or apart although named together: by first word, or whole name.
+SAME_CHART = {"swap": "mem", "cpu.count": "load", "cpu.limit_cores": "load", "proc.files_open": "files"}
 SAME_UNIT = {"°C": "temp"}  # what is read together whatever its name
+
+FAULTS = {"errors", "drops", "retransmits"}  # of devices: few, and flat beside what goes well
+DETAILED = FAULTS | {"packets", "free"}  # of devices: not worth a chart before all else has its own
+NO_DEVICES = {"psi"}  # whose parts are something else
 
 # The parts of a processor's time. `busy` and `idle` are sums of some of them: a line over the stack.
 MODES = {"user", "nice", "system", "iowait", "irq", "softirq", "steal", "guest", "guest_nice"}
@@ -96,15 +104,16 @@ class Column:
 
     @property
     def topic(self) -> str:
-        return SAME_UNIT.get(self.unit) or SAME_CHART.get(self.head, self.head)
+        return SAME_UNIT.get(self.unit) or SAME_CHART.get(self.name) or SAME_CHART.get(self.head, self.head)
 
 
 def group(columns: Sequence[str], units: Sequence[str]) -> tuple[list[Panel], list[int]]:
     """The charts of a source, and the numbers of the columns for which there was no place."""
-    groups: dict[tuple[str, str, bool], list[Column]] = {}
+    groups: dict[tuple[str, str, bool, bool], list[Column]] = {}
     for number, (name, unit) in enumerate(zip(columns, units, strict=True)):
         column = take_apart(number, name, unit)
-        key = column.topic, column.unit, bool(column.devices) and column.unit not in SAME_UNIT
+        has_devices = bool(column.devices) and column.unit not in SAME_UNIT
+        key = column.topic, column.unit, has_devices, has_devices and column.measure in FAULTS
         groups.setdefault(key, []).append(column)
     together = list(groups.values())
     if len(together) > MAX_PANELS:
@@ -164,10 +173,10 @@ def _goes_out(column: Column) -> bool:
 
 
 def _rank(group: list[Column]) -> int:
-    """What kind of group: several totals, per device, or one number that stands alone."""
-    if group[0].devices:
-        return DEVICES
-    return TOTALS if len(group) > 1 else ALONE
+    """What kind of group: several totals, per device, what of devices can wait, or one number that stands alone."""
+    if group[0].devices or group[0].unit in SAME_UNIT:
+        return DETAILS if group[0].measure in DETAILED else DEVICES
+    return TOTALS if len(group) > 1 and len({column.topic for column in group}) == 1 else ALONE
 
 
 def _merge_single(groups: Iterable[list[Column]]) -> list[list[Column]]:
@@ -190,8 +199,9 @@ def _panel(group: list[Column]) -> Panel:
     topics = list(dict.fromkeys(column.topic for column in group))
     measures = {column.measure for column in group}
     title = ", ".join(TITLES.get(topic, topic) for topic in topics[:3]) + (" …" if len(topics) > 3 else "")
-    if group[0].devices and group[0].unit not in SAME_UNIT:
-        title += f" {group[0].measure}" if len(measures) == 1 else " by device"
+    if group[0].devices and group[0].unit not in SAME_UNIT and not NO_DEVICES & set(topics):
+        many = " faults" if measures <= FAULTS else " by device"
+        title += f" {group[0].measure}" if len(measures) == 1 else many
     labels = []
     for column in group:
         words = list(column.devices)

@@ -27,7 +27,6 @@ ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
 PrivateDevices=yes
-ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
@@ -40,7 +39,8 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
-SystemCallFilter=@system-service
+# Of the clock it may ask how right it is (not so under ProtectClock=); without a capability it cannot set it.
+SystemCallFilter=@system-service adjtimex clock_adjtime clock_adjtime64
 UMask=0077
 
 [Install]

@@ -133,6 +133,41 @@ def test_the_agents_columns_are_drawn_totals_first() -> None:
     ]
 
 
+def test_faults_stand_apart_from_what_goes_well() -> None:
+    """A card's errors would be flat beside its packets; pressure is one chart, and what a load is of stands with it."""
+    columns = """
+        cpu.count load.1m load.5m cpu.limit_cores net.eth0.rx_bytes_per_s net.eth0.errors_per_s net.eth0.drops_per_s
+        net.eth0.packets_per_s psi.cpu.some_pct psi.io.some_pct psi.io.full_pct net.tcp.retransmits_per_s fs./.used_pct
+        fs./.inodes_used_pct disk.sda.await_s proc.total proc.files_open clock.offset_s clock.synced
+    """.split()  # noqa: SIM905
+    assert [(panel.title, panel.unit, [line.label for line in panel.lines]) for panel in grouped(*columns)] == [
+        ("Load", "", ["cpu count", "1m", "5m", "cpu limit cores"]),
+        ("Network rx", "B/s", ["eth0"]),
+        ("Network faults", "/s", ["eth0 errors", "eth0 drops", "tcp retransmits"]),
+        ("Network packets", "/s", ["eth0"]),
+        ("Pressure", "%", ["cpu some", "io some", "io full"]),
+        ("File systems by device", "%", ["/ used", "/ inodes used"]),
+        ("Disk await", "s", ["sda"]),
+        ("Processes", "", ["total"]),
+        ("Open files", "", ["proc files open"]),
+        ("Clock", "s", ["offset"]),
+        ("Clock", "", ["synced"]),
+    ]
+
+
+def test_the_charts_of_an_agent_where_not_all_fit() -> None:
+    """Totals, then devices with their temperatures, then faults; numbers that stand alone are in the table."""
+    more = """cpu.count net.eth0.errors_per_s net.eth0.packets_per_s fs.%2F.free_bytes fs.%2F.inodes_used_pct
+        disk.sda.await_s disk.sda.write_bytes_per_s psi.cpu.some_pct mem.oom_kills clock.offset_s clock.synced
+    """.split()  # noqa: SIM905
+    columns = [*(name for name in AGENT if name not in ("cpu.0.busy_pct", "cpu.1.busy_pct")), *more]
+    panels, others = group(columns, [""] * len(columns))
+    titles = [panel.title for panel in panels]
+    assert len(titles) == MAX_PANELS
+    assert {"Pressure", "Disk await", "Network errors", "Temperature"} <= set(titles)
+    assert {"proc.total", "clock.synced", "net.eth0.packets_per_s"} <= {columns[number] for number in others}
+
+
 def test_the_layout_of_linemon_toml() -> None:
     """Patterns choose columns in their order; only panels of this source count, and then no others are drawn."""
     columns, units = ("cpu.busy_pct", "net.eth0.tx_bytes_per_s", "net.eth0.rx_bytes_per_s", "x"), ("", "", "", "mV")

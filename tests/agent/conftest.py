@@ -235,6 +235,7 @@ class Recorded:
             "net_io_counters": {"lo": Net(9, 9), "eth0": Net(1000, 2000), "veth12": Net(5, 5)},
             "disk_io_counters": {"vda": Disk(10, 20, 4096, 8192, 100), "vda1": Disk(10, 20, 4096, 8192, 100)},
             "cpu_stats": SimpleNamespace(ctx_switches=1000, interrupts=500),
+            "cpu_count": 2,
             "cpu_freq": [SimpleNamespace(current=2600.0)],
             "pids": [1, 2, 3],
             "disk_partitions": [Part("/dev/vda1", "/", "ext4", "rw")],
@@ -327,6 +328,7 @@ def _disk_line(name: str, disk: Any) -> str:
 @pytest.fixture(params=["psutil", "proc"])
 def recorded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorded:
     """One core's readings, a second's worth of which the test adds by itself; read in both ways that there are."""
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=200, f_ffree=150))
     monkeypatch.setattr(sampler, "PATIENCE", DEADLINE)  # however busy this machine is, a row waits for its slow groups
     return Recorded(tmp_path / "proc" if request.param == "proc" else None)
 

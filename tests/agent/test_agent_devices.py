@@ -235,7 +235,7 @@ def test_a_root_on_a_loop_device(host: Any, recorded: Any) -> None:
         ]
     )
     row = host.row(10.0)
-    assert [name for name in row if name.startswith("fs.")] == ["fs./.used_pct", "fs./.free_bytes"]
+    assert {name.split(".")[1] for name in row if name.startswith("fs.")} == {"/"}
     assert row["fs./.used_pct"] == 30.0
     recorded.disk_partitions = lambda all: [
         part("/dev/loop0", "/", "squashfs", "ro"),

@@ -23,9 +23,9 @@ def test_columns_begin_with_those_of_every_host(host: Any) -> None:
     assert list(columns)[len(FIXED) :] == [
         "net.eth0.rx_bytes_per_s",
         "net.eth0.tx_bytes_per_s",
-        "net.eth0.packets_per_s",
         "net.eth0.errors_per_s",
         "net.eth0.drops_per_s",
+        "net.eth0.packets_per_s",
         "disk.vda.read_bytes_per_s",
         "disk.vda.write_bytes_per_s",
         "disk.vda.reads_per_s",
@@ -34,6 +34,7 @@ def test_columns_begin_with_those_of_every_host(host: Any) -> None:
         "disk.vda.await_s",
         "fs./.used_pct",
         "fs./.free_bytes",
+        "fs./.inodes_used_pct",
         "temp.coretemp.Package%20id%200_celsius",
     ]
     units = {
@@ -44,7 +45,12 @@ def test_columns_begin_with_those_of_every_host(host: Any) -> None:
         "proc.total": "",
     }
     units |= {"net.rx_bytes_per_s": "B/s", "kernel.interrupts_per_s": "1/s", "sys.uptime_s": "s"}
-    units |= {"disk.vda.reads_per_s": "1/s", "temp.coretemp.Package%20id%200_celsius": "°C"}
+    units |= {
+        "disk.vda.await_s": "s",
+        "net.eth0.errors_per_s": "1/s",
+        "disk.vda.reads_per_s": "1/s",
+        "temp.coretemp.Package%20id%200_celsius": "°C",
+    }
     assert {name: columns[name] for name in units} == units
 
 
@@ -85,6 +91,7 @@ def test_values_of_a_quiet_second(host: Any, recorded: Any) -> None:
         "disk.vda.await_s": 0.015,
         "fs./.used_pct": 30.0,
         "fs./.free_bytes": 70.0,
+        "fs./.inodes_used_pct": 25.0,
         "temp.coretemp.Package%20id%200_celsius": 41.2,
         "proc.total": 3.0,
         "agent.dropped_rows": 7.0,
@@ -228,8 +235,10 @@ def test_file_systems_that_are_local_and_real(host: Any, recorded: Any) -> None:
     assert shown == {
         "fs./.used_pct": 30.0,
         "fs./.free_bytes": 70.0,
+        "fs./.inodes_used_pct": 25.0,
         "fs./media/My%20Disk%3A%2050%25.used_pct": 50.0,
         "fs./media/My%20Disk%3A%2050%25.free_bytes": 5.0,
+        "fs./media/My%20Disk%3A%2050%25.inodes_used_pct": 25.0,
     }
     assert host.log == []
 
@@ -273,7 +282,7 @@ def test_same_sensors_get_numbers(host: Any, recorded: Any) -> None:
 
 FAST = ["cpu_times", "getloadavg", "virtual_memory"]
 FAST += ["net_io_counters", "disk_io_counters", "cpu_stats"]
-SLOW = ["swap_memory", "memory_info", "cpu_freq", "pids", "disk_partitions", "sensors_temperatures"]
+SLOW = ["swap_memory", "memory_info", "cpu_count", "cpu_freq", "pids", "disk_partitions", "sensors_temperatures"]
 
 
 @pytest.mark.parametrize("reading", FAST + SLOW)
@@ -360,7 +369,7 @@ def test_a_container(host: Any, recorded: Any, tmp_path: Path) -> None:
     host.set(sensors_temperatures={})
     recorded.disk_io_counters = lambda **_: None  # what psutil gives without a disk
     row = host.row(10.0)
-    shown = {name: value for name, value in row.items() if name.startswith("fs.") and name.endswith("used_pct")}
+    shown = {name: value for name, value in row.items() if name.startswith("fs.") and name.endswith(".used_pct")}
     assert shown == {"fs./.used_pct": 30.0, "fs./data.used_pct": 50.0}
     assert math.isnan(row["disk.read_bytes_per_s"])
     assert host.log == []

@@ -21,7 +21,7 @@ from linemon.store.status import read_part
 from tests.pki import Authority
 from tests.running import Running, eventually
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TOY = """
 import asyncio
 from pathlib import Path
