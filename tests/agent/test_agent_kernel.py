@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import math
-import os
-import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,6 @@ import pytest
 
 from agent.kernel import CLOCK_EVERY, Kernel, of_clock
 
-REPOSITORY = Path(__file__).parents[2]
 SNMP = (
     "Ip: Forwarding DefaultTTL\nIp: 1 64\n"
     "Tcp: RtoAlgorithm RtoMin ActiveOpens InSegs OutSegs RetransSegs InErrs\nTcp: 1 200 384795 7409325 7349690 {} 0\n"
@@ -141,31 +136,3 @@ def test_this_machines_clock() -> None:
     assert told["clock.synced"] == (0.0 if timex.status & 0x40 else 1.0)
     assert told["clock.offset_s"] == pytest.approx(timex.offset * (1e-9 if timex.status & 0x2000 else 1e-6), abs=0.01)
     assert psutil.Process().children() == children  # the one that asked has been waited for
-
-
-INODES = """
-    import json, subprocess
-    from types import SimpleNamespace
-    import psutil
-    from agent.probes import Probes
-
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=100", "tmpfs", "/mnt"], check=True)
-    for number in range(49):  # and its root
-        open(f"/mnt/{number}", "w").close()
-    probes = Probes(psutil, print)
-    psutil.disk_partitions = lambda all: [SimpleNamespace(device="x", mountpoint="/mnt", fstype="ext4", opts="rw")]
-    print(json.dumps(probes.filesystems(0.0)))
-"""
-
-
-def test_inodes_of_a_real_file_system() -> None:
-    """50 of 100 are in use."""
-    apart = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
-    if subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode:
-        pytest.skip("this machine does not let us mount a tmpfs")
-    command = [*apart, sys.executable, "-c", textwrap.dedent(INODES)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    values = json.loads(done.stdout)
-    assert values["fs./mnt.inodes_used_pct"] == 50.0
-    assert values["fs./mnt.used_pct"] >= 0
