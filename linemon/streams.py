@@ -1,9 +1,14 @@
 """Lines in over connections: what the doors that take them over TCP and Unix sockets have in common.
 
-All connections share one receive buffer and one selector of their own, which is itself one file of the event loop. A
-round reads every connection that has something once, then has everything parsed and appended together. While reads
-are small, rounds come in ticks: a hundred slow senders then cost one wake-up, not a hundred. While they are large,
-rounds follow at once. No queue: what is not read yet waits in the kernel, and TCP slows the sender down.
+All connections share one receive buffer and one epoll of their own, which is itself one file of the event loop. A
+round reads every connection that has something once, then has everything parsed and appended together. After silence
+the first who speaks is read at once. While reads are small, rounds come in ticks: a hundred slow senders then cost one
+wake-up, not a hundred. While they are large, rounds follow at once. No queue: what is not read yet waits in the
+kernel, and TCP slows the sender down.
+
+The epoll is edge-triggered: it tells once of what comes, so who was not read to the end is kept in `_again`. A read
+that took less than there was room for took all there was (epoll(7)); only an end of the stream may be behind it, of
+which the event tells.
 """
 
 from __future__ import annotations
@@ -11,14 +16,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import selectors
+import os
 import socket
 import ssl
 import time
+from select import EPOLLET, EPOLLIN, EPOLLRDHUP, epoll
 
 from linemon.access import NO_TOKENS, Door
 from linemon.doors import Count, House, Port
 from linemon.errors import LineError
+from linemon.lines.lanes import LANE_BYTES, Lanes, Read
 from linemon.lines.session import Session
 from linemon.logs import Seldom
 from linemon.net import Listener, allow_files
@@ -29,21 +36,23 @@ READ_BYTES = 1 << 16  # stays in the processor's cache until it is parsed
 FLUSH_BYTES = 1 << 18  # parsed together at most
 CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one by one, so that the others do not wait
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
-TICK_S = 0.04
+TICK_S = 0.036  # from one round of small reads to the next: with what a round takes, a line waits 40 ms
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 UNREAD_BYTES = 1 << 20  # of a connection that we end, read and thrown away at most
+EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
 SPARE_FILES = 500  # open files that are not for connections: rings of up to so many widths, taps
 
 
 class LineConnection:
-    """One peer: its socket, what it said, and when it last said something (monotonic seconds)."""
+    """One peer: its socket, the number of that, and what it said."""
 
-    __slots__ = ("heard", "session", "sock")
+    __slots__ = ("fd", "has_ended", "session", "sock")
 
-    def __init__(self, sock: socket.socket, session: Session, heard: float) -> None:
+    def __init__(self, sock: socket.socket, session: Session) -> None:
         self.sock = sock
+        self.fd = sock.fileno()
         self.session = session
-        self.heard = heard
+        self.has_ended = False  # the end of the stream is behind what was not read yet
 
 
 class LinePort(Port):
@@ -60,20 +69,23 @@ class LinePort(Port):
         self._intake = house.intake
         self._rows_came = house.rows_came
         self.door = door
-        self._unread: set[LineConnection] = set()  # TLS holds more for them than one read took
+        self._lanes = Lanes(house.intake)
+        self._lanes.make_room(listening.fileno())
+        self._again: set[LineConnection] = set()  # to be read whether epoll tells of them or not: there was more
         self._paced: set[LineConnection] = set()  # not read: a backlog that is taken at its pace
         files = allow_files(max_connections + SPARE_FILES)
         self._limit = min(max_connections, max(files - SPARE_FILES, files // 2))
-        self._selector = selectors.DefaultSelector()
-        self._connections: set[LineConnection] = set()
+        self._epoll = epoll()
+        self._connections: dict[int, LineConnection] = {}  # by descriptor
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._refused = 0  # connections beyond the limit
         self._refused_told = Seldom()
-        self.listener = Listener(
-            listening,
-            lambda sock: self._selector.register(sock, selectors.EVENT_READ),
-            self._selector.unregister,
-        )
+        self._loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._next: asyncio.TimerHandle | None = None  # when there is a round whether epoll tells of something or not
+        self._not_before = 0.0  # by the loop's clock: when the next round is, while reads are small
+        self._watches = False  # the loop tells when epoll has something
+        self.listener = Listener(listening, lambda sock: self._epoll.register(sock, EPOLLIN), self._epoll.unregister)
 
     def counters(self) -> list[Count]:
         return [
@@ -84,55 +96,152 @@ class LinePort(Port):
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        swept = time.monotonic()
-        idle_check_s = min(10.0, self._idle_timeout / 4)
-        while True:
-            heard_of, largest = self._round()
-            if time.monotonic() - swept > idle_check_s:
-                swept = time.monotonic()
-                self._close_idle(swept)
-            if heard_of:
-                await asyncio.sleep(TICK_S if 0 < largest < SMALL_READ else 0)
-                continue
-            ready.clear()  # nobody has anything: the next who does is read at once
-            loop.add_reader(self._selector, ready.set)
-            try:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(
-                        min(idle_check_s, self._paced_s())
-                    ):  # wait_for of Python 3.11 may swallow a cancellation
-                        await ready.wait()
-            finally:
-                loop.remove_reader(self._selector)
+        self._watch(True)
+        sweep_s = min(10.0, self._idle_timeout / 4)
+        try:
+            while not self._failed.done():
+                await asyncio.wait([self._failed], timeout=sweep_s)
+                self._close_idle(time.monotonic())
+            self._failed.result()
+        finally:
+            self._watch(False)
+            if self._next:
+                self._next.cancel()
 
     def close(self) -> None:
         """Take what has arrived, then close all connections and the port."""
         self._round()
-        for connection in list(self._connections):
+        for connection in list(self._connections.values()):
             self._close(connection)
         self.listener.close()
-        self._selector.close()
+        self._epoll.close()
 
-    def _round(self) -> tuple[int, int]:
-        """Read what there is, once per connection, and store it.
+    # -- rounds
 
-        Returns how many sockets had something, and the largest read in bytes.
-        """
-        largest = waiting = 0
+    def _watch(self, watches: bool) -> None:
+        if watches and not self._watches:
+            self._loop.add_reader(self._epoll, self._told)
+        elif self._watches and not watches:
+            self._loop.remove_reader(self._epoll)
+        self._watches = watches
+
+    def _told(self) -> None:
+        """Somebody has something: read at once, or with what comes until the next tick."""
+        early = self._not_before - self._loop.time()
+        if early <= 0:
+            self._turn()
+        else:
+            self._watch(False)
+            self._turn_in(early)
+
+    def _turn_in(self, seconds: float | None) -> None:
+        if self._next:
+            self._next.cancel()
+        self._next = None if seconds is None else self._loop.call_later(seconds, self._turn)
+
+    def _turn(self) -> None:
+        """Have a round, and see to it that there is another."""
+        began = self._loop.time()
+        try:
+            largest = self._round()
+        except Exception as error:  # a bug: the collector ends
+            self._failed.set_exception(error)
+            self._watch(False)
+            return
+        is_small = 0 < largest < SMALL_READ
+        self._not_before = began + TICK_S if is_small else 0.0
+        if self._again:
+            self._turn_in(0 if largest else TICK_S)
+        elif is_small and not self._watches:  # they speak often: the next tick will find something, too
+            self._turn_in(max(0.0, self._not_before - self._loop.time()))
+        else:
+            self._watch(True)
+            self._turn_in(self._wait_s())
+
+    def _round(self) -> int:
+        """Read what there is, once per connection, and store it; returns the largest read in bytes."""
+        events = self._epoll.poll(0, len(self._connections) + 1)
         now = time.time_ns()
+        self._tell(self._lanes.due(now))
+        if not events and not self._again and not self._paced:
+            return 0
         heard = time.monotonic()
-        ready: dict[LineConnection | None, None] = dict.fromkeys(key.data for key, _ in self._selector.select(0))
-        if self._unread or self._paced:
-            ready.update(dict.fromkeys(self._unread - self._paced))
-            ready.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
-        for connection in ready:
-            if connection is None:
+        left, others, largest = self._read_lanes(events, now, heard)
+        others.update(dict.fromkeys(self._again))
+        others.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
+        if left or others:
+            largest = max(largest, self._read_others(left, others, now, heard))
+        self._rows_came()
+        return largest
+
+    def _read_lanes(
+        self, events: list[tuple[int, int]], now: int, heard: float
+    ) -> tuple[list[Read], dict[LineConnection, None], int]:
+        """Read those that are in lanes, and store what they sent.
+
+        Returns what was read and must be taken in another way, who else is to be read, and the largest read.
+        """
+        lane_of, heard_at, read = self._lanes.of, self._lanes.heard, os.read
+        left: list[Read] = []
+        others: dict[LineConnection, None] = {}
+        reads: dict[int, list[Read]] = {}
+        waiting = largest = 0
+        for fd, event in events:
+            lane = lane_of[fd]
+            if lane and event == EPOLLIN:
+                try:
+                    data = read(fd, LANE_BYTES)
+                except OSError:
+                    others[self._connections[fd]] = None
+                    continue
+                heard_at[fd] = heard
+                count = len(data)
+                largest = max(largest, count)
+                if count < LANE_BYTES and data.endswith(b"\n"):
+                    reads.setdefault(lane, []).append((fd, data))
+                    waiting += count
+                    if waiting > FLUSH_BYTES:
+                        left += self._store_lanes(reads, now)
+                        waiting, reads = 0, {}
+                else:
+                    left.append((fd, data))
+                    if count == LANE_BYTES:
+                        self._again.add(self._connections[fd])
+            elif connection := self._connections.get(fd):
+                connection.has_ended = event != EPOLLIN
+                others[connection] = None
+            else:
                 self._accept(heard)
-                continue
+        left += self._store_lanes(reads, now)
+        return left, others, largest
+
+    def _store_lanes(self, reads: dict[int, list[Read]], now: int) -> list[Read]:
+        """Store what was read, and acknowledge it; returns what must be taken in another way."""
+        left, answers = self._lanes.take(reads, now) if reads else ([], [])
+        self._tell(answers)
+        return left
+
+    def _tell(self, answers: list[Read]) -> None:
+        for fd, answer in answers:
             try:
-                count = self._read(connection, now, heard)
+                sent = os.write(fd, answer)
+            except OSError:
+                sent = 0
+            if sent < len(answer):
+                self._lanes.leave(fd)
+                self._connections[fd].session.replies += answer[sent:]
+                self._reply(self._connections[fd])
+
+    def _read_others(self, left: list[Read], others: dict[LineConnection, None], now: int, heard: float) -> int:
+        """Take what is left of lanes, read these, and store what they sent; returns the largest read in bytes."""
+        largest = waiting = 0
+        reads: list[tuple[LineConnection, bytes | None]] = [(self._connections[fd], data) for fd, data in left]
+        for connection, data in [*reads, *((connection, None) for connection in others)]:
+            if not self._is_open(connection):
+                continue
+            self._lanes.leave(connection.fd)
+            try:
+                count = self._read(connection, data, now, heard)
             except Exception:  # it shall cost nobody else
                 self._intake.accounts.fail(connection.session, 0)
                 count = 0
@@ -142,13 +251,13 @@ class LinePort(Port):
                 self._intake.flush(now)
                 waiting = 0
         self._intake.flush(now)
-        self._rows_came()
-        for connection in ready:  # only now: lines that ask for answers may have waited for the flush
-            if connection is not None:
-                session = connection.session
-                if session.replies or session.owed or session.is_over:
-                    self._reply(connection)
-        return len(ready), largest
+        for connection in dict.fromkeys([*(connection for connection, _ in reads), *others]):
+            session = connection.session
+            if session.replies or session.owed or session.is_over:
+                self._reply(connection)  # only now: lines that ask for answers may have waited for the flush
+            if session.ring and self._is_open(connection) and not isinstance(connection.sock, ssl.SSLSocket):
+                self._lanes.enter(connection.fd, session)
+        return largest
 
     def _accept(self, heard: float) -> None:
         for sock, peer in self.listener.accepted():
@@ -165,9 +274,11 @@ class LinePort(Port):
                     sock.close()
                     self.door.leave(peer)
                     continue
-            connection = LineConnection(sock, Session(peer, self._max_line, self.tokens), heard)
-            self._connections.add(connection)
-            self._selector.register(sock, selectors.EVENT_READ, connection)
+            connection = LineConnection(sock, Session(peer, self._max_line, self.tokens))
+            self._lanes.make_room(connection.fd)
+            self._lanes.heard[connection.fd] = heard
+            self._connections[connection.fd] = connection
+            self._epoll.register(connection.fd, EVENTS)
 
     def _refuse(self) -> None:
         self._refused += 1
@@ -178,20 +289,19 @@ class LinePort(Port):
                 self._refused, self.door.strangers, self.door.crowded, self._limit,
             )  # fmt: skip
 
-    def _read(self, connection: LineConnection, now: int, heard: float) -> int:
-        """Read once; returns how many bytes came."""
+    def _read(self, connection: LineConnection, data: bytes | None, now: int, heard: float) -> int:
+        """Read once, or take what was read; returns how many bytes came."""
         if connection.session.held:
-            connection.heard = heard
+            self._lanes.heard[connection.fd] = heard
             self._intake.resume(connection.session, now)
             self._keep_pace(connection)
             return 0
-        limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
         try:
-            if isinstance(connection.sock, ssl.SSLSocket):
-                count = self._decrypt(connection, connection.sock, limit)
-            else:
-                count = connection.sock.recv_into(self._buffer, limit)
-        except NOT_NOW:
+            if data is None:
+                data = self._receive(connection)
+        except NOT_NOW as error:
+            if isinstance(error, ssl.SSLWantWriteError):  # of which epoll does not tell
+                self._again.add(connection)
             return 0
         except OSError as error:  # reset: an unfinished line does not count
             if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
@@ -199,38 +309,54 @@ class LinePort(Port):
             self._intake.broke(connection.session, now)
             self._close(connection)
             return 0
-        connection.heard = heard
+        self._lanes.heard[connection.fd] = heard
         try:
-            if count:
-                self._intake.take(connection.session, self._buffer[:count].tobytes(), now)
+            if data:
+                self._intake.take(connection.session, data, now)
                 if connection.session.held:
                     self._keep_pace(connection)
-                return count
+                return len(data)
             self._intake.end(connection.session, now)
         except LineError:  # not lines at all
             pass
         self._intake.flush(now)
         self._reply(connection)
         self._close(connection)
-        return count
+        return len(data)
+
+    def _receive(self, connection: LineConnection) -> bytes:
+        """What came, up to a bound; empty at the end. Raises as recv_into."""
+        self._again.discard(connection)
+        limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
+        if isinstance(connection.sock, ssl.SSLSocket):
+            count = self._decrypt(connection, connection.sock, limit)
+        else:
+            count = connection.sock.recv_into(self._buffer, limit)
+            if count == limit or (count and connection.has_ended):
+                self._again.add(connection)
+        return self._buffer[:count].tobytes()
 
     def _keep_pace(self, connection: LineConnection) -> None:
         """Read a connection on, or not while something of its last read waits."""
         if connection.session.held and connection not in self._paced:
             self._paced.add(connection)
-            self._selector.unregister(connection.sock)
+            self._again.discard(connection)
+            self._epoll.unregister(connection.fd)
         elif not connection.session.held and connection in self._paced:
             self._paced.discard(connection)
-            self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+            self._again.add(connection)
+            self._epoll.register(connection.fd, EVENTS)
 
-    def _paced_s(self) -> float:
-        """Seconds until more of a backlog may be taken; infinite if none waits."""
-        resume = min((each.session.resume for each in self._paced), default=None)
-        return float("inf") if resume is None else max(0.0, (resume - time.time_ns()) / 1e9)
+    def _wait_s(self) -> float | None:
+        """Seconds until more of a backlog may be taken, or something is to be acknowledged; None if neither waits."""
+        now = time.time_ns()
+        waits = [max(0, each.session.resume - now) for each in self._paced]
+        if (owed := self._lanes.wait_ns(now)) is not None:
+            waits.append(owed)
+        return min(waits) / 1e9 if waits else None
 
     def _decrypt(self, connection: LineConnection, sock: ssl.SSLSocket, limit: int) -> int:
         """Read as many records as there are, up to `limit` bytes: a single one is short. Raises as recv_into does."""
-        self._unread.discard(connection)
         count = got = sock.recv_into(self._buffer, limit)
         try:
             while got and count < limit:
@@ -241,13 +367,13 @@ class LinePort(Port):
         except OSError:  # it comes again, after the bytes before it
             pass
         if count:
-            self._unread.add(connection)
+            self._again.add(connection)
         return count
 
     def _reply(self, connection: LineConnection) -> None:
         """Send what the peer asked for; what it does not read is bounded."""
         session = connection.session
-        while connection in self._connections and (answers := session.to_send()):
+        while self._is_open(connection) and (answers := session.to_send()):
             try:
                 del answers[: connection.sock.send(answers)]
             except NOT_NOW:
@@ -261,28 +387,34 @@ class LinePort(Port):
         """End a connection on our part; what the peer has sent is read, or its answers might be thrown away."""
         with contextlib.suppress(OSError):
             for _ in range(UNREAD_BYTES // READ_BYTES):
-                if connection not in self._connections or not connection.sock.recv_into(self._buffer):
+                if not self._is_open(connection) or not connection.sock.recv_into(self._buffer):
                     break
         self._close(connection)
 
     def _close_idle(self, now: float) -> None:
-        for connection in list(self._connections):
-            if now - connection.heard > self._idle_timeout:
-                self._intake.broke(connection.session, time.time_ns())
+        for connection in list(self._connections.values()):
+            session = connection.session
+            if now - self._lanes.heard[connection.fd] > self._idle_timeout:
+                self._intake.broke(session, time.time_ns())
                 self._close(connection)
-            else:
+            elif session.replies or session.owed:
                 self._reply(connection)
 
+    def _is_open(self, connection: LineConnection) -> bool:
+        return self._connections.get(connection.fd) is connection  # a descriptor may be another's meanwhile
+
     def _close(self, connection: LineConnection) -> None:
-        if connection in self._connections:
-            self._connections.discard(connection)
-            self._unread.discard(connection)
-            self.door.leave(connection.session.peer)
-            if connection in self._paced:
-                self._paced.discard(connection)
-            else:
-                self._selector.unregister(connection.sock)
-            if isinstance(connection.sock, ssl.SSLSocket):
-                with contextlib.suppress(OSError, ValueError):
-                    connection.sock.unwrap()  # says that it was us, and no stranger who cut the line
-            connection.sock.close()
+        if not self._is_open(connection):
+            return
+        del self._connections[connection.fd]
+        self._lanes.leave(connection.fd)
+        self._again.discard(connection)
+        self.door.leave(connection.session.peer)
+        if connection in self._paced:
+            self._paced.discard(connection)
+        else:
+            self._epoll.unregister(connection.fd)
+        if isinstance(connection.sock, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):
+                connection.sock.unwrap()  # says that it was us, and no stranger who cut the line
+        connection.sock.close()

@@ -18,7 +18,18 @@ from tests.running import Running, eventually
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines, other people's programs, whole linemons
+SLOW_FIXTURES = {"steps"}  # they measure the processor's time over megabytes
+
 FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow is told by where it lies, or what it uses."""
+    for item in items:
+        if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""The JSON API and the events, and the description of both, held to what the server does by schemathesis."""
+"""The JSON API and the events; programs/test_description.py holds what the server does to the description of both."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
 
 from linemon.http.site import families
 from linemon.store.ring import PAGE_BYTES
 from linemon.when import iso_ns
 from tests.budget import cpu_s
-from tests.running import DEADLINE_S, Running, eventually
+from tests.running import DEADLINE_S, Running, command, eventually
 from tests.web import Address, ask, get, post
 
 DESCRIPTION = json.loads((Path(__file__).parent.parent / "linemon" / "http" / "openapi.json").read_text())
@@ -37,32 +35,16 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     post(running.address("http"), {"tag": "room1", "value": 20.3, "unit": "C", "ts": 1700000000})
     running.say("#source web1\n#columns cpu:% mem:%\n1 nan\n3 4\n")
     eventually(lambda: "web1" in running.store, "the source")
+    work = subprocess.Popen(command("work", "alarms", "--config", str(running.config)))
+    eventually((running.store_path / "work.sock").exists, "commands are taken")
+    eventually((running.store_path / "alarms.json").exists, "alarms are judged")
     yield running
+    work.terminate()
+    assert work.wait(DEADLINE_S) == 0
     assert running.stop() == 0
 
 
-@schemathesis.serializer("application/x-ndjson")
-def as_lines(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
-    return str(value).encode(errors="replace")
-
-
-# Streams have no end, so they are tested below.
-schema = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path="/api/stream")
-NOT_OURS = [  # what the description cannot say: that parameters and keys beyond ours do no harm
-    schemathesis.checks.negative_data_rejection,
-    schemathesis.checks.positive_data_acceptance,  # units, tags and times have rules that JSON Schema has not
-]
-
-
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_server_does_what_its_description_says(case: schemathesis.Case[Any], described: Running) -> None:
-    """Whatever is asked: a status, a type and a shape that the description names, and never a 500."""
-    host, port = described.address("http")
-    case.call_and_validate(base_url=f"http://{host}:{port}", excluded_checks=NOT_OURS, timeout=DEADLINE_S)
-
-
-def test_each_path_is_described(described: Running) -> None:
+def test_each_path_is_described() -> None:
     """What the files of linemon/http bring, by lying there, and what the description says is the same."""
     found = {
         (route.path, method.lower())

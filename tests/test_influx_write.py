@@ -1,4 +1,4 @@
-"""InfluxDB's write API by HTTP, byte by byte; its real clients are in test_peers_influx.py."""
+"""InfluxDB's write API by HTTP, byte by byte; its real clients are in programs."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
 
 FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
+MANY_NEW = 100  # sources at once: making one takes as long as storing a hundred lines
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
 
 
@@ -234,7 +235,7 @@ class Intake:
             if session.ring is None or session.ring.arena is not arena or session.ring.is_gone:
                 return False  # a source got more columns, or was forgotten, while the blocks waited
             are_numbered = are_numbered or session.sequence is not None
-        if are_numbered and not self._are_next(blocks):
+        if are_numbered and not are_next([session for session, _ in blocks]):
             return False
         found = wire.rows([block for _, block in blocks], width, time_at, 1 + arena.width, now)
         if found is None:
@@ -255,20 +256,6 @@ class Intake:
             self.accounts.reject(blocks[which][0], error, line, now, number)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
-        return True
-
-    @staticmethod
-    def _are_next(blocks: list[tuple[Session, bytes]]) -> bool:
-        """Whether all numbered blocks begin with the line that their ring awaits, and no sender has two connections."""
-        at: dict[Sequence, Session] = {}
-        for session, _ in blocks:
-            sequence = session.sequence
-            if sequence is not None and (
-                at.setdefault(sequence, session) is not session
-                or session.number != sequence.next
-                or sequence.ring is not session.ring
-            ):
-                return False
         return True
 
     def _append(
@@ -362,16 +349,30 @@ class Intake:
         def in_rows() -> bool:
             return any(session.in_rows for session, _ in blocks)
 
-        joined, body = b"".join([block for _, block in blocks]), blocks[0][0].body
+        joined, body, sources = b"".join([block for _, block in blocks]), blocks[0][0].body, len(self.store.rings)
         if body and body.has_points:
             is_stored = self._named.store_points(joined, now, body)
         else:
             is_stored = self._named.store_block(joined, now, in_rows)
         if not is_stored:
             return False
+        brings_many = len(self.store.rings) > sources + MANY_NEW
         for session, block in blocks:
             count = wire.count_lines(block)
             session.lines += count
-            session.needs_care = False
+            session.needs_care = brings_many
             self.accounts.store(session, count)
         return True
+
+
+def are_next(sessions: list[Session]) -> bool:
+    """Whether all that are numbered are at the line that their ring awaits, and no sender has two connections."""
+    at: dict[Sequence, Session] = {}
+    for session in sessions:
+        sequence = session.sequence
+        if sequence is not None:
+            if session.number != sequence.next or sequence.ring is not session.ring:
+                return False
+            if at.setdefault(sequence, session) is not session:
+                return False
+    return True

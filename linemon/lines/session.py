@@ -83,7 +83,7 @@ class Session:
         self.grant = None if tokens else EVERYTHING  # what it may write to
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
-        self.needs_care = False  # its last lines had to be looked at one by one
+        self.needs_care = True  # its last lines took long: one by one, or for many new sources; the first ones may
         self.replies = bytearray()  # to be sent to the peer, see `to_send`
         self.received = self.stored = self.rejected = self.duplicate = self.dropped = 0
 
@@ -225,6 +225,20 @@ class Session:
             raise LineError("token", "this port asks for a #token first")
         if not self.grant.covers(source):
             raise LineError("token", f"this token may not write to {repr(source) if source else 'all sources'}")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether rows of its source are all that there is to it now: nothing is left, awaited, wrong or to be told."""
+        return self._is_clear and not (
+            self.needs_care
+            or self.refused
+            or self.open_point
+            or self.held
+            or self.replies
+            or self.owed
+            or self.is_named
+            or self.is_over
+        )
 
     @property
     def tokens(self) -> int:

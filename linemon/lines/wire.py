@@ -173,6 +173,11 @@ def count_lines(block: bytes) -> int:
     return block.count(b"\n") if len(block) < 4096 else int(np.count_nonzero(np.frombuffer(block, np.uint8) == 10))
 
 
+def is_numbers(block: bytes) -> bool:
+    """Whether there is nothing but characters of numbers, blanks and newlines."""
+    return not block.translate(None, b"0123456789+-.eE, \t\n")
+
+
 def is_regular(block: bytes, width: int) -> bool:
     """Whether every line has `width` tokens of any kind, with one blank between each two and none at the ends."""
     return _is_pattern(block.translate(None, _BLANKS_ONLY), width)

@@ -41,6 +41,7 @@ from linemon.store.ring import (
     VERSION,
     Arena,
     Cells,
+    Ints,
     Slots,
     fence,
     slot_bytes,
@@ -49,8 +50,11 @@ from linemon.store.ring import (
 
 CHECKED: Final = 1 << 32  # so that a check is never 0
 ROOM_PARTS: Final = 64  # of a ring, one of which at least is allocated at a time
+FEW: Final = 4  # rows that are appended one by one
 AHEAD_NS: Final = 300 * 10**9  # rows stamped later than this after their arrival are counted
 NOBODYS: Final = -1
+
+Acks = Sequence[tuple[int, int, int]] | Ints  # slots, places, and the numbers below which all lines are held
 
 
 class ArenaWriter(Arena):
@@ -118,7 +122,8 @@ class ArenaWriter(Arena):
     def take(self, slot: int, source_id: int, born: int) -> None:
         """Make the slot an empty ring of this source. LineError if the file system has no room for it."""
         self._room[slot] = self._noted[slot] = 0
-        self._allocate(slot, 0, HEAD_CELLS * 8)
+        self._allocate(slot, 0, PAGE_BYTES)
+        self._room[slot] = (PAGE_BYTES - 8 * HEAD_CELLS) // (8 * (1 + self.width))  # rows behind the head, in its page
         self.cells[slot, ID] = 0
         fence()
         self.cells[slot] = 0
@@ -162,9 +167,18 @@ class ArenaWriter(Arena):
         cells[DISORDER] = min(int(cells[DISORDER]), head)
         cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
 
-    def cut(self, slot: int, head: int) -> None:
-        """Take back the rows from this number on: of a store that lost power they may never have been written."""
-        self.cells[slot, COMMIT] = 2 * head + (int(self.cells[slot, COMMIT]) & 1)
+    def noted(self) -> Cells:
+        """How each slot stands: (n, 2 + 8) its id, its count, the numbers that are acknowledged."""
+        numbers = self._acked[np.arange(self.slots), self.cells[:, COMMIT] & 1]
+        return np.column_stack((self.cells[:, ID], self.cells[:, COMMIT] >> 1, numbers))
+
+    def set_back(self, slot: int, head: int, numbers: Cells, oldest: int) -> None:
+        """Have the slot as it was noted: it has no rows from `head` on any more, and none below `oldest`."""
+        cells = self.cells[slot]
+        cells[COMMIT] = 2 * head
+        self._acked[slot] = numbers
+        cells[RESERVED] = max(head, oldest + self.points if oldest else 0)
+        cells[DISORDER] = min(int(cells[DISORDER]), head)
 
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""
@@ -214,12 +228,14 @@ class ArenaWriter(Arena):
 
     # -- rows
 
-    def append(self, slots: Slots, block: Cells, acks: Sequence[tuple[int, int, int]] = ()) -> None:
+    def append(self, slots: Slots, block: Cells, acks: Acks = ()) -> None:
         """Append row i of `block`, (n, 1 + width) cells, to the ring of `slots[i]`, in that order.
 
-        `acks` are slots, places, and the numbers below which all lines of that sender are held then; the last one of a
-        place counts. They become visible with the rows. LineError, and nothing done, if the file system has no room.
+        Of `acks`, (n, 3), the last one of a place counts. They become visible with the rows. LineError, and nothing
+        done, if the file system has no room.
         """
+        if len(slots) <= FEW and self._append_few(slots.tolist(), block, acks):
+            return
         sorted_slots = slots
         if (slots[1:] < slots[:-1]).any():
             order = np.argsort(slots, kind="stable")
@@ -246,24 +262,39 @@ class ArenaWriter(Arena):
             sorted_slots, numbers, block = sorted_slots[newest], numbers[newest], block[newest]
         self.rows[sorted_slots, numbers % self.points] = block
         commits += counts << 1
-        acked = self._stage(acks)
-        if len(acked):
-            commits ^= np.isin(owners, acked)
+        is_acked = np.zeros(self.slots, np.bool_)
+        is_acked[self._stage(acks)] = True
+        commits ^= is_acked[owners]
+        is_acked[owners] = False
+        alone = np.flatnonzero(is_acked)  # rings that get no rows
         fence()
         self.cells[:, COMMIT][owners] = commits
-        if len(acked):  # also of rings that get no rows
-            self.cells[acked[~np.isin(acked, owners)], COMMIT] ^= 1
+        if len(alone):
+            self.cells[alone, COMMIT] ^= 1
         self._tell()
 
-    def _stage(self, acks: Sequence[tuple[int, int, int]]) -> Slots:
-        """Put acknowledged numbers into the halves that do not count yet; returns the slots."""
-        if not acks:
-            return np.empty(0, np.intp)
+    def _append_few(self, slots: list[int], block: Cells, acks: Acks) -> bool:
+        """A row each of a few rings, for a fraction of what many cost; False, and nothing done, if it is more."""
+        if len(set(slots)) < len(slots) or len(acks) > len(slots):
+            return False
+        acked = {int(slot): (int(place), int(number)) for slot, place, number in acks}
+        if len(acked) < len(acks) or not acked.keys() <= set(slots):
+            return False
+        for slot in slots:
+            self.make_room(slot, 1)
+        for i, slot in enumerate(slots):
+            self.append_to(slot, block[i : i + 1], acked.get(slot))
+        return True
+
+    def _stage(self, acks: Acks) -> Ints:
+        """Put acknowledged numbers into the halves that do not count yet; returns their slots."""
+        if not len(acks):
+            return np.empty(0, np.int64)
         slots, places, numbers = np.array(acks).T
         half = self.cells[slots, COMMIT] & 1
         self._acked[slots, 1 - half] = self._acked[slots, half]
         self._acked[slots, 1 - half, places] = numbers
-        return np.unique(slots)
+        return np.asarray(slots)
 
     def append_to(self, slot: int, block: Cells, ack: tuple[int, int] | None = None) -> None:
         """Append `block`, (n, 1 + width) cells, to the ring of one slot; the quick way for long blocks.

@@ -25,8 +25,7 @@ Show = Callable[..., Page]
 @pytest.fixture
 def two(own_feed: Feed) -> Served:
     own_feed.move(60)
-    for ago in range(60, 0, -2):
-        own_feed.write("sys,host=h7", {"cpu": 20.0 + ago, "a:b": 1.0}, units=("%", "V"), ago=ago)
+    own_feed.past("sys,host=h7", {ago: {"cpu": 20.0 + ago, "a:b": 1.0} for ago in range(60, 0, -2)}, units=("%", "V"))
     return Served(own_feed.config)
 
 
@@ -165,7 +164,7 @@ def test_html_that_needs_no_server(browser: Browser, own_feed: Feed, tmp_path: P
     served = Served(own_feed.config)
     page = browser.new_page()
     page.goto(served.url + "?source=web1")
-    expect(page.locator("#status")).to_have_text("live", timeout=15_000)
+    expect(page.locator("#status")).to_have_text("live")
     path = saved(page, "#export-html", tmp_path)
     lines = page.evaluate("linemon.model('lines of chart0').data.xs.length")
     page.close()

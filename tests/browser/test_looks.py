@@ -46,9 +46,15 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     feed = Feed(tmp_path_factory.mktemp("crowd"))
     feed.move(300)
     for i in range(2, 32):
-        for ago in range(300, 0, -5):
-            values = {"cpu.busy_pct": (i * 37 + ago / 3) % 100, "mem.used_pct": 40 + i, "net.rx_bytes_per_s": 1e5 * i}
-            feed.write(f"web{i}", values, ago=ago + (200 if i == 7 else 0))
+        rows = {
+            ago: {"cpu.busy_pct": (i * 37 + ago / 3) % 100, "mem.used_pct": 40 + i, "net.rx_bytes_per_s": 1e5 * i}
+            for ago in range(300, 0, -5)
+        }
+        if i != 7:
+            feed.past(f"web{i}", rows)
+            continue
+        for ago, values in rows.items():
+            feed.write("web7", values, ago=ago + 200)
     feed.write("room1.humidity", {"value": 41.0}, units=("%",))
     feed.write("greenhouse", {"soil": 38.2, "lux": 20412.0, "co2": 412.0, "ph": 6.4}, units=("%", "lx", "ppm", ""))
     served = Served(feed.config)

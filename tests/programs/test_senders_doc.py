@@ -11,11 +11,9 @@ import pytest
 
 from tests.running import Running, eventually
 
-pytestmark = pytest.mark.slow  # it starts other people's programs
-
-DOCS = (Path(__file__).parents[1] / "docs" / "SENDERS.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "SENDERS.md").read_text()
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
-ARDUINO = ["c++", f"-I{Path(__file__).parent}", "-x", "c++"]
+ARDUINO = ["c++", f"-I{Path(__file__).parents[1]}", "-x", "c++"]
 ARDUINO_MAIN = """
 int main(int, char **argv) {
   Client client;
@@ -45,7 +43,6 @@ for number in range(1, 4):
     rows.append("%d\\n" % number)
     deliver(sys.argv[1], int(sys.argv[2]))
 """
-
 
 PLAIN, NUMBERED = 0, 1
 

@@ -23,11 +23,9 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
+from tests.programs.test_peers import program
 from tests.running import DEADLINE_S, Running, eventually
-from tests.test_peers import program
 from tests.web import ask, get, post
-
-pytestmark = pytest.mark.slow  # it starts other people's programs
 
 Start = Callable[..., Running]
 NOW = 1_700_000_000

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 import pytest
 
 from linemon.cli._login import where_to
+from tests.programs.test_peers import program
+from tests.programs.test_up import free_ports
 from tests.running import DEADLINE_S, command, eventually
-from tests.test_peers import program
-from tests.test_up import free_ports
 from tests.web import Address, Answer, ask
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -196,7 +196,7 @@ def nginx(tmp_path: Path) -> Iterator[Callable[[int], Address]]:
 
     def start(page: int) -> Address:
         [port] = free_ports(1)
-        documented = (Path(__file__).parent.parent / "docs" / "PROXY.md").read_text()
+        documented = (Path(__file__).parents[2] / "docs" / "PROXY.md").read_text()
         match = re.search(r"```nginx\n(.*?)```", documented, re.DOTALL)
         assert match
         block = match[1].replace("127.0.0.1:5006", f"127.0.0.1:{page}")

@@ -20,8 +20,6 @@ from influxdb_client.domain.write_precision import WritePrecision
 
 from tests.running import DEADLINE_S, Running, eventually
 
-pytestmark = pytest.mark.slow  # it starts other people's programs
-
 NOW = 1_700_000_000
 
 

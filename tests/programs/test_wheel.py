@@ -16,9 +16,7 @@ import pytest
 
 from tests.running import DEADLINE_S, eventually
 
-pytestmark = pytest.mark.slow  # it builds and installs
-
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 FOREIGN = "raise SystemExit('foreign code was run')\n"
 

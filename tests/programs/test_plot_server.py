@@ -15,8 +15,6 @@ import pytest
 from tests.running import Running, eventually
 from tests.web import Address, Answer, ask, get, plot_server, post
 
-pytestmark = pytest.mark.slow  # it starts other people's programs
-
 OURS, THEIRS = 0, 1
 
 
