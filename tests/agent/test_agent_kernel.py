@@ -90,13 +90,33 @@ def test_limits_of_a_container(host: Any, record: Callable[..., None]) -> None:
     assert host.log == []
 
 
-def test_a_host_that_has_none_of_it(host: Any) -> None:
-    """No Linux, or one that hides it: no columns, and nothing in the log."""
+def test_a_host_that_has_none_of_it(host: Any, tmp_path: Path) -> None:
+    """No Linux, or one where it cannot be read, as where pressure is switched off: no columns, nothing in the log."""
+    (tmp_path / "proc/pressure/cpu").mkdir(parents=True)  # opens, and fails when it is read
+    host.row(10.0)
     row = host.row(10.0)
     names = ("psi.", "clock.", "net.tcp.", "mem.oom", "mem.limit", "cpu.limit", "proc.files")
     assert not [name for name in row if name.startswith(names)]
     assert row["cpu.count"] == 2.0
     assert host.log == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has these files")
+def test_this_machines_kernel() -> None:
+    """What it says to who reads its files whole; its open files are at least those of this process."""
+    kernel = Kernel(print)
+    told, vmstat = kernel.events(0.0), Path("/proc/vmstat").read_text().split()
+    assert ("mem.oom_kills" in told) == ("oom_kill" in vmstat)
+    if "oom_kill" in vmstat:
+        assert told["mem.oom_kills"] <= int(Path("/proc/vmstat").read_text().split()[vmstat.index("oom_kill") + 1])
+    assert told["proc.files_open"] >= psutil.Process().num_fds()
+    assert kernel.events(1.0)["net.tcp.retransmits_per_s"] >= 0
+    pressure = kernel.pressure(0.0)
+    assert all(0 <= value <= 100 for value in pressure.values())
+    try:
+        assert (len(Path("/proc/pressure/io").read_text()) > 0) == ("psi.io.some_pct" in pressure)
+    except OSError:  # there is none, or it is switched off
+        assert not pressure
 
 
 class Timex(ctypes.Structure):
