@@ -18,6 +18,7 @@ from linemon.store.marks import Mark
 from linemon.store.ring import Floats
 
 from . import health
+from .alarms import of_sources
 from .packing import (
     MS,
     Points,
@@ -257,6 +258,9 @@ class ChartPage(Page):
             if parts is None:
                 kind, parts = REPLACE, self._fill()
             self._send_marks(kind == REPLACE)
+            names = tuple(stream.name for stream in self._streams)
+            said = self._pump.shared(("alarms", names), lambda: json.dumps(of_sources(self._pump, names)), LOOK_S)
+            self.answers.alarms = said
         except (LinemonError, OSError):
             return APPEND, [[0.0]]  # the store is being made anew: the page shows how old its newest row is
         return kind, [[len(self._streams)], *parts]

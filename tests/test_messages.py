@@ -342,6 +342,17 @@ def test_the_picture_of_an_incident(pictures: Pictures) -> None:
         pictures.last("web1", "never", 1e9, False)
 
 
+def test_the_picture_of_a_young_source(pictures: Pictures, tmp_path: Path) -> None:
+    """Rows of the last minute in a window of six hours: each is seen, and the line ends at the newest value."""
+    read = pictures._read("web1", "fs./.used_pct", NOW - 6 * 60 * MIN, NOW, None)
+    assert read.begin == pytest.approx(NOW - 60 * MIN, abs=MIN)
+    assert len(read.time) > 500
+    read = pictures._read("web1", "fs./.used_pct", NOW - 6 * 60 * MIN, NOW - 59 * MIN, None)
+    assert read.begin == NOW - 61 * MIN
+    assert len(read.time) > 60
+    assert read.mean[-1] == read.high[-1] == pytest.approx(50 + 45 * 59 / 3599)
+
+
 def test_what_pictures_may_be_asked_for(pictures: Pictures) -> None:
     assert pictures.names() == {"web1": ("fs./.used_pct", "never")}
     with pytest.raises(LinemonError, match="has no column 'x'"):

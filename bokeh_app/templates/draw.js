@@ -78,7 +78,10 @@ linemon.draw = (() => {
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
-    linemon.marks.into(number, drawn, texts, range)
+    if (linemon.marks.isOn) {
+      linemon.alarms.into(number, drawn, areas, range, hidden)
+      linemon.marks.into(number, drawn, texts, range)
+    }
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, drawn)
     fill(`dots of ${name}`, dots)

@@ -30,7 +30,7 @@ Limits = Callable[[str, str], list[tuple[int, float]]]  # level and limit of wha
 
 POINTS: Final = 560
 SPAN_NS: Final = 6 * 3600 * 10**9  # before an incident's event
-LEAST_NS: Final = 600 * 10**9
+LEAST_NS: Final = 120 * 10**9
 GAP: Final = 4.0  # usual distances of points: what is longer is a gap in the line
 
 
@@ -109,13 +109,20 @@ class Pictures:
     def _read(self, source: str, column: str, begin: int, end: int, incident: tuple[int, int, int] | None) -> Chart:
         if column not in (read := self._opened()[source]).columns:
             raise LinemonError(f"{source!r} has no column {column!r}")
-        window = read.window(np.datetime64(begin, "ns"), np.datetime64(end, "ns"), POINTS)
-        i = window.columns.index(column)
-        has = np.flatnonzero(window.count[:, i])
-        if not len(has):
-            raise LinemonError(f"no rows of {plain(source)} {plain(column)} in that time")
-        time_ns = window.time.astype(np.int64)[has] + window.step.astype(np.int64)[has] // 2
-        begin = max(begin, min(int(time_ns[0]), end - LEAST_NS, *([incident[1]] if incident else [])))
+        i = read.columns.index(column)
+        for _ in range(2):  # again where all of it lies at the end, in buckets as long as for what is not there
+            window = read.window(np.datetime64(begin, "ns"), np.datetime64(end, "ns"), POINTS)
+            has = np.flatnonzero(window.count[:, i])
+            if not len(has):
+                raise LinemonError(f"no rows of {plain(source)} {plain(column)} in that time")
+            starts, steps = window.time.astype(np.int64)[has], window.step.astype(np.int64)[has]
+            begin = max(begin, min(int(starts[0]), end - LEAST_NS, *([incident[1]] if incident else [])))
         low, high, mean = (each[has, i] for each in (window.min, window.max, window.mean))
+        times = starts + steps // 2
+        rows = read.between(np.datetime64(int(starts[-1]), "ns"), np.datetime64(end, "ns"))
+        if len(ends := np.flatnonzero(np.isfinite(rows.values[:, i]))):  # the line ends at the newest value
+            newest = rows.values[ends[-1], i]
+            times = np.append(times, max(int(times[-1]), int(rows.time[ends[-1]].astype(np.int64))))
+            low, high, mean = (np.append(each, newest) for each in (low, high, mean))
         limits = tuple(self._limits(source, column))
-        return Chart(source, column, window.units[i], begin, end, time_ns, low, high, mean, limits, incident)
+        return Chart(source, column, window.units[i], begin, end, times, low, high, mean, limits, incident)
