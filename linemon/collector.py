@@ -112,9 +112,11 @@ class Collector:
                 if time.monotonic() - synced > self.config.store.sync and (syncing is None or syncing.done()):
                     synced = time.monotonic()
                     syncing = asyncio.create_task(asyncio.to_thread(self._sync))  # a slow disk takes its time
+                self.store.tidy()
                 if time.monotonic() - looked > min(FORGET_S, self.config.store.forget_after / 2):
-                    looked = time.monotonic()
-                    self.store.forget_silent(looked, self.config.store.forget_after)
+                    now = time.monotonic()
+                    if self.store.forget_silent(now, self.config.store.forget_after):
+                        looked = now
             for task in self._serving:
                 if task.done():
                     task.result()  # raises what ended it

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import linemon
-from linemon.store.liveness import Life
+from linemon.store.describe import describe, describe_all
+from linemon.store.liveness import Life, silent_after
 from linemon.store.writer import StoreWriter
 from tests.running import Running, arrive, command, eventually
 
@@ -98,7 +101,7 @@ def test_rows_ahead_are_counted_and_move_no_live_view(start_collector: Callable[
     running.say(f"#source web1\n#columns time a\n{NOW_S} 1\n{ahead} 2\n{NOW_S + 1} 3\n#stats\n")
     eventually(lambda: "web1" in running.store and running.store["web1"].rows == 3, "the rows")
     assert running.store["web1"].last(1).values.tolist() == [[2.0]]
-    (listed,) = json.loads(running.run("sources", "--json").stdout)
+    listed = json.loads(running.run("sources", "web1", "--json").stdout)[0]
     assert listed["ahead"] == 1
     assert listed["newest"] > listed["arrived"]
     eventually(lambda: running.status()["ahead"] == 1, "the count in all")
@@ -112,3 +115,37 @@ def test_rows_ahead_are_counted_and_move_no_live_view(start_collector: Callable[
         tail.kill()
         tail.wait()
         tail.stdout.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1e6), max_size=20), st.lists(st.floats(0, 1e3), max_size=20))
+def test_the_usual_step_is_longer_than_nine_in_ten(steps: list[float], others: list[float]) -> None:
+    """As numpy says, of one source and of several at once."""
+    for each in (steps, others):
+        above = [step for step in each if step > 0]
+        expected = max(10.0, 5 * float(np.quantile(above, 0.9))) if above else np.inf
+        assert silent_after(np.array(each)) == pytest.approx(expected)
+
+
+def test_many_sources_are_described_as_each_for_itself(writer: StoreWriter) -> None:
+    """Fast, slow, silent, empty, out of order, ahead of their time, moved, overwritten: at once as one by one."""
+    now = time.time()
+    rng = np.random.default_rng(7)
+    for i in range(12):
+        for k in reversed(range(1 + i)):
+            at = now - 7 * (i % 4) - k * (1 + i % 3)
+            arrive(writer, f"s{i}", at, [at + rng.integers(-20, 20) * (i % 2) for _ in range(1 + 3 * i)])
+    arrive(writer, "ahead", now, [now + 5000])
+    writer.bind("empty", ("value",), None)
+    writer.bind("s5", ("value", "more"), ("", "V"))
+    writer.rings["s3"].arena.count_rejected(writer.rings["s3"].entry.slot)
+    store, now_ns = linemon.open(writer.folder), time.time_ns()
+    listed = list(describe_all(store, now_ns))
+    assert [each["source"] for each in listed] == list(store)
+    for each in listed:
+        alone = describe(store[each["source"]], now_ns)
+        assert {**each, "rate_per_s": None} == {**alone, "rate_per_s": None}
+        assert each["rate_per_s"] == pytest.approx(alone["rate_per_s"])
+    assert len(listed) == 14
+    writer._forget(writer.rings["s1"])
+    assert [each["source"] for each in describe_all(store, now_ns, ["s0", "s1", "s2"])] == ["s0", "s2"]

@@ -183,7 +183,6 @@ Object.assign(linemon, (() => {
   const [loaded] = performance.getEntriesByType("navigation")
   if (loaded?.type == "back_forward" && loaded.transferSize == 0) location.reload()
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload() })
-  setTimeout(refused, LATE_MS)
   dress()
   system.addEventListener("change", dress)
   addEventListener("DOMContentLoaded", () => {
@@ -196,6 +195,7 @@ Object.assign(linemon, (() => {
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
     addEventListener("keydown", pressed)
+    setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()
   })

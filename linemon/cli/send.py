@@ -175,13 +175,13 @@ def converse(sock: socket.socket, first: bytes, fd: int | None, feed: Feed, answ
 def one_row(config: Config, source: str, assignments: list[str]) -> dict[str, str]:
     """The tokens of a row by column; columns of a known source that are not named are missing."""
     from linemon.lines import wire
-    from linemon.store.reader import Store
+    from linemon.store.catalog import Catalog
 
     if source == "-":
         raise AskedWrongly("NAME=VALUE needs a SOURCE; - is for lines that name their source")
     wire.source_name(source)
-    store = Store(config.store.folder)
-    known = store[source].columns if source in store else ()
+    entry = Catalog(config.store.folder).find(source)
+    known = entry.columns if entry else ()
     row = dict.fromkeys(known, "nan")
     for assignment in assignments:
         name, _, value = assignment.rpartition("=")

@@ -26,6 +26,7 @@ from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
 
 FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
+MANY_NEW = 100  # sources at once: making one takes as long as storing a hundred lines
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
 
 
@@ -348,17 +349,18 @@ class Intake:
         def in_rows() -> bool:
             return any(session.in_rows for session, _ in blocks)
 
-        joined, body = b"".join([block for _, block in blocks]), blocks[0][0].body
+        joined, body, sources = b"".join([block for _, block in blocks]), blocks[0][0].body, len(self.store.rings)
         if body and body.has_points:
             is_stored = self._named.store_points(joined, now, body)
         else:
             is_stored = self._named.store_block(joined, now, in_rows)
         if not is_stored:
             return False
+        brings_many = len(self.store.rings) > sources + MANY_NEW
         for session, block in blocks:
             count = wire.count_lines(block)
             session.lines += count
-            session.needs_care = False
+            session.needs_care = brings_many
             self.accounts.store(session, count)
         return True
 

@@ -83,7 +83,7 @@ class Session:
         self.grant = None if tokens else EVERYTHING  # what it may write to
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
-        self.needs_care = False  # its last lines had to be looked at one by one
+        self.needs_care = True  # its last lines took long: one by one, or for many new sources; the first ones may
         self.replies = bytearray()  # to be sent to the peer, see `to_send`
         self.received = self.stored = self.rejected = self.duplicate = self.dropped = 0
 

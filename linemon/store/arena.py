@@ -122,7 +122,8 @@ class ArenaWriter(Arena):
     def take(self, slot: int, source_id: int, born: int) -> None:
         """Make the slot an empty ring of this source. LineError if the file system has no room for it."""
         self._room[slot] = self._noted[slot] = 0
-        self._allocate(slot, 0, HEAD_CELLS * 8)
+        self._allocate(slot, 0, PAGE_BYTES)
+        self._room[slot] = (PAGE_BYTES - 8 * HEAD_CELLS) // (8 * (1 + self.width))  # rows behind the head, in its page
         self.cells[slot, ID] = 0
         fence()
         self.cells[slot] = 0
@@ -166,9 +167,18 @@ class ArenaWriter(Arena):
         cells[DISORDER] = min(int(cells[DISORDER]), head)
         cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
 
-    def cut(self, slot: int, head: int) -> None:
-        """Take back the rows from this number on: of a store that lost power they may never have been written."""
-        self.cells[slot, COMMIT] = 2 * head + (int(self.cells[slot, COMMIT]) & 1)
+    def noted(self) -> Cells:
+        """How each slot stands: (n, 2 + 8) its id, its count, the numbers that are acknowledged."""
+        numbers = self._acked[np.arange(self.slots), self.cells[:, COMMIT] & 1]
+        return np.column_stack((self.cells[:, ID], self.cells[:, COMMIT] >> 1, numbers))
+
+    def set_back(self, slot: int, head: int, numbers: Cells, oldest: int) -> None:
+        """Have the slot as it was noted: it has no rows from `head` on any more, and none below `oldest`."""
+        cells = self.cells[slot]
+        cells[COMMIT] = 2 * head
+        self._acked[slot] = numbers
+        cells[RESERVED] = max(head, oldest + self.points if oldest else 0)
+        cells[DISORDER] = min(int(cells[DISORDER]), head)
 
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from linemon.errors import StoreError
-from linemon.store.folder import replace_file
-from linemon.store.journal import Journal, append, line_of
+from linemon.store.folder import check_owner, replace_file, write_all
+from linemon.store.journal import Journal, append, line_of, parsed
 from linemon.store.ring import MINOR, VERSION, check_version
 
 CATALOG: Final = "catalog"
 OLD_CATALOG: Final = "catalog.jsonl"  # of version 1
+LOT: Final = 100  # entries that are written together, in half a millisecond
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,21 @@ class Catalog(Journal):
             raise
         self.entries = entries  # at once: another thread may look a source up meanwhile
 
+    def find(self, name: str) -> Entry | None:
+        """The entry of one source, without a look at the others; None if there is none. Errors as `refresh`."""
+        if not self.path.exists():
+            self.refresh()  # which says why, where that is an error
+            return None
+        check_owner(self.path.parent)
+        data, entries = self.path.read_bytes(), dict[str, Entry]()
+        begin = b' {"source": %s, ' % json.dumps(name, ensure_ascii=False).encode()
+        at = 0
+        while (end := data.find(b"\n", at)) > at >= 0:  # first of all the line that says the version
+            if fields := parsed(data[data.rfind(b"\n", 0, at) + 1 : end]):
+                self._take(fields, entries)
+            at = data.find(begin, end)
+        return entries.get(name)
+
     def _take(self, fields: dict[str, Any], entries: dict[str, Entry]) -> None:
         try:
             if "version" in fields:
@@ -89,6 +109,30 @@ class Catalog(Journal):
             self.damaged += 1
 
 
+class Draft:
+    """A file that is to take the catalog's place, written a little at a time."""
+
+    def __init__(self, path: Path, mode: int, names: Iterable[str]) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        os.fchmod(self.fd, mode)
+        self.names = deque(names)  # whose entries are not written yet
+        self.later: list[bytes] = []  # what was recorded meanwhile
+        self.lines = 0
+        self.is_whole = self.is_synced = False
+
+    def add(self, lines: list[bytes]) -> None:
+        write_all(self.fd, b"".join(lines))
+        self.lines += len(lines)
+
+    def sync(self) -> None:
+        """Have the system write it out once it is whole; in another thread, too."""
+        if self.is_whole:
+            with suppress(FileNotFoundError):  # given up meanwhile
+                _sync(self.path)
+                self.is_synced = True
+
+
 class CatalogWriter(Catalog):
     """The catalog for the store's one writer: what is recorded is in the file, or it is not recorded."""
 
@@ -96,6 +140,7 @@ class CatalogWriter(Catalog):
         super().__init__(folder)
         self._mode = mode
         self._fd = -1
+        self._draft: Draft | None = None
 
     def record(self, entry: Entry) -> None:
         """Add a source, or what has changed of it."""
@@ -123,12 +168,49 @@ class CatalogWriter(Catalog):
         """Add a line, whole or not at all."""
         append(self._fd, line)
         self.lines += 1
-        if self.lines > 1000 + 2 * len(self.entries):
+        if self._draft:
+            self._draft.later.append(line)
+        if self.lines > 2 * self._most_lines:  # `tidy` is not called, or falls behind
             with suppress(OSError):  # it is right as it is, only long
                 self.rewrite()
 
+    @property
+    def _most_lines(self) -> int:
+        return 1000 + 2 * len(self.entries)
+
+    def tidy(self, until: float) -> None:
+        """Go on, up to this moment (monotonic s), to make the file anew where it holds too much that counts no more."""
+        if self._draft is None and self.lines <= self._most_lines:
+            return
+        try:
+            if self._draft is None:
+                self._draft = Draft(self.path.with_name(f"{CATALOG}.new"), self._mode, self.entries)
+                self._draft.add([_first_line(self.head)])
+            draft = self._draft
+            while draft.names:
+                names = [draft.names.popleft() for _ in range(min(LOT, len(draft.names)))]
+                draft.add([self.entries[name].line() for name in names if name in self.entries])
+                if time.monotonic() >= until:
+                    return
+            draft.is_whole = True
+            if draft.is_synced:
+                draft.add(draft.later)
+                draft.path.rename(self.path)
+                self._draft = None
+                self.end()
+                self._fd, self.lines = draft.fd, draft.lines
+        except OSError:  # the file is right as it is, only long
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._draft:
+            os.close(self._draft.fd)
+            self._draft.path.unlink(missing_ok=True)
+            self._draft = None
+
     def rewrite(self) -> None:
         """Replace the file by one that holds only what counts; readers notice the new one."""
+        self._give_up()
         data = b"".join([_first_line(self.head), *(entry.line() for entry in self.entries.values())])
         fd = replace_file(self.path, data, self._mode, is_synced=True)
         self.end()
@@ -143,17 +225,24 @@ class CatalogWriter(Catalog):
 
     def sync(self) -> None:
         """Have the system write it out; in another thread, too."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # ours may be replaced meanwhile
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync(self.path)  # our own descriptor may be replaced meanwhile
+        if draft := self._draft:
+            draft.sync()
 
     def end(self) -> None:
         """Write no more."""
+        self._give_up()
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _first_line(store: dict[str, Any]) -> bytes:

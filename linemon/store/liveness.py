@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from linemon.errors import UnknownSource
 from linemon.store.reader import Source, Store
+from linemon.store.ring import Cells
 
 OWN: Final = "linemon.collector"  # the source of the collector's own counters, a row a second
 RECENT: Final = 100  # rows that tell what is usual
@@ -28,9 +29,22 @@ def silent_after(steps: npt.NDArray[np.float64] | float) -> float:
     0 are one arrival of several rows; the usual step is longer than nine in ten. A source is silent when it has missed
     five usual steps, and for ten seconds. A source that came once owes no second time: inf without any step.
     """
-    steps = np.atleast_1d(steps)
-    steps = steps[steps > 0]
-    return max(SILENT_S, SILENT_STEPS * float(np.quantile(steps, USUAL))) if len(steps) else math.inf
+    return float(_patience(np.atleast_2d(steps))[0])
+
+
+def _patience(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The same of the steps of many sources, (n, k), of each those above 0."""
+    steps = np.sort(np.where(steps > 0, steps, np.inf), axis=1)
+    counts = np.count_nonzero(np.isfinite(steps), axis=1)
+    if not counts.any():
+        return np.full(len(steps), np.inf)
+    at = USUAL * np.maximum(counts - 1, 0)
+    rows, low = np.arange(len(steps)), at.astype(np.intp)
+    usual = steps[rows, low]
+    above = steps[rows, np.maximum(np.minimum(low + 1, counts - 1), 0)]
+    with np.errstate(invalid="ignore"):  # inf - inf, where there are no steps
+        usual = usual + (above - usual) * (at - low)
+    return np.where(counts > 0, np.maximum(SILENT_S, SILENT_STEPS * usual), np.inf)
 
 
 class Life(NamedTuple):
@@ -45,17 +59,28 @@ class Life(NamedTuple):
     @classmethod
     def of(cls, source: Source, now: int) -> Life:
         """At `now`, ns."""
-        times, counts = source.arrivals.T
-        if not len(times):
-            return cls(None, None, None, math.inf, None)
-        arrived = int(times[-1])
-        age = max(0.0, (now - arrived) / 1e9)
-        patience = silent_after(np.diff(times) / 1e9)
-        if age > patience:
-            return cls(arrived, age, None, patience, arrived)
-        elapsed = float(times[-1] - times[0]) / 1e9
-        rate = float(counts[-1] - counts[0]) / elapsed if elapsed >= RATE_SPAN_S else None
-        return cls(arrived, age, rate, patience, None)
+        arrivals = source.arrivals
+        return cls.of_many(arrivals[np.newaxis], now)[0] if len(arrivals) else cls(None, None, None, math.inf, None)
+
+    @classmethod
+    def of_many(cls, arrivals: Cells, now: int) -> list[Life]:
+        """Of sources with these arrivals, (n, k, 2) as `Source.arrivals` has them; times of 0, the first, are none."""
+        times, counts = arrivals[:, :, 0], arrivals[:, :, 1]
+        arrived = times[:, -1]
+        patience = _patience(np.where(times[:, :-1] > 0, np.diff(times, axis=1), 0) / 1e9)
+        ages = np.maximum(0.0, (now - arrived) / 1e9)
+        rows, first = np.arange(len(times)), (times > 0).argmax(axis=1)
+        elapsed = (arrived - times[rows, first]) / 1e9
+        rates = (counts[:, -1] - counts[rows, first]) / np.maximum(elapsed, RATE_SPAN_S)
+        rates[(elapsed < RATE_SPAN_S) | (ages > patience)] = np.nan
+        return [
+            cls(came, age, None if rate != rate else rate, silent_after_s, came if age > silent_after_s else None)
+            if came
+            else cls(None, None, None, math.inf, None)
+            for came, age, rate, silent_after_s in zip(
+                arrived.tolist(), ages.tolist(), rates.tolist(), patience.tolist(), strict=True
+            )
+        ]
 
 
 def collector_silent_since(store: Store, now: int) -> int | None:

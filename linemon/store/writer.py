@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from linemon.store.ring import MINOR, PAGE_BYTES
 from linemon.store.upgrade import old_sources
 
 log = logging.getLogger(__name__)
+
+STEP_S = 0.008  # of work that grows with the number of sources: others wait meanwhile
 
 
 @dataclass
@@ -66,9 +69,11 @@ class StoreWriter:
         self._ahead = 0  # rows ahead of their time, of rings whose file is gone
         self.rings: dict[str, Ring] = {}
         self._widening: dict[str, Ring] = {}  # those that have columns coming
+        self.unsure: set[str] = set()  # sources that were open when the machine went down: pages of theirs may be old
         self.moves = 0  # how often a source got another ring, or lost its own
         self._units_told = Seldom()
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
+        self._to_look: deque[str] = deque()  # the sources that `forget_silent` has not looked at
         try:
             self.marks = MarkWriter(folder, self._file_mode)
             self._open()
@@ -191,12 +196,24 @@ class StoreWriter:
             were, are = (" ".join(unit or "-" for unit in units) for units in (before, now))
             log.warning("source %r: units changed from %s to %s%s", name, were, are, more)
 
-    def forget_silent(self, now_s: float, after_s: float) -> None:
-        """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method."""
-        seen, self._seen = self._seen, {}
-        for name, ring in list(self.rings.items()):
+    def tidy(self) -> None:
+        """Have the catalog made anew where it has grown long, a little at a time; to be called once a second."""
+        self._catalog.tidy(time.monotonic() + STEP_S)
+
+    def forget_silent(self, now_s: float, after_s: float) -> bool:
+        """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method.
+
+        One call takes about `STEP_S`; whether it got through all sources: if not, the next one goes on.
+        """
+        self._to_look = self._to_look or deque(self.rings)
+        end = time.monotonic() + STEP_S
+        while self._to_look and time.monotonic() < end:
+            name = self._to_look.popleft()
+            ring = self.rings.get(name)
+            if ring is None:
+                continue
             head = ring.arena.head(ring.entry.slot)
-            had, since_s = seen.get(name, (head, now_s))
+            had, since_s = self._seen.get(name, (head, now_s))
             self._seen[name] = (head, since_s if head == had else now_s)
             if head == had and now_s - since_s >= after_s:
                 try:
@@ -205,11 +222,13 @@ class StoreWriter:
                     log.error("source %r cannot be forgotten: %s", name, error.strerror)
                 else:
                     log.info("source %r is forgotten: no row for %g s", name, after_s)
+        return not self._to_look
 
     def _forget(self, ring: Ring) -> None:
         entry = ring.entry
         self._catalog.remove(entry)
         del self.rings[entry.source]
+        self._seen.pop(entry.source, None)
         ring.is_gone = True
         self.moves += 1
         self._release(entry, ring.arena)
@@ -350,7 +369,10 @@ class StoreWriter:
             log.error("source %r is lost: %s", entry.source, damage)
             del self._catalog.entries[entry.source]
             return
-        if not entry.born or (was_rebooted and not arena.is_sealed(entry.slot)):
+        is_unsure = was_rebooted and not arena.is_sealed(entry.slot)
+        if is_unsure:
+            self.unsure.add(entry.source)
+        if not entry.born or is_unsure:
             entry = self._catalog.entries[entry.source] = replace(entry, born=self._next_id())
         arena.take_up(entry.slot, entry.born)
         ring = self.rings[entry.source] = Ring(entry, arena)
