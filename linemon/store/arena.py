@@ -274,10 +274,7 @@ class ArenaWriter(Arena):
         self._tell()
 
     def _append_few(self, slots: list[int], block: Cells, acks: Acks) -> bool:
-        """The same for a row each of a few rings; False, and nothing done, if it is more than that.
-
-        One by one, a few rows cost a fraction of what it costs to sort out many, and less yet where all is cold.
-        """
+        """A row each of a few rings, for a fraction of what many cost; False, and nothing done, if it is more."""
         if len(set(slots)) < len(slots) or len(acks) > len(slots):
             return False
         acked = {int(slot): (int(place), int(number)) for slot, place, number in acks}
