@@ -26,12 +26,21 @@ from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
 from bench.measuring import measure
-from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
+from bench.receivers import (
+    CarbonCache,
+    Failed,
+    InfluxDb,
+    Linemon,
+    LinemonInPython,
+    PlainLoop,
+    Receiver,
+    VictoriaMetrics,
+)
 from bench.senders import allow_files
 from bench.store import figures
 from linemon.lines import bulk, wire
 
-RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
+RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
 PARSE, STORE, HISTORY, AGENT, HTTP, START = "parse", "store", "history", "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
@@ -39,7 +48,13 @@ PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
 def run_case(case: Case, runs: int, quick: bool) -> dict[str, Any]:
     """Linemon `runs` times, the others once on fewer lines; what they came to."""
-    result: dict[str, Any] = {"title": case.title, "unit": case.unit, "budget": case.budget, "floor": case.floor}
+    result: dict[str, Any] = {
+        "title": case.title,
+        "unit": case.unit,
+        "floor": case.floor,
+        "budget": case.budget,
+        "python_budget": case.python_budget,
+    }
     if not allow_files(case.connections):
         return result | {"linemon": {"skipped": f"this machine does not allow {case.connections:,} open files"}}
     lines = case.lines // (4 if quick else 1)
@@ -107,6 +122,14 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def said_budget(case: Case, peer: type[Receiver], other: dict[str, Any]) -> str:
+    """What linemon without its C reader costs, beside what it may."""
+    if peer is not LinemonInPython:
+        return ""
+    budget, cost = case.python_budget, other["median"]
+    return f" {cost:.2f}" + (f" ({budget:g} {'ok' if cost <= budget else 'OVER'})" if budget else "")
+
+
 def show(case: Case, results: dict[str, Any]) -> str:
     """One line of the table."""
     result = results[case.name]
@@ -124,7 +147,8 @@ def show(case: Case, results: dict[str, Any]) -> str:
     digits = 1 if case.period_s else 3
     cost = f"{ours['median']:.{digits}f} ({ours['min']:.{digits}f}-{ours['max']:.{digits}f})"
     others = [
-        f"{peer.name} " + (other.get("failed") or f"x{other['median'] / ours['median']:.1f}")
+        f"{peer.name} "
+        + (other.get("failed") or f"x{other['median'] / ours['median']:.1f}" + said_budget(case, peer, other))
         for peer in PEERS
         if (other := result.get(peer.name))
     ]
