@@ -1,24 +1,18 @@
-"""What Linux alone says, asked every ten seconds. A host, a kernel or a container that has it not has no column.
-
-Files are read as they are needed: they are short, and ten seconds make keeping them open not worth it.
-"""
+"""What Linux alone says, asked every ten seconds. A host, a kernel or a container that has it not has no column."""
 
 from __future__ import annotations
 
 import os
-import struct
 
 from agent.devices import Rates
+from agent.readings import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAN = float("nan")
-LONGEST = 65536  # bytes of a file
-TIMEX = "@Illlli"  # how struct timex of adjtimex(2) begins: modes, offset, freq, maxerror, esterror, status
-TIMEX_BYTES = 256  # more than it has anywhere
-UNSYNCHRONISED, IN_NANOSECONDS = 0x40, 0x2000  # bits of its status
+UNSYNCHRONISED, IN_NANOSECONDS = 0x40, 0x2000  # bits of adjtimex's status
 CLOCK_EVERY = 60.0  # seconds from one question about the clock to the next
 
 
@@ -28,6 +22,7 @@ class Kernel:
     def __init__(self, log: Callable[[str], None], system: str = "/") -> None:
         """`system`: the folder that holds proc and sys."""
         self._system = system
+        self._files: dict[str, File] = {}
         self._rates = Rates(log)
         self._clock: dict[str, float] = {}
         self._clock_due = float("-inf")
@@ -71,37 +66,33 @@ class Kernel:
         """How far the kernel knows the clock to be wrong, in seconds, and whether something sets it."""
         if now >= self._clock_due:
             is_linux = os.path.exists(os.path.join(self._system, "proc/self/status"))
-            self._clock = of_timex(ask_the_clock()) if is_linux else {}
+            self._clock = of_clock(ask_the_clock()) if is_linux else {}
             self._clock_due = now + (CLOCK_EVERY if self._clock else float("inf"))  # who may not ask never may
         return self._clock
 
     def _text(self, path: str) -> str:
         """What the file says; empty where there is none, or none that can be read: pressure may be switched off."""
+        if path not in self._files:
+            self._files[path] = File(os.path.join(self._system, path))
         try:
-            file = os.open(os.path.join(self._system, path), os.O_RDONLY)
+            return self._files[path].read()
         except OSError:
             return ""
-        try:
-            return os.read(file, LONGEST).decode("utf-8", "replace")
-        except OSError:
-            return ""
-        finally:
-            os.close(file)
 
 
-def of_timex(timex: bytes) -> dict[str, float]:
-    """Columns of what adjtimex gave, nothing if it failed."""
-    if not timex:
+def of_clock(told: str) -> dict[str, float]:
+    """Columns of what the kernel told: its offset and its status."""
+    if not told:
         return {}
-    _, offset, _, _, _, status = struct.unpack_from(TIMEX, timex)
+    offset, status = map(int, told.split())
     return {
         "clock.offset_s": offset * (1e-9 if status & IN_NANOSECONDS else 1e-6),
         "clock.synced": 0.0 if status & UNSYNCHRONISED else 1.0,
     }
 
 
-def ask_the_clock() -> bytes:
-    """The kernel's struct timex, for which nothing is set; nothing where we may not ask. OSError.
+def ask_the_clock() -> str:
+    """Offset and status of adjtimex(2), which sets nothing here; nothing where we may not ask. OSError.
 
     A child asks: ctypes would cost the agent half a megabyte for good, and a service whose system calls are filtered
     may be killed for the question.
@@ -115,15 +106,30 @@ def ask_the_clock() -> bytes:
         raise
     if not child:
         try:
-            import ctypes
-
-            timex = ctypes.create_string_buffer(TIMEX_BYTES)
-            if ctypes.CDLL(None).adjtimex(timex) >= 0:
-                os.write(writing, timex.raw)
+            os.write(writing, _adjtimex())
         finally:
             os._exit(0)
     os.close(writing)
-    told = os.read(reading, TIMEX_BYTES)
+    told = os.read(reading, 64)
     os.close(reading)
     os.waitpid(child, 0)
-    return told
+    return told.decode()
+
+
+def _adjtimex() -> bytes:
+    import ctypes
+
+    class Timex(ctypes.Structure):
+        """The kernel's struct timex, as <sys/timex.h> has it."""
+
+        _fields_ = (
+            ("modes", ctypes.c_uint),  # 0: set nothing
+            ("offset", ctypes.c_long),
+            ("others", ctypes.c_long * 3),  # freq, maxerror, esterror
+            ("status", ctypes.c_int),
+            ("rest", ctypes.c_char * 192),  # more than it has anywhere
+        )
+
+    timex = Timex()
+    allowed = ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) >= 0
+    return b"%d %d" % (timex.offset, timex.status) if allowed else b""

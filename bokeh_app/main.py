@@ -11,6 +11,7 @@ from bokeh.server.contexts import BokehSessionContext
 
 from linemon.store.liveness import OWN
 
+from .alarms import AlarmsPage
 from .charts import chart_figures, overview_figures
 from .compare import compare
 from .layout import as_toml, lay_out, misses, tiles
@@ -41,6 +42,10 @@ def build(doc: Document) -> None:
             doc.add_root(plot)
         doc.title = "linemon"
         doc.template_variables.update(about={"kind": "overview"})
+    elif view.kind == "alarms":
+        AlarmsPage(doc, pump)
+        doc.title = "Alarms · linemon"
+        doc.template_variables.update(about={"kind": "alarms"})
     else:
         build_charts(doc, view)
     doc.template_variables["trouble"] = pump.trouble

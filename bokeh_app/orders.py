@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 from linemon.config import Config
+from linemon.errors import LinemonError
+from linemon.store.asking import ask
 from linemon.store.marks import Mark
 
 MARK_S = 20.0  # until a mark must be set
@@ -42,4 +44,14 @@ async def set_mark(config: Config, said: dict[str, Any]) -> str:
     return complaint.decode(errors="replace").removeprefix("linemon: ").strip() if process.returncode else ""
 
 
-ORDERS = {"mark": set_mark}
+async def tell_work(config: Config, said: dict[str, Any]) -> str:
+    """`ack`, `silence`, `unsilence`: by the socket of `linemon work`."""
+    request = {name: said[name] for name in ("do", "n", "pattern", "for") if name in said}
+    try:
+        await asyncio.to_thread(ask, config.store.folder, request | {"by": "page"})
+    except LinemonError as error:
+        return str(error)
+    return ""
+
+
+ORDERS = {"mark": set_mark, "ack": tell_work, "silence": tell_work, "unsilence": tell_work}

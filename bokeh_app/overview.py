@@ -22,6 +22,7 @@ from linemon.store.liveness import RECENT
 from linemon.store.ring import Floats
 
 from . import health
+from .alarms import summary
 from .packing import as_pairs, epoch_ms
 from .page import APPEND, Page
 from .panels import label_of, take_apart
@@ -184,6 +185,7 @@ class OverviewPage(Page):
             self._slow_due, self._changes = now + SLOW_S, watch.changes
             self._list(watch)
         self.answers.health = json.dumps(health.facts(self._pump))
+        self.answers.alarms = json.dumps(summary(self._pump))
         rows = [watch.seen[name] for name in self._listed if name in watch.seen]
         if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
             self._slow_due = 0.0

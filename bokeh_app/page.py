@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
-from bokeh.core.properties import Float, Int, List, String
+from bokeh.core.properties import Bool, Float, Int, List, String
 from bokeh.document import Document
 from bokeh.model import DataModel
 from bokeh.models import CustomJS
@@ -50,6 +50,7 @@ class Wishes(DataModel):
     save: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms of what is to be saved, and a number
     find: str = String("")  # type: ignore[assignment]  # the text typed into the search
     ask: str = String("")  # type: ignore[assignment]  # what is to be done, as JSON with a number: see `orders.py`
+    has_all: bool = Bool(default=False)  # type: ignore[assignment]  # the list of alarms: also what is OK
     sort: str = String("name")  # type: ignore[assignment]  # the order of the overview
 
 
@@ -60,6 +61,7 @@ class Answers(DataModel):
     saved: str = String("")  # type: ignore[assignment]  # the rows that are to be saved: float64 as base64
     names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
+    alarms: str = String("")  # type: ignore[assignment]  # what fires
     marks: str = String("")  # type: ignore[assignment]  # those that lie in sight, or near
     told: str = String("")  # type: ignore[assignment]  # what became of what was to be done
     health: str = String("")  # type: ignore[assignment]  # the collector's counters

@@ -24,7 +24,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Grant:
     """What a token opens: sources whose name fits the patterns; ``*`` alone is all of them."""
 
-    def __init__(self, sources: tuple[str, ...] = ANY_SOURCE) -> None:
+    def __init__(self, sources: tuple[str, ...] = ANY_SOURCE, is_admin: bool = False) -> None:
+        """`is_admin`: it also lets one change what others see, such as acknowledge an alarm."""
+        self.is_admin = is_admin
         self.is_limited = "*" not in sources or any(map(is_exclusion, sources))
         self._sources = sources
 
@@ -37,17 +39,23 @@ class Grant:
         return self._sources == OF_PARTS or self.covers(source)
 
 
-EVERYTHING = Grant()
+EVERYTHING = Grant(is_admin=True)
 
 
 class Tokens:
     """The tokens that a port asks for; false where it asks for none.
 
-    `key`: the secret of the parts of `linemon work`, good wherever tokens are asked for.
+    `key`: the secret of the parts of `linemon work`, good wherever tokens are asked for. `admins`: those of `tokens`
+    that are an admin's.
     """
 
-    def __init__(self, tokens: Iterable[tuple[str, tuple[str, ...]]] = (), key: str = "") -> None:
-        self._grants = [(sha256(secret.encode()).digest(), Grant(sources)) for secret, sources in tokens]
+    def __init__(
+        self, tokens: Iterable[tuple[str, tuple[str, ...]]] = (), key: str = "", admins: Iterable[str] = ()
+    ) -> None:
+        admins = set(admins)
+        self._grants = [
+            (sha256(secret.encode()).digest(), Grant(sources, secret in admins)) for secret, sources in tokens
+        ]
         if self._grants and key:
             self._grants.append((sha256(key.encode()).digest(), Grant(OF_PARTS)))
 

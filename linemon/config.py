@@ -19,7 +19,7 @@ from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
-from linemon.sections import HistoryConfig, Span, TierConfig, WorkConfig
+from linemon.sections import AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
 
 FILE = "linemon.toml"
 
@@ -62,6 +62,7 @@ class TokenConfig:
     secret: str = ""
     file: str = ""
     sources: tuple[str, ...] = ANY_SOURCE
+    admin: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.secret) == bool(self.file):
@@ -208,6 +209,10 @@ class Config:
     agent: AgentConfig = AgentConfig()
     work: WorkConfig = WorkConfig()
     history: HistoryConfig = HistoryConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
+    alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
+    quiet: tuple[QuietConfig, ...] = ()
+    notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -241,7 +246,9 @@ class Config:
     def tokens(self, key: str = "") -> Tokens:
         """All tokens, those in files as they are now, and the key of parts. ConfigError where one cannot be read."""
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
-        return Tokens(every + [(token.read(), token.sources) for token in self.token], key)
+        said = [(token.read(), token) for token in self.token]
+        more = [(secret, token.sources) for secret, token in said]
+        return Tokens(every + more, key, [secret for secret, token in said if token.admin])
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""
@@ -254,7 +261,8 @@ class Config:
         ]
 
 
-LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig}  # sections of which there may be several
+# Sections of which there may be several; dict: taken as they stand.
+LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, quiet=QuietConfig)  # noqa: C408
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
@@ -296,9 +304,10 @@ def _config(tables: dict[str, Any], file: Path) -> Config:
         if name in LISTS:
             if not isinstance(table, list):
                 raise ConfigError(f"[{name}] must be written [[{name}]]: there may be several")
-            sections[name] = tuple(_section(LISTS[name], f"[[{name}]]", each) for each in table)
+            of = LISTS[name]
+            sections[name] = tuple(each if of is dict else section(of, f"[[{name}]]", each) for each in table)
         elif isinstance(table, dict):
-            sections[name] = _section(hints[name], f"[{name}]", table)
+            sections[name] = section(hints[name], f"[{name}]", table)
         else:
             raise ConfigError(f"{name} = {table!r}: expected a section [{name}]")
     return Config(**sections, file=file)
@@ -307,14 +316,15 @@ def _config(tables: dict[str, Any], file: Path) -> Config:
 Section = TypeVar("Section")
 
 
-def _section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
-    hints = get_type_hints(cls)
+def section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
+    """A section's dataclass from what stands in it; ConfigError. A field `for_` is the key ``for``."""
+    hints = {name.rstrip("_"): (name, kind) for name, kind in get_type_hints(cls).items()}
     values = {}
     for key, value in table.items():
-        if key in hints:
-            values[key] = _value(f"{title} {key}", hints[key], value)
-        else:
+        if key not in hints:
             raise ConfigError(f"{title} {key}: unknown setting; expected one of: {', '.join(hints)}")
+        name, kind = hints[key]
+        values[name] = _value(f"{title} {key}", kind, value)
     return cls(**values)
 
 
@@ -342,17 +352,23 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             return tuple(map(Origin.parse, value))
         except (ValueError, AttributeError, TypeError):
             pass
-    elif kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(each, str) for each in value):
+    elif kind in STRINGS and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
         return tuple(map(float, value))
-    elif kind is Span:
+    elif kind == tuple[int, ...] and isinstance(value, list) and {*map(type, value)} <= {int}:
+        return tuple(value)
+    elif kind == Names and isinstance(value, str):
+        return (value,)
+    elif kind in (Span, Span | None):
+        if kind != Span and value in (0, "0s", "never"):
+            return None
         try:
             return Span.parse(value)
         except ValueError:
             pass
     elif kind in NESTED and isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        return tuple(_section(NESTED[kind], key.replace("[", "[[").replace("] ", ".") + "]]", each) for each in value)
+        return tuple(section(NESTED[kind], key.replace("[", "[[").replace("] ", ".") + "]]", each) for each in value)
     shown = "..." if key.rpartition(" ")[2] in SECRETS else repr(value)
     raise ConfigError(f"{key} = {shown}: expected {EXPECTED[kind]}")
 
@@ -361,6 +377,7 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
+STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names)
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     str: "a string in quotes",
@@ -371,14 +388,18 @@ EXPECTED: dict[Any, str] = {
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
     Origins: 'a list of sites such as ["lab.example", "lab.example:8443", "https://lab.example:8443"]',
     tuple[str, ...]: 'a list of strings such as ["a", "b"]',
+    tuple[str, ...] | None: 'a list of strings such as ["a", "b"]',
+    Names: 'a string in quotes, or a list of strings such as ["a*", "!a1"]',
+    tuple[int, ...]: "a list of whole numbers such as [123456]",
     tuple[float, ...]: "a list of numbers such as [0, 100]",
     Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
+    Span | None: 'a span such as "10s", "15m", "30d", a number of seconds, or "0s" for none',
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
     tuple[TierConfig, ...]: "sections [[history.tier]]",
 }
 
 
-SECRETS = ("token", "password", "secret")  # keys whose values no error shows
+SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
 
 
 def _filled(key: str, value: Any, secrets: bool) -> Any:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from linemon.errors import ConfigError
 from linemon.ports import Address
 
 UNITS_S: Final = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 SPAN: Final = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?){unit})?" for unit in UNITS_S), re.ASCII)
+WEB: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[!-~]*)?")  # an address
 MAX_STEPS: Final = 25  # a tier's step in steps of the one before: so many of its rows a window may have to reduce
 
 
@@ -113,3 +115,104 @@ class HistoryConfig:
     def folder(self, store: Path) -> Path:
         """Where the tiers lie, of the store in this folder."""
         return Path(self.path).expanduser() if self.path else store / "history"
+
+
+Names = str | tuple[str, ...]  # one, or a list of them
+NO_DATA: Final = ("keep", "ok", "alarm")
+
+
+@dataclass(frozen=True)
+class AlarmsConfig:
+    enabled: bool = True
+    state: str = ""
+    late: Span = Span(60)
+    flap: int = 4
+    flap_quiet: Span = Span(1800)
+    max_instances: int = 20000
+    group_wait: Span = Span(10)
+    max_per_hour: int = 30
+    heartbeat: str = field(default="", repr=False)
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("heartbeat", "page"):
+            if (url := getattr(self, key)) and not WEB.fullmatch(url):
+                raise ConfigError(
+                    f'[alarms] {key}: expected an address such as "https://lab.example/x", or "" for none'
+                )
+
+
+@dataclass(frozen=True)
+class AlarmConfig:
+    """One [[alarm]]; what its texts mean, linemon/parts/alarms/rules.py says. A span of None: none."""
+
+    name: str = ""
+    source: Names = ("*",)
+    columns: Names = ()
+    having: str = ""
+    value: str = "last()"
+    warning: str = ""
+    critical: str = ""
+    clear: str = ""
+    only_if: str = ""
+    critical_if: str = ""
+    for_: Span | None = None
+    keep: Span | None = None
+    no_data: str = "keep"
+    no_data_after: Span | None = None
+    repeat: Span | None = None
+    needs: str = ""
+    notify: tuple[str, ...] | None = None
+    text: str = ""
+    unit: str = ""
+    once: bool = False
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.no_data not in NO_DATA:
+            raise ConfigError(f"no_data = {self.no_data!r}: expected one of: {', '.join(NO_DATA)}")
+        if self.repeat is not None and self.repeat < 60:
+            raise ConfigError(f"repeat = {self.repeat.text!r}: expected 'never', or a span of 1m or more")
+
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+BELOW: Final = ("critical", "all")
+
+
+@dataclass(frozen=True)
+class QuietConfig:
+    """Hours in which messages wait; `zone` empty: the collector's own."""
+
+    days: str = "mon-sun"
+    from_: str = ""
+    to: str = ""
+    below: str = "critical"
+    source: Names = ("*",)
+    alarm: Names = ("*",)
+    zone: str = ""
+
+    def __post_init__(self) -> None:
+        for key, value in (("from", self.from_), ("to", self.to)):
+            if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+                raise ConfigError(f"[[quiet]] {key} = {value!r}: expected a time of day such as '22:00'")
+        if self.below not in BELOW:
+            raise ConfigError(f"[[quiet]] below = {self.below!r}: expected one of: {', '.join(BELOW)}")
+        if not self.weekdays:
+            raise ConfigError(f"[[quiet]] days = {self.days!r}: expected days such as 'mon-fri' or 'sat,sun'")
+        if self.zone:
+            try:
+                ZoneInfo(self.zone)
+            except (ValueError, OSError, KeyError):
+                raise ConfigError(f"[[quiet]] zone = {self.zone!r}: expected a zone such as 'Europe/Berlin'") from None
+
+    @property
+    def weekdays(self) -> frozenset[int]:
+        """Monday is 0; empty where `days` is wrong."""
+        found: set[int] = set()
+        for part in self.days.split(","):
+            first, _, last = part.strip().partition("-")
+            if first not in DAYS or (last or first) not in DAYS:
+                return frozenset()
+            at, end = DAYS.index(first), DAYS.index(last or first)
+            found |= {day % 7 for day in range(at, (end if end >= at else end + 7) + 1)}
+        return frozenset(found)

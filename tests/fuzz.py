@@ -47,6 +47,7 @@ from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import REASONS
 from linemon.lines import wire
 from linemon.lines.body import MAX_FAULTS
+from linemon.lines.lanes import Lanes
 from linemon.lines.session import MAX_REPLIES, ForeignProtocol, Session
 from linemon.store.catalog import Entry
 from linemon.store.marks import Marks
@@ -59,7 +60,7 @@ PEERS = ("10.0.0.7", "10.0.0.8", "10.0.0.7")  # two connections come from one ma
 MAX_LINES = (65536, 40, 8, 100, 16, 300, 64, 2)
 MAX_SOURCES = (100, 1, 2, 3)
 TOKENS = ("", "", "", "s")
-DOORS = ("tcp", *fuzz_doors.BODIES)
+DOORS = ("tcp", *fuzz_doors.BODIES, "lanes")
 CUT, CUT_FLUSH, NEXT, END, RESET, NEXT_AT_ONCE = b"\xf8", b"\xf9", b"\xfa", b"\xfb", b"\xfc", b"\xfd"
 NOT_COUNTED = re.compile(rb"#seq|[^\n]#(source|columns|token)[ \t]")  # lines that may be no received lines
 MARKS = b"\xf8\xf9\xfa\xfb\xfc\xfd"
@@ -118,10 +119,17 @@ class Input:
     in_order: bool = True  # lines of different connections are taken in the order of the events
 
     def to_the_end(self) -> list[Event]:
-        """The events, and after these the ends of all connections; each datagram has its own."""
+        """The events, and after these the ends of all connections; a datagram has its own, a lane is read by lines."""
         if self.door == "udp":
             return [Event(each.connection, each.data, "clean", each.flush) for each in self.events]
-        return [*self.events, *(Event(i, end="clean", flush=True) for i in range(len(PEERS)))]
+        events = self.events
+        if self.door == "lanes":
+            events = []
+            for each in self.events:
+                *lines, last = each.data.splitlines(keepends=True) or [b""]
+                events += [Event(each.connection, line, flush=True) for line in lines]
+                events.append(Event(each.connection, last, each.end, flush=True))
+        return [*events, *(Event(i, end="clean", flush=True) for i in range(len(PEERS)))]
 
 
 def decode(data: bytes) -> Input:
@@ -216,7 +224,7 @@ def by_linemon(given: Input, store: EmptyStore) -> Outcome:
     intake.accounts.bad_lines = deque()  # all of them
     acked: dict[Session, int] = {}
     tokens = Tokens([(given.token, ANY_SOURCE)] if given.token else ())
-    if given.door == "tcp":
+    if given.door in ("tcp", "lanes"):
         _connections(given, intake, tokens, acked)
     elif given.door == "udp":
         store.datagrams.begin(intake, given.max_line, tokens)
@@ -286,6 +294,9 @@ def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked
     """Give the intake what connections send; `acked` is where each that numbered its lines got to."""
     live: dict[int, Session] = {}
     closed: set[int] = set()
+    lanes = Lanes(intake) if given.door == "lanes" else None
+    if lanes:
+        lanes.make_room(len(PEERS))
     for event in given.to_the_end():
         if event.connection in closed:
             closed -= {event.connection} if event.end else set()
@@ -295,6 +306,13 @@ def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked
                 continue
             live[event.connection] = Session(PEERS[event.connection], given.max_line, tokens)
         session = live[event.connection]
+        if lanes and (lane := lanes.of[event.connection]) and event.data.endswith(b"\n"):
+            left, _ = lanes.take({lane: [(event.connection, event.data)]}, NOW)
+            if not left and not event.end:
+                continue
+            event = Event(event.connection, event.data if left else b"", event.end, event.flush)
+        if lanes:
+            lanes.leave(event.connection)
         try:
             if event.data:
                 intake.take(session, event.data, NOW)
@@ -312,7 +330,10 @@ def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked
                 del live[event.connection]
         if event.flush or session.sequence:  # who may have no room is told before more comes
             intake.flush(NOW)
-            _check(intake)
+            if not lanes:  # which tell sessions what came when they leave
+                _check(intake)
+            elif event.connection in live and session.ring:
+                lanes.enter(event.connection, session)
         if session.is_over and not event.end and event.connection in live:
             del live[event.connection]
             closed.add(event.connection)

@@ -16,7 +16,9 @@ from linemon.cli.agent import token_for
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
 from linemon.lines import bulk
-from linemon.sections import TierConfig
+from linemon.parts.alarms import notifiers
+from linemon.parts.alarms.notifier import NotifyConfig
+from linemon.sections import AlarmConfig, QuietConfig, TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -25,23 +27,47 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token"
+    lists = "tap", "token", "notify", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
-    for section, key, cls in (("dashboard", "panel", PanelConfig), ("history", "tier", TierConfig)):
+    for section, key in (("dashboard", "panel"), ("history", "tier")):
         expected[section] -= {key}  # none by default: the file shows how one would be written
-        _, _, example = REFERENCE.read_text().partition(f"# [[{section}.{key}]]\n")
+    examples = (
+        ("dashboard.panel", PanelConfig),
+        ("history.tier", TierConfig),
+        ("alarm", AlarmConfig),
+        ("quiet", QuietConfig),
+    )
+    for head, cls in examples:
+        _, _, example = REFERENCE.read_text().partition(f"# [[{head}]]\n")
         shown = re.findall(r"^# (\w+) = ", example.partition("\n\n")[0], re.M)
-        assert set(shown) == {f.name for f in fields(cls)}
+        assert set(shown) == {f.name.rstrip("_") for f in fields(cls)}
     assert {name: set(table[0] if name == "tap" else table) for name, table in written.items()} == expected
+
+
+def test_the_examples_of_notifiers() -> None:
+    """Each kind's keys stand there as a comment, with their defaults; what all have stands first."""
+    _, _, text = REFERENCE.read_text().partition("# [[notify]]\n")
+    parts = [dict(re.findall(r"^# (\w+) = (.*?)(?: +#.*)?$", part, re.M)) for part in text.split("#\n")]
+    assert set(parts[0]) == {f.name for f in fields(NotifyConfig)}
+    kinds = {frozenset(f.name.rstrip("_") for f in fields(kind.Settings)): kind for kind in notifiers.kinds().values()}
+    assert {frozenset(part) for part in parts[1:]} == set(kinds)
+    for part in parts[1:]:
+        for f in fields(kinds[frozenset(part)].Settings):
+            shown = tomllib.loads(f"x = {part[f.name.rstrip('_')]}")["x"]
+            shown = tuple(shown) if isinstance(shown, list) else shown
+            assert shown == f.default or f.name in EXAMPLES, f.name
+
+
+EXAMPLES = {"password", "to", "token", "chats", "url", "urls", "argv"}  # needed, or secret: not the default is shown
 
 
 def test_the_example_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in the reference as a comment is right too."""
     lines = REFERENCE.read_text().splitlines()
     at = lines.index("# [[token]]")
-    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 4]]
+    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 5]]
     assert {line.split(" = ")[0] for line in keys} == {f.name for f in fields(TokenConfig)}
     monkeypatch.setenv("ROOM_TOKEN", "s3cret")
     file = tmp_path / "linemon.toml"
@@ -60,7 +86,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, dashboard, history, http, .*",
+            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, history, http, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
@@ -117,6 +143,9 @@ def test_each_setting_has_a_comment() -> None:
         ),
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, 0]\n', r"limits = .*expected \[least, greatest\]"),
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),
+        ('[alarms]\nheartbeat = "s3cret"\n', r"\[alarms\] heartbeat: expected an address such as"),
+        ('[alarms]\npage = "http://[::/"\n', r"\[alarms\] page: expected an address such as"),
+        ("[notify]\n", r"must be written \[\[notify\]\]"),
         ("[tcp\n", r"linemon.toml: "),
     ],
 )
@@ -150,6 +179,25 @@ def test_what_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "5,552,640 bytes a source of 60 columns" in out.out
     assert "s3cret" not in out.out + out.err
     assert "[[tap]] listens on [::]:1028 and asks nobody" in out.err
+
+
+def test_whom_alarms_are_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` names each notifier by kind, name and host, without its secrets, and warns of what others may read."""
+    file = tmp_path / "linemon.toml"
+    file.write_text(
+        '[[notify]]\nname = "ops"\nkind = "mail"\nto = ["a@b"]\nhost = "mail.example:587"\npassword = "s3cret"\n'
+        '[[notify]]\nname = "phone"\nkind = "ntfy"\nurl = "http://ntfy.example/s3cret"\nlevel = "critical"\n'
+    )
+    assert check.run(load(file), Namespace()) == 0
+    out = capsys.readouterr()
+    assert (
+        "notify:    mail ops mail.example, warnings too\n           ntfy phone ntfy.example, critical alone" in out.out
+    )
+    assert "warning: [[notify]] 'ops': it sends its password to mail.example without tls or starttls" in out.err
+    assert "warning: [[notify]] 'phone': it sends to ntfy.example without https" in out.err
+    assert "s3cret" not in out.out + out.err
+    assert check.run(Config(), Namespace()) == 0
+    assert "notify:    nobody: alarms are shown only" in capsys.readouterr().out
 
 
 def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,29 +350,3 @@ def test_killed_with_its_process_and_the_collector(tmp_path: Path) -> None:
     assert outcome.wrong == 0, outcome
     assert outcome.late > 0
     assert outcome.buckets > 500
-
-
-@pytest.mark.parametrize("lost", [1, 7, 60])
-def test_power_is_lost_before_the_newest_pages_are_written(make: MakePlace, lost: int) -> None:
-    """What was not written is missing; all before it, and all that comes after, is right."""
-    place = make(tier("10s", "1d"), tier("1m", "30d"))
-    place.live("host", 0, 1800)
-    place.add("host", np.arange(-600, -300))
-    place.clock.now += 61 * SECOND
-    place.turn()
-    for each in place.chain.tiers:
-        for store in (each.main, each.late):
-            for ring in store.rings.values():
-                head = ring.arena.head(ring.entry.slot)
-                for number in range(max(0, head - lost), head):
-                    ring.arena.rows[ring.entry.slot, number % ring.arena.points] = 0
-    place.kill()
-    place.live("host", 1861, 3600)
-    place.settle()
-    for step, length in (("10s", 10), ("1m", 60)):
-        got, wanted = place.buckets(step, "host"), place.truth(step, "host")
-        assert got.keys() <= wanted.keys()
-        kept = [start for start in wanted if 0 <= start < 1800 - (lost + 8) * length or start >= 1920]
-        assert_same({start: got[start] for start in kept}, {start: wanted[start] for start in kept})
-    found = place.store["host"].window(np.datetime64(BEGIN, "ns"), np.datetime64(BEGIN + 3600 * SECOND, "ns"), 60)
-    assert found.count[35:60].sum() == 25 * 60

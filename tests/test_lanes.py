@@ -183,3 +183,14 @@ def test_rows_of_a_fleet_go_where_their_source_went(start_collector: Start) -> N
         for sock in socks:
             sock.sendall(b"1 2\n")
         eventually(lambda: all(f"s{i}" in running.store and running.store[f"s{i}"].rows == 1 for i in range(6)), "anew")
+
+
+def test_a_line_that_is_too_long_is_rejected_of_who_sends_often_too(start_collector: Start) -> None:
+    running = start_collector('[tcp]\nlisten = "127.0.0.1:0"\nmax_line = 100\n')
+    with running.connect() as sock:
+        sock.sendall(b"#source s\n")
+        for rows in range(1, 6):
+            sock.sendall(b"1 2\n")
+            eventually(lambda rows=rows: "s" in running.store and running.store["s"].rows == rows, "the row")  # type: ignore[misc]
+        sock.sendall(b"1 " + b"0" * 100 + b"2\n")
+        eventually(lambda: running.status()["rejected"] == {"length": 1}, "the long line, rejected", 5)

@@ -178,7 +178,7 @@ def inputs(draw: st.DrawFn) -> Input:
     )
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(given=inputs())
 def test_linemon_and_the_reference_agree(store: EmptyStore, given: Input) -> None:
     """Rows, columns, units, counts, reasons and answers, to the bit."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from linemon.cli._screen import number
+from linemon.cli._screen import alarmed, number
 from linemon.store.liveness import OWN
 from linemon.store.writer import StoreWriter
 from tests.running import Running, arrive, command, eventually
@@ -147,6 +149,23 @@ def test_what_is_silent(tmp_path: Path, terminal: Callable[[Path], Terminal]) ->
     assert (said[OWN], said["old"]) == (f"no data since {since}", "no data since 1970-01-01")
     for name in ("slow", "once"):
         assert 31 <= int(said[name].removesuffix(" s")) < 60
+
+
+def test_a_dot_where_an_alarm_fires(collector: Running) -> None:
+    """Red for critical; none where the list of alarms is old."""
+    collector.say("".join(f"room{n} {n}\n" for n in range(4)) + "#stats\n")
+    firing = [("room1", "firing", 1), ("room1", "clearing", 2), ("room2", "firing", 1), ("room3", "ok", 0)]
+    said = [{"source": source, "state": state, "level": level} for source, state, level in firing]
+    (collector.store_path / "alarms.json").write_text(json.dumps(said))
+
+    def dots() -> list[str]:
+        lines = collector.run("top").stdout.splitlines()
+        return [line.split("room")[0] for line in lines if "room" in line]
+
+    assert dots() == ["  ", "● ", "● ", "  "]
+    assert alarmed(collector.store) == {"room1": "red", "room2": "yellow"}
+    os.utime(collector.store_path / "alarms.json", (1, 1))
+    assert dots() == ["", "", "", ""]
 
 
 def test_without_a_store(tmp_path: Path) -> None:

@@ -156,13 +156,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyStore]:
     store.close()
 
 
+@pytest.mark.parametrize("way", ["whole", "cut"])
 @pytest.mark.parametrize("vector", ALL, ids=lambda vector: vector.rule)
-def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector) -> None:
+def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector, way: str) -> None:
     """So does linemon, without a socket: whole, byte by byte, and in two pieces."""
     data = vector.bytes_of("own")
     limits = vector.collector()
     step = max(1, len(data) // 20)
-    for cuts in ([], range(len(data)), *([at] for at in range(0, len(data), step))):
+    for cuts in [()] if way == "whole" else [range(len(data)), *([at] for at in range(0, len(data), step))]:
         for flush in (False, True):
             edges = [0, *cuts, len(data)]
             events = [Event(0, data[start:stop], flush=flush) for start, stop in itertools.pairwise(edges)]
@@ -258,15 +259,24 @@ class Conversation:
 
 @pytest.fixture(scope="module")
 def collectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
-    """Running collectors, by what was asked of them; stopped at the end."""
+    """A running collector for each group; where the number of sources counts, one for each way. Stopped at the end."""
     running: dict[str, Running] = {}
+    for group, way in itertools.product(range(len(GROUPS)), OWN):
+        if (key := key_of(group, way)) not in running:
+            running[key] = Running(tmp_path_factory.mktemp("collector"), settings_of(GROUPS[group][0]))
+    for each in running.values():
+        eventually(lambda each=each: "linemon.collector" in each.store, "its own source, which takes the place of one")  # type: ignore[misc]
     yield running
     for each in running.values():
         assert each.stop() == 0
 
 
+def key_of(group: int, way: str) -> str:
+    return f"{group} {way}" if "max_sources" in GROUPS[group][0].settings else f"{group}"
+
+
 def settings_of(vector: Vector) -> str:
-    store = [f"{key} = {value}" for key, value in vector.settings.items() if key == "max_sources"]
+    store = [f"{key} = {int(value) + 1}" for key, value in vector.settings.items() if key == "max_sources"]
     tcp = [f'{key} = "{value}"' if key == "token" else f"{key} = {value}" for key, value in vector.settings.items()]
     tcp = [line for line in tcp if not line.startswith("max_sources")]
     return "\n".join([*store, "[tcp]", 'listen = "127.0.0.1:0"', *tcp, ""])
@@ -277,16 +287,10 @@ OWN = {"whole": "w", "byte by byte": "b", "between good lines": "g"}  # the end 
 
 @pytest.mark.parametrize("way", OWN)
 @pytest.mark.parametrize("group", range(len(GROUPS)))
-def test_a_collector_holds_the_vectors(
-    collectors: dict[str, Running], tmp_path_factory: pytest.TempPathFactory, group: int, way: str
-) -> None:
+def test_a_collector_holds_the_vectors(collectors: dict[str, Running], group: int, way: str) -> None:
     """All vectors at the same time, each on a connection of its own."""
     vectors = [vector for vector in GROUPS[group] if not vector.inside]
-    # Where the number of sources counts, each way needs a store of its own.
-    key = f"{group} {way}" if "max_sources" in vectors[0].settings else f"{group}"
-    if key not in collectors:
-        collectors[key] = Running(tmp_path_factory.mktemp("collector"), settings_of(vectors[0]))
-    running = collectors[key]
+    running = collectors[key_of(group, way)]
     before = Counter(running.status()["rejected"])
     started = time.time_ns()
     names = [f"v{number}{OWN[way]}" for number in range(len(vectors))]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,26 +192,3 @@ def test_columns_of_a_directive() -> None:
         with pytest.raises(LineError, match=named) as caught:
             wire.columns(bad)
         assert caught.value.reason == "name"
-
-
-@pytest.mark.slow
-def test_the_language_without_the_c_reader() -> None:
-    """Where it was not built, all vectors, properties and random bytes hold too: here again, without it."""
-    tests = [Path(__file__).parent / name for name in ("test_language.py", "test_vectors.py")]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not a_collector_holds", *tests],
-        env=os.environ | {"LINEMON_READER": "python"},
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stdout[-3000:]
-
-
-def test_which_reader_there_is() -> None:
-    """Where the C reader was not built numpy needs no setting."""
-    code = "import sys; sys.modules['linemon.lines._reader'] = None; from linemon.lines import bulk; print(bulk.said())"
-    assert "read in Python" in subprocess.check_output([sys.executable, "-c", code], text=True)
-    code = "from linemon.lines import bulk; print(bulk.said())"
-    asked = os.environ | {"LINEMON_READER": "python"}
-    assert "read in Python" in subprocess.check_output([sys.executable, "-c", code], text=True, env=asked)

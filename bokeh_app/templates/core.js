@@ -67,6 +67,7 @@ Object.assign(linemon, (() => {
     dress()
     Bokeh.documents[0].on_event("connection_lost", lost)
     const answers = model("answers")
+    linemon.alarms.connect()
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }
@@ -182,12 +183,11 @@ Object.assign(linemon, (() => {
   const [loaded] = performance.getEntriesByType("navigation")
   if (loaded?.type == "back_forward" && loaded.transferSize == 0) location.reload()
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload() })
-  setTimeout(refused, LATE_MS)
   dress()
   system.addEventListener("change", dress)
   addEventListener("DOMContentLoaded", () => {
     linemon.about = JSON.parse($("about").textContent)
-    linemon.page = linemon.pages[linemon.about.kind == "overview" ? "overview" : "charts"]
+    linemon.page = linemon.pages[linemon.about.kind] ?? linemon.pages.charts
     dress()
     text($("zone"), zone())
     $("scheme").addEventListener("click", nextScheme)
@@ -195,6 +195,7 @@ Object.assign(linemon, (() => {
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
     addEventListener("keydown", pressed)
+    setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()
   })

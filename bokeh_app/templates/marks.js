@@ -9,7 +9,7 @@ linemon.marks = (() => {
   const colourOf = ({kind}) => colour(kind == "alarm" ? "bad" : "muted")
   const inSight = () => {
     const {start, end} = linemon.time.range
-    return isOn ? marks.filter(({time}) => time >= start && time <= end) : []
+    return marks.filter(({time}) => time >= start && time <= end)
   }
   // Add the lines and texts of one chart to what it draws; `range` is that of its values.
   function into(number, lines, texts, range) {
@@ -41,7 +41,7 @@ linemon.marks = (() => {
   // What to say of the marks under a pointer at a time on a chart.
   function near(number, time) {
     const {start, end} = linemon.time.range, room = NEAR * (end - start) / ($(`plot${number}`).clientWidth - 82)
-    return inSight().filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${seconds(new Date(mark.time))} ${said(mark)}`)
+    return !isOn ? [] : inSight().filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${seconds(new Date(mark.time))} ${said(mark)}`)
   }
   function hear() {
     marks = JSON.parse(model("answers").marks || "[]").map(([time, text, source, kind]) => ({time, text, source, kind}))
@@ -89,5 +89,5 @@ linemon.marks = (() => {
     linemon.about.panels.forEach((_, number) => model(`chart${number}`).on_event("press", ({x}) => open(x)))
     keys.m = () => open(linemon.values.pointed())
   }
-  return {start, into, near}
+  return {start, into, near, get isOn() { return isOn }}
 })()

@@ -33,10 +33,10 @@ linemon.pages.overview = (() => {
       return {cell, value, spark: cell.lastChild}
     })
     const seen = make("td", {class: "seen"})
-    const element = make("tr", {}, make("th", {scope: "row"}, link), ...values.map(({cell}) => make("td", {class: "measure"}, cell)), seen)
+    const dot = make("span", {class: "dot"}), element = make("tr", {}, make("th", {scope: "row"}, dot, link), ...values.map(({cell}) => make("td", {class: "measure"}, cell)), seen)
     element.addEventListener("click", () => link.click())
     link.addEventListener("click", (event) => event.stopPropagation())
-    rows.push({...row, element, values, seen})
+    rows.push({...row, element, dot, values, seen})
     return element
   }
   function take(cut, floats) {
@@ -63,6 +63,12 @@ linemon.pages.overview = (() => {
       values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
       text(row.seen, !(came >= 0) ? (newest >= 0 ? "unknown" : "no rows") : stamped(newest).slice(0, 12) || (isSilent ? `no data for ${age(came)}` : `${age(came)} ago`))
       row.element.classList.toggle("silent", isSilent)
+      const level = ["", "warning", "critical"][linemon.alarms.levelOf(row.name)]
+      if (row.dot.dataset.level != level) {
+        row.dot.dataset.level = level
+        row.dot.title = level && `an alarm fires: ${level}`
+        text(row.dot, level && `${level} alarm`)
+      }
       row.seen.title = came >= 0 ? `newest row: ${new Date(came).toLocaleString()}` : ""
     })
   }
@@ -70,7 +76,7 @@ linemon.pages.overview = (() => {
     if (!sparks) return
     const points = Float64Array.from({length: 60}, (_, i) => i)
     linemon.sparks("sparks", $("rows"), rows.flatMap((row, i) => row.labels.map((_, c) => ({
-      element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59, gap: 3,
+      element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59, gap: () => 3,
       color: colour(`line-${c}`), isPercent: row.units[c] == "%",
     }))))
   }
@@ -139,5 +145,5 @@ linemon.pages.overview = (() => {
     return 300
   }
   const state = () => hasData ? "live" : "waiting"
-  return {start, take, draw, redraw: () => { drawSparks(); map() }, state}
+  return {start, take, draw, redraw: () => { show(); drawSparks(); map() }, state}
 })()

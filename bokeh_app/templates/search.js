@@ -48,7 +48,7 @@ linemon.search = (() => {
     }
   }
   function ask() {
-    if (linemon.about.kind == "overview") note("find", $("find").value)
+    if (["overview", "alarms"].includes(linemon.about.kind)) note("find", $("find").value)
     if (Bokeh.documents.length) model("wishes").find = $("find").value
   }
   // What the list is filtered and sorted by is in the address, so that it is there again on the way back.
@@ -68,7 +68,7 @@ linemon.search = (() => {
   }
   function start() {
     const find = $("find")
-    if (linemon.about.kind == "overview") find.value = new URLSearchParams(location.search).get("find") ?? ""
+    if (["overview", "alarms"].includes(linemon.about.kind)) find.value = new URLSearchParams(location.search).get("find") ?? ""
     find.addEventListener("input", ask)
     find.addEventListener("focus", () => { if (find.value) open(options.length > 0) })
     find.addEventListener("blur", () => open(false))

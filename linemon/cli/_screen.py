@@ -21,6 +21,7 @@ from linemon.errors import LinemonError
 from linemon.store.describe import natural
 from linemon.store.liveness import Life, collector_silent_since
 from linemon.store.reader import Source, Store
+from linemon.store.status import ALARMS_OLD_S, read_alarms
 from linemon.when import iso
 
 try:
@@ -42,6 +43,7 @@ HOST = {  # of a host, and what stands before them
     "net.tx_bytes_per_s": "out",
 }
 AROUND = 3  # lines of the screen that are no source: the title, the heads of the columns, the keys
+FIRING = ("firing", "clearing")
 GAP = 2  # characters between two columns
 PIPE_WIDTH = 200  # characters, where the output is no terminal
 HELP = "q quit   ↑ ↓ PgUp PgDn Home End move   / find"
@@ -175,15 +177,32 @@ def names(store: Store, find: str) -> list[str]:
 def table(store: Store, shown: list[str], width: int) -> Table:
     """These sources, a line each."""
     lines = [line(store, name, time.time_ns()) for name in shown]
-    first = min(max(map(cell_len, ["source", *shown])), max(10, width // 3))
+    dots = alarmed(store)
+    first = min(max(map(cell_len, ["source", *shown])) + 2 * bool(dots), max(10, width // 3))
     last = max(len(age) for age in ("age", *(age for _, age, _ in lines)))
     drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for head, room in (("source", first), ("newest values", max(10, width - first - last - 2 * GAP)), ("age", last)):
         drawn.add_column(head, width=room, overflow="ellipsis", no_wrap=True)
     drawn.columns[-1].justify = "right"
     for name, (values, age, is_silent) in zip(shown, lines, strict=True):
-        drawn.add_row(Text(name), Text(values), Text(age, "red" if is_silent else ""))
+        dot = Text("● " if name in dots else "  ", dots.get(name, "")) if dots else Text()
+        drawn.add_row(dot.append(name, "default"), Text(values), Text(age, "red" if is_silent else ""))
     return drawn
+
+
+def alarmed(store: Store) -> dict[str, str]:
+    """The sources of which an alarm fires, and the colour of its level."""
+    try:
+        found, age_s = read_alarms(store.path)
+    except (OSError, ValueError):
+        return {}
+    if age_s > ALARMS_OLD_S:
+        return {}
+    colours: dict[str, str] = {}
+    for each in found:
+        if each["state"] in FIRING and colours.get(each["source"]) != "red":
+            colours[each["source"]] = "red" if each["level"] == 2 else "yellow"
+    return colours
 
 
 def line(store: Store, name: str, now: int) -> tuple[str, str, bool]:

@@ -21,8 +21,11 @@ def run(config: Config, options: argparse.Namespace) -> int:
     """Say what the settings mean; they are right, or they could not have been loaded."""
     from linemon.doors import reach, said
     from linemon.lines import bulk
+    from linemon.parts.alarms import notifiers
+    from linemon.parts.alarms.rules import check as check_alarms
     from linemon.store.folder import sources_that_fit
 
+    alarms, notify = check_alarms(config, config.store.folder), notifiers.check(config)
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
     store = config.store
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
@@ -53,8 +56,18 @@ def run(config: Config, options: argparse.Namespace) -> int:
         print(f"           at most {sizes}, {100 * history.share:g} % of the free space in all")
     work = "runs with linemon up" if config.work.enabled else "does not run with linemon up ([work] enabled = false)"
     print(f"work:      {work}; what must outlive a reboot is in {config.state_folder}")
+    show("alarms:", *alarms)
+    show("notify:", notify[0] or ["nobody: alarms are shown only"], notify[1])
     warn(config, fitting[1])
     return 0
+
+
+def show(head: str, said: list[str], warnings: list[str]) -> None:
+    """What a part says of its settings, and how they may go wrong."""
+    for i, line in enumerate(said):
+        print(f"{'' if i else head:<10} {line}")
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def bytes_of(history: HistoryConfig, columns: int) -> int:

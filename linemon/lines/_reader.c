@@ -1,11 +1,9 @@
 /* Many lines at once: bytes in, arrays out. It is built where there is a C compiler, and only makes things quick.
 
-   What a line means is said in Python, by wire.py, names.py, influx.py, fields.py and when.py. What is read here is what
-   they would read, to the bit; a line that is not plainly one of the forms below goes back to them. bulk.py is the
-   only file that knows of this one, and says what its functions take and give.
-
+   What a line means is said in Python, by wire.py, names.py, influx.py, fields.py and when.py. Here common forms are
+   read as there, to the bit, and whatever is not plainly one goes back. _reader.pyi has what goes in and out.
    All that is read ends with a newline, and every loop over characters stops at one: none has to look for the end.
-   Nothing is allocated for a block but the list of what goes back: all arrays are the caller's. */
+   Nothing is allocated by what is in a block but the lists that go back: the arrays are the caller's. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -16,26 +14,22 @@
 
 typedef const unsigned char *Text;
 enum form { PLAIN, IN_ROW, JSON }; /* IN_ROW: `NA` and its like are missing; JSON: its numbers alone */
-enum { LONGEST_NUMBER = 400, FEW = 16 };
+enum { POINT = 1, METRIC, LONGEST_NUMBER = 400, LONGEST_KEY = 2048, MOST_UNKNOWN = 4096, FEW = 16 };
+#define YEAR_2000 INT64_C(946684800000000000)
 
 static inline int is_digit(unsigned char c) { return (unsigned char)(c - '0') < 10; }
+static inline int is_blank(unsigned char c) { return c == ' ' || c == '\t'; }
 
-static inline Text blanks(Text at)
-{
-    while (*at == ' ' || *at == '\t')
-        at++;
+static inline Text blanks(Text at) {
+    while (is_blank(*at)) at++;
     return at;
 }
 
 /* Whether a token ends here. */
-static inline int ends(Text at)
-{
-    return *at == ' ' || *at == '\t' || *at == '\n' || (*at == '\r' && at[1] == '\n');
-}
+static inline int ends(Text at) { return is_blank(*at) || *at == '\n' || (*at == '\r' && at[1] == '\n'); }
 
 /* The newline, where nothing but blanks stands before it; else NULL. */
-static inline Text newline(Text at)
-{
+static inline Text newline(Text at) {
     at = blanks(at);
     at += *at == '\r';
     return *at == '\n' ? at : NULL;
@@ -43,111 +37,85 @@ static inline Text newline(Text at)
 
 /* -- numbers */
 
-#if FLT_EVAL_METHOD == 0
-#define HAS_EXACT_ARITHMETIC 1 /* one operation on doubles rounds once */
-#else
-#define HAS_EXACT_ARITHMETIC 0
-#endif
-
 static const double TEN[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                              1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 #ifdef __SIZEOF_INT128__
 enum { MAX_POWER = 27 }; /* 5^27 fits into 63 bits */
-
 static int bits_of(uint64_t x) { return x ? 64 - __builtin_clzll(x) : 0; }
 
 /* The double nearest to digits * 10^power, by whole numbers: for digits that are not 0 and |power| <= MAX_POWER. */
-static double nearest(uint64_t digits, int power)
-{
-    uint64_t fives = 1, found, rest;
-    for (int i = power < 0 ? -power : power; i; i--)
-        fives *= 5;
-    int exponent = power; /* digits * 10^power = found * 2^exponent, and rest is what is below */
+static double nearest(uint64_t digits, int power) {
+    uint64_t fives = 1, found, rest; /* digits * 10^power = found * 2^exponent, and more where rest is not 0 */
+    int exponent = power;
+    for (int i = power < 0 ? -power : power; i; i--) fives *= 5;
     if (power >= 0) {
         unsigned __int128 product = (unsigned __int128)digits * fives;
         int below = bits_of((uint64_t)(product >> 64));
         found = (uint64_t)(product >> below);
-        rest = (uint64_t)product & ((below ? UINT64_MAX >> (64 - below) : 0));
+        rest = below ? (uint64_t)product << (64 - below) : 0;
         exponent += below;
     } else {
         int up = 64 - bits_of(digits), fives_up = 64 - bits_of(fives);
         unsigned __int128 dividend = (unsigned __int128)(digits << up) << 63;
-        fives <<= fives_up;
-        found = (uint64_t)(dividend / fives);
-        rest = (uint64_t)(dividend % fives);
+        found = (uint64_t)(dividend / (fives << fives_up));
+        rest = (uint64_t)(dividend % (fives << fives_up));
         exponent += fives_up - up - 63;
     }
     int below = bits_of(found) - DBL_MANT_DIG;
-    if (below > 0) { /* round to even */
+    if (below > 0) { /* to the nearest, halves to even */
         uint64_t half = (uint64_t)1 << (below - 1), cut = found & (2 * half - 1);
         found >>= below;
         found += cut > half || (cut == half && (rest || (found & 1)));
         exponent += below;
     }
-    uint64_t scale = (uint64_t)(1023 + exponent) << 52; /* 2^exponent as a double; far from the ends of its range */
-    double two;
-    memcpy(&two, &scale, sizeof two);
-    return (double)found * two;
+    uint64_t bits = (uint64_t)(1023 + exponent) << 52; /* of 2^exponent, which is far from the ends of the range */
+    double scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return (double)found * scale;
 }
-#else
-enum { MAX_POWER = -1 };
-static double nearest(uint64_t digits, int power) { return (double)digits * power; }
 #endif
 
 /* What float() makes of a number that is written plainly; 0 where it is too long, or overflows. */
-static int slowly(Text start, Text end, double *value)
-{
+static int slowly(Text start, Text end, double *value) {
     char copy[LONGEST_NUMBER + 1];
-    if (end - start > LONGEST_NUMBER)
-        return 0;
+    if (end - start > LONGEST_NUMBER) return 0;
     memcpy(copy, start, (size_t)(end - start));
     copy[end - start] = 0;
     *value = PyOS_string_to_double(copy, NULL, NULL);
-    if (PyErr_Occurred()) {
-        PyErr_Clear();
-        return 0;
-    }
-    return isfinite(*value);
+    PyErr_Clear(); /* no memory: it is -1 then, which no number without its sign is */
+    return isfinite(*value) && *value >= 0;
 }
 
 typedef struct {
     double value;
-    uint64_t digits; /* of a whole number */
-    int is_whole;    /* no point, no exponent, and no more than 19 digits */
-    int is_negative;
+    uint64_t digits;           /* of a whole number */
+    int is_whole, is_negative; /* whole: without a point and an exponent, in no more than 19 digits */
 } Number;
 
 /* Read what `wire.number` calls a number; where it ends, or NULL. */
-static inline Text number(Text at, enum form form, Number *found)
-{
+static inline Text number(Text at, enum form form, Number *found) {
     uint64_t digits = 0;
     int power = 0, is_whole = 1;
     found->is_negative = *at == '-';
     at += *at == '-' || (*at == '+' && form != JSON);
     Text start = at, fraction;
-    for (; is_digit(*at); at++)
-        digits = 10 * digits + (uint64_t)(*at - '0');
+    for (; is_digit(*at); at++) digits = 10 * digits + (uint64_t)(*at - '0');
     Py_ssize_t count = at - start;
-    if (form == JSON && (count == 0 || (count > 1 && *start == '0')))
-        return NULL;
+    if (form == JSON && (count == 0 || (count > 1 && *start == '0'))) return NULL;
     if (*at == '.') {
         is_whole = 0;
-        for (fraction = ++at; is_digit(*at); at++)
-            digits = 10 * digits + (uint64_t)(*at - '0');
+        for (fraction = ++at; is_digit(*at); at++) digits = 10 * digits + (uint64_t)(*at - '0');
         count += at - fraction;
-        if (at - fraction > LONGEST_NUMBER || (form == JSON && at == fraction))
-            return NULL;
+        if (at - fraction > LONGEST_NUMBER || (form == JSON && at == fraction)) return NULL;
         power = (int)(fraction - at);
     }
-    if (count == 0)
-        return NULL;
+    if (count == 0) return NULL;
     if (*at == 'e' || *at == 'E') {
         is_whole = 0;
         int sign = *++at == '-' ? -1 : 1, exponent = 0;
         at += *at == '-' || *at == '+';
-        if (!is_digit(*at))
-            return NULL;
+        if (!is_digit(*at)) return NULL;
         for (; is_digit(*at); at++)
             exponent = exponent < 10000 ? 10 * exponent + (*at - '0') : exponent;
         power += sign * exponent;
@@ -155,10 +123,12 @@ static inline Text number(Text at, enum form form, Number *found)
     double value;
     if (count <= 19 && digits == 0)
         value = 0;
-    else if (HAS_EXACT_ARITHMETIC && count <= 19 && digits <= (uint64_t)1 << 53 && -22 <= power && power <= 22)
-        value = power < 0 ? (double)digits / TEN[-power] : (double)digits * TEN[power]; /* Clinger, PLDI 1990 */
+    else if (FLT_EVAL_METHOD == 0 && count <= 19 && digits <= (uint64_t)1 << 53 && -22 <= power && power <= 22)
+        value = power < 0 ? (double)digits / TEN[-power] : (double)digits * TEN[power]; /* rounds once: Clinger, 1990 */
+#ifdef __SIZEOF_INT128__
     else if (count <= 19 && -MAX_POWER <= power && power <= MAX_POWER)
         value = nearest(digits, power);
+#endif
     else if (!slowly(start, at, &value))
         return NULL;
     found->value = found->is_negative && !(is_whole && value == 0) ? -value : value; /* the whole zero has no sign */
@@ -168,46 +138,36 @@ static inline Text number(Text at, enum form form, Number *found)
 }
 
 /* Where the word ends that stands here in any case, or NULL; `word` is in lower case. */
-static Text after_word(Text at, const char *word)
-{
+static Text after_word(Text at, const char *word) {
     for (; *word; word++, at++)
-        if (*at != *word && !('a' <= *word && *word <= 'z' && (*at | 32) == *word))
-            return NULL;
+        if (*at != *word && !('a' <= *word && *word <= 'z' && (*at | 32) == *word)) return NULL;
     return ends(at) || *at == ',' ? at : NULL;
 }
 
 /* Read a number, or a word for a missing one; where it ends, or NULL. */
-static inline Text value(Text at, enum form form, double *cell)
-{
+static inline Text value(Text at, enum form form, double *cell) {
     static const char *const words[] = {"nan", "inf", "infinity", "na", "n/a", "null", "none", "-"};
     Number found;
     Text end = number(at, form, &found);
-    if (end)
-        *cell = found.value;
-    else if (form != JSON) {
-        for (int i = 0; !end && i < (form == IN_ROW ? 8 : 3); i++)
-            end = after_word(at + (i < 3 && (*at == '-' || *at == '+')), words[i]);
-        *cell = NAN;
-    }
+    *cell = end ? found.value : NAN;
+    for (int i = 0; !end && i < (form == JSON ? 0 : form == PLAIN ? 3 : 8); i++)
+        end = after_word(at + (i < 3 && (*at == '-' || *at == '+')), words[i]);
     return end;
 }
 
 /* Read an epoch time into ns; where it ends, or NULL where when.py, or body.py for a unit in ns, has its say. */
-static Text moment(Text at, enum form form, int64_t unit, int64_t now, int64_t *ns)
-{
+static Text moment(Text at, enum form form, int64_t unit, int64_t now, int64_t *ns) {
     Number found;
     Text end = number(at, form, &found);
-    if (end && found.value == -1 && !unit) {
-        *ns = now;
-        return end;
-    }
-    if (!end || found.value < 0 || (!found.is_whole && (unit || found.value >= 0x1p53)))
-        return NULL;
+    *ns = now;
+    if (end && found.value == -1 && !unit) return end;
+    if (!end || found.value < 0 || (!found.is_whole && (unit || found.value >= 0x1p53))) return NULL;
     uint64_t whole = found.is_whole ? found.digits : (uint64_t)found.value;
-    if (!unit)
-        unit = whole < 100000000000u ? 1000000000 : whole < 100000000000000u ? 1000000 : whole < 100000000000000000u ? 1000 : 1;
-    if (whole >= (uint64_t)(INT64_MAX / unit) - 1)
-        return NULL;
+    if (!unit && whole < 100000000000000)
+        unit = whole < 100000000000 ? 1000000000 : 1000000;
+    else if (!unit)
+        unit = whole < 100000000000000000 ? 1000 : 1;
+    if (whole >= (uint64_t)(INT64_MAX / unit) - 1) return NULL;
     if (found.is_whole || (double)whole == found.value)
         *ns = (int64_t)whole * unit;
     else { /* to the microsecond, rounded to even */
@@ -217,102 +177,224 @@ static Text moment(Text at, enum form form, int64_t unit, int64_t now, int64_t *
     return end;
 }
 
-/* -- rows */
-
-typedef struct {
-    Py_ssize_t tokens, time_at, room; /* time_at: -1 for none; room: cells a row, the time in front */
-    int64_t now;
-} Shape;
-
-/* Read one row; its newline, or NULL where the line is not plainly a row of this shape. */
-static Text row(Text at, const Shape *shape, double *cells)
-{
+/* Read a row into cells, its time in front, nan behind; its newline, or NULL where it is not plainly a row. */
+static inline Text row(Text at, Py_ssize_t tokens, Py_ssize_t time_at, int64_t now, double *cells, Py_ssize_t room) {
     double *cell = cells + 1;
-    int64_t ns = shape->now;
-    for (Py_ssize_t i = 0; i < shape->tokens; i++) {
+    for (Py_ssize_t i = 0; i < tokens; i++) {
         at = blanks(at);
-        at = i == shape->time_at ? moment(at, PLAIN, 0, shape->now, &ns) : value(at, IN_ROW, cell++);
-        if (!at || !ends(at))
-            return NULL;
+        at = i == time_at ? moment(at, PLAIN, 0, now, &now) : value(at, IN_ROW, cell++);
+        if (!at || !ends(at)) return NULL;
     }
-    memcpy(cells, &ns, sizeof ns);
-    while (cell < cells + shape->room)
-        *cell++ = NAN;
+    memcpy(cells, &now, sizeof now);
+    while (cell < cells + room) *cell++ = NAN;
     return newline(at);
 }
 
-/* Put an item into a list, and let go of it; 0 with an error set where that, or the item, failed. */
-static int append(PyObject *list, PyObject *item)
-{
+/* Put a new item into a list; 0 with an error set where that, or the item, failed. */
+static int append(PyObject *list, PyObject *item) {
     int is_done = item && PyList_Append(list, item) == 0;
     Py_XDECREF(item);
     return is_done;
 }
 
 /* Where a block begins, or NULL with an error set. */
-static Text text_of(const char *block, Py_ssize_t size)
-{
-    if (size && block[size - 1] == '\n')
-        return (Text)block;
+static Text text_of(const char *block, Py_ssize_t size) {
+    if (size && block[size - 1] == '\n') return (Text)block;
     PyErr_SetString(PyExc_ValueError, "a block ends with a newline");
     return NULL;
 }
 
-static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args)
-{
+static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *blocks, *odd = PyList_New(0), *lines = PyList_New(0), *answer = NULL;
-    Shape shape;
+    Py_ssize_t tokens, time_at, room, count = 0, index = 0, most;
+    int are_few = 1;
     long long now;
     Py_buffer cells = {0};
     if (!odd || !lines ||
-        !PyArg_ParseTuple(args, "O!nnnLw*", &PyList_Type, &blocks, &shape.tokens, &shape.time_at, &shape.room, &now, &cells))
+        !PyArg_ParseTuple(args, "O!nnnLw*", &PyList_Type, &blocks, &tokens, &time_at, &room, &now, &cells))
         goto done;
-    if (shape.tokens < 1 || shape.room < 1 + shape.tokens - (shape.time_at >= 0)) {
-        PyErr_SetString(PyExc_ValueError, "no room for a row");
-        goto done;
-    }
-    shape.now = now;
-    Py_ssize_t count = 0, index = 0, most = cells.len / (Py_ssize_t)sizeof(double) / shape.room;
-    int are_few = 1;
+    most = room < 1 + tokens - (time_at >= 0) ? 0 : cells.len / 8 / room;
     for (Py_ssize_t i = 0; are_few && i < PyList_Size(blocks); i++) {
         char *block;
         Py_ssize_t size, before = index;
         Text at, end, stop;
         if (PyBytes_AsStringAndSize(PyList_GetItem(blocks, i), &block, &size) < 0 || !(at = text_of(block, size)))
             goto done;
-        for (end = at + size; are_few && at < end; at = stop + 1, index++) {
-            stop = count < most ? row(at, &shape, (double *)cells.buf + count * shape.room) : NULL;
-            if (stop) {
-                count++;
-                continue;
-            }
-            stop = memchr(at, '\n', (size_t)(end - at));
-            if (!append(odd, Py_BuildValue("ny#", index, at, (Py_ssize_t)(stop - at))))
+        for (end = at + size; are_few && at < end; at = stop + 1) {
+            stop = count < most ? row(at, tokens, time_at, now, (double *)cells.buf + count * room, room) : NULL;
+            count += stop != NULL;
+            if (!stop && (stop = memchr(at, '\n', (size_t)(end - at))) &&
+                !append(odd, Py_BuildValue("ny#", index, at, (Py_ssize_t)(stop - at))))
                 goto done;
+            index++;
             are_few = PyList_Size(odd) < 100 || FEW * PyList_Size(odd) <= index;
         }
-        if (!append(lines, PyLong_FromSsize_t(index - before)))
-            goto done;
+        if (!append(lines, PyLong_FromSsize_t(index - before))) goto done;
     }
-    are_few = are_few && FEW * PyList_Size(odd) <= index;
-    answer = are_few ? Py_BuildValue("nOO", count, lines, odd) : Py_NewRef(Py_None);
+    answer = are_few && FEW * PyList_Size(odd) <= index ? Py_BuildValue("nOO", count, lines, odd) : Py_NewRef(Py_None);
 done:
-    if (cells.obj)
-        PyBuffer_Release(&cells);
+    PyBuffer_Release(&cells);
     Py_XDECREF(odd);
     Py_XDECREF(lines);
     return answer;
 }
 
+/* -- lines that name their source */
+
+typedef struct {
+    Text key;
+    size_t size; /* of the key */
+    unsigned char copy[LONGEST_KEY];
+    double *value, *end; /* where the next one goes, and where there is no more room */
+    long long unit, now;
+    int64_t ns;
+    int kind; /* POINT, METRIC, or 0: what the first line is */
+} Line;
+
+/* Where a name ends, or needs another look. */
+static const char SPECIAL[256] = {['\n'] = 1, ['\r'] = 1, ['\t'] = 1, [' '] = 1, ['"'] = 1, ['\\'] = 1, ['{'] = 1};
+
+/* Put a piece behind what there is of the key; 0 where it gets too long. */
+static int add(Line *line, char before, Text start, Text end) {
+    size_t size = (size_t)(end - start);
+    if (line->size + 1 + size > LONGEST_KEY) return 0;
+    line->copy[line->size++] = (unsigned char)before;
+    memcpy(line->copy + line->size, start, size);
+    line->size += size;
+    return 1;
+}
+
+/* Read the value of a point's field; where it ends, or NULL. */
+static Text field(Text at, double *cell) {
+    static const char *const words[] = {"true", "True", "TRUE", "t", "T", "false", "False", "FALSE", "f", "F"};
+    Number found;
+    Text end = number(at, PLAIN, &found);
+    if (end) {
+        *cell = found.value;
+        if (*end != 'i' && *end != 'u') return end;
+        return found.is_whole && found.digits <= INT64_MAX && !(*end == 'u' && found.is_negative) ? end + 1 : NULL;
+    }
+    for (int i = 0; i < 10 && !end; i++) {
+        *cell = i < 5;
+        end = !strncmp((const char *)at, words[i], strlen(words[i])) ? after_word(at, words[i]) : NULL;
+    }
+    return end ? end : value(at, PLAIN, cell);
+}
+
+/* Read a metric or a point: its key, values and time; its newline, or NULL. */
+static Text named_line(Text at, Line *line) {
+    Text head = at = blanks(at), start, end = NULL;
+    while (!SPECIAL[*at]) at++;
+    if (*at == '{') { /* of Prometheus, in which blanks may be */
+        while (*at != '}' && *at != '\n') at++;
+        at += *at == '}';
+    }
+    if (at == head || !is_blank(*at) || line->value == line->end) return NULL;
+    line->key = head;
+    line->size = (size_t)(at - head);
+    start = blanks(at);
+    if (line->kind != POINT) end = value(start, PLAIN, line->value);
+    if (end && ends(end)) {
+        line->value++;
+        at = end;
+    } else { /* as a key: what stands before the fields, a newline, and the names of the fields */
+        line->key = line->copy;
+        line->size = 0;
+        if (line->kind == METRIC || at[-1] == '}' || !add(line, *head, head + 1, at)) return NULL;
+        for (char before = '\n'; before; before = *at == ',' ? *at : 0, start = at + 1) {
+            for (at = start; !SPECIAL[*at] && *at != '=' && *at != ',';) at++;
+            if (*at != '=' || at == start || line->value == line->end || !add(line, before, start, at) ||
+                !(at = field(at + 1, line->value++)))
+                return NULL;
+        }
+    }
+    line->kind = line->key == head ? METRIC : POINT; /* one of the others may give its source more columns */
+    line->ns = line->now;
+    end = newline(at);
+    if (!end && ends(at)) {
+        at = moment(blanks(at), PLAIN, line->kind == METRIC ? 0 : line->unit, line->now, &line->ns);
+        end = at && ends(at) ? newline(at) : NULL;
+    }
+    return line->kind == METRIC && line->ns < YEAR_2000 ? NULL : end;
+}
+
+static PyObject *named(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *places, *unknown = PyList_New(0), *answer = NULL;
+    Py_buffer block = {0}, out = {0};
+    Line line;
+    Text at;
+    if (!unknown || !PyArg_ParseTuple(args, "y*O!pLLw*", &block, &PyDict_Type, &places, &line.kind, &line.unit,
+                                      &line.now, &out) || !(at = text_of(block.buf, block.len)))
+        goto done;
+    Py_ssize_t count = 0, most = out.len / 4 / (Py_ssize_t)sizeof(int64_t);
+    int64_t *slots = out.buf, *targets = slots + most, *times = targets + most;
+    double *values = line.value = (double *)(times + most);
+    line.end = values + most;
+    for (Text end = at + block.len; at < end && PyList_Size(unknown) < MOST_UNKNOWN; at++, count++) {
+        if (!(at = named_line(at, &line))) break;
+        PyObject *key = PyBytes_FromStringAndSize((const char *)line.key, (Py_ssize_t)line.size);
+        PyObject *place = key ? PyDict_GetItemWithError(places, key) : NULL;
+        if (place) {
+            int64_t where = PyLong_AsLongLong(place);
+            slots[count] = where >> 32;
+            targets[count] = where & 0xFFFFFFFF;
+            times[count] = line.ns;
+        } else if (key && !PyErr_Occurred())
+            PyList_Append(unknown, key);
+        Py_XDECREF(key);
+        if (PyErr_Occurred()) goto done;
+    }
+    answer = at ? Py_BuildValue("nnO", count, (Py_ssize_t)(line.value - values), unknown) : Py_NewRef(Py_None);
+done:
+    PyBuffer_Release(&block);
+    PyBuffer_Release(&out);
+    Py_XDECREF(unknown);
+    return answer;
+}
+
+/* -- lines that differ in their numbers alone */
+
+static PyObject *alike(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer block, texts, values, times;
+    Py_ssize_t time_at;
+    long long now;
+    int is_json, is_read = 1;
+    if (!PyArg_ParseTuple(args, "y*y*pnLw*w*", &block, &texts, &is_json, &time_at, &now, &values, &times))
+        return NULL;
+    Text at = text_of(block.buf, block.len), end = (Text)block.buf + block.len;
+    Text text, first = text_of(texts.buf, texts.len);
+    double *cell = values.buf, *cells_end = cell + values.len / 8;
+    int64_t *ns = times.buf, *times_end = ns + times.len / 8;
+    while (at && first && is_read && at < end) {
+        if ((is_read = ns < times_end)) *ns = now;
+        text = first;
+        for (Py_ssize_t i = 0; is_read; i++) {
+            for (; *text != '\n' && *text == *at; text++) at++;
+            if (*text != '\n' || ++text == first + texts.len) {
+                is_read = text == first + texts.len && *at++ == '\n';
+                break;
+            }
+            if (i == time_at)
+                at = moment(at, is_json ? JSON : PLAIN, 0, now, ns);
+            else
+                at = cell < cells_end ? value(at, is_json ? JSON : PLAIN, cell++) : NULL;
+            is_read = at != NULL;
+        }
+        ns++;
+    }
+    PyBuffer_Release(&block);
+    PyBuffer_Release(&texts);
+    PyBuffer_Release(&values);
+    PyBuffer_Release(&times);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(is_read);
+}
+
 static PyMethodDef functions[] = {
     {"rows", rows, METH_VARARGS, NULL},
+    {"named", named, METH_VARARGS, NULL},
+    {"alike", alike, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_reader", NULL, 0, functions, NULL, NULL, NULL, NULL};
 
-static struct PyModuleDef_Slot slots[] = {{0, NULL}};
-
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "_reader", .m_methods = functions, .m_slots = slots,
-};
-
-PyMODINIT_FUNC PyInit__reader(void) { return PyModuleDef_Init(&module); }
+PyMODINIT_FUNC PyInit__reader(void) { return PyModule_Create(&module); }

@@ -153,8 +153,24 @@ def alike(block: bytes, now: int) -> Alike | None:
         found = (json_line if is_json else pairs)(line.strip(b" \t"))
     except LineError:
         return None
-    numbers = _numbers(block, [tail + b"\n" + head, *between], separator, np.cumsum(counts), leads)
-    return None if numbers is None else _read(found, numbers, wire.count_lines(block), is_json, now)
+    places = [int(each) - _FIRST_ID for each in found.values.values()]
+    time_at = (found.time or 0) // 10**9 - _FIRST_ID
+    if sorted([*places, time_at] if time_at >= 0 else places) != list(range(len(counts))):
+        return None  # a name that is there twice, or a number elsewhere
+    lines = wire.count_lines(block)
+    if bulk.reader:
+        texts = b"".join(each + b"\n" for each in [head, *between, tail])
+        table, times = np.empty((lines, len(places))), np.empty(lines, np.int64)
+        if not bulk.reader.alike(block, texts, is_json, max(time_at, -1), now, table, times):
+            return None
+        places = [place - (0 <= time_at < place) for place in places]
+    else:
+        numbers = _numbers(block, [tail + b"\n" + head, *between], separator, np.cumsum(counts), leads)
+        read = None if numbers is None else _read(numbers, lines, len(counts), time_at, is_json, now)
+        if read is None:
+            return None
+        table, times = read
+    return Alike(tuple(found.values), table[:, places], times, found.strings * lines)
 
 
 def _numbers(block: bytes, literals: list[bytes], separator: bytes, counts: Ints, leads: list[int]) -> bytes | None:
@@ -206,24 +222,15 @@ def _without_numbers(line: bytes, separator: bytes) -> tuple[list[bytes], list[i
     return [*texts, b""][: max(2, len(texts))], counts[:-1], leads
 
 
-def _read(found: Fields, numbers: bytes, lines: int, is_json: bool, now: int) -> Alike | None:
-    """The columns of numbers with commas between them; `found` has for each name which of the columns it is."""
-    width = len(found.values) + (found.time is not None)
-    time_id = 0 if found.time is None else found.time // 10**9
-    ids = [*found.values.values(), time_id] if time_id else [*found.values.values()]
-    if sorted(ids) != list(range(_FIRST_ID, _FIRST_ID + width)):
-        return None  # a name that is there twice, or a number elsewhere
+def _read(numbers: bytes, lines: int, width: int, time_at: int, is_json: bool, now: int) -> tuple[Floats, Ints] | None:
+    """Numbers with commas between as (lines, width), and the times: those of column `time_at`, below 0 all `now`."""
     values = bulk.json_numbers(numbers) if is_json else bulk.numbers(numbers)
     if values is None or len(values) != lines * width:
         return None
     table = values.reshape(lines, width)
-    times: Ints | None = np.full(lines, now)
-    if time_id:
-        at = time_id - _FIRST_ID
-        times = wire.epoch_times(table[:, at], now)
-        if times is None:
-            times = wire.times(numbers.split(b",")[at::width], now)
+    if time_at < 0:
+        return table, np.full(lines, now)
+    times = wire.epoch_times(table[:, time_at], now)
     if times is None:
-        return None
-    order = [int(each) - _FIRST_ID for each in found.values.values()]
-    return Alike(tuple(found.values), table[:, order], times, found.strings * lines)
+        times = wire.times(numbers.split(b",")[time_at::width], now)
+    return None if times is None else (table, times)

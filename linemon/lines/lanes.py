@@ -54,8 +54,11 @@ class Lanes:
         self._came += [0] * more
 
     def enter(self, fd: int, session: Session) -> None:
-        """Put a connection into a lane, if what it sent last were rows that need no care."""
-        if session.ring is None or not session.is_plain or not session.fits():
+        """Put a connection into a lane, if what it sent last were rows that need no care.
+
+        None whose `max_line` a line of one read may exceed.
+        """
+        if session.ring is None or not session.is_plain or not session.fits() or session.max_line < LANE_BYTES:
             return
         shape = session.ring.arena, session.width, session.time_at
         key = shape, session.sequence is not None

@@ -1,7 +1,8 @@
 """Lines that name their source themselves: metrics and points, many at once.
 
-A metric is ``NAME VALUE [TIME]``, a point a line of InfluxDB's. A block of either is split once; names are mapped to
-rings by what was met before, values and times are parsed in bulk.
+A metric is ``NAME VALUE [TIME]``, a point a line of InfluxDB's. The C reader reads a block of them line by line, and
+looks up where each goes in what was met before. Without it a block of either is split once, and values and times are
+parsed in bulk.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from linemon.store.writer import Ring, StoreWriter
 MAX_PLACES = 20_000  # measurements with their tags and fields that are remembered, none longer than PLACE_BYTES
 PLACE_BYTES = 2048
 METRIC = ("value",)
+Append = tuple[ArenaWriter, Slots, Cells]  # whose rings, which of them, and a row for each
 InRows = Callable[[], bool]
 
 
@@ -41,21 +43,33 @@ class NamedLines:
         self._digit_heads: set[Head] = set()  # those of them that are rows on other connections
         self._metric_arena: ArenaWriter | None = None
         self._places: dict[tuple[bytes, tuple[bytes, ...]], Place] = {}
+        self._known: dict[bytes, int] = {}  # keys of the C reader: the slot << 32, and which of
+        self._targets: dict[tuple[ArenaWriter, tuple[int, ...]], int] = {}  # the arenas and columns lines go to
         self._moves = 0  # of the store, when these were true
 
     def heed_moves(self) -> None:
-        """Forget what was true of sources before they got more columns or were removed."""
-        if self._moves != self._store.moves:
-            self._moves = self._store.moves
-            self._metrics.clear()
-            self._digit_heads.clear()
-            self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
+        """Forget what was true of sources before they got more columns or were removed, and too many spellings."""
+        most = MAX_PLACES + 2 * self._store.max_sources
+        if self._moves != self._store.moves or max(len(self._metrics), len(self._known)) > most:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._moves = self._store.moves
+        self._known.clear()
+        self._targets.clear()
+        self._metrics.clear()
+        self._digit_heads.clear()
+        self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
 
     def store_block(self, block: bytes, now: int, in_rows: InRows) -> bool:
         """Store lines of one kind and length; False, and nothing done, if they are not that.
 
         `in_rows`: whether some come from a connection on which what starts with a digit is a row.
         """
+        if bulk.reader and not (self._digit_heads and in_rows()):
+            is_stored = self._store_read(block, now, in_rows)
+            if is_stored is not None:
+                return is_stored
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
         tokens = block.split()
@@ -85,6 +99,8 @@ class NamedLines:
 
     def store_points(self, block: bytes, now: int, body: Body) -> bool:
         """Store the Influx points of a body; False, and nothing done, if there is anything else, or something odd."""
+        if bulk.reader:
+            return bool(self._store_read(block, now, lambda: False, body.unit))
         if b"\r" in block or b"\t" in block or b"  " in block:
             block = wire.tidied(block)
         tokens = block.split()
@@ -94,6 +110,85 @@ class NamedLines:
             return False
         times = body.times(tokens[2::3], now) if per_line == 3 else np.full(lines, now)
         return times is not None and self._store_points(tokens[::per_line], tokens[1::per_line], times)
+
+    def _store_read(self, block: bytes, now: int, in_rows: InRows, unit: int | None = None) -> bool | None:
+        """Store what the C reader makes of a block; None, and nothing done, if it is not sure of a line, False if one
+        cannot be stored.
+
+        `unit` is that of the times of a body, in which there are points only.
+        """
+        assert bulk.reader
+        space = np.empty((4, len(block) // 4 + 1), np.int64)
+        while True:
+            found = bulk.reader.named(block, self._known, unit is not None, unit or 0, now, space)
+            if found is None:
+                return None
+            lines, values, unknown = found
+            if not unknown:
+                break
+            if not self._learn(list(dict.fromkeys(unknown)), in_rows):
+                return False
+        slots, targets, times = space[:3, :lines]
+        return self._append(list(self._spread(slots, targets, times, space[3, :values])))
+
+    def _learn(self, keys: list[bytes], in_rows: InRows) -> bool:
+        """Find out where lines of these keys go, as the C reader has them; False if one of them cannot be stored."""
+        places: dict[bytes, Place] = {}
+        are_known = True
+        try:
+            for key in keys:
+                head, is_point, fields = key.partition(b"\n")
+                if is_point:
+                    places[key] = self._find(head, tuple(fields.split(b",")))
+                else:
+                    places[key] = Place(self.metric_ring(names.source_of(key, key[:1].isdigit() and in_rows())), (0,))
+        except LineError:
+            are_known = False
+        if not self._store.widen():
+            return False
+        if self._moves != self._store.moves:
+            self._forget()
+        for key, (ring, columns) in places.items():
+            target = self._targets.setdefault((ring.arena, columns), len(self._targets))
+            self._known[key] = ring.entry.slot << 32 | target
+            if key[:1].isdigit() and b"\n" not in key:
+                self._digit_heads.add(key)
+        return are_known
+
+    def _spread(self, slots: Slots, targets: Ints, times: Ints, values: Cells) -> Iterator[Append]:
+        """What to append for lines that the C reader read; `values`, as bits, are those of one line after the other."""
+        if (targets == targets[0]).all():
+            arena, columns = list(self._targets)[targets[0]]
+            cells = np.full((len(slots), 1 + arena.width), np.nan).view(np.int64)
+            cells[:, 0] = times
+            cells[:, 1 + np.array(columns)] = values.reshape(len(slots), -1)
+            yield arena, slots, cells
+            return
+        seen = set(np.unique(targets).tolist())
+        places = [(target, *place) for place, target in self._targets.items() if target in seen]
+        widths = np.array([len(columns) for _, columns in self._targets])[targets]
+        starts = np.cumsum(widths) - widths
+        for arena in {arena for _, arena, _ in places}:
+            here = [(target, columns) for target, of, columns in places if of is arena]
+            mine = np.flatnonzero(np.isin(targets, [target for target, _ in here]))
+            cells = np.full((len(mine), 1 + arena.width), np.nan).view(np.int64)
+            cells[:, 0] = times[mine]
+            for target, columns in here:
+                rows = np.flatnonzero(targets[mine] == target)
+                which = starts[mine[rows], None] + np.arange(len(columns))
+                cells[rows[:, None], 1 + np.array(columns)] = values[which]
+            yield arena, slots[mine], cells
+
+    def _append(self, appends: list[Append]) -> bool:
+        """Append to several arenas; False, and nothing done, if there is no room."""
+        try:
+            for arena in {arena for arena, _, _ in appends}:
+                arena.make_rooms(np.concatenate([slots for each, slots, _ in appends if each is arena]))
+        except LineError:
+            return False
+        for arena, slots, cells in appends:
+            arena.append(slots, cells)
+        return True
 
     def _store_braced(self, block: bytes, lines: int, now: int, in_rows: InRows) -> bool:
         """Store metrics of which some have blanks in Prometheus's braces."""
@@ -170,19 +265,10 @@ class NamedLines:
             places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
             met.append((group, times[at], table, places))
         appends = [append for group in met for append in self._appends(*group)]
-        try:
-            for arena in {arena for arena, _, _ in appends}:
-                arena.make_rooms(np.concatenate([slots for each, slots, _ in appends if each is arena]))
-        except LineError:
-            return False
-        for arena, slots, cells in appends:
-            arena.append(slots, cells)
-        return True
+        return self._append(appends)
 
     @staticmethod
-    def _appends(
-        group: list[bytes], times: Ints, table: Floats, places: dict[bytes, Place]
-    ) -> Iterator[tuple[ArenaWriter, Slots, Cells]]:
+    def _appends(group: list[bytes], times: Ints, table: Floats, places: dict[bytes, Place]) -> Iterator[Append]:
         """What to append for points with the same fields: rows for the same columns of the same arena go together."""
         targets = {(place.ring.arena, place.columns) for place in places.values()}
         for arena, columns in targets:
@@ -199,17 +285,21 @@ class NamedLines:
         """Where points of this measurement and tags with these fields go."""
         place = self._places.get((head, keys))
         if place is None:
-            text = head + b" " + b",".join(key + b"=0" for key in keys)
-            wire.text(text)  # also what is left out
-            point = influx.point(text)
-            if len(point.fields) < len(keys) or names.kind(text, in_rows=False) is not names.Kind.INFLUX:
-                raise LineError("fields", "a field that is no column, or another kind of line")
-            place = self.point_place(point.source, tuple(point.fields))
-            if len(text) <= PLACE_BYTES:
+            place = self._find(head, keys)
+            if len(head) + sum(map(len, keys)) <= PLACE_BYTES:
                 if len(self._places) >= MAX_PLACES:
                     self._places.clear()
                 self._places[head, keys] = place
         return place
+
+    def _find(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
+        """The same, of those that were not met before. LineError if such a point is to be looked at by itself."""
+        text = head + b" " + b",".join(key + b"=0" for key in keys)
+        wire.text(text)  # also what is left out
+        point = influx.point(text)
+        if len(point.fields) < len(keys) or names.kind(text, in_rows=False) is not names.Kind.INFLUX:
+            raise LineError("fields", "a field that is no column, or another kind of line")
+        return self.point_place(point.source, tuple(point.fields))
 
     def point_place(self, source: str, fields: tuple[str, ...]) -> Place:
         """The ring of a point's source, with these fields among its columns, or among those that `widen` will add."""

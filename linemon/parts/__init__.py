@@ -7,6 +7,7 @@ objects with
 - ``settings``: all that it goes by; once linemon.toml has other ones, the part is started again;
 - ``async run()``: works until it is cancelled, in the loop that it shares with the others, so it computes for no longer
   than a tenth of a second at a time. What it raises is shown to the user, and it is started again a little later;
+- ``commands()``, if it takes any: by name what answers a request that came by `work.sock`, in the same loop;
 - ``state()``: what `linemon status` shows of it, as JSON has it; ``behind_s`` is how far it is behind.
 
 Libraries that linemon does not need itself are imported by ``run``, so that a part whose library is missing costs none

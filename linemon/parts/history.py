@@ -145,17 +145,20 @@ class History:
 
     async def _turn(self, chain: Chain) -> None:
         """Take all that is due."""
+        is_on_disk = bool(self._config.path or self._store.path)
         if any(tier.is_gone() for tier in chain.tiers):
             raise StoreError(f"the tiers in {self._folder} were taken away")
         try:
             for _ in chain.steps():
                 await asyncio.sleep(0)
+                if is_on_disk and any(tier.must_sync() for tier in chain.tiers):
+                    await asyncio.to_thread(self._sync, chain)
             self._done_at = time.time()
         except LineError as error:  # no room: rows wait in their rings
             if self._waits.due():
                 log.error("history waits: %s", error)
         self._behind_s = round(time.time() - self._done_at, 1)
-        if self._config.path or self._store.path:
+        if is_on_disk:
             await asyncio.to_thread(self._sync, chain)  # a slow disk takes its time
 
     def _sync(self, chain: Chain) -> None:

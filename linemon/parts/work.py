@@ -24,8 +24,9 @@ from linemon import locks
 from linemon.config import Config, load
 from linemon.errors import AskedWrongly, ConfigError, LinemonError
 from linemon.logs import Seldom
+from linemon.parts._commands import Command, Commands
 from linemon.store.folder import own_folder, replace_file
-from linemon.store.status import WORK
+from linemon.store.status import WORK, WORK_SOCKET
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,11 @@ class Runner:
             self._wait = min(2 * self._wait, BACK_OFF_S[1])
         self._tell()
 
+    def commands(self) -> dict[str, Command]:
+        """Those that the part takes, while it runs."""
+        takes = getattr(self.part, "commands", None)
+        return takes() if takes and self._task is not None else {}
+
     async def stop(self) -> None:
         """End the part, and let another process have it."""
         if self._task is not None:
@@ -164,6 +170,8 @@ class Work:
         self._config, self._names = config, names
         self._file_state = self._stat()
         self._runners = {name: Runner(part, config) for name, part in chosen(config, names).items()}
+        self._socket: Commands | None = None
+        self._socket_fails = Seldom()
 
     async def run(self) -> None:
         """Run them until SIGINT or SIGTERM. LinemonError where another process runs one of them."""
@@ -180,11 +188,30 @@ class Work:
                     await self._take_settings()
                 for runner in self._runners.values():
                     runner.mind()
+                self._listen()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await stop.wait()
         finally:
+            if self._socket:
+                self._socket.close()
             await asyncio.gather(*(runner.stop() for runner in self._runners.values()))
+
+    def _commands(self) -> dict[str, Command]:
+        return {name: do for runner in self._runners.values() for name, do in runner.commands().items()}
+
+    def _listen(self) -> None:
+        """Take commands where a part takes any."""
+        path = self._config.store.folder / WORK_SOCKET
+        if self._socket and self._socket.is_gone():
+            self._socket.close()
+            self._socket = None
+        if self._socket is None and self._commands() and path.parent.exists():
+            try:
+                self._socket = Commands(path, self._commands)
+            except OSError as error:
+                if self._socket_fails.due():
+                    log.error("no commands are taken: %s", error)
 
     def _stat(self) -> object:
         """Another value once linemon.toml is another one."""

@@ -167,9 +167,18 @@ class ArenaWriter(Arena):
         cells[DISORDER] = min(int(cells[DISORDER]), head)
         cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
 
-    def cut(self, slot: int, head: int) -> None:
-        """Take back the rows from this number on: of a store that lost power they may never have been written."""
-        self.cells[slot, COMMIT] = 2 * head + (int(self.cells[slot, COMMIT]) & 1)
+    def noted(self) -> Cells:
+        """How each slot stands: (n, 2 + 8) its id, its count, the numbers that are acknowledged."""
+        numbers = self._acked[np.arange(self.slots), self.cells[:, COMMIT] & 1]
+        return np.column_stack((self.cells[:, ID], self.cells[:, COMMIT] >> 1, numbers))
+
+    def set_back(self, slot: int, head: int, numbers: Cells, oldest: int) -> None:
+        """Have the slot as it was noted: it has no rows from `head` on any more, and none below `oldest`."""
+        cells = self.cells[slot]
+        cells[COMMIT] = 2 * head
+        self._acked[slot] = numbers
+        cells[RESERVED] = max(head, oldest + self.points if oldest else 0)
+        cells[DISORDER] = min(int(cells[DISORDER]), head)
 
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""
@@ -265,10 +274,7 @@ class ArenaWriter(Arena):
         self._tell()
 
     def _append_few(self, slots: list[int], block: Cells, acks: Acks) -> bool:
-        """The same for a row each of a few rings; False, and nothing done, if it is more than that.
-
-        One by one, a few rows cost a fraction of what it costs to sort out many, and less yet where all is cold.
-        """
+        """A row each of a few rings, for a fraction of what many cost; False, and nothing done, if it is more."""
         if len(set(slots)) < len(slots) or len(acks) > len(slots):
             return False
         acked = {int(slot): (int(place), int(number)) for slot, place, number in acks}

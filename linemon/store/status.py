@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 STATUS = "status.json"  # replaced by the collector every second
 WORK = "work"  # a folder with NAME.json for each part
+WORK_SOCKET = "work.sock"  # by which `linemon work` takes commands
+ALARMS = "alarms.json"  # all instances, as the part `alarms` last wrote them
+ALARMS_OLD_S = 10.0  # older than this they are no longer looked after
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -18,6 +24,16 @@ def read_status(folder: Path) -> dict[str, Any]:
 def read_part(folder: Path, name: str) -> dict[str, Any]:
     """What a part last said of itself; empty if it never ran, or was ended."""
     return _read(folder / WORK / f"{name}.json")
+
+
+def read_alarms(folder: Path) -> tuple[list[dict[str, Any]], float]:
+    """All instances, the firing ones first, and how many seconds ago that was written; inf where it never was."""
+    try:
+        with open(folder / ALARMS, "rb") as file:
+            age = time.time() - os.fstat(file.fileno()).st_mtime
+            return json.loads(file.read()), max(0.0, age)
+    except FileNotFoundError:
+        return [], math.inf
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from linemon.errors import LineError
 from linemon.patterns import fits
 from linemon.sections import TierConfig
 from linemon.store import buckets
+from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import Entry
+from linemon.store.folder import replace_file
 from linemon.store.levels import LATE
-from linemon.store.ring import Arena, slot_bytes
+from linemon.store.ring import SENDERS, Arena, Cells, slot_bytes
 from linemon.store.rollup import (
     LATE_LIMIT,
     LATE_LOOKED,
@@ -30,7 +33,8 @@ from linemon.store.rollup import (
 from linemon.store.writer import Ring, StoreWriter
 
 PER_COLUMN = len(buckets.PARTS)
-MENDED = 256  # rows: what is written from one write-out to the next is less
+UNSURE = 8  # such a part of a ring, the oldest, may be overwritten before it is written out again
+NOTED = ".noted"  # in place of .ring: how the rings of that file stood when it was last written out
 
 
 @dataclass(frozen=True)
@@ -66,28 +70,34 @@ class Tier:
         except BaseException:
             self.main.close()
             raise
-        self._mend()
-
-    def _mend(self) -> None:
-        """Take back rows that a power loss has left unwritten: the newest ones, that are no bucket of ours."""
+        self._noted: dict[Path, Cells] = {}
         for store, in_order in ((self.main, True), (self.late, False)):
-            for ring in store.rings.values():
-                first, block = ring.arena.read(ring.entry.slot, ring.arena.head(ring.entry.slot) - MENDED)
-                times = block[:, 0]
-                is_bad = (times <= 0) | (times % self.step != 0)
-                if in_order:
-                    is_bad[1:] |= times[1:] < times[:-1]
-                if is_bad.any():
-                    ring.arena.cut(ring.entry.slot, first + int(is_bad.argmax()))
+            for name in store.unsure:
+                set_back(store.rings[name], in_order=in_order)
 
     def close(self) -> None:
         self.main.close()
         self.late.close()
 
     def sync(self) -> None:
-        """Have the system write out what has changed; it may take long."""
-        self.main.sync()
-        self.late.sync()
+        """Have the system write out what has changed, then note that it has; it may take long."""
+        for store in (self.main, self.late):
+            stand = {arena.path: arena.noted() for arena in arenas_of(store)}
+            store.sync()
+            for path, noted in stand.items():
+                if not np.array_equal(noted, self._noted.get(path, noted[:0])):
+                    os.close(replace_file(path.with_suffix(NOTED), noted.tobytes(), 0o600, is_synced=True))
+                    self._noted[path] = noted
+
+    def must_sync(self) -> bool:
+        """Whether so much has come since that `set_back` would not do."""
+        for arena in (arena for store in (self.main, self.late) for arena in arenas_of(store)):
+            grown = arena.noted()[:, 1]
+            if (noted := self._noted.get(arena.path)) is not None:
+                grown[: len(noted)] -= noted[:, 1]
+            if (grown > arena.points // UNSURE // 2).any():
+                return True
+        return False
 
     @property
     def state(self) -> object:
@@ -134,7 +144,10 @@ class Tier:
         else:
             room_for(slot_bytes(PER_COLUMN * len(source.columns), self.config.points))
         known |= {name: unit or known.get(name, "") for name, unit in zip(source.columns, source.units, strict=True)}
+        moves = self.main.moves
         ring = self.main.bind(source.entry.source, *buckets.columns_of(tuple(known), tuple(known.values())))
+        if self.main.moves != moves:  # all of it is new on the disk, and must not wait for that
+            self.sync()
         most = source.arena.head(source.entry.slot) if source.of_tier else None
         _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"}, most)
         return ring
@@ -154,6 +167,32 @@ class Tier:
                 newest = newest_starts(ring.arena, np.array([ring.entry.slot]))
                 if not (name in there and self.takes(name)) and newest[0] < now - self.keep:
                     store._forget(ring)
+
+
+def arenas_of(store: StoreWriter) -> set[ArenaWriter]:
+    return {ring.arena for ring in store.rings.values()}
+
+
+def set_back(ring: Ring, *, in_order: bool) -> None:
+    """Have a ring as it was when it was last written out.
+
+    When power is lost, some pages of what came later are on the disk and others are not: the count, the numbers, rows,
+    halves of rows. Newer rows may lie where the oldest ones were; in a ring that is `in_order` they are told by that.
+    """
+    arena, slot = ring.arena, ring.entry.slot
+    head, oldest, numbers = 0, 0, np.zeros(SENDERS, np.int64)
+    with suppress(OSError):  # it never was
+        noted = np.frombuffer(arena.path.with_suffix(NOTED).read_bytes(), np.int64).reshape(-1, 2 + SENDERS)
+        if slot < len(noted) and noted[slot, 0] == ring.entry.id:
+            head, numbers = int(noted[slot, 1]), noted[slot, 2:]
+    first = max(0, head - arena.points)
+    if head >= arena.points and not in_order:
+        oldest = first + arena.points // UNSURE
+    elif head:
+        times = arena.rows[slot, np.arange(first, head) % arena.points, 0]
+        newer = np.flatnonzero(times > times[-1])
+        oldest = first + int(newer[-1]) + 2 if len(newer) else 0  # the one after them may be half of a newer one
+    arena.set_back(slot, head, numbers, min(oldest, head))
 
 
 def _register(ring: Ring, names: dict[int, str], most: int | None = None) -> None:

@@ -69,6 +69,7 @@ class StoreWriter:
         self._ahead = 0  # rows ahead of their time, of rings whose file is gone
         self.rings: dict[str, Ring] = {}
         self._widening: dict[str, Ring] = {}  # those that have columns coming
+        self.unsure: set[str] = set()  # sources that were open when the machine went down: pages of theirs may be old
         self.moves = 0  # how often a source got another ring, or lost its own
         self._units_told = Seldom()
         self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
@@ -368,7 +369,10 @@ class StoreWriter:
             log.error("source %r is lost: %s", entry.source, damage)
             del self._catalog.entries[entry.source]
             return
-        if not entry.born or (was_rebooted and not arena.is_sealed(entry.slot)):
+        is_unsure = was_rebooted and not arena.is_sealed(entry.slot)
+        if is_unsure:
+            self.unsure.add(entry.source)
+        if not entry.born or is_unsure:
             entry = self._catalog.entries[entry.source] = replace(entry, born=self._next_id())
         arena.take_up(entry.slot, entry.born)
         ring = self.rings[entry.source] = Ring(entry, arena)

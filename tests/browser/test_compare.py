@@ -164,7 +164,7 @@ def test_html_that_needs_no_server(browser: Browser, own_feed: Feed, tmp_path: P
     served = Served(own_feed.config)
     page = browser.new_page()
     page.goto(served.url + "?source=web1")
-    expect(page.locator("#status")).to_have_text("live", timeout=15_000)
+    expect(page.locator("#status")).to_have_text("live")
     path = saved(page, "#export-html", tmp_path)
     lines = page.evaluate("linemon.model('lines of chart0').data.xs.length")
     page.close()

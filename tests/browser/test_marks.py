@@ -160,7 +160,7 @@ def test_a_mark_is_set_where_the_pointer_is(show: Show, running: tuple[Running, 
     page.keyboard.press("m")
     page.keyboard.type("-- heater on; $(true) 'n'")
     page.keyboard.press("Enter")
-    expect(page.locator("#mark-dialog")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#mark-dialog")).to_be_hidden()
     [mark] = collector.store.marks()
     assert (mark.text, mark.source, mark.kind) == ("-- heater on; $(true) 'n'", "web1", "note")
     assert int(mark.time.astype("int64")) / 1e6 == pytest.approx(at, abs=1)
@@ -177,7 +177,7 @@ def test_a_mark_by_menu_of_all_sources_at_a_time(show: Show, running: tuple[Runn
     page.fill("#mark-time", "2026-11-22T12:00:00")
     page.select_option("#mark-source", label="all sources")
     page.click("#mark-set")
-    expect(page.locator("#mark-dialog")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#mark-dialog")).to_be_hidden()
     assert [mark.fields for mark in collector.store.marks()] == [
         {"time": "2026-11-22T06:15:00Z", "text": "noon", "source": None, "kind": "note"}
     ]
@@ -193,7 +193,7 @@ def test_what_is_wrong_with_a_mark_is_told(show: Show, running: tuple[Running, S
     page.keyboard.press("m")
     page.fill("#mark-text", "heater on")
     page.click("#mark-set")
-    expect(page.locator("#mark-error")).to_contain_text("no collector", timeout=15_000)
+    expect(page.locator("#mark-error")).to_contain_text("no collector")
     assert page.input_value("#mark-text") == "heater on"
 
 

@@ -40,7 +40,7 @@ def test_a_new_source_shows_up_by_itself(show: Show, served: Served, feed: Feed)
     page.wait_for_function("linemon.received >= 2")
     feed.write("room1.temperature", {"value": 20.3})
     row = page.locator("#others tr", has_text="room1.temperature")
-    expect(row.locator(".value").first).to_have_text("20.3", timeout=3000)
+    expect(row.locator(".value").first).to_have_text("20.3")
     feed.write("room1.temperature", {"value": 21.375})
     expect(row.locator(".value").first).to_have_text("21.375")
     assert page.evaluate("window.mark") == 1
@@ -79,20 +79,21 @@ def test_a_slow_source_has_a_sparkline(show: Show, served: Served, feed: Feed, e
 def test_a_silent_source_says_since_when(show: Show, own_feed: Feed) -> None:
     for ago in 1, 0:
         own_feed.write("old", {"value": 1.0}, ago=200 + ago)
-        own_feed.write("young", {"value": 1.0}, ago=ago)
-        own_feed.write("late", {"value": 1.0}, ago=3600 + ago, came=ago)  # an hour behind, as of a wrong zone
     own_feed.write("once", {"value": 1.0}, ago=200)
     served = Served(own_feed.config)
     try:
         page = show(served.url)
         old, young, once, late = (page.locator("tr", has_text=name) for name in ("old", "young", "once", "late"))
-        expect(late.locator(".seen")).to_have_text(re.compile(r"^\d s ago"))
         expect(once.locator(".seen")).to_have_text("3 min ago")  # one row promises no other
         expect(old.locator(".seen")).to_have_text("no data for 3 min")
         expect(old.locator(".seen")).to_have_attribute("title", re.compile("newest row: .*:"))
         expect(old).to_have_class(re.compile("silent"))
-        expect(young.locator(".seen")).to_have_text(re.compile(r"\d s ago"))
-        expect(young.locator(".seen")).to_have_text(re.compile("^no data for 1. s$"), timeout=15_000)
+        for ago in 1, 0:
+            own_feed.write("young", {"value": 1.0}, ago=ago)
+            own_feed.write("late", {"value": 1.0}, ago=3600 + ago, came=ago)  # an hour behind, as of a wrong zone
+        for each in late, young:
+            expect(each.locator(".seen")).to_have_text(re.compile(r"^\d s ago"))
+        expect(young.locator(".seen")).to_have_text(re.compile(r"^no data for \d+ s$"))
         page.close()
     finally:
         served.stop()
@@ -184,7 +185,7 @@ def test_the_health_page(show: Show, own_feed: Feed) -> None:
         running.say("#source web1\n1 2 3\nthis is no row\n1 2 3\n")
         page = show(served.url)
         for fact in "rows", "senders", "sources", "lag", "store", "up":
-            expect(page.locator(f"[data-fact={fact}]")).not_to_have_text("–", timeout=8000)
+            expect(page.locator(f"[data-fact={fact}]")).not_to_have_text("–")
         page.click("#strip a >> nth=0")
         expect(page.locator("h1")).to_have_text("Health of the collector")
         expect(page.locator("#bad-lines td").last).to_have_text("this is no row")
@@ -192,7 +193,7 @@ def test_the_health_page(show: Show, own_feed: Feed) -> None:
         expect(received.locator("dd")).to_have_text("3")
         expect(page.locator("#trouble")).to_be_hidden()
         running.process.kill()
-        expect(page.locator("#trouble")).to_have_text(re.compile("silent"), timeout=20_000)
+        expect(page.locator("#trouble")).to_have_text(re.compile("silent"))
         page.close()
     finally:
         running.stop()

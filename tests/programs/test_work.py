@@ -6,15 +6,18 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from linemon.store.folder import read_key
+from linemon.store.status import read_part
 from tests.pki import Authority
 from tests.running import Running, eventually
 
@@ -238,10 +241,9 @@ def test_what_a_part_writes_waits_for_the_collector(collector: Callable[..., Run
     running.process.kill()
     running.process.wait()
     key = read_key(running.store_path)
-    status = running.store_path / "work" / "history.json"
-    eventually(lambda: json.loads(status.read_bytes()).get("unsent", 0) > 5, "rows wait")
+    eventually(lambda: read_part(running.store_path, "history").get("unsent", 0) > 5, "rows wait")
     again = collector()
-    eventually(lambda: "unsent" not in json.loads(status.read_bytes()), "they are sent")
+    eventually(lambda: "unsent" not in read_part(running.store_path, "history"), "they are sent")
     assert read_key(running.store_path) == key
     rows = again.store["linemon.history"].since(0)
     assert len(rows) > 10
@@ -251,6 +253,20 @@ def test_what_a_part_writes_waits_for_the_collector(collector: Callable[..., Run
     shutil.rmtree(running.store_path)
     anew = collector(TOKENS)
     eventually(lambda: rows_of_history(anew) > 3, "the part shows the new store's key")
+
+
+def test_a_target_that_answers_nobody_delays_no_part(collector: Callable[..., Running]) -> None:
+    """Where connecting blocks, history goes on, and what it has to say of itself waits."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, ExitStack() as filling:
+        address = deaf.getsockname()
+        for _ in range(4):  # what its queue takes, and then one that waits for an answer
+            filling.enter_context(sock := socket.socket()).setblocking(False)
+            sock.connect_ex(address)
+        running = collector(f'{OFTEN}[work]\nto = "{address[0]}:{address[1]}"\n')
+        running.say("#source web1\n#columns time v\n" + "".join(f"{1700000000 + at} {at}\n" for at in range(600)))
+        eventually(lambda: read_part(running.store_path, "history").get("buckets", 0) >= 9, "history has them")
+        eventually(lambda: read_part(running.store_path, "history").get("unsent", 0) > 20, "it goes on")
+        assert rows_of_history(running) == 0
 
 
 def test_the_key_of_parts_opens_what_parts_write(tmp_path: Path) -> None:
