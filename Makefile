@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help install run test check bench bench-dashboard sanitize fuzz-reader chaos agent wheel lock clean
+.PHONY: help install run test check bench bench-dashboard bench-analysis sanitize fuzz-reader chaos agent wheel lock clean
 
 help:  ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ bench: .venv/dev  ## measure this machine; prints a table
 
 bench-dashboard: .venv/dev  ## measure the dashboard in Chromium against its budgets; some minutes
 	$(BIN)/python -m bench.dashboard
+
+DATA ?=
+bench-analysis: .venv/dev  ## measure the analyses, with DATA=FOLDER also on published data; a quarter of an hour
+	$(BIN)/python -m bench.analysis $(DATA)
 
 # On a copy, so that the reader in use stays as it is. PYTHONMALLOC: each object has memory of its own, and ends there.
 SECONDS ?= 20

@@ -14,17 +14,18 @@ import platform
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from bench import footprint, history, start
-from bench.cases import CASES, Case, Traffic, rows
+from bench import footprint, history, sources, start
+from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
+from bench.measuring import measure
 from bench.receivers import (
     CarbonCache,
     Failed,
@@ -35,51 +36,15 @@ from bench.receivers import (
     Receiver,
     VictoriaMetrics,
 )
-from bench.senders import Sender, allow_files
+from bench.senders import allow_files
 from bench.store import figures
 from linemon.lines import bulk, wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, HISTORY, AGENT, HTTP, START = "parse", "store", "history", "agent", "http", "start"
+PARSE, STORE, SOURCES, HISTORY = "parse", "store", "sources", "history"
+AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
-TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One receiver taking one case once."""
-
-    lines: int
-    cpu_s: float
-    wall_s: float
-    sender_cpu_s: float
-    cost: float  # in the case's unit
-
-
-def measure(case: Case, receiver: type[Receiver], traffic: Traffic) -> Run:
-    """Start, send, wait until all is stored, compare. Failed says what went wrong."""
-    running = receiver(case.kind)
-    try:
-        address = "127.0.0.1", running.port
-        with Sender(address, running.streams(traffic), case.period_s, running.answered) as sender:
-            cpu_s = running.idle_cpu_s()  # by then it has taken what the connections said first
-            start = time.monotonic()
-            sender.go()
-            sender_cpu_s = sender.sent(TIMEOUT_S)
-            if sender_cpu_s is None:
-                raise Failed(f"not taken within {TIMEOUT_S:.0f} s")
-            while not running.has_all(traffic):
-                if time.monotonic() - start > TIMEOUT_S:
-                    raise Failed(f"not stored within {TIMEOUT_S:.0f} s")
-                time.sleep(0.02)
-            wall_s = time.monotonic() - start
-            cpu_s = running.cpu_s() - cpu_s
-            running.verify(traffic)
-        cost = 100 * cpu_s / wall_s if case.period_s else 1e6 * cpu_s / traffic.lines
-        return Run(traffic.lines, cpu_s, wall_s, sender_cpu_s, cost)
-    finally:
-        running.stop()
 
 
 def run_case(case: Case, runs: int, quick: bool) -> dict[str, Any]:
@@ -196,7 +161,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, HISTORY, AGENT, HTTP, START]
+    names = [case.name for case in CASES] + [PARSE, STORE, SOURCES, HISTORY, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -225,7 +190,7 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
-    for what, measured in ((STORE, figures), (HISTORY, history.figures)):
+    for what, measured in ((STORE, figures), (SOURCES, sources.figures), (HISTORY, history.figures)):
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
             print(f"\n{what}, CPU time of one process, medians")

@@ -99,13 +99,17 @@ def rows(
     return traffic
 
 
-def paced(lines: int, connections: int) -> Traffic:
-    """Rows of six, one a period from each connection; the first row belongs to connecting."""
+def paced(lines: int, connections: int, *, numbered: bool = False) -> Traffic:
+    """Rows of six, one a period from each connection; the first row belongs to connecting.
+
+    `numbered`: and acknowledged; what few acknowledgements there are wait in the sender's sockets.
+    """
     traffic = Traffic(lines=lines, hello_lines=connections)
     for i in range(connections):
         values = _values(lines // connections + 1, 6, seed=i)
         text = [_row(row).encode() for row in values]
-        traffic.streams.append(Stream(f"#source bench{i}\n".encode() + text[0], text[1:]))
+        head = f"#source bench{i}\n" + f"#seq 0 bench{i}\n" * numbered
+        traffic.streams.append(Stream(head.encode() + text[0], text[1:]))
         traffic.rows[f"bench{i}"] = len(values)
         traffic.newest[f"bench{i}"] = values
     return traffic
@@ -186,10 +190,14 @@ def _named_case(name: str, title: str, line: Callable[[Sequence[float]], str]) -
     return Case(name, title, OURS, 2_000_000, make, 8, budget=0.6, python_budget=3)
 
 
-def _paced_case(connections: int, per_s: int, budget: float, floor: float | None = None) -> Case:
+def _paced_case(
+    connections: int, per_s: int, budget: float, floor: float | None = None, *, numbered: bool = False
+) -> Case:
     return Case(
-        f"paced-{connections}", f"{connections:,} connections at {per_s} Hz", ROWS, 10 * per_s * connections,
-        partial(paced, connections=connections), connections, 1 / per_s, budget, floor,
+        f"paced-{connections}" + "-numbered" * numbered,
+        f"{connections:,} connections at {per_s} Hz" + ", numbered" * numbered,
+        OURS if numbered else ROWS, 10 * per_s * connections,
+        partial(paced, connections=connections, numbered=numbered), connections, 1 / per_s, budget, floor,
     )  # fmt: skip
 
 
@@ -216,8 +224,10 @@ CASES = [
          partial(puts, series=1000, connections=8), 8, budget=0.8),
     Case("influx", "Influx lines, 6 fields, 8 connections", INFLUX, 500_000,
          partial(influx, series=80, connections=8), 8, budget=0.45, python_budget=1.8),
-    _paced_case(1000, 10, 10, 6.5),
-    _paced_case(5000, 1, 8),
+    _paced_case(1000, 10, 7.5, 6.5),
+    _paced_case(1000, 10, 9, numbered=True),
+    _paced_case(5000, 1, 5),
+    _paced_case(10, 1, 1.5),
     _bad_case("bad-tokens", "rows of 6, one in 1,000 is short", "1.0 2.0 3.0 4.0 5.0\n"),
     _bad_case("bad-number", "rows of 6, one in 1,000 is no number", "1.0 2.0 3.0 oops 5.0 6.0\n"),
 ]  # fmt: skip

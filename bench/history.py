@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 
+from bench.cases import CASES, Traffic
+from bench.measuring import measure
+from bench.receivers import Linemon
 from bench.store import DAY, SECOND, START, Figure, block, median_ms
 from linemon.config import Config, StoreConfig, default_folder
 from linemon.parts.history import History
@@ -111,10 +117,47 @@ def windows(folder: Path) -> list[Figure]:
     return [*found, Figure("four tiers of 60 columns, ten years", taken / 1e6, "MB")]
 
 
+class WithHistory(Linemon):
+    """A collector with `linemon work` beside it."""
+
+    rss_mb = 0.0  # of the last one's
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        command = [sys.executable, "-m", "linemon", "work", "--config", str(self.folder / "linemon.toml")]
+        self._work = psutil.Popen(command, stderr=subprocess.DEVNULL)
+        while not (self._store.path / "history.json").exists():
+            time.sleep(0.05)
+
+    def verify(self, traffic: Traffic) -> None:
+        super().verify(traffic)
+        WithHistory.rss_mb = self._work.memory_info().rss / 1e6
+
+    def stop(self) -> None:
+        self._work.terminate()
+        self._work.wait()
+        super().stop()
+
+
+def beside() -> list[Figure]:
+    """What history adds to the collector's own cost, in turns with and without it, and the memory of its process."""
+    case = next(case for case in CASES if case.name == "rows60-1")
+    traffic = case.make(case.lines)
+    alone, both = [], []
+    for _ in range(5):
+        alone.append(measure(case, Linemon, traffic).cpu_s)
+        both.append(measure(case, WithHistory, traffic).cpu_s)
+    more = 100 * (statistics.median(both) / statistics.median(alone) - 1)
+    return [
+        Figure(f"the collector beside it, {case.title}", more, "% more", 2),
+        Figure("`linemon work`, a host of 60 columns", WithHistory.rss_mb, "MB", 45),
+    ]
+
+
 def figures() -> list[Figure]:
     """All of them, each in a store of its own where the default store would be."""
     found: list[Figure] = []
-    for measure in (
+    for case in (
         lambda folder: [turns(folder, 10, 100)],
         lambda folder: [turns(folder, 600, 4)],
         lambda folder: [catch_up(folder)],
@@ -122,7 +165,7 @@ def figures() -> list[Figure]:
     ):
         folder = Path(tempfile.mkdtemp(prefix="linemon-bench-", dir=default_folder().parent))
         try:
-            found += measure(folder)
+            found += case(folder)
         finally:
             shutil.rmtree(folder)
-    return found
+    return found + beside()

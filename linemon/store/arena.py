@@ -27,6 +27,7 @@ from linemon.store.ring import (
     DISORDER,
     HEAD_CELLS,
     ID,
+    INHERITED,
     LATEST,
     MAGIC,
     MARK,
@@ -161,6 +162,8 @@ class ArenaWriter(Arena):
         """Go on with a slot of an earlier writer."""
         cells, head = self.cells[slot], self.head(slot)
         cells[CHECK] = 0
+        if cells[BORN] not in (0, born):
+            cells[INHERITED] = head
         cells[BORN] = born
         self._noted[slot] = cells[ARRIVED]
         # What a batch that was never published has left; `disorder` first, so that it is never above `reserved`.
@@ -274,10 +277,7 @@ class ArenaWriter(Arena):
         self._tell()
 
     def _append_few(self, slots: list[int], block: Cells, acks: Acks) -> bool:
-        """The same for a row each of a few rings; False, and nothing done, if it is more than that.
-
-        One by one, a few rows cost a fraction of what it costs to sort out many, and less yet where all is cold.
-        """
+        """A row each of a few rings, for a fraction of what many cost; False, and nothing done, if it is more."""
         if len(set(slots)) < len(slots) or len(acks) > len(slots):
             return False
         acked = {int(slot): (int(place), int(number)) for slot, place, number in acks}

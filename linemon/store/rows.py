@@ -120,6 +120,12 @@ class Window:
     def __len__(self) -> int:
         return len(self.time)
 
+    def __getitem__(self, column: str) -> Floats:
+        """The means (n,) of one column; KeyError names those there are."""
+        if column not in self.columns:
+            raise KeyError(f"there is no column {column!r}{known(column, self.columns)}")
+        return self.mean[:, self.columns.index(column)]
+
     def __repr__(self) -> str:
         return f"<{len(self)} buckets from {self.time[0]} to {self.time[-1]}: {some(self.columns)}>"
 
