@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help install run test check bench bench-dashboard bench-analysis chaos agent lock clean
+.PHONY: help install run test check bench bench-dashboard bench-analysis sanitize fuzz-reader chaos agent wheel lock clean
 
 help:  ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,29 @@ bench-dashboard: .venv/dev  ## measure the dashboard in Chromium against its bud
 DATA ?=
 bench-analysis: .venv/dev  ## measure the analyses, with DATA=FOLDER also on published data; a quarter of an hour
 	$(BIN)/python -m bench.analysis $(DATA)
+
+# On a copy, so that the reader in use stays as it is. PYTHONMALLOC: each object has memory of its own, and ends there.
+SECONDS ?= 20
+CHECKED = build/checked
+sanitize: .venv/dev  ## the C reader built to check itself (ASan, UBSan): the vectors, and SECONDS=20 of fuzzing
+	@rm -rf $(CHECKED) && mkdir -p $(CHECKED) && cp -r linemon linemon_sender tests pyproject.toml README.md LICENSE $(CHECKED)
+	@cd $(CHECKED) && CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' LDSHARED='$(CC) -shared -fsanitize=address' \
+		$(CURDIR)/$(BIN)/python -W ignore -c 'import setuptools; setuptools.setup()' -q build_ext --inplace --force
+	@cd $(CHECKED) && export ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) && \
+		$(CURDIR)/$(BIN)/python -c 'from linemon.lines import bulk; assert "checked" in bulk.reader.__file__' && \
+		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider -k "linemon_holds and whole or fuzzing_found or C-" --timeout 600 \
+			tests/test_vectors.py tests/test_wire.py && \
+		$(CURDIR)/$(BIN)/python tests/fuzz.py --random --seconds $(SECONDS)
+
+# Python.h and libpython of the Python that linemon runs on.
+PYTHON_FLAGS = $(shell $(BIN)/python -c 'from sysconfig import get_config_var as v; \
+	print("-I{} -L{} -Wl,-rpath,{} -lpython{}".format(v("INCLUDEPY"), v("LIBDIR"), v("LIBDIR"), v("LDVERSION")))')
+fuzz-reader: .venv/run  ## libFuzzer on the C reader for SECONDS=20; needs clang
+	@mkdir -p build/corpus
+	@clang -O1 -g -DPy_LIMITED_API=0x030B0000 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		tests/fuzz_reader.c -o build/fuzz_reader $(PYTHON_FLAGS)
+	@ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc build/fuzz_reader build/corpus -max_total_time=$(SECONDS) -max_len=1000 \
+		-print_final_stats=1 -verbosity=0
 
 MINUTES ?= 1
 chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arrived

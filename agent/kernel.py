@@ -1,20 +1,17 @@
-"""What Linux alone says, asked every ten seconds. A host, a kernel or a container that has it not has no column.
-
-Files are read as they are needed: they are short, and ten seconds make keeping them open not worth it.
-"""
+"""What Linux alone says, asked every ten seconds. A host, a kernel or a container that has it not has no column."""
 
 from __future__ import annotations
 
 import os
 
 from agent.devices import Rates
+from agent.readings import File
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAN = float("nan")
-LONGEST = 65536  # bytes of a file
 UNSYNCHRONISED, IN_NANOSECONDS = 0x40, 0x2000  # bits of adjtimex's status
 CLOCK_EVERY = 60.0  # seconds from one question about the clock to the next
 
@@ -25,6 +22,7 @@ class Kernel:
     def __init__(self, log: Callable[[str], None], system: str = "/") -> None:
         """`system`: the folder that holds proc and sys."""
         self._system = system
+        self._files: dict[str, File] = {}
         self._rates = Rates(log)
         self._clock: dict[str, float] = {}
         self._clock_due = float("-inf")
@@ -74,16 +72,12 @@ class Kernel:
 
     def _text(self, path: str) -> str:
         """What the file says; empty where there is none, or none that can be read: pressure may be switched off."""
+        if path not in self._files:
+            self._files[path] = File(os.path.join(self._system, path))
         try:
-            file = os.open(os.path.join(self._system, path), os.O_RDONLY)
+            return self._files[path].read()
         except OSError:
             return ""
-        try:
-            return os.read(file, LONGEST).decode("utf-8", "replace")
-        except OSError:
-            return ""
-        finally:
-            os.close(file)
 
 
 def of_clock(told: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from bench.store import SECOND, START, Figure
 from linemon.config import Config, default_folder
 from linemon.parts.alarms.feed import Feed
-from linemon.parts.alarms.judged import Judged
+from linemon.parts.alarms.judged import Group, Judged
 from linemon.parts.alarms.keeping import kept
 from linemon.parts.alarms.rules import rules
 from linemon.parts.alarms.telling import Telling, as_json, order
@@ -64,8 +64,8 @@ def turns(folder: Path) -> list[Figure]:
             continue
         began, now = time.process_time(), w
 
-        def resume(judged: Judged, born: int, head: int, now: int = now) -> tuple[int, int]:
-            return head - 1, now
+        def resume(judged: Judged, born: int, head: int, now: int = now) -> tuple[int, int, list[Group]]:
+            return head - 1, now, []
 
         for turn in (feed.attach(w, resume), feed.turn(w)):
             for _ in turn:

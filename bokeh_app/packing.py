@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,8 @@ class Points:
     """Rows, or buckets of rows, in time order.
 
     `times` (n,) int64 ns; `mean`, `low`, `high` (n, k), the same array where nothing was thinned; `count` (n, k) values
-    in each; `bucket` ns, 0 = rows.
+    in each; `bucket` ns, 0 = rows. `longer`: until when (ns) buckets are how long (ns) where only the history has them,
+    in order of time.
     """
 
     times: Ints
@@ -33,6 +35,7 @@ class Points:
     high: Floats
     count: Ints
     bucket: int
+    longer: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def none(cls, columns: int, bucket: int = 0) -> Points:
@@ -81,8 +84,21 @@ def bucket_for(span: int, room: int) -> int:
 def from_window(window: Window, columns: list[int], bucket: int) -> Points:
     """Some columns of a window as points; buckets without a row are left out."""
     some = np.flatnonzero(window.count.max(axis=1, initial=0))
+    steps = window.step.astype(np.int64)
+    last = np.append(np.flatnonzero(steps[1:] != steps[:-1]), len(steps) - 1)  # of each run of equal ones
+    ends = window.time.view(np.int64)[last] + steps[last]
+    longer = tuple(each for each in zip(ends.tolist(), steps[last].tolist(), strict=True) if each[1] > bucket)
     mean, low, high = (each[some][:, columns] for each in (window.mean, window.min, window.max))
-    return Points(window.time[some].view(np.int64), mean, low, high, window.count[some][:, columns], bucket)
+    return Points(window.time[some].view(np.int64), mean, low, high, window.count[some][:, columns], bucket, longer)
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """Points one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    names = "times", "mean", "low", "high", "count"
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(each, name) for each in parts]) for name in names}
+    return Points(**arrays, bucket=parts[0].bucket, longer=tuple(each for part in parts for each in part.longer))
 
 
 def pack(parts: Sequence[npt.ArrayLike]) -> Floats:
@@ -91,16 +107,18 @@ def pack(parts: Sequence[npt.ArrayLike]) -> Floats:
 
 
 def pack_points(points: Points) -> Floats:
-    """[bucket ms, rows, is thinned, k], times ms, an offset per column, then float32: the values by column, the counts.
+    """[bucket ms, rows, is thinned, k, j], `longer` (j, 2) ms, times ms, an offset per column; as float32 the values by
+    column, the counts.
 
     Counts come where it is thinned: of `k` columns, 1 where they are the same in all. What float32 cannot hold is inf.
     """
     count = points.count[:, : 0 if not points.is_thinned else 1 if _is_even(points.count) else None]
-    head = [points.bucket / 1e6, len(points.times), points.is_thinned, count.shape[1]]
+    head = [points.bucket / 1e6, len(points.times), points.is_thinned, count.shape[1], len(points.longer)]
     offsets = _offsets(points)
     arrays = (points.mean, points.low, points.high) if points.is_thinned else (points.mean,)
     shifted = [((array - offsets).T).ravel() for array in arrays]
-    return pack([head, epoch_ms(points.times), offsets, as_pairs(np.concatenate([*shifted, count.T.ravel()]))])
+    longer = np.array(points.longer) / MS
+    return pack([head, longer, epoch_ms(points.times), offsets, as_pairs(np.concatenate([*shifted, count.T.ravel()]))])
 
 
 def pack_exactly(points: Points) -> Floats:

@@ -91,7 +91,10 @@ class Pump:
 
     def marks(self) -> list[Mark]:
         """All marks in time order: the same list for as long as there are no others."""
-        found = self.shared("marks", self.store.marks, MARKS_S)
+        return self.shared("marks", self._look_for_marks, MARKS_S)
+
+    def _look_for_marks(self) -> list[Mark]:
+        found = self.store.marks()
         if found != self._marks:
             self._marks = found
         return self._marks

@@ -25,6 +25,7 @@ from .packing import (
     bucket_for,
     epoch_ms,
     from_window,
+    joined,
     latest,
     pack_exactly,
     pack_points,
@@ -212,15 +213,40 @@ def between(
     last = newest if end is None else min(end, max(newest, begin + 1))  # nothing is later
     count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
     bucket = min(bucket, (MOST_NS - first) // count)  # where time ends
+    stop = first + count * bucket
     with np.errstate(over="ignore"):  # a mean of what no float64 can sum is beyond any axis
-        window = source.window(_time(first), _time(first + count * bucket), count)
-    has_older = source.older(_time(first), _time(first + count * bucket), 1) is not None
+        window = source.window(_time(first), _time(stop), count)
+    has_older = source.older(_time(first), _time(stop), 1) is not None
     if window.count.max(axis=1).sum() <= most and not has_older:
         rows = source.between(_time(begin), None if end is None else _time(end))
         if len(rows) <= most:  # also where many of them have no value in most columns
             return thin(rows.time.view(np.int64), rows.values[:, columns], 0), rows.cursor
     bucket = max(bucket, int(window.step[-2:].max().astype(np.int64)))  # as those that follow are to be
-    return from_window(window, columns, bucket), window.cursor
+    points = [from_window(window, columns, bucket)]
+    if has_older:  # where a view is shorter than a bucket, lines come in from the one before, and go on to the next
+
+        def beside(start: int, end: int, step: int) -> Points:
+            window = source.window(_time(start), _time(end), 1)
+            return replace(from_window(window, columns, bucket), longer=((end, step),))
+
+        step = _step_at(source, first)
+        if step > bucket and first >= step:
+            points.insert(0, beside((first - 1) // step * step, first, step))
+        step = 0 if end is None else _step_at(source, end)
+        if step > bucket:
+            start = -(-stop // step) * step
+            points.append(beside(start, start + step, step))
+    return joined(points), window.cursor
+
+
+def _step_at(source: linemon.Source, at: int) -> int:
+    """How long (ns) the shortest buckets are that are held of a time (ns); 0 where there are rows, or nothing.
+
+    A level begins where a bucket of the next one ends.
+    """
+    levels = source.kept
+    ends = [following.step for following in levels[1:]] + [1]
+    return next((level.step for level, end in zip(levels, ends, strict=True) if -(-level.begin // end) * end <= at), 0)
 
 
 class ChartPage(Page):
@@ -288,10 +314,11 @@ class ChartPage(Page):
             return
         begin, end = _time(min(begin for begin, _ in ranges)), _time(max(end for _, end in ranges))
         names = {None, *(stream.name for stream in self._streams)}
-        shown = [mark for mark in marks if begin <= mark.time <= end and mark.source in names][-MAX_MARKS:]
+        near = [mark for mark in marks if begin <= mark.time <= end and mark.source in names]
+        shown = near[-MAX_MARKS:]
         times = epoch_ms(np.array([mark.time for mark in shown], "datetime64[ns]")).tolist()
         said = [[at, mark.text, mark.source, mark.kind] for at, mark in zip(times, shown, strict=True)]
-        self.answers.marks = json.dumps(said)
+        self.answers.marks = json.dumps({"marks": said, "left_out": len(near) - len(shown)})
 
     def _must_reload(self) -> bool:
         return self._is_stale() or any(stream.is_stale() for stream in self._streams)

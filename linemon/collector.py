@@ -97,6 +97,7 @@ class Collector:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         log.info("%s", bulk.said())
         self._write_status()
+        tell_ready()
         looked = synced = time.monotonic()
         syncing: asyncio.Task[None] | None = None
         try:
@@ -234,6 +235,13 @@ def rss_bytes() -> float:
             return float(file.read().split()[1]) * SYSTEM_PAGE_BYTES
     except OSError:
         return float("nan")
+
+
+def tell_ready() -> None:
+    """Tell the supervisor, where one has started us, that lines are taken."""
+    if fd := os.environ.pop("LINEMON_READY", ""):
+        with contextlib.suppress(OSError, ValueError), os.fdopen(int(fd), "wb") as file:
+            file.write(b"\n")
 
 
 def main(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -118,6 +119,43 @@ def test_what_only_reads_needs_no_secret(collector: Running) -> None:
     out = subprocess.run(command("check", "--config", str(other)), capture_output=True, text=True)
     assert out.returncode == 2
     assert "[tcp] token: the environment has no variable LINEMON_NO_SUCH" in out.stderr
+
+
+def test_the_supervisor_sleeps_until_the_collector_is_ready(tmp_path: Path) -> None:
+    """However long that takes, and however often it is started again until then; then the others start, once."""
+    (tmp_path / "linemon").mkdir()
+    (tmp_path / "linemon" / "__init__.py").touch()
+    (tmp_path / "linemon" / "__main__.py").write_text(
+        "import os, pathlib, sys, time\n"
+        "name, here = sys.argv[1], pathlib.Path.cwd()\n"
+        "(here / f'{name}.{os.getpid()}').touch()\n"
+        "while not (here / 'ready').exists(): time.sleep(0.01)\n"
+        "if name == 'collect': os.write(int(os.environ['LINEMON_READY']), b'.')\n"
+        "assert name == 'collect' or 'LINEMON_READY' not in os.environ\n"
+        "time.sleep(60)\n"
+    )
+    supervisor = [sys.executable, "-I", "-S", str(ROOT / "linemon" / "cli" / "_supervisor.py"), "collect,agent,work"]
+    process = subprocess.Popen(supervisor, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+
+    def started(name: str) -> int:
+        return len(list(tmp_path.glob(f"{name}.*")))
+
+    try:
+        eventually(lambda: started("collect"), "the collector")
+        me = psutil.Process(process.pid)
+        before = me.num_ctx_switches().voluntary
+        me.children()[0].kill()
+        eventually(lambda: started("collect") == 2, "the collector again")
+        assert me.num_ctx_switches().voluntary - before < 10
+        assert (started("agent"), started("work")) == (0, 0)
+        (tmp_path / "ready").touch()
+        eventually(lambda: started("agent") == started("work") == 1, "the others")
+        me.children()[0].kill()
+        eventually(lambda: started("collect") == 3, "the collector once more")
+        assert len(me.children()) == 3
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_the_supervisor_is_small(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from bokeh_app.view import View, parse
 
 def unpack(message: np.ndarray, columns: int) -> tuple[float, np.ndarray, np.ndarray, list[np.ndarray]]:
     """What the page's script makes of it: bucket, times, counts, and the arrays of the lines."""
-    bucket, rows, is_thinned, counted = message[:4]
+    bucket, rows, is_thinned, counted, longer = message[:5]
+    message = message[5 + 2 * int(longer) :]
     n = int(rows)
-    times, offsets = message[4 : 4 + n], message[4 + n : 4 + n + columns]
+    times, offsets = message[:n], message[n : n + columns]
     arrays = 3 if is_thinned else 1
-    short = message[4 + n + columns :].view(np.float32)
+    short = message[n + columns :].view(np.float32)
     values = short[: arrays * columns * n].reshape(arrays, columns, n)
     counts = short[arrays * columns * n :][: int(counted) * n].reshape(int(counted), n).T
     return bucket, times, counts, [values[i].T + offsets for i in range(arrays)]

@@ -156,13 +156,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyStore]:
     store.close()
 
 
+@pytest.mark.parametrize("way", ["whole", "cut"])
 @pytest.mark.parametrize("vector", ALL, ids=lambda vector: vector.rule)
-def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector) -> None:
+def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector, way: str) -> None:
     """So does linemon, without a socket: whole, byte by byte, and in two pieces."""
     data = vector.bytes_of("own")
     limits = vector.collector()
     step = max(1, len(data) // 20)
-    for cuts in ([], range(len(data)), *([at] for at in range(0, len(data), step))):
+    for cuts in [()] if way == "whole" else [range(len(data)), *([at] for at in range(0, len(data), step))]:
         for flush in (False, True):
             edges = [0, *cuts, len(data)]
             events = [Event(0, data[start:stop], flush=flush) for start, stop in itertools.pairwise(edges)]

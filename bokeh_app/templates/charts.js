@@ -11,7 +11,8 @@ linemon.charts = linemon.pages.charts = (() => {
   // -- the blocks of a message, as `packing.py` makes them
 
   function block(take, floats, width) {
-    const [bucket, rows, isThinned, counted] = take(4)
+    const [bucket, rows, isThinned, counted, stretches] = take(5)
+    const longer = Array.from({length: stretches}, () => take(2))
     const times = take(rows), offsets = take(width), all = width * rows
     const values = floats((isThinned ? 3 : 1) * all + counted * rows), isBeyond = Array(width).fill(false)
     const columns = (part) => Array.from({length: width}, (_, c) => {
@@ -28,7 +29,7 @@ linemon.charts = linemon.pages.charts = (() => {
       const from = 3 * all + (counted == 1 ? 0 : c) * rows
       return values.subarray(from, from + rows)
     })
-    return {bucket, times, isThinned: isThinned > 0, isBeyond, mean, low, high, count}
+    return {bucket, longer, times, isThinned: isThinned > 0, isBeyond, mean, low, high, count}
   }
   // A float32 beside its offset as the decimal number that it was: what it cannot know is cut off.
   function known(value, offset) {

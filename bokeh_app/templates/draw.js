@@ -12,8 +12,9 @@ linemon.draw = (() => {
   }
   const gaps = (points, at) => {
     const key = `${at}`, kept = points.gaps ??= new Map()
-    if (!points.hasHoles[at]) return kept.get("all") ?? (kept.set("all", points.gap(at)), kept.get("all"))
-    return kept.get(key) ?? (kept.set(key, points.gap(at)), kept.get(key))
+    const found = points.hasHoles[at] ? key : "all"
+    if (!kept.has(found)) kept.set(found, points.gapAt(points.gap(at)))
+    return kept.get(found)
   }
   // One chart: all its lines, bands and dots, and its axis.
   function panel(number, hidden, state) {
@@ -119,7 +120,7 @@ linemon.draw = (() => {
     const range = model("whole"), last = times.length - 1
     range.setv({start: times[0], end: Math.max(times[last], times[0] + 1000)}, LOCAL)
     const steps = [...times.slice(1)].map((t, i) => t - times[i]).sort((a, b) => a - b)
-    const gap = steps.length > 2 ? 5 * steps[Math.floor(steps.length * 0.75)] : Infinity
+    const gap = points.gapAt(steps.length > 2 ? 5 * steps[Math.floor(steps.length * 0.75)] : Infinity)
     let top = -Infinity, bottom = Infinity
     for (const value of high) if (value > top) top = value
     for (const value of low) if (value < bottom) bottom = value

@@ -114,7 +114,7 @@ linemon.exports = (() => {
   }
   function underPointer({lines, unit}, number) {
     const shown = lines.map(({column, label}, i) => {
-      const {points, at} = linemon.draw.columnOf(column), gap = Math.min(linemon.draw.gaps(points, at), Number.MAX_VALUE)
+      const {points, at} = linemon.draw.columnOf(column), gap = Math.min(linemon.draw.gaps(points, at)(points.times[0]), Number.MAX_VALUE)
       const values = Array.from(points.mean(at), (value) => Number.isNaN(value) ? null : +value.toPrecision(10))
       return {column, label, color: colour(`line-${i % 8}`), gap, every: linemon.values.stepOf(column), times: [...points.times], values}
     })

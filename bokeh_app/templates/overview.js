@@ -76,7 +76,7 @@ linemon.pages.overview = (() => {
     if (!sparks) return
     const points = Float64Array.from({length: 60}, (_, i) => i)
     linemon.sparks("sparks", $("rows"), rows.flatMap((row, i) => row.labels.map((_, c) => ({
-      element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59, gap: 3,
+      element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59, gap: () => 3,
       color: colour(`line-${c}`), isPercent: row.units[c] == "%",
     }))))
   }

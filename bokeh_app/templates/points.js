@@ -8,6 +8,7 @@ linemon.Points = class {
   }
   clear(bucket, room = 256) {
     this.bucket = bucket            // ms; 0 = rows
+    this.longer = []                // of what only the history has: until when, and how long the buckets are (ms)
     this.length = 0
     this.isThinned = false
     this.hasHoles = Array(this.width).fill(false)
@@ -39,11 +40,12 @@ linemon.Points = class {
     for (const array of this.arrays) array.copyWithin(0, drop, this.length)
     this.length -= drop
   }
-  // Take a block: {bucket, times, isThinned, isBeyond, mean, low, high, count}, each of the last four an array per column.
+  // Take a block: {bucket, longer, times, isThinned, isBeyond, mean, low, high, count}, each of the last four an array per column.
   add(block) {
     const {times, mean, low, high, count} = block, n = times.length, parts = [mean, low, high, count]
     if (n == 0) return
     this.isThinned ||= block.isThinned
+    if (block.longer.length) this.longer = block.longer
     for (let c = 0; c < this.width; c++) {
       this.hasHoles[c] ||= mean[c].some(Number.isNaN)
       this.isBeyond[c] ||= block.isBeyond[c]
@@ -110,14 +112,19 @@ linemon.Points = class {
     const usual = steps[Math.floor(steps.length * 0.75)]
     return this.bucket > 0 ? 2.5 * Math.max(usual, this.bucket) : Math.max(1000, 5 * usual)
   }
-  // A line through the values that are there; where there are none for longer than `gap`, a NaN cuts it.
+  // So much as a function of the time before it.
+  gapAt(usual) {
+    const {longer} = this
+    return longer.length ? (time) => Math.max(usual, 2.5 * (longer.find(([until]) => time < until)?.[1] ?? 0)) : () => usual
+  }
+  // A line through the values that are there; where there are none for longer than `gap(time)`, a NaN cuts it.
   static trace(times, values, gap) {
     const xs = [], ys = []
     let last = NaN
     for (let i = 0; i < times.length; i++) {
       const value = values[i]
       if (Number.isNaN(value)) continue
-      if (times[i] - last > gap) { xs.push(last + 1); ys.push(NaN) }
+      if (times[i] - last > gap(last)) { xs.push(last + 1); ys.push(NaN) }
       xs.push(last = times[i])
       ys.push(value)
     }
@@ -144,7 +151,7 @@ linemon.Points = class {
     }
     for (let i = 0; i < times.length; i++) {
       if (Number.isNaN(over[i]) || (!isLevel && Number.isNaN(under[i]))) continue
-      if (times[i] - last > gap) close()
+      if (times[i] - last > gap(last)) close()
       from.push(i)
       last = times[i]
     }

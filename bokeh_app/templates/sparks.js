@@ -31,7 +31,7 @@ linemon.sparks = (figure, holder, wanted) => {
     }
     for (let i = 0; i < values.length; i++) {
       if (!Number.isFinite(values[i]) || times[i] < start || times[i] > end) continue
-      if (times[i] - last > gap) close()
+      if (times[i] - last > gap(last)) close()
       last = times[i]
       xs.push(left + (times[i] - start) / (end - start) * rect.width)
       ys.push(bottom - (values[i] - low) / (high - low) * (rect.height - 3))

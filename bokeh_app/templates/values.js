@@ -13,7 +13,7 @@ linemon.values = (() => {
     let i = points.before(time)
     if (i > 0 && (i == times.length || time - times[i - 1] < times[i] - time)) i--
     const gap = linemon.draw.gaps(points, at)
-    for (const j of [i, i - 1, i + 1]) if (!Number.isNaN(values[j] ?? NaN) && Math.abs(times[j] - time) <= gap) return values[j]
+    for (const j of [i, i - 1, i + 1]) if (!Number.isNaN(values[j] ?? NaN) && Math.abs(times[j] - time) <= gap(times[j])) return values[j]
     return NaN
   }
   // A difference that is to be seen on the axis that a column is drawn on.

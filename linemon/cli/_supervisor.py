@@ -7,7 +7,6 @@ imports nothing of linemon: 13 MB in place of 41.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import select
 import signal
@@ -20,7 +19,7 @@ AGAIN = 75  # EX_TEMPFAIL of sysexits(3): a process ends with it that asks to be
 BACK_OFF_S = (0.5, 30.0)  # first and longest wait before a restart
 STEADY_S = 10.0  # a process that ran so long had started well
 STOP_S = 10.0  # until a process that does not end is killed
-LOOK_S = 0.1  # from one look to the next whether the collector takes lines
+READY = "LINEMON_READY"  # in the environment: the descriptor at which a process says that it is ready
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -31,8 +30,9 @@ def say(text: str) -> None:
 class Child:
     """One of our processes, and how it is started again."""
 
-    def __init__(self, name: str, options: list[str]) -> None:
-        self.name, self.options = name, options
+    def __init__(self, name: str, options: list[str], tells: int | None = None) -> None:
+        """`tells`: the descriptor at which the process is to say that it is ready."""
+        self.name, self.options, self.tells = name, options, tells
         self.wait = BACK_OFF_S[0]  # seconds, before the next restart
         self.restart_at: float | None = None
         self.ran_well = False
@@ -42,7 +42,11 @@ class Child:
         # In a session of its own: Ctrl-C reaches us alone, and we end them in order. -P: a file of the folder that we
         # were started in must not be taken for a module of ours.
         command = [sys.executable, "-P", "-m", "linemon", self.name, *self.options]
-        self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent)  # noqa: S603
+        fds = () if self.tells is None else (self.tells,)
+        environment = os.environ | ({READY: str(self.tells)} if fds else {})
+        self.process = subprocess.Popen(  # noqa: S603
+            command, start_new_session=True, preexec_fn=die_with_parent, pass_fds=fds, env=environment
+        )
         self.started, self.restart_at = time.monotonic(), None
 
     def mind(self) -> int | None:
@@ -66,10 +70,10 @@ class Child:
         return None
 
 
-def up(status: str, commands: list[str], options: list[str]) -> int:
+def up(commands: list[str], options: list[str]) -> int:
     """Run all these commands until SIGINT or SIGTERM: 0. Where one cannot start at all: its exit code.
 
-    The first is the collector. The others start once it takes lines: once its file `status` names its process.
+    The first is the collector. The others start once it says that it takes lines.
     """
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -77,33 +81,26 @@ def up(status: str, commands: list[str], options: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)  # they are read from the pipe
     ending = {signal.SIGINT, signal.SIGTERM} | ({signal.SIGHUP} if has_terminal() else set())
-    children = [Child(commands[0], options)]
+    told, tells = os.pipe()
+    children = [Child(commands[0], options, tells)]
     try:
         while True:
-            if len(children) == 1 and pid_in(status) == children[0].process.pid:
-                children += [Child(name, options) for name in commands[1:]]
             for child in children:
                 if code := child.mind():
                     return code
             waits = [child.restart_at - time.monotonic() for child in children if child.restart_at is not None]
-            waits += [LOOK_S] if len(children) == 1 else []
-            ready, _, _ = select.select([woken], [], [], max(0.0, min(waits)) if waits else None)
-            signals = set(os.read(woken, 512)) if ready else set()
+            ready, _, _ = select.select([woken, told], [], [], max(0.0, min(waits)) if waits else None)
+            if told in ready:
+                os.read(told, 1)
+                if len(children) == 1:
+                    children += [Child(name, options) for name in commands[1:]]
+            signals = set(os.read(woken, 512)) if woken in ready else set()
             if signals & ending:
                 return 0
             if signal.SIGHUP in signals and children[0].restart_at is None:  # read certificates and tokens anew
                 children[0].process.send_signal(signal.SIGHUP)
     finally:
         stop(children)
-
-
-def pid_in(status: str) -> int | None:
-    """The process that wrote this file last; None before the first time."""
-    try:
-        with open(status) as file:
-            return int(json.load(file)["pid"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def has_terminal() -> bool:
@@ -134,4 +131,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(up(sys.argv[1], sys.argv[2].split(","), sys.argv[3:]))
+    sys.exit(up(sys.argv[1].split(","), sys.argv[2:]))

@@ -70,15 +70,15 @@ def listed(config: Config, options: argparse.Namespace) -> int:
     if age > ALARMS_OLD_S:
         when = "" if age == float("inf") else f"; this was so {span(age)} ago"
         print(f"linemon: alarms are not running{when}. `linemon status` says more", file=sys.stderr)
-        if not found:
-            return 1
     shown = [each for each in found if options.all or each["state"] != "ok"]
     if options.json:
         print_json(shown)
     elif shown:
         table(("n", "alarm", "state", "for", "source", "column", "value", "and"), map(line, shown))
-    else:
+    elif found:
         print(f"nothing fires; {len(found)} are watched")
+    if not found and age > ALARMS_OLD_S:
+        return 1
     return CRITICAL if any(each["level"] == 2 for each in found) else 0
 
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from linemon.config import Config
-from linemon.store.status import STATUS
 
 HELP = "all of it: collector, dashboard, history, an agent for this machine"
 EXAMPLE = "linemon up"
@@ -26,8 +25,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
         common += ["--debug"] * options.debug
         commands = ["collect", "agent", "dashboard"] + ["work"] * config.work.enabled
         # In place of this process, and with nothing loaded that it does not need.
-        status = str(config.store.folder / STATUS)
-        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), status, ",".join(commands), *common]
+        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), ",".join(commands), *common]
         os.execv(sys.executable, supervisor)  # noqa: S606
     return print_unit(config)
 

@@ -14,7 +14,7 @@
 
 typedef const unsigned char *Text;
 enum form { PLAIN, IN_ROW, JSON }; /* IN_ROW: `NA` and its like are missing; JSON: its numbers alone */
-enum { LONGEST_NUMBER = 400, LONGEST_KEY = 2048, MOST_UNKNOWN = 4096, FEW = 16 };
+enum { POINT = 1, METRIC, LONGEST_NUMBER = 400, LONGEST_KEY = 2048, MOST_UNKNOWN = 4096, FEW = 16 };
 #define YEAR_2000 INT64_C(946684800000000000)
 
 static inline int is_digit(unsigned char c) { return (unsigned char)(c - '0') < 10; }
@@ -248,7 +248,7 @@ typedef struct {
     double *value, *end; /* where the next one goes, and where there is no more room */
     long long unit, now;
     int64_t ns;
-    int are_points; /* and nothing else */
+    int kind; /* POINT, METRIC, or 0: what the first line is */
 } Line;
 
 /* Where a name ends, or needs another look. */
@@ -293,14 +293,14 @@ static Text named_line(Text at, Line *line) {
     line->key = head;
     line->size = (size_t)(at - head);
     start = blanks(at);
-    if (!line->are_points) end = value(start, PLAIN, line->value);
+    if (line->kind != POINT) end = value(start, PLAIN, line->value);
     if (end && ends(end)) {
         line->value++;
         at = end;
     } else { /* as a key: what stands before the fields, a newline, and the names of the fields */
         line->key = line->copy;
         line->size = 0;
-        if (at[-1] == '}' || !add(line, *head, head + 1, at)) return NULL;
+        if (line->kind == METRIC || at[-1] == '}' || !add(line, *head, head + 1, at)) return NULL;
         for (char before = '\n'; before; before = *at == ',' ? *at : 0, start = at + 1) {
             for (at = start; !SPECIAL[*at] && *at != '=' && *at != ',';) at++;
             if (*at != '=' || at == start || line->value == line->end || !add(line, before, start, at) ||
@@ -308,14 +308,14 @@ static Text named_line(Text at, Line *line) {
                 return NULL;
         }
     }
-    int is_metric = line->key == head;
+    line->kind = line->key == head ? METRIC : POINT; /* one of the others may give its source more columns */
     line->ns = line->now;
     end = newline(at);
     if (!end && ends(at)) {
-        at = moment(blanks(at), PLAIN, is_metric ? 0 : line->unit, line->now, &line->ns);
+        at = moment(blanks(at), PLAIN, line->kind == METRIC ? 0 : line->unit, line->now, &line->ns);
         end = at && ends(at) ? newline(at) : NULL;
     }
-    return is_metric && line->ns < YEAR_2000 ? NULL : end;
+    return line->kind == METRIC && line->ns < YEAR_2000 ? NULL : end;
 }
 
 static PyObject *named(PyObject *Py_UNUSED(module), PyObject *args) {
@@ -323,7 +323,7 @@ static PyObject *named(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_buffer block = {0}, out = {0};
     Line line;
     Text at;
-    if (!unknown || !PyArg_ParseTuple(args, "y*O!pLLw*", &block, &PyDict_Type, &places, &line.are_points, &line.unit,
+    if (!unknown || !PyArg_ParseTuple(args, "y*O!pLLw*", &block, &PyDict_Type, &places, &line.kind, &line.unit,
                                       &line.now, &out) || !(at = text_of(block.buf, block.len)))
         goto done;
     Py_ssize_t count = 0, most = out.len / 4 / (Py_ssize_t)sizeof(int64_t);

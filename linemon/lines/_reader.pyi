@@ -15,13 +15,14 @@ def rows(
 def named(
     block: bytes, known: dict[bytes, int], are_points: bool, unit: int, now: int, space: Cells
 ) -> tuple[int, int, list[bytes]] | None:
-    """Read metrics and points (`are_points`: points alone, whose times have a `unit` in ns, 0 by magnitude).
+    """Read metrics, or points (`are_points`: nothing else) whose times have a `unit` in ns, 0 by magnitude.
 
     `known` says where lines of a key go, slot << 32 | target; the key of a metric is its name as it is spelled, that of
     a point its measurement with its tags, a newline, and the names of its fields with commas between. `space`, (4, m),
     gets the slots, targets and times in ns of the lines, and in its last row the values of all, as bits. The answer is
     how many lines and how many values there are, and keys that are not known: then the rest means nothing, and there
-    may be more of them. None where a line is not plainly a metric or a point, or m is too small.
+    may be more of them. None where a line is not plainly of the kind of the first one, or m
+    is too small.
     """
 
 def alike(block: bytes, texts: bytes, is_json: bool, time_at: int, now: int, values: Floats, times: Ints) -> bool:

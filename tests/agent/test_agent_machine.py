@@ -124,3 +124,41 @@ def test_a_file_system_that_never_answers(serve: Callable[..., Any], tmp_path: P
     finally:
         process.kill()
         process.wait()
+
+
+LATER = """
+    import json, subprocess, sys
+    import psutil
+    from agent.probes import Probes
+
+    probes, seen = Probes(psutil, print), []
+
+    def look(*command):
+        subprocess.run(command, check=True)
+        seen.append({name: value for name, value in probes.filesystems(10.0 * len(seen)).items() if "/mnt" in name})
+
+    look("true")
+    look("mount", "-o", "loop", sys.argv[1], "/mnt")
+    look("sh", "-c", "for number in $(seq 50); do touch /mnt/$number; done")
+    look("umount", "/mnt")
+    print(json.dumps(seen))
+"""
+
+
+def test_a_file_system_that_is_mounted_later(tmp_path: Path) -> None:
+    """It has its columns from then on, as long as it is there; 50 files are 50 of its 128 inodes."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    made = subprocess.run(["/sbin/mkfs.ext2", "-q", "-N", "128", str(image)], capture_output=True).returncode == 0
+    apart = ["unshare", "--mount"]
+    if not made or subprocess.run([*apart, "mount", "-o", "loop", str(image), "/mnt"], capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a file system from a file")
+    command = [*apart, sys.executable, "-c", textwrap.dedent(LATER), str(image)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    before, mounted, filled, gone = json.loads(done.stdout)
+    assert before == gone == {}
+    names = {f"fs./mnt.{name}" for name in ("used_pct", "free_bytes", "inodes_used_pct")}
+    assert mounted.keys() == filled.keys() == names
+    more = filled["fs./mnt.inodes_used_pct"] - mounted["fs./mnt.inodes_used_pct"]
+    assert more == pytest.approx(100 * 50 / 128)

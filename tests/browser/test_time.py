@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
 from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from linemon.config import Config, StoreConfig
+from linemon.parts.history import History
+from linemon.sections import HistoryConfig
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import axis, drag, drawn, middle, newest, until_newer, view
+from tests.histories import tier
 from tests.running import eventually
 
 Show = Callable[..., Page]
@@ -283,3 +289,37 @@ def test_a_wrong_clock_is_noticed(show: Show, served: Served) -> None:
     page = show(served.url + "?source=web1", script="const real = Date.now; Date.now = () => real() - 120_000")
     expect(page.locator("#clock")).to_have_text("clocks differ: this browser is 2 min 0 s behind")
     expect(page.locator("#age")).to_have_text("newest row 0 s ago")
+
+
+def test_there_is_no_jump_where_rows_and_history_meet(show: Show, served: Served, feed: Feed) -> None:
+    """Two hours, of which the rows hold the last one: one line from its first minute to its last second.
+
+    Where a view is shorter than a minute, the line goes through it from the minute before to the one after.
+    """
+    history = HistoryConfig(share=1.0, tier=(tier("1m", "2d"),))
+    end, seconds = int(time.time()) // 60 * 60, 7200
+    with ExitStack() as stack:
+        chain = None
+        for first in range(-seconds, 0, 600):
+            for at in range(first, first + 600):
+                feed.write("seam", {"v": 50 + 0.001 * at}, at=(end + at) * 10**9, came=0)
+            chain = chain or History(Config(store=StoreConfig(path=str(feed.store)), history=history)).open(stack)
+            for _ in chain.steps():
+                pass
+    xs, ys = "linemon.model('lines of chart0').data.xs[0]", "linemon.model('lines of chart0').data.ys[0]"
+
+    def line(start: int, stop: int) -> list[list[float]]:
+        """What is drawn in a view that begins and ends so many seconds before the end."""
+        page = show(f"{served.url}?source=seam&from={(end - start) * 1000}&to={(end - stop) * 1000}", wait="paused")
+        page.wait_for_function(f"{xs}?.length > 1")
+        found: list[list[float]] = page.evaluate(f"[[...{xs}], [...{ys}].map((y) => Number.isNaN(y) ? null : y)]")
+        return found
+
+    for start, stop in ((7200, 0), (4200, 3000), (3640, 3560), (5430, 5410), (5401, 5400)):
+        times, values = line(start, stop)
+        assert None not in values, f"a gap between {start} and {stop} s before the end"
+        assert times[0] <= (end - start) * 1000 + 60_000
+        assert times[-1] >= (end - stop) * 1000 - 60_000
+        assert max(b - a for a, b in pairwise(times)) <= 60_000
+        expected = [50 + 0.001 * (at / 1000 - end) for at in times]
+        assert max(abs(a - b) for a, b in zip(values, expected, strict=True)) < 0.04  # half a minute of its slope

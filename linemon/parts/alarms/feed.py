@@ -23,8 +23,9 @@ from linemon.store.ring import ARRIVED, COMMIT, ID, Arena
 MOST: Final = 500  # rows of a source at a time: a tenth of a second of judging at most
 LOOK_S: Final = 60.0  # since when there is history is looked up so often
 HEARS_AFTER: Final = 60 * S  # silence proves nothing until the collector has run so long
-# Puts the instances of a source in from a state; up to which row of this life, of so many, was judged, and when.
-Resume = Callable[[Judged, int, int], tuple[int, int]]
+# Puts the instances of a source in from a state. Up to which row of this life, of so many, was judged, and when; and
+# the groups whose rule was not there then.
+Resume = Callable[[Judged, int, int], tuple[int, int, list[Group]]]
 
 
 class StorePast:
@@ -164,16 +165,19 @@ class Feed:
             return
         self._count += judged.size
         source = Source(self.store, name)
+        new: list[Group] = []
         judged.expect(source.arrivals[:, 0].tolist())
         if before:
             cursor, at = before.cursor, w
             _carry(before.judged, judged)
         else:
-            cursor, at = resume(judged, entry.born, arena.head(slot))
+            cursor, at, new = resume(judged, entry.born, arena.head(slot))
         if cursor:
             _, block = arena.read(slot, 0, cursor)
             judged.load(block[:, 0], block[:, 1:].view(np.float64), at)
-            _recall(judged, block[block[:, 0] <= at], int(arena.cells[slot, ARRIVED]) or at)
+            judged.arrived = int(arena.cells[slot, ARRIVED]) or at
+            judged.judge(new, block[block[:, 0] <= at], w)
+            _recall(judged, block[block[:, 0] <= at])
         self.readings[name] = Reading(entry, arena, slot, cursor, judged)
 
     # -- rows and ticks
@@ -234,9 +238,8 @@ def _carry(before: Judged, judged: Judged) -> None:
                         group.instance(group.names.index(each.column)).load(each.save())
 
 
-def _recall(judged: Judged, block: Cells, arrived: int) -> None:
+def _recall(judged: Judged, block: Cells) -> None:
     """What instances at rest, which are not saved, know of the rows that were judged before: when the last was."""
-    judged.arrived = arrived
     values = block[:, 1:].view(np.float64)
     for group in judged.groups:
         for i, place in enumerate(group.own.tolist() or [-1]):
@@ -244,4 +247,4 @@ def _recall(judged: Judged, block: Cells, arrived: int) -> None:
             if len(has_value) and (each := group.instance(i)).last_t is None:
                 at = has_value[np.argmax(block[has_value, 0])]
                 each.last_t = each.last_known = int(block[at, 0])
-                each.last_arrival = arrived
+                each.last_arrival = judged.arrived

@@ -94,8 +94,10 @@ class Group:
             t, w = self._passed
             self._passed = None
             for each in self:
-                each.last_t = each.last_known = t
-                each.last_unknown, each.last_arrival = False, w
+                if each.last_t is None or t > each.last_t:
+                    each.last_t = each.last_known = t
+                    each.last_unknown = False
+                each.last_arrival = max(w, each.last_arrival or w)
 
     def rows(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
         """Judge rows (n,), (n, width), in time order; not `came`: they came before."""
@@ -267,11 +269,17 @@ class Judged:
         times, values = times[order], values[order]
         now = int(np.searchsorted(times, w, "right"))
         self.recent.add(times[:now], values[:now])
-        if now:
-            self._newest = int(times[now - 1])
-            self._note(values[:now], self._newest)
+        if len(times):
+            self._newest = int(times[-1])
+            self._note(values, self._newest)
         self._waiting = list(zip(times[now:].tolist(), values[now:], strict=True))
         self._learn(w)
+
+    def judge(self, groups: list[Group], block: Cells, w: int) -> None:
+        """Have new groups judge rows (n, 1 + width) that came before them."""
+        block = block[np.argsort(block[:, 0], kind="stable")]
+        for group in groups if len(block) else ():
+            group.rows(block[:, 0].copy(), block[:, 1:].view(np.float64), w)
 
     def rows(self, times: Cells, values: Floats, w: int) -> None:
         """Rows (n,), (n, width) that were read at w, in any order."""

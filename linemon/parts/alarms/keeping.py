@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from linemon.config import Config
 from linemon.parts.alarms.feed import Feed
-from linemon.parts.alarms.judged import Judged
+from linemon.parts.alarms.judged import Group, Judged
 from linemon.parts.alarms.machine import Instance
 from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.telling import Telling
@@ -52,6 +52,7 @@ class State:
         self.store = ""  # of which the cursors are
         self._at = 0
         self._cursors: dict[str, list[int]] = {}
+        self._values: dict[str, str] = {}  # of each rule
         self.left: dict[tuple[str, str, str | None], Saved] = {}  # instances that nothing has taken up yet
         self._load()
 
@@ -65,16 +66,16 @@ class State:
             if said["version"] != VERSION:
                 raise ValueError(f"version {said['version']}")
             self.n, self.silences, self.store, self._at = said["n"], said["silences"], said["store"], said["at"]
-            self._cursors = said["sources"]
+            self._cursors, self._values = said["sources"], said["values"]
             self.left = {(each["alarm"], each["source"], each["column"]): each for each in said["instances"]}
         except (ValueError, KeyError, TypeError) as error:
             aside = self._path.with_name(f"{self._path.name}.unreadable")
             self._path.rename(aside)
             log.error("%s cannot be read (%s); it is %s now, and alarms begin anew", self._path, error, aside.name)
-            self.__dict__.update(n=0, silences=[], store="", _at=0, _cursors={}, left={})
+            self.__dict__.update(n=0, silences=[], store="", _at=0, _cursors={}, _values={}, left={})
 
-    def resume(self, judged: Judged, born: int, head: int) -> tuple[int, int]:
-        """Put in the instances of a source; up to which row it was judged, and when. 0: not at all."""
+    def resume(self, judged: Judged, born: int, head: int) -> tuple[int, int, list[Group]]:
+        """Put in the instances of a source; up to which row it was judged, when, by which groups not. 0: not at all."""
         for group in judged.groups:
             for i, column in enumerate(group.names):
                 saved = self.left.get((group.rule.name, judged.name, column))
@@ -88,7 +89,10 @@ class State:
                 if not group.rule.notify:
                     instance.told = 0
         cursor = self._cursors.get(judged.name)
-        return (cursor[1], self._at) if cursor and cursor[0] == born and cursor[1] <= head else (0, 0)
+        if not cursor or cursor[0] != born or cursor[1] > head:
+            return 0, 0, []
+        new = [each for each in judged.groups if self._values.get(each.rule.name) != each.rule.config.value]
+        return cursor[1], self._at, new
 
     def orphans(self, rules: Iterable[Rule], w: int, forget_after: int) -> list[Saved]:
         """Those left that nothing will take up: their alarm is no more, or another one, or they are too old."""
@@ -114,6 +118,7 @@ class State:
             "store": feed.store.id,
             "n": telling.n,
             "silences": [each for each in telling.silences if each["until"] > w],
+            "values": {rule.name: rule.config.value for rule in feed.rules},
             "sources": {name: [each.judged.born, each.cursor] for name, each in feed.readings.items()},
             "instances": [*instances, *self.left.values(), *(kept(each, each.alarm) for each in feed.gone)],
         }
@@ -124,7 +129,7 @@ class State:
 
 def kept(each: Instance, rule: Rule) -> Saved:
     named = {"alarm": rule.name, "source": each.source, "column": each.column, "value": rule.config.value}
-    return named | {"limits": rule.terms_text, "state": each.save()}
+    return named | {"limits": rule.terms_text, "notify": rule.notify, "state": each.save()}
 
 
 class Log:

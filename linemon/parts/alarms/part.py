@@ -10,22 +10,27 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Final
 
 from linemon.config import Config
 from linemon.errors import LinemonError, StoreError
 from linemon.locks import Taken, take
+from linemon.logs import Seldom
+from linemon.parts._marks import set_marks
 from linemon.parts._port import Output
+from linemon.parts.alarms.aside import aside
 from linemon.parts.alarms.feed import Feed
 from linemon.parts.alarms.judged import Group
 from linemon.parts.alarms.keeping import LOG, Log, State, state_file
 from linemon.parts.alarms.machine import OK, PENDING, Instance, S
 from linemon.parts.alarms.nobody import Nobody
 from linemon.parts.alarms.outbox import Outbox
-from linemon.parts.alarms.rules import Rule
+from linemon.parts.alarms.rules import Rule, make
 from linemon.parts.alarms.telling import Telling, as_json, order
 from linemon.sections import Span
 from linemon.store.folder import own_folder, replace_file
+from linemon.store.marks import ALARM, Mark
 from linemon.store.reader import Store
 from linemon.store.status import ALARMS
 
@@ -34,7 +39,11 @@ log = logging.getLogger(__name__)
 TURN_S: Final = 1.0
 SHOW_S: Final = 5.0  # from one list of what is to the next, where nothing changes
 OUT_S: Final = 10.0  # from one row of counts to the next
+MARKS: Final = 5  # at a time
+MOST_MARKS: Final = 1000  # that wait
 OWN: Final = "linemon.alarms"
+SENDING: Final = ("sent", "failed", "dead", "dropped", "waiting")  # counts of the outbox
+ORPHAN: Final = "{source} {column}: this alarm was removed or changed in linemon.toml"
 Request = dict[str, Any]
 
 
@@ -51,6 +60,8 @@ class Alarms:
         self._outbox: Outbox | None = None
         self._behind_s = 0.0
         self._shown = self._out = float("-inf")
+        self._marking: asyncio.Future[None] | None = None
+        self._marks_fail = Seldom()
 
     def state(self) -> dict[str, Any]:
         if not (self._feed and self._telling and self._outbox):
@@ -58,8 +69,13 @@ class Alarms:
         found: dict[str, Any] = {"behind_s": self._behind_s, **self._counts()}
         if self._feed.left_out:
             found["left_out"] = f"{len(self._feed.left_out)} sources, such as {self._feed.left_out[0]}"
-        said = {name: each["error"] for name, each in self._outbox.state()["notifiers"].items() if each.get("fails")}
-        return found | ({"notifiers": said} if said else {})
+        outbox = self._outbox.state()
+        found |= {name: outbox[name] for name in SENDING if outbox[name]}
+        said = {
+            name: each.get("error") if each["fails"] else each.get("trouble")
+            for name, each in outbox["notifiers"].items()
+        }
+        return found | {"notifiers": {name: error for name, error in said.items() if error}}
 
     def _counts(self) -> dict[str, float]:
         assert self._feed
@@ -103,6 +119,7 @@ class Alarms:
                     self._behind_s = round(max(0.0, time.monotonic() - began - TURN_S), 1)
                     self._write(feed, telling, state, journal)
                     self._send(output)
+                    self._mark(telling)
                     await asyncio.sleep(max(0.0, TURN_S - (time.monotonic() - began)))
             finally:
                 sending.cancel()
@@ -120,15 +137,17 @@ class Alarms:
         nobody.look(w)
 
     def _end_orphans(self, feed: Feed, telling: Telling, state: State, w: int) -> None:
-        """Instances of the state whose alarm is no more: told only where they were."""
-        rules = {rule.name: rule for rule in self._rules}
+        """Instances of the state whose alarm is no more, or another one: told only where they were."""
+        there = [str(each.get("name")) for each in self._config.notify]
         for saved in state.orphans(self._rules, w, round(self._config.store.forget_after * S)):
-            if (rule := rules.get(saved["alarm"])) is not None:
-                each = Instance(rule.terms, telling, saved["source"], saved["column"])
-                each.alarm = rule
-                each.load(saved["state"])
-                each.leave(w)
-                feed.gone += [each] * (each.told != 0)
+            said = {"name": saved["alarm"], "value": "seen()", "warning": "> 0", "text": ORPHAN}
+            said["notify"] = [name for name in saved["notify"] if name in there]
+            rule = make(saved["alarm"], said, tuple(there), self._config)
+            each = Instance(rule.terms, telling, saved["source"], saved["column"])
+            each.alarm = rule
+            each.load(saved["state"])
+            each.leave(w)
+            feed.gone += [each] * (each.told != 0 and bool(rule.notify))
 
     def _write(self, feed: Feed, telling: Telling, state: State, journal: Log, ending: bool = False) -> None:
         """Bring the files up to date, as far as that is due."""
@@ -155,10 +174,23 @@ class Alarms:
             return
         self._out = time.monotonic()
         counts, outbox = self._counts(), self._outbox.state()
-        counts |= {f"outbox.{name}": outbox[name] for name in ("sent", "failed", "dead", "waiting")}
+        counts |= {f"outbox.{name}": outbox[name] for name in SENDING}
         failing = self._outbox.failing()
         counts |= {f"notify.{name}.fails": name in failing for name in (*outbox["notifiers"], "heartbeat")}
         output.send(dict.fromkeys(counts, ""), [(time.time_ns(), counts.values())])
+
+    def _mark(self, telling: Telling) -> None:
+        """Have the beginnings and ends of incidents marked, a few at a time; where that fails, they are not."""
+        if self._marking is not None:
+            if not self._marking.done():
+                return
+            if (error := self._marking.exception()) and self._marks_fail.due():
+                log.warning("%s", error)
+            self._marking = None
+        if telling.marks:
+            some, telling.marks[:] = telling.marks[:MARKS], telling.marks[MARKS:][-MOST_MARKS:]
+            marks = [Mark.of(at, text[:500], source, ALARM) for at, text, source in some]
+            self._marking = aside(partial(set_marks, self._config, marks))
 
     # -- what people ask, by `work.sock`, Telegram
 
