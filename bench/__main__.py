@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import footprint, history, start
+from bench import alarms, footprint, history, start
 from bench.cases import CASES, Case, Traffic, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -32,7 +32,8 @@ from linemon.lines import bulk, wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, HISTORY, AGENT, HTTP, START = "parse", "store", "history", "agent", "http", "start"
+PARSE, STORE, HISTORY, ALARMS, AGENT = "parse", "store", "history", "alarms", "agent"
+HTTP, START = "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 TIMEOUT_S = 60.0
 
@@ -172,7 +173,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, HISTORY, AGENT, HTTP, START]
+    names = [case.name for case in CASES] + [PARSE, STORE, HISTORY, ALARMS, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -201,7 +202,7 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
-    for what, measured in ((STORE, figures), (HISTORY, history.figures)):
+    for what, measured in ((STORE, figures), (HISTORY, history.figures), (ALARMS, alarms.figures)):
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
             print(f"\n{what}, CPU time of one process, medians")
