@@ -27,6 +27,7 @@ from linemon.store.ring import (
     DISORDER,
     HEAD_CELLS,
     ID,
+    INHERITED,
     LATEST,
     MAGIC,
     MARK,
@@ -161,6 +162,8 @@ class ArenaWriter(Arena):
         """Go on with a slot of an earlier writer."""
         cells, head = self.cells[slot], self.head(slot)
         cells[CHECK] = 0
+        if cells[BORN] not in (0, born):
+            cells[INHERITED] = head
         cells[BORN] = born
         self._noted[slot] = cells[ARRIVED]
         # What a batch that was never published has left; `disorder` first, so that it is never above `reserved`.

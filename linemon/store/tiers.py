@@ -18,7 +18,7 @@ from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import Entry
 from linemon.store.folder import replace_file
 from linemon.store.levels import LATE
-from linemon.store.ring import SENDERS, Arena, Cells, slot_bytes
+from linemon.store.ring import INHERITED, SENDERS, Arena, Cells, slot_bytes
 from linemon.store.rollup import (
     LATE_LIMIT,
     LATE_LOOKED,
@@ -149,7 +149,7 @@ class Tier:
         if self.main.moves != moves:  # all of it is new on the disk, and must not wait for that
             self.sync()
         most = source.arena.head(source.entry.slot) if source.of_tier else None
-        _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"}, most)
+        _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"}, most, begin_at(ring, source))
         return ring
 
     def late_ring(self, main: Ring, life: str, room_for: Callable[[int], None]) -> Ring:
@@ -195,15 +195,23 @@ def set_back(ring: Ring, *, in_order: bool) -> None:
     arena.set_back(slot, head, numbers, min(oldest, head))
 
 
-def _register(ring: Ring, names: dict[int, str], most: int | None = None) -> None:
-    """Have the ring keep numbers under these names, by place; one of another name begins at 0.
+def begin_at(ring: Ring, source: Ringed) -> dict[int, int]:
+    """Where another life of a source begins, by place: rows that it inherits from the one before may be taken."""
+    if source.of_tier or not _names(ring).get(TAKEN, "").startswith("rows:"):
+        return {}
+    inherited = int(source.arena.cells[source.entry.slot, INHERITED])
+    return {place: min(inherited, ring.arena.acked(ring.entry.slot, place)) for place in (TAKEN, LOOKED)}
+
+
+def _register(ring: Ring, names: dict[int, str], most: int | None = None, begin: dict[int, int] | None = None) -> None:
+    """Have the ring keep numbers under these names, by place; one of another name begins at 0, or where `begin` says.
 
     None is above `most`: what they are of may have gone back, where power was lost.
     """
     have, slot = _names(ring), ring.entry.slot
     for place, name in names.items():
         if have.get(place) != name:
-            ring.arena.register(slot, place, name, 0)
+            ring.arena.register(slot, place, name, (begin or {}).get(place, 0))
         elif most is not None and ring.arena.acked(slot, place) > most:
             ring.arena.register(slot, place, name, most)
 
