@@ -21,25 +21,41 @@ from typing import Any
 
 import psutil
 
-from bench import footprint, history, start
+from bench import footprint, history, sources, start
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
 from bench.measuring import measure
-from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
+from bench.receivers import (
+    CarbonCache,
+    Failed,
+    InfluxDb,
+    Linemon,
+    LinemonInPython,
+    PlainLoop,
+    Receiver,
+    VictoriaMetrics,
+)
 from bench.senders import allow_files
 from bench.store import figures
 from linemon.lines import bulk, wire
 
-RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
+RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, HISTORY, AGENT, HTTP, START = "parse", "store", "history", "agent", "http", "start"
+PARSE, STORE, SOURCES, HISTORY = "parse", "store", "sources", "history"
+AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
 
 def run_case(case: Case, runs: int, quick: bool) -> dict[str, Any]:
     """Linemon `runs` times, the others once on fewer lines; what they came to."""
-    result: dict[str, Any] = {"title": case.title, "unit": case.unit, "budget": case.budget, "floor": case.floor}
+    result: dict[str, Any] = {
+        "title": case.title,
+        "unit": case.unit,
+        "floor": case.floor,
+        "budget": case.budget,
+        "python_budget": case.python_budget,
+    }
     if not allow_files(case.connections):
         return result | {"linemon": {"skipped": f"this machine does not allow {case.connections:,} open files"}}
     lines = case.lines // (4 if quick else 1)
@@ -107,6 +123,14 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def said_budget(case: Case, peer: type[Receiver], other: dict[str, Any]) -> str:
+    """What linemon without its C reader costs, beside what it may."""
+    if peer is not LinemonInPython:
+        return ""
+    budget, cost = case.python_budget, other["median"]
+    return f" {cost:.2f}" + (f" ({budget:g} {'ok' if cost <= budget else 'OVER'})" if budget else "")
+
+
 def show(case: Case, results: dict[str, Any]) -> str:
     """One line of the table."""
     result = results[case.name]
@@ -124,7 +148,8 @@ def show(case: Case, results: dict[str, Any]) -> str:
     digits = 1 if case.period_s else 3
     cost = f"{ours['median']:.{digits}f} ({ours['min']:.{digits}f}-{ours['max']:.{digits}f})"
     others = [
-        f"{peer.name} " + (other.get("failed") or f"x{other['median'] / ours['median']:.1f}")
+        f"{peer.name} "
+        + (other.get("failed") or f"x{other['median'] / ours['median']:.1f}" + said_budget(case, peer, other))
         for peer in PEERS
         if (other := result.get(peer.name))
     ]
@@ -136,7 +161,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, HISTORY, AGENT, HTTP, START]
+    names = [case.name for case in CASES] + [PARSE, STORE, SOURCES, HISTORY, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -165,7 +190,7 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
-    for what, measured in ((STORE, figures), (HISTORY, history.figures)):
+    for what, measured in ((STORE, figures), (SOURCES, sources.figures), (HISTORY, history.figures)):
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
             print(f"\n{what}, CPU time of one process, medians")

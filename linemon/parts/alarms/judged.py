@@ -97,7 +97,7 @@ class Group:
                 if each.last_t is None or t > each.last_t:
                     each.last_t = each.last_known = t
                     each.last_unknown = False
-                each.last_arrival = w
+                each.last_arrival = max(w, each.last_arrival or w)
 
     def rows(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
         """Judge rows (n,), (n, width), in time order; not `came`: they came before."""
