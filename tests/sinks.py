@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage, Message
@@ -65,11 +66,12 @@ class HttpSink:
                 status, headers, said = sink.answers.popleft() if sink.answers else sink.answer(request)
                 if status < 300:
                     sink.taken.append(request)
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(said)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(said)
+                with suppress(ConnectionError):  # who asked has gone
+                    self.send_response(status)
+                    for name, value in {"Content-Length": str(len(said)), **headers}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(said)
 
             do_GET = do_POST  # noqa: N815
 

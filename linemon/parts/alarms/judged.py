@@ -97,7 +97,7 @@ class Group:
                 if each.last_t is None or t > each.last_t:
                     each.last_t = each.last_known = t
                     each.last_unknown = False
-                each.last_arrival = w
+                each.last_arrival = max(w, each.last_arrival or w)
 
     def rows(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
         """Judge rows (n,), (n, width), in time order; not `came`: they came before."""
@@ -106,7 +106,7 @@ class Group:
         if came:
             for i in columns:
                 self.instance(i).arrive(w)
-        if self.rule.terms.by_clock or not columns:
+        if not columns:
             return
         shape = len(self.instances), len(times)
         found, level, clear = self.rule.judge(Frame(self, times, w))
@@ -180,6 +180,7 @@ class Judged:
         needed = {int(at) for group in self.groups for node in group.rule.windows for at in group.places(node.column)}
         self._late = min((group.rule.terms.late for group in self.groups), default=0)
         self._newest = -(1 << 62)
+        self._by_row = [group for group in self.groups if not group.rule.terms.by_clock]
         owners: dict[int, list[Group]] = {}
         for group in self.groups:
             for at in group.own.tolist() if group.rule.bounds else ():
@@ -188,6 +189,7 @@ class Judged:
         bounds = [[group.rule.bounds for group in each if group.rule.bounds] for each in self._owners]
         self._low = np.array([max(low for low, _, _ in each) for each in bounds])
         self._high = np.array([min(high for _, high, _ in each) for each in bounds])
+        self._steady = np.array([any(low != low for low, _, _ in each) for each in bounds], np.bool_)
         self.recent = Recent(sorted(needed - {-1}), len(columns), max([*short, MINUTE]), begin)
 
     def _group(self, rule: Rule) -> Group | None:
@@ -271,6 +273,8 @@ class Judged:
         self.recent.add(times[:now], values[:now])
         if len(times):
             self._newest = int(times[-1])
+            for at in np.flatnonzero(self._steady).tolist():
+                self._hold(at, values[-1, self._watched[at]])
             self._note(values, self._newest)
         self._waiting = list(zip(times[now:].tolist(), values[now:], strict=True))
         self._learn(w)
@@ -321,7 +325,7 @@ class Judged:
         self.recent.add(times, values)
         self._learn(w)
         self._note(values, t)
-        for group in self.groups:
+        for group in self._by_row:
             if not (is_usual and group.passes(t, w)):
                 group.rows(times, values, w, came)
 
@@ -335,6 +339,12 @@ class Judged:
             for at in np.flatnonzero(~is_well.all(axis=0)).tolist():
                 for group in self._owners[at]:
                     group.dirty(t)
+                if self._steady[at]:
+                    self._hold(at, own[-1, at])
+
+    def _hold(self, at: int, sample: float) -> None:
+        """A watched column is to be the same from now on."""
+        self._low[at], self._high[at] = np.nextafter(sample, -np.inf), np.nextafter(sample, np.inf)
 
 
 def filled(text: str, took: tuple[str, ...]) -> str:

@@ -42,6 +42,7 @@ OUT_S: Final = 10.0  # from one row of counts to the next
 MARKS: Final = 5  # at a time
 MOST_MARKS: Final = 1000  # that wait
 OWN: Final = "linemon.alarms"
+SENDING: Final = ("sent", "failed", "dead", "dropped", "waiting")  # counts of the outbox
 ORPHAN: Final = "{source} {column}: this alarm was removed or changed in linemon.toml"
 Request = dict[str, Any]
 
@@ -68,8 +69,13 @@ class Alarms:
         found: dict[str, Any] = {"behind_s": self._behind_s, **self._counts()}
         if self._feed.left_out:
             found["left_out"] = f"{len(self._feed.left_out)} sources, such as {self._feed.left_out[0]}"
-        said = {name: each["error"] for name, each in self._outbox.state()["notifiers"].items() if each.get("fails")}
-        return found | ({"notifiers": said} if said else {})
+        outbox = self._outbox.state()
+        found |= {name: outbox[name] for name in SENDING if outbox[name]}
+        said = {
+            name: each.get("error") if each["fails"] else each.get("trouble")
+            for name, each in outbox["notifiers"].items()
+        }
+        return found | {"notifiers": {name: error for name, error in said.items() if error}}
 
     def _counts(self) -> dict[str, float]:
         assert self._feed
@@ -168,7 +174,7 @@ class Alarms:
             return
         self._out = time.monotonic()
         counts, outbox = self._counts(), self._outbox.state()
-        counts |= {f"outbox.{name}": outbox[name] for name in ("sent", "failed", "dead", "waiting")}
+        counts |= {f"outbox.{name}": outbox[name] for name in SENDING}
         failing = self._outbox.failing()
         counts |= {f"notify.{name}.fails": name in failing for name in (*outbox["notifiers"], "heartbeat")}
         output.send(dict.fromkeys(counts, ""), [(time.time_ns(), counts.values())])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import threading
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from urllib.parse import quote
 from linemon.parts.alarms.aside import aside
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.message import Message
-from linemon.parts.alarms.notifier import House, Later, Notifier
+from linemon.parts.alarms.notifier import House, Later, Notifier, Refused
+from linemon.parts.alarms.notifiers import _http
 from linemon.ports import Address
 
 SECRET = ("password",)
@@ -84,12 +86,26 @@ class Notify(Notifier):
         with self._changed:
             self._acknowledged.clear()
             if not self._changed.wait_for(client.is_connected, self.timeout / 2):
-                raise Later(f"{self.host()} {self._refusal or 'cannot be reached'}")
+                raise self._why()
         text = json.dumps(message.event.as_json())
         number = client.publish(self._topic(message.event), text, qos=1, retain=True).mid
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._acknowledged, self.timeout / 2):
                 raise Later(f"{self.host()} has not acknowledged it")
+
+    def _why(self) -> Later | Refused:
+        """Why it is not connected; of what is below MQTT the library does not say it."""
+        address = self.settings.address
+        try:
+            with socket.create_connection((address.host, address.port), self.timeout / 2) as sock:
+                if self.settings.is_tls:
+                    self._context().wrap_socket(sock, server_hostname=address.host).close()
+        except OSError as error:
+            return _http.unreachable(self.host(), error)
+        return Later(f"{self.host()} {self._refusal or 'does not let us in'}")
+
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.settings.ca or None)
 
     def close(self) -> None:
         if self._client is not None:
@@ -120,7 +136,7 @@ class Notify(Notifier):
         if settings.user:
             client.username_pw_set(settings.user, settings.password)
         if settings.is_tls:
-            client.tls_set_context(ssl.create_default_context(cafile=settings.ca or None))
+            client.tls_set_context(self._context())
         client.will_set(state, "offline", qos=1, retain=True)
 
         def connected(client: Any, userdata: Any, flags: Any, code: Any, *_: Any) -> None:

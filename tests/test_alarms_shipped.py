@@ -1,0 +1,252 @@
+"""Over a real store, by a clock of the test's own: the alarms that are shipped, each provoked once and then not; what
+holds messages back; what a restart finds; the same rules over what was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from linemon.config import Config, StoreConfig, load
+from linemon.parts.alarms.event import Event
+from linemon.parts.alarms.feed import Feed
+from linemon.parts.alarms.keeping import State
+from linemon.parts.alarms.machine import S
+from linemon.parts.alarms.nobody import Nobody
+from linemon.parts.alarms.rules import rules, shipped
+from linemon.parts.alarms.telling import Telling
+from linemon.parts.alarms.trial import trial
+from linemon.parts.history import History, end
+from linemon.store.reader import Store
+from linemon.store.writer import StoreWriter
+
+T0 = int(time.time())  # when the store begins
+HOST = {
+    "fs./.used_pct": 50.0, "fs./.free_bytes": 1e9, "fs./.inodes_used_pct": 5.0, "mem.used_pct": 50.0,
+    "mem.oom_kills": 0.0, "swap.used_pct": 5.0, "cpu.busy_pct": 10.0, "cpu.count": 4.0, "load.15m": 1.0,
+    "cpu.steal_pct": 0.0,
+    "net.eth0.errors_per_s": 0.0, "net.eth0.packets_per_s": 100.0, "clock.synced": 1.0, "clock.offset_s": 0.0,
+    "sys.uptime_s": 1e6, "agent.rss_bytes": 1e7, "agent.dropped_rows": 0.0, "temp.cpu_celsius": 50.0,
+}  # fmt: skip
+# What provokes each, for how long (s), of columns, and whether it is told where there is a notifier.
+BAD: dict[str, tuple[dict[str, float], int, bool]] = {
+    "disk full": ({"fs./.used_pct": 95.0}, 300, True),
+    "inodes": ({"fs./.inodes_used_pct": 95.0}, 300, False),
+    "memory": ({"mem.used_pct": 95.0}, 700, True),
+    "OOM kill": ({"mem.oom_kills": 1.0}, 30, True),
+    "swapping": ({"swap.used_pct": 95.0, "mem.used_pct": 85.0}, 1000, False),
+    "CPU": ({"cpu.busy_pct": 99.0}, 1800, False),
+    "load per core": ({"load.15m": 9.0}, 30, False),
+    "steal": ({"cpu.steal_pct": 50.0}, 1200, False),
+    "NIC errors": ({"net.eth0.errors_per_s": 1.0}, 600, False),
+    "clock not synchronised": ({"clock.synced": 0.0}, 1300, False),
+    "clock wrong": ({"clock.offset_s": -5.0}, 700, False),
+    "dropped rows": ({"agent.dropped_rows": 7.0}, 30, True),
+    "sensor hot": ({"temp.cpu_celsius": 90.0}, 400, False),
+    "rebooted": ({"sys.uptime_s": 30.0}, 30, False),
+    "silent agent": ({}, 200, True),
+}
+NOT_HERE = {"disk fills up", "collector down", "notifier fails"}  # test_alarms_windows.py; test_alarms.py
+
+
+class House:
+    """A store that is written, and the part on it but for its files, at a clock that the test sets."""
+
+    def __init__(self, folder: Path, settings: str = "", state: str = "state") -> None:
+        self.folder, self.file = folder, folder / "linemon.toml"
+        self.configure(settings)
+        self.now = float(T0)
+        self.writer = StoreWriter(folder / "store", 7200, 100)
+        self.told: list[Event] = []
+        self.state_file = folder / state
+        self.start()
+
+    def configure(self, settings: str) -> None:
+        notify = '[[notify]]\nname = "all"\nkind = "command"\nargv = ["true"]\n'
+        self.file.write_text(f'[store]\npath = "{self.folder}/store"\n{settings}\n{notify}')
+
+    def start(self) -> None:
+        """The part begins; after another one, where that left off."""
+        self.config = load(self.file)
+        self.state = State(self.state_file)
+        known: dict[str, tuple[int, int]] = {}
+        for each in self.told:
+            known[each.key] = each.seq, 0 if each.kind in ("ok", "gone") else each.level
+        self.telling = Telling(
+            self.told.append, known.get, self.config.quiet, self.config.alarms.group_wait.ns, self.ns, self.state.n,
+            self.state.silences, self.groups,
+        )  # fmt: skip
+        self.feed = Feed(Store(self.folder / "store"), rules(self.config), self.telling, 20000)
+        self.nobody = Nobody(self.telling, self.feed, self.state)
+
+    def groups(self, alarm: str) -> Any:
+        return list(self.feed.groups(alarm))
+
+    def stop(self) -> None:
+        self.state.write(self.feed, self.telling, self.ns)
+
+    @property
+    def ns(self) -> int:
+        return round(self.now * S)
+
+    def row(self, source: str, **values: float) -> None:
+        self.rows(source, values)
+
+    def rows(self, source: str, values: dict[str, float]) -> None:
+        ring = self.writer.bind(source, tuple(values), ("",) * len(values))
+        row = np.array([[0.0, *values.values()]])
+        row.view(np.int64)[0, 0] = self.ns
+        with mock.patch("linemon.store.arena.time.time_ns", return_value=self.ns):
+            ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+
+    def turn(self) -> None:
+        for turn in (self.feed.attach(self.ns, self.state.resume), self.feed.turn(self.ns)):
+            for _ in turn:
+                pass
+        self.nobody.look(self.ns)
+
+    def live(self, seconds: int, step: int = 1, **sources: dict[str, float]) -> None:
+        """So long, with a row of each of these sources each `step` seconds."""
+        for _ in range(seconds // step):
+            self.now += step
+            for source, values in sources.items():
+                self.rows(source, values)
+            self.turn()
+
+    @property
+    def said(self) -> list[tuple[str, str, str]]:
+        return [(each.alarm, each.source, each.kind) for each in self.told]
+
+    @property
+    def log(self) -> list[tuple[str, str]]:
+        return [(each["alarm"], each["event"]) for each in self.telling.fresh]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.writer.close()
+
+
+def test_each_alarm_that_is_shipped_is_provoked() -> None:
+    assert {table["name"] for table in shipped()} == BAD.keys() | NOT_HERE
+
+
+@pytest.mark.parametrize("alarm", BAD)
+def test_a_shipped_alarm_fires(house: House, alarm: str) -> None:
+    """A host that is well raises none; what is wrong raises this one, and no other that is told."""
+    bad, seconds, is_told = BAD[alarm]
+    house.live(1300, 10, host=HOST)
+    assert house.log == []
+    if alarm == "silent agent":
+        house.live(seconds)
+    else:
+        house.live(seconds, 10, host=HOST | bad)
+    assert (alarm, "warning") in house.log or (alarm, "critical") in house.log
+    assert {name for name, _ in house.log} == {alarm}
+    assert [name for name, _, _ in house.said] == [alarm] * is_told
+    assert all("{" not in event.text and "no value" not in event.text for event in house.told)
+
+
+def test_a_large_disk_is_not_full(house: House) -> None:
+    """95 % of 20 TB leaves a terabyte."""
+    house.live(600, 10, host=HOST | {"fs./.used_pct": 95.0, "fs./.free_bytes": 1e12})
+    assert house.log == []
+
+
+def test_needs(tmp_path: Path) -> None:
+    """What is behind a gateway is not told while that is down, nor for a minute after; what still is so then, is."""
+    rule = '[[alarm]]\nname = "{}"\ncolumns = "{}"\nwarning = "> 90"\n{}\n'
+    house = House(tmp_path, rule.format("gateway", "g", "") + rule.format("web", "v", 'needs = "gateway@r*"'))
+    house.live(20, r1={"g": 0.0}, web1={"v": 0.0})
+    house.live(5, web1={"v": 99.0})  # it fires first, as the gateway's row comes later
+    house.live(100, r1={"g": 99.0}, web1={"v": 99.0})
+    assert house.said == [("gateway", "r1", "warning")]
+    house.live(50, r1={"g": 0.0}, web1={"v": 99.0})
+    assert house.said[1:] == [("gateway", "r1", "ok")]
+    house.live(20, r1={"g": 0.0}, web1={"v": 99.0})
+    assert house.said[2:] == [("web", "web1", "warning")]
+    house.writer.close()
+
+
+def test_the_collector_hears_nobody(house: House) -> None:
+    """Many that fall silent at once are one message, and one when they are back; one alone is told 30 s later."""
+    hosts = {f"h{i}": {"agent.rss_bytes": 1.0} for i in range(4)}
+    house.live(700, 1, **hosts)
+    house.live(100)
+    assert house.said == [("collector hears nobody", "linemon.collector", "critical")]
+    assert "4 agents" in house.told[0].text
+    house.live(100, 1, **hosts)
+    assert [kind for _, _, kind in house.said] == ["critical", "ok"]
+    only = dict(list(hosts.items())[1:])
+    house.live(100, 1, **only)
+    assert house.said[2:] == [("silent agent", "h0", "warning")]
+
+
+def test_a_restart_goes_on(tmp_path: Path) -> None:
+    """Nothing is told twice, `for` counts on, what came meanwhile is judged; a new rule judges what is held."""
+    rule = '[[alarm]]\nname = "{}"\ncolumns = "{}"\nwarning = "> 90"\nfor = "{}"\n'
+    first = rule.format("v", "v", "0s") + rule.format("w", "w", "60s")
+    house = House(tmp_path, first)
+    house.live(30, s={"v": 99.0, "w": 50.0})
+    house.live(20, s={"v": 99.0, "w": 99.0})
+    house.stop()
+    house.now += 20
+    house.row("s", v=99.0, w=99.0)
+    house.configure(first + rule.format("x", "v", "0s"))
+    house.start()
+    house.live(10, s={"v": 99.0, "w": 99.0})
+    assert house.said == [("v", "s", "warning"), ("x", "s", "warning")]
+    house.live(30, s={"v": 50.0, "w": 99.0})
+    ends = [(event.alarm, event.kind, event.since // S - T0) for event in house.told[2:]]
+    assert ends == [("v", "ok", 1), ("x", "ok", 1), ("w", "warning", 31)]
+    saved = json.loads(house.state_file.read_text())
+    assert saved["sources"]["s"][1] == 50
+    house.writer.close()
+
+
+def test_a_state_that_cannot_be_read_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "state").write_text("{")
+    house = House(tmp_path)
+    assert "cannot be read" in caplog.text
+    assert (tmp_path / "state.unreadable").read_text() == "{"
+    house.live(10, host=HOST)
+    house.writer.close()
+
+
+def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
+    """The same machine over what was, minutes where rows are gone; it tells nobody, and says what it used."""
+    settings = '[[alarm]]\nname = "v"\ncolumns = "v"\nvalue = "max(5m)"\nwarning = "> 90"\nfor = "2m"\n'
+    file = tmp_path / "linemon.toml"
+    file.write_text(f'[store]\npath = "{tmp_path}/store"\npoints = 3600\n{settings}')
+    config = load(file)
+    writer = StoreWriter(tmp_path / "store", 3600, 10)
+    ring = writer.bind("s", ("v",), ("",))
+    with ExitStack() as stack:
+        part = History(Config(store=StoreConfig(path=str(tmp_path / "store"))))
+        chain = part.open(stack)
+        for begin in range(0, 4 * 3600, 600):
+            seconds = begin + np.arange(600)
+            values = np.where((seconds % 7200 > 3000) & (seconds % 7200 < 4000), 99.0, 50.0)
+            rows = np.column_stack((np.zeros(600), values))
+            rows.view(np.int64)[:, 0] = (T0 // 60 * 60 - 5 * 3600 + seconds) * S
+            ring.arena.append_to(ring.entry.slot, rows.view(np.int64))
+            for _ in chain.steps():
+                pass
+        end(chain)
+        result = trial(Store(tmp_path / "store"), config, rules(config)[-1:], None)
+    writer.close()
+    assert [event["event"] for event in result.events] == ["warning", "ok", "warning", "ok"]
+    [line] = result.lines
+    assert line[:4] == ["v", "s", "v", "2"]
+    assert 38 <= int(line[4]) <= 46  # twice 1,000 s and the window
+    assert "buckets of 1m" in result.notes[0]
