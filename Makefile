@@ -43,7 +43,7 @@ CHECKED = build/checked
 sanitize: .venv/dev  ## the C reader built to check itself (ASan, UBSan): the vectors, and SECONDS=20 of fuzzing
 	@rm -rf $(CHECKED) && mkdir -p $(CHECKED) && cp -r linemon linemon_sender tests pyproject.toml README.md LICENSE $(CHECKED)
 	@cd $(CHECKED) && CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' LDSHARED='$(CC) -shared -fsanitize=address' \
-		$(CURDIR)/$(BIN)/python -c 'import setuptools; setuptools.setup()' -q build_ext --inplace --force 2>&1 | grep -v -i experimental
+		$(CURDIR)/$(BIN)/python -W ignore -c 'import setuptools; setuptools.setup()' -q build_ext --inplace --force
 	@cd $(CHECKED) && export ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) && \
 		$(CURDIR)/$(BIN)/python -c 'from linemon.lines import bulk; assert "checked" in bulk.reader.__file__' && \
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider -k "linemon_holds and whole or fuzzing_found or C-" --timeout 600 \

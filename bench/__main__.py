@@ -14,69 +14,48 @@ import platform
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from bench import alarms, footprint, history, start
-from bench.cases import CASES, Case, Traffic, rows
+from bench import alarms, footprint, history, sources, start
+from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
-from bench.receivers import CarbonCache, Failed, InfluxDb, Linemon, PlainLoop, Receiver, VictoriaMetrics
-from bench.senders import Sender, allow_files
+from bench.measuring import measure
+from bench.receivers import (
+    CarbonCache,
+    Failed,
+    InfluxDb,
+    Linemon,
+    LinemonInPython,
+    PlainLoop,
+    Receiver,
+    VictoriaMetrics,
+)
+from bench.senders import allow_files
 from bench.store import figures
 from linemon.lines import bulk, wire
 
-RECEIVERS: list[type[Receiver]] = [Linemon, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
+RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, HISTORY, ALARMS, AGENT = "parse", "store", "history", "alarms", "agent"
-HTTP, START = "http", "start"
+PARSE, STORE, SOURCES, HISTORY, ALARMS = "parse", "store", "sources", "history", "alarms"
+AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
-TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One receiver taking one case once."""
-
-    lines: int
-    cpu_s: float
-    wall_s: float
-    sender_cpu_s: float
-    cost: float  # in the case's unit
-
-
-def measure(case: Case, receiver: type[Receiver], traffic: Traffic) -> Run:
-    """Start, send, wait until all is stored, compare. Failed says what went wrong."""
-    running = receiver(case.kind)
-    try:
-        address = "127.0.0.1", running.port
-        with Sender(address, running.streams(traffic), case.period_s, running.answered) as sender:
-            cpu_s = running.idle_cpu_s()  # by then it has taken what the connections said first
-            start = time.monotonic()
-            sender.go()
-            sender_cpu_s = sender.sent(TIMEOUT_S)
-            if sender_cpu_s is None:
-                raise Failed(f"not taken within {TIMEOUT_S:.0f} s")
-            while not running.has_all(traffic):
-                if time.monotonic() - start > TIMEOUT_S:
-                    raise Failed(f"not stored within {TIMEOUT_S:.0f} s")
-                time.sleep(0.02)
-            wall_s = time.monotonic() - start
-            cpu_s = running.cpu_s() - cpu_s
-            running.verify(traffic)
-        cost = 100 * cpu_s / wall_s if case.period_s else 1e6 * cpu_s / traffic.lines
-        return Run(traffic.lines, cpu_s, wall_s, sender_cpu_s, cost)
-    finally:
-        running.stop()
 
 
 def run_case(case: Case, runs: int, quick: bool) -> dict[str, Any]:
     """Linemon `runs` times, the others once on fewer lines; what they came to."""
-    result: dict[str, Any] = {"title": case.title, "unit": case.unit, "budget": case.budget, "floor": case.floor}
+    result: dict[str, Any] = {
+        "title": case.title,
+        "unit": case.unit,
+        "floor": case.floor,
+        "budget": case.budget,
+        "python_budget": case.python_budget,
+    }
     if not allow_files(case.connections):
         return result | {"linemon": {"skipped": f"this machine does not allow {case.connections:,} open files"}}
     lines = case.lines // (4 if quick else 1)
@@ -144,6 +123,14 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def said_budget(case: Case, peer: type[Receiver], other: dict[str, Any]) -> str:
+    """What linemon without its C reader costs, beside what it may."""
+    if peer is not LinemonInPython:
+        return ""
+    budget, cost = case.python_budget, other["median"]
+    return f" {cost:.2f}" + (f" ({budget:g} {'ok' if cost <= budget else 'OVER'})" if budget else "")
+
+
 def show(case: Case, results: dict[str, Any]) -> str:
     """One line of the table."""
     result = results[case.name]
@@ -161,7 +148,8 @@ def show(case: Case, results: dict[str, Any]) -> str:
     digits = 1 if case.period_s else 3
     cost = f"{ours['median']:.{digits}f} ({ours['min']:.{digits}f}-{ours['max']:.{digits}f})"
     others = [
-        f"{peer.name} " + (other.get("failed") or f"x{other['median'] / ours['median']:.1f}")
+        f"{peer.name} "
+        + (other.get("failed") or f"x{other['median'] / ours['median']:.1f}" + said_budget(case, peer, other))
         for peer in PEERS
         if (other := result.get(peer.name))
     ]
@@ -173,7 +161,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, HISTORY, ALARMS, AGENT, HTTP, START]
+    names = [case.name for case in CASES] + [PARSE, STORE, SOURCES, HISTORY, ALARMS, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -202,7 +190,8 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
-    for what, measured in ((STORE, figures), (HISTORY, history.figures), (ALARMS, alarms.figures)):
+    kinds = ((STORE, figures), (SOURCES, sources.figures), (HISTORY, history.figures), (ALARMS, alarms.figures))
+    for what, measured in kinds:
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
             print(f"\n{what}, CPU time of one process, medians")

@@ -27,9 +27,10 @@ from typing import Any, ClassVar
 import numpy as np
 import psutil
 
-from bench.cases import FIELDS, INFLUX, METRICS, OURS, ROWS, Traffic
+from bench.cases import FIELDS, INFLUX, MANY, METRICS, OURS, ROWS, Traffic
 from bench.senders import Stream
 from linemon.errors import UnknownSource
+from linemon.lines import bulk
 from linemon.store.reader import Store
 
 START_S = 20.0
@@ -60,6 +61,7 @@ class Receiver(ABC):
     checked: ClassVar[str]  # how we know that all was taken
     share: ClassVar[float] = 0.1  # of the lines that linemon gets
     answered: ClassVar[bool] = False  # each part sent is answered
+    environment: ClassVar[dict[str, str]] = {}
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -76,7 +78,7 @@ class Receiver(ABC):
                 stderr=self._log,
                 stdin=subprocess.DEVNULL,
                 cwd=self.folder,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | self.environment,
             )
             end = time.monotonic() + START_S
             while not self._up():
@@ -138,13 +140,14 @@ class Receiver(ABC):
 
 
 class Linemon(Receiver):
-    name, program, kinds, share = "linemon", sys.executable, (ROWS, METRICS, INFLUX, OURS), 1.0
+    name, program, kinds, share = "linemon", sys.executable, (ROWS, METRICS, INFLUX, OURS, MANY), 1.0
     checked = "rows ever appended to each source, rejected lines, and the newest rows of each source, all equal"
 
     def command(self) -> list[str]:
         self._store = Store(self.folder / "store")
+        many = "max_sources = 100000\npoints = 100\n" if self.kind == MANY else ""
         (self.folder / "linemon.toml").write_text(
-            f'[store]\npath = "{self._store.path}"\n[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
+            f'[store]\npath = "{self._store.path}"\n{many}[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
             '[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:0"\n'
         )
         return [sys.executable, "-m", "linemon", "collect", "--config", str(self.folder / "linemon.toml")]
@@ -173,6 +176,17 @@ class Linemon(Receiver):
                 raise Failed(f"{name}: the newest values are not those sent")
         if rejected != traffic.rejected:
             raise Failed(f"{rejected} lines rejected, {traffic.rejected} bad ones sent")
+
+
+class LinemonInPython(Linemon):
+    """As it is where there is no C compiler."""
+
+    name, share, environment = "in Python", 0.25, {"LINEMON_READER": "python"}
+    checked = "as linemon, without its C reader"
+
+    @classmethod
+    def installed(cls) -> bool:
+        return bulk.reader is not None  # else it is what is measured anyhow
 
 
 class PlainLoop(Receiver):

@@ -39,8 +39,9 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
+SystemCallFilter=@system-service
 # Of the clock it may ask how right it is (not so under ProtectClock=); without a capability it cannot set it.
-SystemCallFilter=@system-service adjtimex clock_adjtime clock_adjtime64
+SystemCallFilter=adjtimex clock_adjtime clock_adjtime64
 UMask=0077
 
 [Install]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.running import Running, eventually
@@ -17,6 +18,9 @@ from tests.running import Running, eventually
 # What a shell starts in the background ignores SIGINT, and so would all that it starts: the tests end some by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one takes longer now and then
+hypothesis.settings.load_profile("any machine")
 
 SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines, other people's programs, whole linemons
 SLOW_FIXTURES = {"steps"}  # they measure the processor's time over megabytes

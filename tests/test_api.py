@@ -228,11 +228,13 @@ def test_sources_and_health(collector: Running) -> None:
     """The same as the command says; the counters of all lines."""
     fill(collector)
     collector.say("x y\n")
+    eventually(lambda: "linemon.collector" in collector.store, "its own source, which comes after a second")
     at = collector.address("http")
     stable = ("source", "columns", "units", "rejected")
-    command_says = json.loads(collector.run("sources", "--json").stdout)
+    command_says = json.loads(collector.run("sources", "--json").stdout)  # sorted
     http_says = get(at, "/api/sources").json
-    assert [[each[k] for k in stable] for each in http_says] == [[each[k] for k in stable] for each in command_says]
+    told, said = ([[each[k] for k in stable] for each in answer] for answer in (http_says, command_says))
+    assert sorted(told) == sorted(said)
     health = get(at, "/api/health").json
     assert (health["received"], health["stored"], health["duplicate"], health["lost"]) == (11, 10, 0, 0)
     assert (health["rejected"], health["dropped"]) == ({"number": 1}, {})

@@ -15,7 +15,7 @@ import pytest
 
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
-from tests.histories import BEGIN, SECOND, Bucket, Place, open_places, tier
+from tests.histories import BEGIN, SECOND, Bucket, Place, assert_same, open_places, tier
 from tests.test_store import in_a_small_disk
 
 MakePlace = Callable[..., Place]
@@ -122,6 +122,47 @@ def test_power_is_lost_when_all_is_written_every_ten_minutes(
                 assert all(held[start][3] <= were[start][3] for start in sure), step
             else:
                 assert [held[start] for start in sure] == [were[start] for start in sure], step
+
+
+def test_rows_on_the_same_disk_are_not_counted_again(
+    make: MakePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power loss their source begins another life with the rows that are left: those have their buckets."""
+    boots = [0]
+    monkeypatch.setattr("linemon.store.writer.here", lambda: {"machine": "m", "boot": str(boots[0])})
+    place = make(tier("1m", "2d"))
+
+    def reboot() -> None:
+        for store in (place.writer, *(store for each in place.chain.tiers for store in (each.main, each.late))):
+            store.sync()
+            os.close(store._lock)
+        for each in place.chain.tiers:
+            each.sync()
+        boots[0] += 1
+        place.writer, place.store = StoreWriter(place.folder, 3600, 100), Store(place.folder)
+
+    def counted() -> int:
+        day = np.datetime64(BEGIN, "ns"), np.datetime64(BEGIN + 86400 * SECOND, "ns")
+        return int(place.store["host"].window(*day, 100).count.sum())
+
+    place.live("host", 0, 5000, every=100)
+    born = place.store["host"].born
+    for second in (5000, 5090, 5700):  # with rows in an open bucket, and with some that history never saw
+        place.add("host", np.arange(second, second + 90) - np.where(np.arange(90) % 7, 0, 70))
+        place.clock.now = BEGIN + (second + 90) * SECOND
+        if second == 5000:
+            place.turn()
+        total = sum(len(times) for times, _ in place.sent["host"])
+        assert counted() == total
+        reboot()
+        assert place.store["host"].born != born
+        assert counted() == total  # also before the part has looked
+        place.open()
+        place.turn()
+        assert counted() == total
+        place.live("host", second + 90, second + 600, every=30) if second == 5090 else None
+    place.settle()
+    assert_same(place.buckets("1m", "host"), place.truth("1m", "host"))
 
 
 def test_a_small_disk_that_is_full(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 import linemon
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
+from linemon.lines import bulk
 from linemon.lines.intake import Intake
 from linemon.lines.session import Session
 from linemon.store.reader import Store
@@ -95,6 +97,23 @@ def test_metric_lines(bench: Bench) -> None:
     assert bench.values("room1.temperature") == [[20.3], [20.4]]
     assert bench.store["room1.temperature"].columns == ("value",)
     assert bench.store.sources() == ("room1.temperature", "name;k=v", "température")
+
+
+@pytest.mark.parametrize("has_reader", [True, False])
+def test_points_of_many_kinds_in_one_block(bench: Bench, monkeypatch: pytest.MonkeyPatch, has_reader: bool) -> None:
+    """Sources of several widths, fields in any order and number, new columns: each row in its place, in their order."""
+    if not has_reader:
+        monkeypatch.setattr(bulk, "reader", None)
+    for _ in range(2):  # the second time all are known
+        bench.say(
+            "m,h=1 a=1,b=2i\nn f=T,g=-0.5,h=3\nm,h=2 a=3\nm,h=1 b=4,a=5\nm,h=1 a=6\nn g=7 1700000001\nm,h=2 a=8\n"
+        )
+    first = [[1.0, 2.0], [5.0, 4.0], [6.0, math.nan]]
+    assert repr(bench.values("m,h=1")) == repr(first * 2)
+    assert bench.values("m,h=2") == [[3.0], [8.0]] * 2
+    assert repr(bench.values("n")) == repr([[1.0, -0.5, 3.0], [math.nan, 7.0, math.nan]] * 2)
+    assert bench.store["n"].since(0).time.astype("int64").tolist() == [NOW, NOW + 10**9] * 2
+    bench.check()
 
 
 @pytest.mark.parametrize(

@@ -357,8 +357,7 @@ def test_spans_of_a_ring_that_is_quickly_overwritten(tmp_path: Path) -> None:
         eventually(lambda: "x" in store and store["x"].rows > 4000, "a full ring")
         source, seen = store["x"], 0
         _, arena, slot = store._ring("x")
-        end = time.monotonic() + 6
-        while time.monotonic() < end:
+        while seen < 2000:
             start = source.rows - 2100
             span = np.datetime64(start, "ns"), np.datetime64(start + 100, "ns")
             if seen % 3:
@@ -371,7 +370,6 @@ def test_spans_of_a_ring_that_is_quickly_overwritten(tmp_path: Path) -> None:
                 assert not len(times) or times[0] >= start
             assert count == 100 or arena.oldest(slot) > start, f"{count} rows from {start} on"
             seen += 1
-        assert seen > 1000
     finally:
         process.kill()
         process.join()

@@ -182,12 +182,13 @@ class NamedLines:
     def _append(self, appends: list[Append]) -> bool:
         """Append to several arenas; False, and nothing done, if there is no room."""
         try:
-            for arena in {arena for arena, _, _ in appends}:
-                arena.make_rooms(np.concatenate([slots for each, slots, _ in appends if each is arena]))
+            if len(appends) > 1:  # all or none: one of them finds out by itself
+                for arena in {arena for arena, _, _ in appends}:
+                    arena.make_rooms(np.concatenate([slots for each, slots, _ in appends if each is arena]))
+            for arena, slots, cells in appends:
+                arena.append(slots, cells)
         except LineError:
             return False
-        for arena, slots, cells in appends:
-            arena.append(slots, cells)
         return True
 
     def _store_braced(self, block: bytes, lines: int, now: int, in_rows: InRows) -> bool:

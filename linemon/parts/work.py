@@ -25,7 +25,9 @@ from linemon.config import Config, load
 from linemon.errors import AskedWrongly, ConfigError, LinemonError
 from linemon.logs import Seldom
 from linemon.parts._commands import Command, Commands
+from linemon.parts._marks import set_marks
 from linemon.store.folder import own_folder, replace_file
+from linemon.store.marks import Mark
 from linemon.store.status import WORK, WORK_SOCKET
 
 log = logging.getLogger(__name__)
@@ -69,12 +71,13 @@ class Runner:
     """One part: its lock, its task, and what became of it."""
 
     def __init__(self, part: Part, config: Config) -> None:
-        self.part = part
+        self.part, self._config = part, config
         self._lock_file = config.state_folder / f"{part.name}.lock"
         self._status_file = config.store.folder / WORK / f"{part.name}.json"
         self._mode = config.store.mode
         self._lock = -1
         self._task: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None  # only so that it lives
         self._since = datetime.now(UTC)
         self._started = self._again = 0.0  # by the monotonic clock; `_again`: when to start it
         self._wait = BACK_OFF_S[0]
@@ -101,6 +104,8 @@ class Runner:
             if now - self._started > STEADY_S:
                 self._wait = BACK_OFF_S[0]
             self._fails(self._task)
+            if self._wait == BACK_OFF_S[0]:  # not of each of many failures
+                self._marking = asyncio.create_task(self._mark())
             self._task, self._again = None, now + self._wait
             self._wait = min(2 * self._wait, BACK_OFF_S[1])
         self._tell()
@@ -134,6 +139,14 @@ class Runner:
             more = f" ({count} times since the last such line)" if count > 1 else ""
             is_ours = error is None or isinstance(error, (LinemonError, OSError, ImportError))
             log.error("%s: %s%s", self.part.name, self._failed["failed"], more, exc_info=None if is_ours else error)
+
+    async def _mark(self) -> None:
+        """Have charts show that the part begins anew; why is not for everybody."""
+        text = f"{self.part.name} failed and is started again: linemon status says why"
+        try:
+            await asyncio.to_thread(set_marks, self._config, [Mark.of(time.time_ns(), text, kind="part")])
+        except LinemonError as error:
+            log.debug("%s", error)
 
     def _tell(self) -> None:
         """Replace the status file where there is something new."""

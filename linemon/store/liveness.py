@@ -85,8 +85,10 @@ class Life(NamedTuple):
 
 def collector_silent_since(store: Store, now: int) -> int | None:
     """When (ns) the collector last wrote its counters, where that was more than ten seconds before `now` (ns)."""
+    if OWN not in store:  # it has never run, or had no room for this source
+        return None
     try:
         arrived = Life.of(store[OWN], now).arrived
-    except UnknownSource:  # it has never run, or had no room for this source
+    except UnknownSource:  # it is gone meanwhile
         return None
     return arrived if arrived is not None and now - arrived > SILENT_S * 1e9 else None

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from linemon.store import buckets, window
 from linemon.store.catalog import Entry
 from linemon.store.reader import in_time_order, range_of
-from linemon.store.ring import COMMIT, Arena, Cells, Floats, fence
+from linemon.store.ring import COMMIT, INHERITED, Arena, Cells, Floats, fence
 from linemon.store.rollup import LATE_LIMIT, LATE_LOOKED, LATE_TAKEN, LOOKED, NEVER, NO_LIMIT, TAKEN
 from linemon.store.rows import Window
 
@@ -225,8 +225,10 @@ class View:
         elif self.rows and tier.life == f"rows:{self.rows.entry.born}":
             number, block = self.rows.since(tier.number(TAKEN))
             yield block[tier.not_taken(number, block[:, 0])], self.columns, False
-        elif self.rows and tier.life.startswith("rows:"):  # of a life before: nothing of this one is there
-            yield self.rows.since(0)[1], self.columns, False
+        elif self.rows and tier.life.startswith("rows:"):  # of a life before: of this one only what it left
+            inherited = int(self.rows.arena.cells[self.rows.slot, INHERITED])
+            number, block = self.rows.since(min(inherited, tier.number(TAKEN)))
+            yield block[(number >= inherited) | tier.not_taken(number, block[:, 0])], self.columns, False
 
 
 class _Sums:

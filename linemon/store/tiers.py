@@ -18,7 +18,7 @@ from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import Entry
 from linemon.store.folder import replace_file
 from linemon.store.levels import LATE
-from linemon.store.ring import SENDERS, Arena, Cells, slot_bytes
+from linemon.store.ring import COMMIT, DISORDER, ID, INHERITED, RESERVED, SENDERS, Arena, Cells, slot_bytes
 from linemon.store.rollup import (
     LATE_LIMIT,
     LATE_LOOKED,
@@ -82,7 +82,7 @@ class Tier:
     def sync(self) -> None:
         """Have the system write out what has changed, then note that it has; it may take long."""
         for store in (self.main, self.late):
-            stand = {arena.path: arena.noted() for arena in arenas_of(store)}
+            stand = {arena.path: noted_of(arena) for arena in arenas_of(store)}
             store.sync()
             for path, noted in stand.items():
                 if not np.array_equal(noted, self._noted.get(path, noted[:0])):
@@ -92,7 +92,7 @@ class Tier:
     def must_sync(self) -> bool:
         """Whether so much has come since that `set_back` would not do."""
         for arena in (arena for store in (self.main, self.late) for arena in arenas_of(store)):
-            grown = arena.noted()[:, 1]
+            grown = noted_of(arena)[:, 1]
             if (noted := self._noted.get(arena.path)) is not None:
                 grown[: len(noted)] -= noted[:, 1]
             if (grown > arena.points // UNSURE // 2).any():
@@ -149,7 +149,7 @@ class Tier:
         if self.main.moves != moves:  # all of it is new on the disk, and must not wait for that
             self.sync()
         most = source.arena.head(source.entry.slot) if source.of_tier else None
-        _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"}, most)
+        _register(ring, {TAKEN: source.life, LOOKED: f"{source.life}:looked"}, most, begin_at(ring, source))
         return ring
 
     def late_ring(self, main: Ring, life: str, room_for: Callable[[int], None]) -> Ring:
@@ -173,6 +173,12 @@ def arenas_of(store: StoreWriter) -> set[ArenaWriter]:
     return {ring.arena for ring in store.rings.values()}
 
 
+def noted_of(arena: ArenaWriter) -> Cells:
+    """How each slot of a file stands: (n, 2 + 8) its id, its count, the numbers that are acknowledged."""
+    numbers = arena._acked[np.arange(arena.slots), arena.cells[:, COMMIT] & 1]
+    return np.column_stack((arena.cells[:, ID], arena.cells[:, COMMIT] >> 1, numbers))
+
+
 def set_back(ring: Ring, *, in_order: bool) -> None:
     """Have a ring as it was when it was last written out.
 
@@ -192,18 +198,30 @@ def set_back(ring: Ring, *, in_order: bool) -> None:
         times = arena.rows[slot, np.arange(first, head) % arena.points, 0]
         newer = np.flatnonzero(times > times[-1])
         oldest = first + int(newer[-1]) + 2 if len(newer) else 0  # the one after them may be half of a newer one
-    arena.set_back(slot, head, numbers, min(oldest, head))
+    cells = arena.cells[slot]
+    cells[COMMIT] = 2 * head
+    arena._acked[slot] = numbers
+    cells[RESERVED] = max(head, min(oldest, head) + arena.points if oldest else 0)
+    cells[DISORDER] = min(int(cells[DISORDER]), head)
 
 
-def _register(ring: Ring, names: dict[int, str], most: int | None = None) -> None:
-    """Have the ring keep numbers under these names, by place; one of another name begins at 0.
+def begin_at(ring: Ring, source: Ringed) -> dict[int, int]:
+    """Where another life of a source begins, by place: rows that it inherits from the one before may be taken."""
+    if source.of_tier or not _names(ring).get(TAKEN, "").startswith("rows:"):
+        return {}
+    inherited = int(source.arena.cells[source.entry.slot, INHERITED])
+    return {place: min(inherited, ring.arena.acked(ring.entry.slot, place)) for place in (TAKEN, LOOKED)}
+
+
+def _register(ring: Ring, names: dict[int, str], most: int | None = None, begin: dict[int, int] | None = None) -> None:
+    """Have the ring keep numbers under these names, by place; one of another name begins at 0, or where `begin` says.
 
     None is above `most`: what they are of may have gone back, where power was lost.
     """
     have, slot = _names(ring), ring.entry.slot
     for place, name in names.items():
         if have.get(place) != name:
-            ring.arena.register(slot, place, name, 0)
+            ring.arena.register(slot, place, name, (begin or {}).get(place, 0))
         elif most is not None and ring.arena.acked(slot, place) > most:
             ring.arena.register(slot, place, name, most)
 

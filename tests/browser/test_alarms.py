@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from linemon.store.status import read_alarms
 from linemon.when import iso_ns
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import drawn
 from tests.browser.test_looks import faults
-from tests.running import eventually
+from tests.running import Running, command, eventually
 
 Show = Callable[..., Page]
 STATES = {"ok": 0, "pending": 0, "firing": 1, "clearing": 1}
@@ -238,6 +240,45 @@ def test_limits_and_incidents_in_charts(show: Show, alarmed: tuple[Feed, Work, S
     page.click("#marks summary")
     page.get_by_role("button", name="Show marks and limits").click()
     eventually(lambda: levels(1) == bands(3) == [], "nothing of them")
+
+
+RULE = """
+[[alarm]]
+name = "hot"
+columns = "t"
+value = "last()"
+warning = "> 60"
+keep = "1m"
+"""
+
+
+def test_with_what_judges_them(show: Show, tmp_path: Path) -> None:
+    """Rows, `linemon work` and the page: it fires, has its limit and its mark, is acknowledged and silenced."""
+    running = Running(tmp_path, RULE)
+    work = subprocess.Popen(command("work", "alarms", "--config", str(running.config)))
+    served = Served(running.config)
+    try:
+        running.say("#source room1\n#columns t:°C\n20\n")
+        eventually(lambda: "room1" in {each["source"] for each in read_alarms(running.store_path)[0]}, "it is judged")
+        running.say("#source room1\n#columns t:°C\n70\n")
+        page = show(served.url + "?alarms=1")
+        eventually(lambda: column(page, 2) == ["hot"], "the incident")
+        page.get_by_role("button", name="Acknowledge hot").click()
+        expect(page.locator("#alarms tbody")).to_contain_text("acknowledged by page")
+        page.get_by_label("Silence hot").select_option("1 hour")
+        page.locator("h1").click()
+        expect(page.locator("#alarms tbody")).to_contain_text("silenced until")
+        [seen] = [each for each in read_alarms(running.store_path)[0] if each["state"] == "firing"]
+        assert (seen["acked"]["by"], seen["silenced_until"] is None) == ("page", False)
+        page.goto(served.url + "?source=room1")
+        page.wait_for_function("linemon.received > 0")
+        eventually(lambda: [60, 60] in drawn(page)["ys"], "the limit in the chart")
+        eventually(lambda: "alarm" in {mark.kind for mark in running.store.marks()}, "the mark")
+    finally:
+        served.stop()
+        work.terminate()
+        work.wait()
+        running.stop()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -130,6 +130,24 @@ def test_a_part_is_a_file(works: Works) -> None:
     assert not works.status("toy.b")["runs"]
 
 
+def test_a_part_that_fails_leaves_a_mark(works: Works) -> None:
+    """One of all sources for many failures in a row, without the reason, which may name what is secret."""
+    running = Running(works.folder / "run")
+    try:
+        works.config.write_text(running.config.read_text())
+        works.start()
+        works.until("toy.a", runs, "toy.a runs")
+        (works.folder / "run" / "a" / "broken").touch()
+        eventually(running.store.marks, "a mark")
+        first = works.until("toy.a", lambda each: "failed_at" in each, "toy.a fails")["failed_at"]
+        works.until("toy.a", lambda each: each["failed_at"] != first, "toy.a fails again")
+        [mark] = running.store.marks()
+    finally:
+        running.stop()
+    assert (mark.kind, mark.source) == ("part", None)
+    assert mark.text == "toy.a failed and is started again: linemon status says why"
+
+
 def test_a_part_whose_library_is_missing_says_what_to_install(works: Works) -> None:
     (works.folder / "a").mkdir()
     (works.folder / "a" / "needs").touch()

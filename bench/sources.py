@@ -1,0 +1,102 @@
+"""What grows with the number of sources: commands, and work that holds the collector's loop. CPU time, medians."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bench.store import SECOND, Figure
+from linemon.config import default_folder
+from linemon.store.catalog import Catalog
+from linemon.store.status import STATUS
+from linemon.store.writer import StoreWriter
+
+COUNTS = (1_000, 10_000, 100_000)
+POINTS = 60
+AFTER_S = 10.0
+
+
+def longest_ms(step: Callable[[], bool]) -> float:
+    """Milliseconds of CPU time of the longest step but one in twenty, until there is none left."""
+    spent, goes_on = [], True
+    while goes_on:
+        began = time.process_time()
+        goes_on = step()
+        spent.append(1000 * (time.process_time() - began))
+    return float(np.quantile(spent, 0.95))
+
+
+def command_s(folder: Path, *arguments: str) -> float:
+    """Seconds of CPU time that a command takes."""
+    config = folder.with_suffix(".toml")
+    config.write_text(f'[store]\npath = "{folder}"\n')
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "linemon", *arguments, "--config", str(config)]
+    root = str(Path(__file__).parent.parent)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=os.environ | {"PYTHONPATH": root})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    config.unlink()
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def many(folder: Path, count: int) -> list[Figure]:
+    """A store of so many sources that have had three rows each."""
+    writer = StoreWriter(folder, POINTS, count)
+    began = time.process_time()
+    rings = [writer.bind(f"site{i % 100}.host{i}.load", ("value",), ("",)) for i in range(count)]
+    made_us = 1e6 * (time.process_time() - began) / count
+    slots = np.array([ring.entry.slot for ring in rings])
+    for _ in range(3):
+        rows = np.zeros((count, 2), np.int64)
+        rows[:, 0] = time.time() * SECOND
+        rings[0].arena.append(slots, rows)
+        writer.note_arrivals()
+    writer.replace_file(STATUS, b'{"pid": 1}')
+    listed_s = command_s(folder, "sources")
+    began = time.process_time()
+    assert Catalog(folder).find(rings[count // 2].entry.source)
+    found_ms = 1000 * (time.process_time() - began)
+    for ring in rings:  # so that the catalog has too many lines
+        for unit in ("a", "b"):
+            writer.bind(ring.entry.source, ("value",), (unit,))
+
+    def tidy() -> bool:
+        writer.tidy()
+        writer.sync()
+        return writer._catalog.lines > 2 * count
+
+    tidied_ms = longest_ms(tidy)
+    looked_ms = longest_ms(lambda: not writer.forget_silent(0.0, AFTER_S))
+    forgot_ms = longest_ms(lambda: not writer.forget_silent(2 * AFTER_S, AFTER_S))
+    assert not writer.rings
+    writer.close()
+    of = f"{count:,} sources: "
+    return [
+        Figure(of + "to make one", made_us, "µs"),
+        Figure(of + "`linemon sources`", listed_s, "s", 4 if count == COUNTS[-1] else None),
+        Figure(of + "to find one, as `linemon send` does", found_ms, "ms"),
+        Figure(of + "a step of making the catalog anew", tidied_ms, "ms", 20),
+        Figure(of + "a step of looking who is silent", looked_ms, "ms", 20),
+        Figure(of + "a step of forgetting the silent", forgot_ms, "ms", 20),
+    ]
+
+
+def figures() -> list[Figure]:
+    """All of them, each in a store of its own where the default store would be."""
+    found: list[Figure] = []
+    for count in COUNTS:
+        folder = Path(tempfile.mkdtemp(prefix="linemon-bench-", dir=default_folder().parent))
+        try:
+            found += many(folder, count)
+        finally:
+            shutil.rmtree(folder)
+    return found
