@@ -285,6 +285,11 @@ class Judged:
         for group in groups if len(block) else ():
             group.rows(block[:, 0].copy(), block[:, 1:].view(np.float64), w)
 
+    def bucket(self, time: int, parts: Floats) -> None:
+        """Min, max and mean (3, width) of a bucket of history, as a row at its end, of which nothing is late."""
+        self.arrived = time
+        self._take(np.array([time]), parts[2][None], time, spread=(parts[0][None], parts[1][None]))
+
     def rows(self, times: Cells, values: Floats, w: int) -> None:
         """Rows (n,), (n, width) that were read at w, in any order."""
         if (times[1:] < times[:-1]).any():
@@ -316,15 +321,18 @@ class Judged:
             time, values = self._waiting.pop(0)
             self._take(np.array([time]), values[None], w, came=False)
 
-    def _take(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
+    def _take(
+        self, times: Cells, values: Floats, w: int, came: bool = True, spread: tuple[Floats, Floats] | None = None
+    ) -> None:
         if not len(times):
             return
         t = int(times[-1])
         is_usual = came and times[0] > self._newest and w - times[0] <= self._late
         self._newest = max(self._newest, t)
-        self.recent.add(times, values)
+        self.recent.add(times, values, spread)
         self._learn(w)
-        self._note(values, t)
+        for part in spread or (values,):
+            self._note(part, t)
         for group in self._by_row:
             if not (is_usual and group.passes(t, w)):
                 group.rows(times, values, w, came)
