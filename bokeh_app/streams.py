@@ -314,10 +314,11 @@ class ChartPage(Page):
             return
         begin, end = _time(min(begin for begin, _ in ranges)), _time(max(end for _, end in ranges))
         names = {None, *(stream.name for stream in self._streams)}
-        shown = [mark for mark in marks if begin <= mark.time <= end and mark.source in names][-MAX_MARKS:]
+        near = [mark for mark in marks if begin <= mark.time <= end and mark.source in names]
+        shown = near[-MAX_MARKS:]
         times = epoch_ms(np.array([mark.time for mark in shown], "datetime64[ns]")).tolist()
         said = [[at, mark.text, mark.source, mark.kind] for at, mark in zip(times, shown, strict=True)]
-        self.answers.marks = json.dumps(said)
+        self.answers.marks = json.dumps({"marks": said, "left_out": len(near) - len(shown)})
 
     def _must_reload(self) -> bool:
         return self._is_stale() or any(stream.is_stale() for stream in self._streams)

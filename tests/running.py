@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
 
+from linemon.errors import UnknownSource
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 from tests import forked
@@ -28,11 +30,12 @@ Found = TypeVar("Found")
 
 
 def eventually(look: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S) -> Found:
-    """What `look` finds, as soon as it finds something that is true."""
+    """What `look` finds, as soon as it finds something that is true; a source that is not there yet is none."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        if found := look():
-            return found
+        with suppress(UnknownSource):
+            if found := look():
+                return found
         time.sleep(0.01)
     raise AssertionError(f"not within {deadline_s} s: {what}")
 

@@ -368,6 +368,7 @@ def test_head_is_get_without_a_body(collector: Running) -> None:
     """On every path there is, also of a stream, which ends with its head; the connection lives on."""
     collector.say("".join(f"m {i}.5\n" for i in range(3600)))
     eventually(lambda: "m" in collector.store and collector.store["m"].rows == 3600, "the rows")
+    eventually(lambda: collector.store["linemon.collector"].rows, "its own source, with which the state changes")
     at = collector.address("http")
     paths = ["/", "/state", "/available_plots", "/plot_id?tag=m", "/current_data?tag=m", "/api/sources",
              "/api/rows?source=m", "/api/health", "/api/openapi.json", "/api/stream?source=m",

@@ -35,7 +35,7 @@ def test_what_a_test_leaves_fails_it(tmp_path: Path) -> None:
     file.write_text(LEAKING)
     without = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist"]  # which take long to be imported
     pytest = [sys.executable, "-m", "pytest", "-q", "-rE", "-p", "tests.conftest", *without, str(file)]
-    done = subprocess.run(pytest, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(pytest, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=110)
     failed = {line.split("::")[1].split()[0] for line in done.stdout.splitlines() if line.startswith("ERROR ")}
     assert failed == {"test_a_socket", "test_a_thread"}, done.stdout
 

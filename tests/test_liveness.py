@@ -58,7 +58,7 @@ def test_what_the_command_says(writer: StoreWriter, tmp_path: Path) -> None:
     assert listed["fast"]["silent_since"] == listed["fast"]["arrived"] > listed["fast"]["newest"]
     assert 30 <= listed["once"]["age_s"] < 60
     assert listed["fresh"]["rate_per_s"] == pytest.approx(1.0, rel=0.1)
-    assert re.search(r"^fast .* no data for 3\d\.\d s ", sources(), re.M)
+    assert re.search(r"^fast .* no data for [3-9]\d\.\d s ", sources(), re.M)
 
 
 def test_one_stamp_ahead(writer: StoreWriter) -> None:

@@ -44,7 +44,9 @@ linemon.marks = (() => {
     return !isOn ? [] : inSight().filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${seconds(new Date(mark.time))} ${said(mark)}`)
   }
   function hear() {
-    marks = JSON.parse(model("answers").marks || "[]").map(([time, text, source, kind]) => ({time, text, source, kind}))
+    const said = JSON.parse(model("answers").marks)
+    marks = said.marks.map(([time, text, source, kind]) => ({time, text, source, kind}))
+    text($("marks").querySelector("summary"), said.left_out ? `Marks (${said.left_out} older ones are left out)` : "Marks")
     linemon.charts.redraw()
   }
 
@@ -86,7 +88,8 @@ linemon.marks = (() => {
     $("mark-here").addEventListener("click", () => { $("marks").open = false; open() })
     $("mark-form").addEventListener("submit", set)
     $("mark-cancel").addEventListener("click", () => $("mark-dialog").close())
-    linemon.about.panels.forEach((_, number) => model(`chart${number}`).on_event("press", ({x}) => open(x)))
+    if (matchMedia("(pointer: coarse)").matches)   // a mouse may rest where it begins to drag
+      linemon.about.panels.forEach((_, number) => model(`chart${number}`).on_event("press", ({x}) => open(x)))
     keys.m = () => open(linemon.values.pointed())
   }
   return {start, into, near, get isOn() { return isOn }}

@@ -23,6 +23,7 @@ PAGES = {
     "source": "?source=web1",
     "compare": "?plot=web1:cpu.busy_pct,web1:cpu.user_pct,room1.humidity",
     "health": "?health=1",
+    "alarms": "?alarms=1",
     "unknown": "?source=no+such",
 }
 Show = Callable[..., Page]

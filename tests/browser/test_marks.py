@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from linemon.store.marks import Mark
 from tests.browser.conftest import Feed, Served
-from tests.browser.looking import drag, drawn, middle, view
+from tests.browser.looking import drawn, middle
 from tests.browser.test_compare import saved
 from tests.running import Running, eventually
 
@@ -214,15 +214,31 @@ def test_an_open_page_sets_no_marks(show: Show, tmp_path: Path) -> None:
         running.stop()
 
 
-def test_a_drag_still_zooms(show: Show, marked: tuple[Feed, Served]) -> None:
-    """A press sets a mark; a drag that begins with one does not."""
+def test_a_finger_that_rests_sets_a_mark(show: Show, marked: tuple[Feed, Served]) -> None:
+    """A mouse that does may be about to drag."""
     _, served = marked
     page = show(served.url + "?source=web1")
     page.wait_for_function("linemon.received > 0")
-    drag(page, middle(page), -60)
-    eventually(lambda: view(page)[1] - view(page)[0] < 200_000, "zoomed")
-    expect(page.locator("#mark-dialog")).to_be_hidden()
+    page.evaluate("linemon.model('chart0').on_event('press', () => { window.isPressed = true })")
     page.mouse.move(*middle(page))
     page.mouse.down()
-    expect(page.locator("#mark-dialog")).to_be_visible()
+    page.wait_for_function("window.isPressed")
+    expect(page.locator("#mark-dialog")).to_be_hidden()
     page.mouse.up()
+    phone = show(served.url + "?source=web1", has_touch=True, is_mobile=True)
+    phone.wait_for_function("linemon.received > 0")
+    phone.locator("#plot0").scroll_into_view_if_needed()
+    x, y = middle(phone)
+    touch = phone.context.new_cdp_session(phone)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    expect(phone.locator("#mark-dialog")).to_be_visible()
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_more_marks_than_are_drawn_are_told(show: Show, marked: tuple[Feed, Served]) -> None:
+    feed, served = marked
+    for number in range(503):
+        set_mark(feed, f"{number}", ago=200 - number / 10)
+    page = show(served.url + "?source=web1")
+    expect(page.locator("#marks summary")).to_have_text("Marks (3 older ones are left out)")
+    eventually(lambda: len(marks(page)) == 500, "the newest")
