@@ -15,7 +15,7 @@ PART_BYTES = 1 << 16  # about what one send hands over
 BEATS = 16  # different values per metric or Influx series before they repeat
 FIELDS = ("cpu", "mem", "load1", "load5", "rx", "tx")
 ROWS, METRICS, INFLUX = "rows", "metrics", "influx"  # kinds of line
-OURS, MANY = "ours", "many"  # kinds that are measured with linemon alone; many sources with short rings
+OURS = "ours"  # kinds that are measured with linemon alone
 
 
 @dataclass
@@ -115,16 +115,12 @@ def paced(lines: int, connections: int, *, numbered: bool = False) -> Traffic:
     return traffic
 
 
-def metrics(lines: int, series: int, connections: int, *, are_known: bool = False) -> Traffic:
-    """Graphite lines: each connection has its share of the names and sends all of them once a second of their time.
-
-    `are_known`: the first second of them belongs to connecting.
-    """
+def metrics(lines: int, series: int, connections: int) -> Traffic:
+    """Graphite lines: each connection has its share of the names and sends all of them once a second of their time."""
     return _timed(
         lines, series, connections, 1, 10**9,
         lambda c, n: f"bench.host{c}.metric{n}",
         lambda source, values: f"{source} {values[0]!r} @TIME@\n",
-        are_known=are_known,
     )  # fmt: skip
 
 
@@ -148,7 +144,7 @@ def influx(lines: int, series: int, connections: int) -> Traffic:
 
 def _timed(
     lines: int, series: int, connections: int, width: int, unit_ns: int,
-    source: Callable[[int, int], str], line: Callable[[str, list[float]], str], *, are_known: bool = False,
+    source: Callable[[int, int], str], line: Callable[[str, list[float]], str],
 ) -> Traffic:  # fmt: skip
     traffic = Traffic()
     own = series // connections
@@ -160,10 +156,8 @@ def _timed(
         values = [_values(own, width, seed=c * BEATS + beat) for beat in range(BEATS)]
         beats = ["".join(map(line, sources, beat)).encode() for beat in values]
         sent = [beats[s % BEATS].replace(b"@TIME@", b"%d" % ((start + s) * 10**9 // unit_ns)) for s in range(seconds)]
-        parts = [b"".join(sent[s : s + joined]) for s in range(are_known, seconds, joined)]
-        traffic.streams.append(Stream(sent[0] if are_known else b"", parts))
-        traffic.lines += own * (seconds - are_known)
-        traffic.hello_lines += own * are_known
+        traffic.streams.append(Stream(b"", [b"".join(sent[s : s + joined]) for s in range(0, seconds, joined)]))
+        traffic.lines += own * seconds
         newest = range(max(0, seconds - BEATS), seconds)
         for n, name in enumerate(sources):
             traffic.rows[name] = seconds
@@ -216,8 +210,6 @@ CASES = [
     _rows_case(60, 64, 0.75, 6),
     Case("metrics", "metric lines, 1,000 names, 8 connections", METRICS, 2_000_000,
          partial(metrics, series=1000, connections=8), 8, budget=0.2, floor=0.045, python_budget=0.8),
-    Case("metrics-100k", "metric lines, 100,000 known names", MANY, 3_000_000,
-         partial(metrics, series=100_000, connections=8, are_known=True), 8, budget=2, against="metrics"),
     _named_case("pairs", "pairs of 6, 8 connections", _pairs),
     _named_case("json", "JSON lines of 6, 8 connections", _json),
     Case("put", "put lines with a tag, 1,000 names", OURS, 2_000_000,

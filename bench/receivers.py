@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 import numpy as np
 import psutil
 
-from bench.cases import FIELDS, INFLUX, MANY, METRICS, OURS, ROWS, Traffic
+from bench.cases import FIELDS, INFLUX, METRICS, OURS, ROWS, Traffic
 from bench.senders import Stream
 from linemon.errors import UnknownSource
 from linemon.lines import bulk
@@ -140,14 +140,13 @@ class Receiver(ABC):
 
 
 class Linemon(Receiver):
-    name, program, kinds, share = "linemon", sys.executable, (ROWS, METRICS, INFLUX, OURS, MANY), 1.0
+    name, program, kinds, share = "linemon", sys.executable, (ROWS, METRICS, INFLUX, OURS), 1.0
     checked = "rows ever appended to each source, rejected lines, and the newest rows of each source, all equal"
 
     def command(self) -> list[str]:
         self._store = Store(self.folder / "store")
-        many = "max_sources = 110000\npoints = 100\n" if self.kind == MANY else ""
         (self.folder / "linemon.toml").write_text(
-            f'[store]\npath = "{self._store.path}"\n{many}[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
+            f'[store]\npath = "{self._store.path}"\n[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
             '[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:0"\n'
         )
         return [sys.executable, "-m", "linemon", "collect", "--config", str(self.folder / "linemon.toml")]
