@@ -96,8 +96,3 @@ def figures() -> list[Figure]:
         return turns(folder / "store")
     finally:
         shutil.rmtree(folder)
-
-
-if __name__ == "__main__":
-    for figure in figures():
-        print(figure)

@@ -86,7 +86,8 @@ class Run:
     def has_begun(self) -> bool:
         """Whether the part has looked since it was started."""
         status = self.folder / "store" / "work" / "history.json"
-        return status.exists() and f'"pid": {self.work.pid},' in status.read_text()
+        said = status.read_text() if status.exists() else ""
+        return f'"pid": {self.work.pid},' in said and '"buckets"' in said  # not only started
 
     def end(self, outcome: Outcome) -> Outcome:
         eventually(self.has_begun, "history runs")

@@ -54,9 +54,9 @@ class Watched:
     def told(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
 
-    def until(self, state: str, count: int = 1) -> dict[str, Any]:
-        """The newest message, once there are so many of this kind."""
-        eventually(lambda: sum(each["state"] == state for each in self.told) >= count, f"{state} is told")
+    def until(self, state: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
+        """The newest message, once there is one of this kind."""
+        eventually(lambda: any(each["state"] == state for each in self.told), f"{state} is told", deadline_s)
         return self.told[-1]
 
     def list(self, *more: str) -> list[dict[str, Any]]:

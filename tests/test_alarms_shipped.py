@@ -236,7 +236,8 @@ def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
         chain = part.open(stack)
         for begin in range(0, 4 * 3600, 600):
             seconds = begin + np.arange(600)
-            values = np.where((seconds % 7200 > 3000) & (seconds % 7200 < 4000), 99.0, 50.0)
+            is_high = (seconds % 7200 > 3000) & (seconds % 7200 < 4000) & (seconds % 60 == 30)  # a second a minute
+            values = np.where(is_high, 99.0, 50.0)
             rows = np.column_stack((np.zeros(600), values))
             rows.view(np.int64)[:, 0] = (T0 // 60 * 60 - 5 * 3600 + seconds) * S
             ring.arena.append_to(ring.entry.slot, rows.view(np.int64))

@@ -170,19 +170,6 @@ class ArenaWriter(Arena):
         cells[DISORDER] = min(int(cells[DISORDER]), head)
         cells[RESERVED] = min(int(cells[RESERVED]), head + self.points)  # no row is held either way
 
-    def noted(self) -> Cells:
-        """How each slot stands: (n, 2 + 8) its id, its count, the numbers that are acknowledged."""
-        numbers = self._acked[np.arange(self.slots), self.cells[:, COMMIT] & 1]
-        return np.column_stack((self.cells[:, ID], self.cells[:, COMMIT] >> 1, numbers))
-
-    def set_back(self, slot: int, head: int, numbers: Cells, oldest: int) -> None:
-        """Have the slot as it was noted: it has no rows from `head` on any more, and none below `oldest`."""
-        cells = self.cells[slot]
-        cells[COMMIT] = 2 * head
-        self._acked[slot] = numbers
-        cells[RESERVED] = max(head, oldest + self.points if oldest else 0)
-        cells[DISORDER] = min(int(cells[DISORDER]), head)
-
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""
         self.cells[slot, CHECK] = _check(self.cells[slot])

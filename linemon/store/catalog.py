@@ -168,7 +168,12 @@ class CatalogWriter(Catalog):
         """Add a line, whole or not at all."""
         append(self._fd, line)
         self.lines += 1
-        if self._draft:
+        if self._draft and self._draft.is_whole:  # there it is, too, when it is written out
+            try:
+                self._draft.add([line])
+            except OSError:
+                self._give_up()
+        elif self._draft:
             self._draft.later.append(line)
         if self.lines > 2 * self._most_lines:  # `tidy` is not called, or falls behind
             with suppress(OSError):  # it is right as it is, only long
@@ -192,9 +197,10 @@ class CatalogWriter(Catalog):
                 draft.add([self.entries[name].line() for name in names if name in self.entries])
                 if time.monotonic() >= until:
                     return
-            draft.is_whole = True
-            if draft.is_synced:
+            if not draft.is_whole:
                 draft.add(draft.later)
+                draft.is_whole = True
+            if draft.is_synced:
                 draft.path.rename(self.path)
                 self._draft = None
                 self.end()

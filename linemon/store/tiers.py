@@ -18,7 +18,7 @@ from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import Entry
 from linemon.store.folder import replace_file
 from linemon.store.levels import LATE
-from linemon.store.ring import INHERITED, SENDERS, Arena, Cells, slot_bytes
+from linemon.store.ring import COMMIT, DISORDER, ID, INHERITED, RESERVED, SENDERS, Arena, Cells, slot_bytes
 from linemon.store.rollup import (
     LATE_LIMIT,
     LATE_LOOKED,
@@ -82,7 +82,7 @@ class Tier:
     def sync(self) -> None:
         """Have the system write out what has changed, then note that it has; it may take long."""
         for store in (self.main, self.late):
-            stand = {arena.path: arena.noted() for arena in arenas_of(store)}
+            stand = {arena.path: noted_of(arena) for arena in arenas_of(store)}
             store.sync()
             for path, noted in stand.items():
                 if not np.array_equal(noted, self._noted.get(path, noted[:0])):
@@ -92,7 +92,7 @@ class Tier:
     def must_sync(self) -> bool:
         """Whether so much has come since that `set_back` would not do."""
         for arena in (arena for store in (self.main, self.late) for arena in arenas_of(store)):
-            grown = arena.noted()[:, 1]
+            grown = noted_of(arena)[:, 1]
             if (noted := self._noted.get(arena.path)) is not None:
                 grown[: len(noted)] -= noted[:, 1]
             if (grown > arena.points // UNSURE // 2).any():
@@ -173,6 +173,12 @@ def arenas_of(store: StoreWriter) -> set[ArenaWriter]:
     return {ring.arena for ring in store.rings.values()}
 
 
+def noted_of(arena: ArenaWriter) -> Cells:
+    """How each slot of a file stands: (n, 2 + 8) its id, its count, the numbers that are acknowledged."""
+    numbers = arena._acked[np.arange(arena.slots), arena.cells[:, COMMIT] & 1]
+    return np.column_stack((arena.cells[:, ID], arena.cells[:, COMMIT] >> 1, numbers))
+
+
 def set_back(ring: Ring, *, in_order: bool) -> None:
     """Have a ring as it was when it was last written out.
 
@@ -192,7 +198,11 @@ def set_back(ring: Ring, *, in_order: bool) -> None:
         times = arena.rows[slot, np.arange(first, head) % arena.points, 0]
         newer = np.flatnonzero(times > times[-1])
         oldest = first + int(newer[-1]) + 2 if len(newer) else 0  # the one after them may be half of a newer one
-    arena.set_back(slot, head, numbers, min(oldest, head))
+    cells = arena.cells[slot]
+    cells[COMMIT] = 2 * head
+    arena._acked[slot] = numbers
+    cells[RESERVED] = max(head, min(oldest, head) + arena.points if oldest else 0)
+    cells[DISORDER] = min(int(cells[DISORDER]), head)
 
 
 def begin_at(ring: Ring, source: Ringed) -> dict[int, int]:

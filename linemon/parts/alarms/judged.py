@@ -106,7 +106,7 @@ class Group:
         if came:
             for i in columns:
                 self.instance(i).arrive(w)
-        if self.rule.terms.by_clock or not columns:
+        if not columns:
             return
         shape = len(self.instances), len(times)
         found, level, clear = self.rule.judge(Frame(self, times, w))
@@ -180,6 +180,7 @@ class Judged:
         needed = {int(at) for group in self.groups for node in group.rule.windows for at in group.places(node.column)}
         self._late = min((group.rule.terms.late for group in self.groups), default=0)
         self._newest = -(1 << 62)
+        self._by_row = [group for group in self.groups if not group.rule.terms.by_clock]
         owners: dict[int, list[Group]] = {}
         for group in self.groups:
             for at in group.own.tolist() if group.rule.bounds else ():
@@ -188,6 +189,7 @@ class Judged:
         bounds = [[group.rule.bounds for group in each if group.rule.bounds] for each in self._owners]
         self._low = np.array([max(low for low, _, _ in each) for each in bounds])
         self._high = np.array([min(high for _, high, _ in each) for each in bounds])
+        self._steady = np.array([any(low != low for low, _, _ in each) for each in bounds], np.bool_)
         self.recent = Recent(sorted(needed - {-1}), len(columns), max([*short, MINUTE]), begin)
 
     def _group(self, rule: Rule) -> Group | None:
@@ -271,6 +273,8 @@ class Judged:
         self.recent.add(times[:now], values[:now])
         if len(times):
             self._newest = int(times[-1])
+            for at in np.flatnonzero(self._steady).tolist():
+                self._hold(at, values[-1, self._watched[at]])
             self._note(values, self._newest)
         self._waiting = list(zip(times[now:].tolist(), values[now:], strict=True))
         self._learn(w)
@@ -280,6 +284,11 @@ class Judged:
         block = block[np.argsort(block[:, 0], kind="stable")]
         for group in groups if len(block) else ():
             group.rows(block[:, 0].copy(), block[:, 1:].view(np.float64), w)
+
+    def bucket(self, time: int, parts: Floats) -> None:
+        """Min, max and mean (3, width) of a bucket of history, as a row at its end, of which nothing is late."""
+        self.arrived = time
+        self._take(np.array([time]), parts[2][None], time, spread=(parts[0][None], parts[1][None]))
 
     def rows(self, times: Cells, values: Floats, w: int) -> None:
         """Rows (n,), (n, width) that were read at w, in any order."""
@@ -312,16 +321,19 @@ class Judged:
             time, values = self._waiting.pop(0)
             self._take(np.array([time]), values[None], w, came=False)
 
-    def _take(self, times: Cells, values: Floats, w: int, came: bool = True) -> None:
+    def _take(
+        self, times: Cells, values: Floats, w: int, came: bool = True, spread: tuple[Floats, Floats] | None = None
+    ) -> None:
         if not len(times):
             return
         t = int(times[-1])
         is_usual = came and times[0] > self._newest and w - times[0] <= self._late
         self._newest = max(self._newest, t)
-        self.recent.add(times, values)
+        self.recent.add(times, values, spread)
         self._learn(w)
-        self._note(values, t)
-        for group in self.groups:
+        for part in spread or (values,):
+            self._note(part, t)
+        for group in self._by_row:
             if not (is_usual and group.passes(t, w)):
                 group.rows(times, values, w, came)
 
@@ -335,6 +347,12 @@ class Judged:
             for at in np.flatnonzero(~is_well.all(axis=0)).tolist():
                 for group in self._owners[at]:
                     group.dirty(t)
+                if self._steady[at]:
+                    self._hold(at, own[-1, at])
+
+    def _hold(self, at: int, sample: float) -> None:
+        """A watched column is to be the same from now on."""
+        self._low[at], self._high[at] = np.nextafter(sample, -np.inf), np.nextafter(sample, np.inf)
 
 
 def filled(text: str, took: tuple[str, ...]) -> str:

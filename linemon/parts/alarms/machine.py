@@ -336,6 +336,7 @@ class Instance:
             if not self.desk.say(self, kind, level, start, w):
                 self.seq -= 1
                 return False
-            self.told = FLAPPING if kind == "flapping" or self.flapping else level
+            if kind != "still":
+                self.told = FLAPPING if kind == "flapping" or self.flapping else level
         self.told_at, self.told_start = w, start
         return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import pairwise
-from math import inf, nextafter
+from math import inf, nan, nextafter
 from pathlib import Path
 from string import Formatter
 from typing import Any, Final
@@ -80,12 +80,15 @@ class Rule:
     def bounds(self) -> tuple[float, float, int] | None:
         """Between which samples no window of them can have a level, and how long (ns) another one counts.
 
-        None where that cannot be said. The mean of values below a limit is below it; so are their max and median.
+        None where that cannot be said. The mean of values below a limit is below it; so are their max and median. nan:
+        while they stay the same, as of what has not changed.
         """
         tree, factor = self.value, 1.0
         if isinstance(tree, language.Sign) and tree.sign == "*" and isinstance(right := tree.right, language.Number):
             tree, factor = tree.left, right.number
         limits = [limit for limit in (self.warning, self.critical) if limit]
+        if isinstance(tree, language.Window) and tree.function == "change" and not tree.column and factor > 0:
+            return None if any(limit.holds(0.0) for limit in limits) else (nan, nan, tree.span or 0)
         is_plain = isinstance(tree, language.Window) and tree.function in PLAIN and not tree.column
         if not isinstance(tree, language.Window) or not is_plain or factor <= 0 or (tree.span or 0) > SHORT:
             return None

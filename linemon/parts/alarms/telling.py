@@ -183,7 +183,7 @@ def text_of(rule: Rule, instance: Instance) -> str:
     if math.isnan(instance.value):
         text = text.replace("{value", "{nothing").replace(":.4g", "")
     fields = {
-        "alarm": rule.name, "source": instance.source, "column": column, "value": instance.value,
+        "alarm": rule.name, "source": instance.source, "column": column, "value": instance.value + 0.0,
         "nothing": Nothing(), "unit": instance.unit, "level": KINDS[instance.now],
         "since": "" if start is None else iso_ns(start // S * S),
     }  # fmt: skip
@@ -212,7 +212,7 @@ def as_json(telling: Telling, rule: Rule, each: Instance, w: int) -> dict[str, A
         "state": each.state,
         "level": each.now,
         "since": None if start is None else iso_ns(start),
-        "value": each.value if math.isfinite(each.value) else None,
+        "value": each.value + 0.0 if math.isfinite(each.value) else None,  # never -0
         "unit": each.unit,
         "stale": each.stale,
         "told": max(0, each.told),

@@ -60,7 +60,10 @@ def trial(store: Store, config: Config, rules: list[Rule], since: int | None) ->
             telling.started = begin = w
         each = judged[at]
         _tick(each, clocks[at], w)
-        each.rows(np.array([w]), values[None], w)
+        if values.ndim == 1:
+            each.rows(np.array([w]), values[None], w)
+        else:
+            each.bucket(w, values)
         each.tick(w)
         clocks[at] = w
     for each, clock in zip(judged, clocks, strict=True):
@@ -79,7 +82,7 @@ def _tick(judged: Judged, begin: int, end: int) -> None:
 
 
 def _rows(store: Store, name: str, since: int | None, at: int, notes: list[str]) -> Iterator[tuple[int, int, Floats]]:
-    """Time, `at` and values of each row; before the oldest, of buckets of the finest tier at their ends."""
+    """Time, `at` and values (k,) of each row; before the oldest, min, max, mean (3, k) of buckets, at their ends."""
     from linemon.store.levels import buckets_of
 
     try:
@@ -94,9 +97,9 @@ def _rows(store: Store, name: str, since: int | None, at: int, notes: list[str])
         if begin + tier.step < first:
             notes.append(f"{name}: buckets of {tier.name} from {iso_ns(begin)} on, rows from {iso_ns(first)} on")
             for part in buckets_of(source, begin, first, tier.step):
-                for time, values in zip(part.time.view(np.int64).tolist(), part.values[:, 2::4], strict=True):
+                for time, values in zip(part.time.view(np.int64).tolist(), part.values, strict=True):
                     if time + tier.step <= first:
-                        yield time + tier.step, at, values
+                        yield time + tier.step, at, np.stack([values[0::4], values[1::4], values[2::4]])
     yield from zip(rows.time.view(np.int64).tolist(), [at] * len(rows), rows.values, strict=True)
 
 

@@ -47,14 +47,19 @@ class Recent:
         self.place = np.full(width + 1, len(columns))  # of a source's column; the last, for -1, is nan throughout
         self.place[self._columns] = np.arange(len(columns))
         self._first = self._end = 0
+        self._times, self._parts = np.empty(0, np.int64), [np.empty((len(columns) + 1, 1))]
         self._make(64)
 
     def _make(self, room: int) -> None:
-        times, values = np.empty(room, np.int64), np.zeros((len(self._columns) + 1, room + 1))
-        values[-1] = np.nan
-        if kept := self._end - self._first:
-            times[:kept], values[:-1, :kept] = self.times, self.values[:-1, :-1]
-        self._times, self._values, self._first, self._end = times, values, 0, kept
+        """Room for so many rows, with those that are here at its beginning."""
+        kept = self._end - self._first
+        times, before = np.empty(room, np.int64), self._parts
+        times[:kept] = self.times
+        self._parts = [np.zeros((len(self._columns) + 1, room + 1)) for _ in before]
+        for part, was in zip(self._parts, before, strict=True):
+            part[-1] = np.nan
+            part[:-1, :kept] = was[:-1, self._first : self._end]
+        self._times, self._first, self._end = times, 0, kept
 
     @property
     def times(self) -> Cells:
@@ -63,26 +68,38 @@ class Recent:
     @property
     def values(self) -> Floats:
         """One more than `times` has."""
-        return self._values[:, self._first : self._end + 1]
+        return self._parts[0][:, self._first : self._end + 1]
 
-    def add(self, times: Cells, values: Floats) -> None:
-        """Rows (n,), (n, width), in time order; they may be older than those that are here."""
+    def part(self, function: str) -> Floats:
+        """What this function is taken of: where rows are buckets, of their own min or max."""
+        at = {"min": 1, "max": 2}.get(function, 0) if len(self._parts) > 1 else 0
+        return self._parts[at][:, self._first : self._end + 1]
+
+    def add(self, times: Cells, values: Floats, spread: tuple[Floats, Floats] | None = None) -> None:
+        """Rows (n,), (n, width), in time order; they may be older than those that are here.
+
+        `spread`: where they are buckets, from the first on, the min and max of each.
+        """
         if not len(times):
             return
         self.begin = int(times[0]) if self.begin is None else min(self.begin, int(times[0]))
         count = len(times)
+        if spread and len(self._parts) == 1:
+            self._parts = [self._parts[0], self._parts[0].copy(), self._parts[0].copy()]
         if self._end + count > len(self._times):
             oldest = max(int(times[-1]), int(self.times[-1]) if self._end > self._first else 0) - self._span
             self._first += int(np.searchsorted(self.times, oldest, "right"))
             self._make(max(len(self._times), 2 * (self._end - self._first + count)))
         is_late = self._end > self._first and times[0] < self._times[self._end - 1]
         self._times[self._end : self._end + count] = times
-        self._values[:-1, self._end : self._end + count] = values[:, self._columns].T
+        for part, rows in zip(self._parts, (values, *(spread or (values, values))), strict=False):
+            part[:-1, self._end : self._end + count] = rows[:, self._columns].T
         self._end += count
         if is_late:
             order = np.argsort(self.times, kind="stable")
             self.times[:] = self.times[order]
-            self.values[:-1, :-1] = self.values[:-1, :-1][:, order]
+            for part in self._parts:
+                part[:-1, self._first : self._end] = part[:-1, self._first : self._end][:, order]
 
 
 class Frame:
@@ -102,12 +119,9 @@ class Frame:
             return last(recent, recent.place[places], self.times, self._source.patience(self._group))
         assert node.span
         if node.span <= SHORT and node.function != "eta":
-            rows = (
-                recent.times,
-                recent.values[recent.place[places]]
-                if len(places) > 1
-                else recent.values[recent.place[places[0]] :][:1],
-            )
+            part = recent.part(node.function)
+            one = part[recent.place[places[0]] :][:1]  # a view
+            rows = recent.times, one if len(places) == 1 else part[recent.place[places]]
             return reduced(node, rows, self.times, recent.begin)
         return self._seldom(node, places, node.span // PARTS)
 
