@@ -192,12 +192,12 @@ def test_linemon_toml_is_looked_at_anew(works: Works) -> None:
 
 
 def test_what_is_not_configured_is_asked_wrongly(works: Works) -> None:
-    for arguments in (("work", "alarms"), ("work", "toy.c")):
+    for arguments in (("work", "nothing"), ("work", "toy.c")):
         done = works.run(*arguments)
         assert done.returncode == 2
-        assert f"configures no part '{arguments[1]}'; it does: history, toy.a, toy.b" in done.stderr
+        assert f"configures no part '{arguments[1]}'; it does: alarms, history, toy.a, toy.b" in done.stderr
     (works.folder / "tree" / "linemon" / "parts" / "toy.py").unlink()
-    works.configure("[history]\nenabled = false\n")
+    works.configure("[history]\nenabled = false\n[alarms]\nenabled = false\n")
     assert works.run("work").returncode == 2
 
 
