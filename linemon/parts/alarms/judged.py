@@ -160,6 +160,7 @@ class Group:
             quiet = each.rests and (each.last_arrival is None or w - each.last_arrival < each.patience)
             if not quiet:
                 each.tick(w, hears, lives and w - (each.last_arrival or 0) > 10 * S)
+                self._calm = self._calm and each.rests
 
 
 class Judged:
