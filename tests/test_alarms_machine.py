@@ -159,6 +159,13 @@ def _made(name: str) -> dict[str, Any]:
 SAID = {each[0]: _made(each[0]) for each in model.EX}
 
 
+def test_a_row_is_judged_after_a_silence() -> None:
+    """What the clock began, while rows passed without being judged, a good row ends."""
+    said = {"warning": "> 90", "no_data": "alarm", "no_data_after": "30s"}
+    rows = [(0, 50, 0), (10, 50, 0), (20, 50, 0), (31, 50, 31)]
+    assert play(said, rows, 40)[0] == [(30, "warning since 20"), (31, "ok after 11")]
+
+
 class Fuller(model.Instance):  # type: ignore[misc]
     """The model, with what the contract says beyond it.
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from linemon.parts.alarms.language import Clock, Window, unit_of
+from linemon.parts.alarms.language import Clock, Window, unit_of, windows
 from linemon.parts.alarms.machine import AHEAD, Desk, Instance, S
 from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.windows import MINUTE, SHORT, Cells, Floats, Frame, Past, Recent
@@ -132,7 +132,7 @@ class Group:
         self._patience = min((each.patience for each in self), default=0.0)
         if rule.bounds:
             self._calm = self._calm and count == sum(each is not None for each in self.instances)
-        elif self._calm:  # whatever `only_if` says
+        if self._calm:  # whatever `only_if` says
             self._calm = not any(
                 value == value and rule.level(np.float64(value)) for (value,) in (v[-1:] for v in found)
             )
@@ -160,6 +160,7 @@ class Group:
             quiet = each.rests and (each.last_arrival is None or w - each.last_arrival < each.patience)
             if not quiet:
                 each.tick(w, hears, lives and w - (each.last_arrival or 0) > 10 * S)
+                self._calm = self._calm and each.rests
 
 
 class Judged:
@@ -183,7 +184,8 @@ class Judged:
         self._by_row = [group for group in self.groups if not group.rule.terms.by_clock]
         owners: dict[int, list[Group]] = {}
         for group in self.groups:
-            for at in group.own.tolist() if group.rule.bounds else ():
+            nodes = windows(group.rule.value) if group.rule.bounds else ()
+            for at in {int(at) for node in nodes for at in group.places(node.column) if at >= 0}:
                 owners.setdefault(at, []).append(group)
         self._watched, self._owners = np.array(list(owners), np.intp), list(owners.values())
         bounds = [[group.rule.bounds for group in each if group.rule.bounds] for each in self._owners]
@@ -310,9 +312,10 @@ class Judged:
         """The collector's clock, once a second."""
         self._reach(w)
         for group in self.groups:
-            if group.rule.terms.by_clock and hears and self.arrived is not None:
+            if group.rule.terms.by_clock and self.arrived is not None:
                 group.instance(0).last_arrival = self.arrived
-                group.clock(w)
+                if hears:
+                    group.clock(w)
             group.tick(w, hears)
 
     def _reach(self, w: int) -> None:

@@ -91,7 +91,10 @@ class Rule:
             return None if any(limit.holds(0.0) for limit in limits) else (nan, nan, tree.span or 0)
         is_plain = isinstance(tree, language.Window) and tree.function in PLAIN and not tree.column
         if not isinstance(tree, language.Window) or not is_plain or factor <= 0 or (tree.span or 0) > SHORT:
-            return None
+            found = language.parts(self.value)
+            is_of_row = all(each.function == "last" for each in found if isinstance(each, language.Window))
+            has_clock = any(isinstance(each, language.Clock) for each in found)
+            return (nan, nan, 0) if is_of_row and not has_clock and language.windows(self.value) else None
         if any(limit.op not in ("<", "<=", ">", ">=") for limit in limits):
             return None
         low, high = -inf, inf
