@@ -145,7 +145,7 @@ class Linemon(Receiver):
 
     def command(self) -> list[str]:
         self._store = Store(self.folder / "store")
-        many = "max_sources = 100000\npoints = 100\n" if self.kind == MANY else ""
+        many = "max_sources = 110000\npoints = 100\n" if self.kind == MANY else ""
         (self.folder / "linemon.toml").write_text(
             f'[store]\npath = "{self._store.path}"\n{many}[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
             '[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:0"\n'

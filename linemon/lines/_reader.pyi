@@ -21,8 +21,7 @@ def named(
     a point its measurement with its tags, a newline, and the names of its fields with commas between. `space`, (4, m),
     gets the slots, targets and times in ns of the lines, and in its last row the values of all, as bits. The answer is
     how many lines and how many values there are, and keys that are not known: then the rest means nothing, and there
-    may be more of them. None where a line is not plainly of the kind of the first one, or m
-    is too small.
+    may be more of them. None where a line is not plainly of the kind of the first one, or m is too small.
     """
 
 def alike(block: bytes, texts: bytes, is_json: bool, time_at: int, now: int, values: Floats, times: Ints) -> bool:

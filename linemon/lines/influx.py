@@ -46,7 +46,8 @@ BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | 
     (b"f", b"F", b"false", b"False", b"FALSE"), 0.0
 )
 MISTAKEN: Final = re.compile(when.NUMBER.pattern + rb"|" + wire.MISSING.pattern, re.IGNORECASE)  # for a measurement
-_NO_SIGNS: Final = bytes(set(range(256)) - set(b",="))
+_NO_SIGNS: Final = bytes(set(range(256)) - set(b",=\n"))
+_COMMAS: Final = bytes.maketrans(b"=\n", b",,")
 
 
 @dataclass(frozen=True)
@@ -140,17 +141,13 @@ def columns(fields: Sequence[bytes]) -> tuple[tuple[bytes, ...], Floats] | None:
 
     `fields` are the middle parts of the lines, without quotes and backslashes.
     """
-    joined = b",".join(fields)
-    keys_and_values = joined.replace(b"=", b",").split(b",")
-    width = fields[0].count(b"=")
+    joined = b"\n".join(fields)
+    width, lines = fields[0].count(b"="), len(fields)
+    if joined.translate(None, _NO_SIGNS) + b"\n" != ((b"=," * width)[:-1] + b"\n") * lines:
+        return None
+    keys_and_values = joined.translate(_COMMAS).split(b",")
     keys = keys_and_values[: 2 * width : 2]
-    lines = len(fields)
-    if (
-        len(set(keys)) < width
-        or joined.translate(None, _NO_SIGNS) != (b"=," * (width * lines))[:-1]
-        or any(each.count(b"=") != width for each in fields)
-        or keys_and_values[::2] != keys * lines
-    ):
+    if len(set(keys)) < width or keys_and_values[::2] != keys * lines:
         return None
     values = keys_and_values[1::2]
     joined = b",".join(values)

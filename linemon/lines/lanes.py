@@ -21,7 +21,8 @@ from linemon.lines.shapes import Shape
 
 LANE_BYTES: Final = 4096  # less than this is read at once of a connection in a lane: who sends more has little of it
 MAX_LANES: Final = 256
-ACK_NS: Final = 10**9 // 2  # from one acknowledgement to the next of who sends often; others get theirs at once
+ACK_NS: Final = 10**9 // 2  # from one acknowledgement to the next of who sends on meanwhile; others get theirs at once
+RETRY_NS: Final = 20 * ACK_NS
 NO_LANE: Final = 0
 
 Read = tuple[int, bytes]  # whose descriptor, and complete lines
@@ -42,7 +43,9 @@ class Lanes:
         self._came: list[int] = []  # rows that its session does not know of yet
         self._acked: set[int] = set()  # since `_ack_at` was set,
         self._owed: set[int] = set()  # and who is to be told more when it has come
-        self._ack_at = 0  # ns since the epoch
+        self._busy: set[int] = set()  # of these, who sent on without it;
+        self._patient: set[int] = set()  # who did not waits for each answer, and gets it at once
+        self._ack_at = self._retry_at = 0  # ns since the epoch; when to see anew who is patient
 
     def make_room(self, fd: int) -> None:
         """There is a connection of this descriptor, in no lane."""
@@ -73,7 +76,8 @@ class Lanes:
         """Take a connection out of its lane, where it is in one; its session gets to know what came."""
         session, came = self._sessions[fd], self._came[fd]
         if session is not None:
-            self._acked.discard(fd)
+            for group in (self._acked, self._busy, self._patient):
+                group.discard(fd)
             if fd in self._owed and session.sequence:
                 self._owed.discard(fd)
                 session.owed[session.sequence] = None
@@ -90,6 +94,11 @@ class Lanes:
         """The acknowledgements that are due, by descriptor."""
         if 0 < self._ack_at - now <= ACK_NS:  # else it is time, or the clock was set
             return []
+        if not 0 < self._retry_at - now <= RETRY_NS:
+            self._retry_at = now + RETRY_NS
+            self._patient.clear()
+        self._patient |= self._owed - self._busy
+        self._busy.clear()
         self._ack_at, self._acked, self._owed = now + ACK_NS, self._owed, set()
         return [self._answer(fd) for fd in self._acked]
 
@@ -125,8 +134,10 @@ class Lanes:
         """The acknowledgements of what came, without the others, that are not to wait."""
         told = {fd for fd, _ in came}
         told.difference_update([fd for fd, _ in others])
-        self._owed |= told & self._acked
-        told -= self._acked
+        later = (told & self._acked) - self._patient
+        self._busy |= later & self._owed
+        self._owed |= later
+        told -= later
         self._acked |= told
         return [self._answer(fd) for fd in told]
 

@@ -236,8 +236,11 @@ def table(block: bytes, width: int) -> tuple[Floats, list[tuple[int, bytes]], by
     odd: list[tuple[int, bytes]] = []
     if not _is_pattern(separators, width):
         lines = block.split(b"\n")
-        block = _MISSING_IN_ROW.sub(b"nan", tidied(block))
-        separators = _NAN.sub(b"", block).translate(None, _NUMBER_BYTES)
+        block = others = tidied(block)
+        if b"n" in separators or b"N" in separators:  # as in all these words but one; looking for them takes long
+            block = _MISSING_IN_ROW.sub(b"nan", block)
+            others = _NAN.sub(b"", block)
+        separators = others.translate(None, _NUMBER_BYTES)
         if not _is_pattern(separators, width):
             wrong = _odd_lines(separators, width)
             if FEW * len(wrong) >= len(lines):

@@ -11,7 +11,7 @@ import numpy as np
 from linemon.errors import StoreError
 from linemon.store.catalog import Entry
 from linemon.store.reader import Store
-from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, ID, Arena, Cells, fence
+from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, HEAD_CELLS, ID, Arena, Cells, fence
 
 
 class Heads(NamedTuple):
@@ -37,7 +37,7 @@ class Heads(NamedTuple):
 
     def arrivals(self) -> Cells:
         """As `Source.arrivals`, (n, k, 2); those that were not noted come first, with the time 0."""
-        noted = self.cells[:, ARRIVALS:].reshape(len(self.cells), -1, 2)
+        noted = self.cells[:, ARRIVALS:].reshape(len(self.cells), (HEAD_CELLS - ARRIVALS) // 2, 2)
         noted = np.take_along_axis(noted, noted[:, :, :1].argsort(axis=1), axis=1)
         now = np.column_stack([self.cells[:, ARRIVED], self.cells[:, COMMIT] >> 1])
         now = np.where(now[:, :1] > noted[:, -1, :1], now, noted[:, -1])
