@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -25,14 +26,15 @@ LEADING_ZERO: Final = re.compile(rb",-?0\d")  # and this
 
 
 def _found() -> ModuleType | None:
-    """The C reader; None if it is not there, or not asked for."""
+    """The C reader; None if it is not there, not asked for, or older than its source, as after a pull."""
     if os.environ.get("LINEMON_READER") == "python":
         return None
     try:
         from linemon.lines import _reader
     except ImportError:
         return None
-    return _reader
+    built, source = Path(_reader.__file__), Path(__file__).with_name("_reader.c")
+    return None if source.exists() and source.stat().st_mtime > built.stat().st_mtime else _reader
 
 
 reader = _found()
@@ -42,7 +44,10 @@ def said() -> str:
     """Which reader there is, for a person."""
     if reader:
         return "lines are read in C"
-    return "lines are read in Python, a sixth as fast as in C: no C compiler was found, or LINEMON_READER=python is set"
+    return (
+        "lines are read in Python, a sixth as fast as in C: no C compiler was found when linemon was installed, the "
+        "source has changed since, or LINEMON_READER=python is set"
+    )
 
 
 def numbers(block: bytes) -> Floats | None:
