@@ -59,15 +59,21 @@ class Forked:
     def _report(self) -> str:
         return os.read(self._reports, 20).decode()
 
+    def _has_reported(self, timeout: float | None) -> bool:
+        """Within so many seconds. Not by `select.select`, which knows no descriptor from 1024 on."""
+        reports = select.poll()
+        reports.register(self._reports, select.POLLIN)
+        return bool(reports.poll(None if timeout is None else 1000 * timeout))
+
     def poll(self) -> int | None:
-        if self.returncode is None and select.select([self._reports], [], [], 0)[0]:
+        if self.returncode is None and self._has_reported(0):
             self.returncode = int(self._report() or -signal.SIGKILL)
             os.close(self._reports)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            select.select([self._reports], [], [], timeout)
+            self._has_reported(timeout)
             if self.poll() is None:
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
         assert self.returncode is not None
