@@ -109,7 +109,7 @@ def ten_days(*, in_order: bool) -> Callable[[Collector], None]:
 PATHS = [
     "/state", "/available_plots", "/plot_id?tag=host:c1", "/current_data?tag=host:c1",
     "/current_data?tag=host:c1&since=5", "/api/sources", "/api/health", "/api/openapi.json", "/api/rows?source=host",
-    "/api/rows?source=host&since=10", "/metrics?sources=*",
+    "/api/rows?source=host&since=10", "/metrics?sources=*", "/api/marks",
 ]  # fmt: skip
 WINDOWS = ["points=1", "points=2", "points=1200", "points=10000", "start=1700000000&points=1"]
 
@@ -126,7 +126,7 @@ def test_reading_ten_days(tmp_path: Path, steps: Steps, in_order: bool) -> None:
         assert len(connection.getresponse().read(8 << 20)) == 8 << 20
         connection.close()
 
-    known = {path.partition("?")[0] for path in [*PATHS, "/api/stream", "/"]}
+    known = {path.partition("?")[0] for path in [*PATHS, "/api/stream", "/api/alarms", "/"]}  # which tells of no rows
     assert known == {path for path, methods in DESCRIPTION["paths"].items() if "get" in methods}
     costs(tmp_path, f"points = {DAYS}", ten_days(in_order=in_order), ask_all, steps)
 

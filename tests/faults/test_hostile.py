@@ -125,7 +125,7 @@ def test_connections_that_say_nothing_or_vanish(running: Running) -> None:
     neighbour.check()
     eventually(lambda: running.status()["connections"] == 0, "no connection left")
     eventually(lambda: running.status()["received"] == neighbour.sent, "nothing else counted")
-    assert len((running.folder / "log").read_text().splitlines()) == 3  # the three ports
+    assert len((running.folder / "log").read_text().splitlines()) == 4  # the reader, and the three ports
 
 
 def test_few_file_descriptors(start_collector: Callable[..., Running]) -> None:
