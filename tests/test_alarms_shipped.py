@@ -28,7 +28,6 @@ from linemon.parts.history import History, end
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 
-T0 = int(time.time())  # when the store begins
 HOST = {
     "fs./.used_pct": 50.0, "fs./.free_bytes": 1e9, "fs./.inodes_used_pct": 5.0, "mem.used_pct": 50.0,
     "mem.oom_kills": 0.0, "swap.used_pct": 5.0, "cpu.busy_pct": 10.0, "cpu.count": 4.0, "load.15m": 1.0,
@@ -63,7 +62,8 @@ class House:
     def __init__(self, folder: Path, settings: str = "", state: str = "state") -> None:
         self.folder, self.file = folder, folder / "linemon.toml"
         self.configure(settings)
-        self.now = float(T0)
+        self.begin = int(time.time())  # sources are born by the real clock
+        self.now = float(self.begin)
         self.writer = StoreWriter(folder / "store", 7200, 100)
         self.told: list[Event] = []
         self.state_file = folder / state
@@ -207,7 +207,7 @@ def test_a_restart_goes_on(tmp_path: Path) -> None:
     house.live(10, s={"v": 99.0, "w": 99.0})
     assert house.said == [("v", "s", "warning"), ("x", "s", "warning")]
     house.live(30, s={"v": 50.0, "w": 99.0})
-    ends = [(event.alarm, event.kind, event.since // S - T0) for event in house.told[2:]]
+    ends = [(event.alarm, event.kind, event.since // S - house.begin) for event in house.told[2:]]
     assert ends == [("v", "ok", 1), ("x", "ok", 1), ("w", "warning", 31)]
     saved = json.loads(house.state_file.read_text())
     assert saved["sources"]["s"][1] == 50
@@ -231,6 +231,7 @@ def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
     config = load(file)
     writer = StoreWriter(tmp_path / "store", 3600, 10)
     ring = writer.bind("s", ("v",), ("",))
+    oldest = int(time.time()) // 60 * 60 - 5 * 3600
     with ExitStack() as stack:
         part = History(Config(store=StoreConfig(path=str(tmp_path / "store"))))
         chain = part.open(stack)
@@ -239,7 +240,7 @@ def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
             is_high = (seconds % 7200 > 3000) & (seconds % 7200 < 4000) & (seconds % 60 == 30)  # a second a minute
             values = np.where(is_high, 99.0, 50.0)
             rows = np.column_stack((np.zeros(600), values))
-            rows.view(np.int64)[:, 0] = (T0 // 60 * 60 - 5 * 3600 + seconds) * S
+            rows.view(np.int64)[:, 0] = (oldest + seconds) * S
             ring.arena.append_to(ring.entry.slot, rows.view(np.int64))
             for _ in chain.steps():
                 pass
