@@ -18,7 +18,7 @@ run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C en
 # more than they work. What is slow is not even imported then, if it lies in a room of its own (tests/conftest.py), nor is
 # the plug-in that only it needs.
 ALL = -n logical --maxprocesses 4
-QUICK = -n 4 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
+QUICK = -n 6 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
 test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
 	$(BIN)/python -m pytest --dist worksteal $(if $(FAST),$(QUICK),$(ALL))
 

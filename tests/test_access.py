@@ -219,6 +219,7 @@ def test_openssl_as_a_sender(start_collector: Start, authority: Authority) -> No
     eventually(lambda: "m" in running.store and running.store["m"].rows == 2, "the rows")
 
 
+@pytest.mark.slow
 def test_the_agent_in_tls(start_collector: Start, authority: Authority) -> None:
     """Numbered rows with acknowledgements in TLS, certificates of both sides; whoever is not right gets nowhere."""
     cert, key = authority.issue("agent")
@@ -359,6 +360,7 @@ def test_networks(start_collector: Start) -> None:
     assert get(here.address("http"), "/state").status == 200
 
 
+@pytest.mark.slow
 def test_one_peer_cannot_take_all_connections(start_collector: Start) -> None:
     """Beyond max_per_peer a peer's connections are closed; by an address of this machine that is not loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

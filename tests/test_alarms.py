@@ -86,6 +86,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
         each.stop()
 
 
+@pytest.mark.slow
 def test_a_crossing_is_told_shown_and_logged(start: Callable[..., Watched]) -> None:
     """Within seconds of its row, once; worse is told again; the end, too. Exit code 3 while it is critical."""
     watched = start()
@@ -120,6 +121,7 @@ def test_a_crossing_is_told_shown_and_logged(start: Callable[..., Watched]) -> N
     eventually(lambda: "linemon.alarms" in store, "counts come back as a source")
 
 
+@pytest.mark.slow
 def test_what_people_say_to_an_incident(start: Callable[..., Watched]) -> None:
     """Acknowledged, silenced and no longer: what was held then comes, by command and by HTTP."""
     watched = start()
@@ -168,6 +170,7 @@ def test_only_an_admin_changes_what_others_are_told(start: Callable[..., Watched
     assert ask(at, "POST", "/api/alarms/silence", Origin="https://evil.example").status == 403
 
 
+@pytest.mark.slow
 def test_nothing_is_told_twice_over_kills(start: Callable[..., Watched]) -> None:
     """Killed while it fires, and again: the state and the outbox know what was told; the end still comes, once."""
     watched = start()
@@ -191,6 +194,7 @@ def test_a_second_process_is_refused(start: Callable[..., Watched]) -> None:
     assert f"alarms is run by process {watched.work.pid} already" in second.stderr
 
 
+@pytest.mark.slow
 def test_a_source_that_is_forgotten_is_gone(start: Callable[..., Watched]) -> None:
     """What was told of it ends with one message."""
     watched = start(RULE.replace("[[alarm]]", "forget_after = 3.0\n[[alarm]]"))
@@ -201,6 +205,7 @@ def test_a_source_that_is_forgotten_is_gone(start: Callable[..., Watched]) -> No
     eventually(lambda: not [each for each in watched.list("--all") if each["source"] == "web1"], "it is gone")
 
 
+@pytest.mark.slow
 def test_settings_are_taken_while_it_runs(start: Callable[..., Watched]) -> None:
     """A rule that is removed ends what it had told; what is wrong changes nothing."""
     watched = start()

@@ -260,6 +260,7 @@ lines = st.lists(
     st.none() | st.tuples(st.integers(1, 900), st.integers(1, 300)),
     st.booleans(),
 )
+@pytest.mark.slow
 def test_random_traces_against_the_model(said: Any, more: Any, steps: Any, down: Any, deaf: Any, known: bool) -> None:
     """Rows late, ahead, missing, of unknown values; the part restarted, the collector silent: both tell the same."""
     if more.get("value") == "age()":

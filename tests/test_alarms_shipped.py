@@ -178,6 +178,7 @@ def test_needs(tmp_path: Path) -> None:
     house.writer.close()
 
 
+@pytest.mark.slow
 def test_the_collector_hears_nobody(house: House) -> None:
     """Many that fall silent at once are one message, and one when they are back; one alone is told 30 s later."""
     hosts = {f"h{i}": {"agent.rss_bytes": 1.0} for i in range(4)}

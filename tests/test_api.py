@@ -460,6 +460,7 @@ def test_events_pass_proxies(collector: Running) -> None:
     assert headers["Content-Type"] == "text/event-stream"
 
 
+@pytest.mark.slow
 def test_many_idle_streams_delay_nobody(start_collector: Callable[..., Running]) -> None:
     """A hundred streams of a hundred sources cost next to nothing while no row comes for them."""
     running = start_collector()
@@ -484,6 +485,7 @@ def rss_mb(running: Running) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
+@pytest.mark.slow
 def test_memory_with_an_agent(start_collector: Callable[..., Running]) -> None:
     """A collector with its HTTP port open and one agent stays within 55 MB."""
     collector = start_collector(fresh=True)

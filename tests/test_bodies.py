@@ -104,6 +104,7 @@ def test_behind_a_number_no_row_is_stored(text: bytes, directives: list[bytes]) 
 
 @settings(max_examples=60, deadline=None)
 @given(lines=st.lists(st.sampled_from([line for line in LINES if line.strip()[:1] != b"#" and b'"' not in line])))
+@pytest.mark.slow
 def test_points_of_a_body_are_those_of_a_connection(lines: list[bytes]) -> None:
     """What is a point is stored as a connection would have it; everything else is rejected."""
     points = [line for line in lines if taken(line, Body(has_points=True)).stored]

@@ -25,6 +25,7 @@ def test_a_loop_that_stands_still_is_seen(collector: Running) -> None:
     assert spent.cpu_s < 0.2
 
 
+@pytest.mark.slow
 def test_ten_times_the_lines_cost_several_times_the_cpu(collector: Running) -> None:
     def send(lines: int) -> float:
         text = "#source room\n" + "1 2 x\n" * lines + "#stats\n"  # bad lines, which go one by one

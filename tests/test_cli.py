@@ -90,6 +90,7 @@ def test_a_foreign_agent_is_not_ours(foreign: Path) -> None:
         assert helped.stdout.startswith("usage: linemon agent"), helped.stderr
 
 
+@pytest.mark.slow
 def test_a_foreign_page_is_not_ours(foreign: Path) -> None:
     """`linemon dashboard` serves our page, whatever lies in the folder that it was started in."""
     config = foreign / "linemon.toml"

@@ -96,6 +96,7 @@ def test_many_connections_at_once(collector: Running) -> None:
         assert collector.store[f"s{i}"].since(0).values.tolist() == expected
 
 
+@pytest.mark.slow
 def test_limits_of_connections(start_collector: Callable[..., Running]) -> None:
     """One connection too many is closed and counted; one that is silent too long is closed."""
     running = start_collector('[tcp]\nlisten = "127.0.0.1:0"\nmax_connections = 2\nidle_timeout = 3\n')
@@ -161,6 +162,7 @@ def test_the_collector_counts_itself(collector: Running) -> None:
     assert rows["process.rss_bytes"][-1] == pytest.approx(rss_kb(collector.process.pid) * 1024, rel=0.2)
 
 
+@pytest.mark.slow
 def test_dead_sources_are_forgotten(start_collector: Callable[..., Running]) -> None:
     """A source without rows goes, its place is free for another; a connection that wakes up makes it anew."""
     running = start_collector("forget_after = 2\nmax_sources = 3\n")
@@ -307,6 +309,7 @@ def test_a_tap_reader_that_half_closed_and_was_reset_goes_at_once(collector: Run
     eventually(lambda: collector.status()["tap_readers"] == 0, "gone")
 
 
+@pytest.mark.slow
 def test_a_backlog_is_taken_at_its_pace(start_collector: Callable[..., Running]) -> None:
     """A reader that looks twice a second misses nothing, nor does a tap; others are not kept waiting."""
     tap = '[[tap]]\nlisten = "127.0.0.1:0"\nsource = "late"\ncolumns = ["n"]\n'

@@ -69,6 +69,7 @@ class Toy(Port):
 """
 
 
+@pytest.mark.slow
 def test_a_file_in_its_folder_is_a_door(tmp_path: Path) -> None:
     """It is served, counted in status.json and in linemon.collector, and `linemon check` tells of it."""
     for package in ("linemon", "linemon_sender", "agent"):

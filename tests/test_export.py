@@ -54,6 +54,7 @@ def past(start_collector: Callable[..., Running]) -> Iterator[tuple[Running, int
     assert work.wait(20) == 0, (running.folder / "work.log").read_text()
 
 
+@pytest.mark.slow
 def test_minutes_of_what_the_rows_do_not_go_back_to(past: tuple[Running, int]) -> None:
     running, begin = past
     assert len(running.run("export", "web1").stdout.splitlines()) == 601
@@ -137,6 +138,7 @@ def fill(folder: Path, days: int) -> None:
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_year_of_minutes_takes_no_more_memory_than_a_day(tmp_path: Path) -> None:
     """Buckets are read as they are written; what takes longer than a second says how far it is."""
     fill(tmp_path / "run" / "store", days=365)

@@ -298,6 +298,7 @@ class Killed(BaseException):
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_killed_between_any_two_writes(make: MakePlace, seed: int) -> None:
     """Late rows, rows ahead, missing values, several sources, kills before and after writes: no bucket is wrong."""
     rnd, rng = random.Random(seed), np.random.default_rng(seed)
@@ -344,6 +345,7 @@ def test_killed_between_any_two_writes(make: MakePlace, seed: int) -> None:
                 assert_same(place.buckets(step, source, column), place.truth(step, source, i))
 
 
+@pytest.mark.slow
 def test_killed_with_its_process_and_the_collector(tmp_path: Path) -> None:
     """`kill -9` at random moments, up to half of the rows late; `python -m tests.history_kills` does it more often."""
     outcome = history_kills.run(tmp_path / "run", 5, seed=7)

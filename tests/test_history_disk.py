@@ -71,6 +71,7 @@ class Disk:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 5])
+@pytest.mark.slow
 def test_power_is_lost_when_all_is_written_every_ten_minutes(
     make: MakePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -165,6 +166,7 @@ def test_rows_on_the_same_disk_are_not_counted_again(
     assert_same(place.buckets("1m", "host"), place.truth("1m", "host"))
 
 
+@pytest.mark.slow
 def test_a_small_disk_that_is_full(tmp_path: Path) -> None:
     """History waits, with one line in the log, and rows go on; with space again each is in its bucket."""
     found = in_a_small_disk(

@@ -204,6 +204,7 @@ def test_more_connections_than_allowed(start_collector: Callable[..., Running]) 
     assert post(at, POINT).status == 200
 
 
+@pytest.mark.slow
 def test_no_files_left(start_collector: Callable[..., Running]) -> None:
     """Without a file for one more connection the port waits a second, says so once, and goes on; it does not spin."""
     running = start_collector("sync = 1000.0\n", open_files=64)

@@ -52,6 +52,7 @@ def held(running: Running) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_what_was_exported_comes_back_once(start: Callable[..., Running], kind: str) -> None:
     """Times, values, names, and units where the format has them; a second time nothing is stored."""
     there, here = start(), start()
@@ -73,6 +74,7 @@ def test_what_was_exported_comes_back_once(start: Callable[..., Running], kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_table_of_several_sources_comes_back(start: Callable[..., Running], kind: str) -> None:
     """Each gets the columns that it had; where it is there already, in the places that it has for them."""
     there, here = start(), start()
@@ -87,6 +89,7 @@ def test_a_table_of_several_sources_comes_back(start: Callable[..., Running], ki
     assert here.store["s2"].last(1).values.tolist()[0][1:] == [4, 3]
 
 
+@pytest.mark.slow
 def test_equal_rows_are_known_in_another_format(start: Callable[..., Running]) -> None:
     running = start()
     running.say(f"#source room1\n{ROWS}")
@@ -98,6 +101,7 @@ def test_equal_rows_are_known_in_another_format(start: Callable[..., Running]) -
     assert all(each.startswith("stored 0, there already 4") for each in said[1:])
 
 
+@pytest.mark.slow
 def test_killed_in_the_midst_and_run_again(start: Callable[..., Running]) -> None:
     """A backlog has a pace; what is there when it is killed is not sent again, and none is missing."""
     running = start("points = 4000\n")
@@ -115,6 +119,7 @@ def test_killed_in_the_midst_and_run_again(start: Callable[..., Running]) -> Non
     assert "of 4,000 rows are sent" in again.stderr  # as it takes longer than a second
 
 
+@pytest.mark.slow
 def test_more_than_the_ring_holds_goes_into_the_history(start: Callable[..., Running]) -> None:
     """An hour of rows into a ring of twenty minutes: the minutes are whole."""
     running = start('points = 1200\n[history]\nevery = 0.1\n[[history.tier]]\nstep = "1m"\nkeep = "30d"\n')
@@ -164,6 +169,7 @@ def test_files_that_are_not_ours(collector: Running, name: str, text: str | None
     assert "x" not in collector.store
 
 
+@pytest.mark.slow
 def test_what_the_collector_refuses_is_said(start: Callable[..., Running], tmp_path: Path) -> None:
     """A token that does not open the source: its words, at once; columns that are too many: counted, exit code 1."""
     running = start('max_columns = 2\n[[token]]\nsecret = "s"\nsources = ["web*"]\n')

@@ -280,6 +280,7 @@ LINES = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(LINES, st.lists(st.integers(0, 400), max_size=40), st.booleans())
+@pytest.mark.slow
 def test_cuts_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cuts: list[int], flush: bool
 ) -> None:

@@ -50,6 +50,7 @@ def barrier(sock: socket.socket, answers: socket.SocketIO) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_a_fleet_is_taken_as_each_for_itself(start_collector: Start, seed: int) -> None:
     """Rows, counts and answers of forty connections are those of forty collectors that have one each."""
     rng = random.Random(seed)
@@ -156,6 +157,7 @@ def test_who_sends_often_is_acknowledged_twice_a_second(collector: Running) -> N
         assert len(told) <= 2 + 2 * (time.monotonic() - began + 0.5)
 
 
+@pytest.mark.slow
 def test_who_waits_for_each_acknowledgement_gets_it_at_once(collector: Running) -> None:
     """Such as a device that keeps one row; but for the first, by which it is told from who sends on."""
     with collector.connect() as sock:
@@ -169,6 +171,7 @@ def test_who_waits_for_each_acknowledgement_gets_it_at_once(collector: Running) 
         assert time.monotonic() - began < 25  # 50 s where each waits for half a second
 
 
+@pytest.mark.slow
 def test_rows_of_a_fleet_go_where_their_source_went(start_collector: Start) -> None:
     """Sources that get more columns, or are forgotten, while their connections send and send."""
     running = start_collector("forget_after = 2\n")

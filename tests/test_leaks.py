@@ -29,6 +29,7 @@ def test_nothing():
 """
 
 
+@pytest.mark.slow
 def test_what_a_test_leaves_fails_it(tmp_path: Path) -> None:
     """A thread that ends by itself within a moment is none that was left."""
     file = tmp_path / "test_leaking.py"

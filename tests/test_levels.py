@@ -59,6 +59,7 @@ def assert_is(found: Window, place: Place, source: str, start: float, end: float
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_a_window_over_all_levels_is_that_of_all_rows(make: MakePlace, seed: int) -> None:
     """At every moment, also of rows that are late or in no bucket yet; spans begin and end with the longest buckets."""
     rng = np.random.default_rng(seed)

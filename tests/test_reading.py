@@ -103,6 +103,7 @@ def test_errors_are_sorted_and_filtered(collector: Running) -> None:
     assert collector.run("sources", "--reason", "number").returncode == 2
 
 
+@pytest.mark.slow
 def test_what_is_read_without_a_collector_is_called_old(start_collector: Callable[..., Running]) -> None:
     """One line on stderr, of every command that reads; the answer is the same."""
     running = start_collector()

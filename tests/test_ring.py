@@ -51,6 +51,7 @@ blocks = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(blocks, st.integers(1, 12))
+@pytest.mark.slow
 def test_any_appends_give_what_a_list_gives(
     tmp_path_factory: pytest.TempPathFactory, sent: list[list[tuple[int, int, float]]], points: int
 ) -> None:

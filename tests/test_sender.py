@@ -138,6 +138,7 @@ def test_a_spool_whose_folder_is_removed(start_collector: Callable[..., Running]
     sender.close()
 
 
+@pytest.mark.slow
 def test_a_store_without_room() -> None:
     """The collector greets, refuses the rows and hangs up: said once. With room again all are stored, once."""
     found = in_a_small_disk(

@@ -184,6 +184,7 @@ def play(folder: Path, rng: random.Random, steps: int) -> tuple[Collector, list[
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60))
+@pytest.mark.slow
 def test_any_interleaving_ends_with_every_row_once_and_in_order(seed: int, steps: int) -> None:
     """Partial writes, cuts, resends, kills of either side between any steps: nothing lost or doubled."""
     shm = Path("/dev/shm")

@@ -532,6 +532,7 @@ def test_every_byte_of_a_files_header_flipped(memory: Path) -> None:
 
 
 @pytest.mark.parametrize("is_sealed", [True, False], ids=["closed", "killed"])
+@pytest.mark.slow
 def test_every_byte_of_a_rings_head_flipped(memory: Path, is_sealed: bool) -> None:
     """After a clean end the source is refused; after a kill it is refused or shows some of its rows, and no others."""
     folder = memory / "store"

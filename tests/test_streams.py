@@ -80,6 +80,7 @@ def test_search_takes_words_of_sources_and_columns(pump: Pump) -> None:
         assert len(found(pump, "")) == 3
 
 
+@pytest.mark.slow
 def test_search_stays_quick_with_ten_thousand_sources(pump: Pump) -> None:
     with closing(StoreWriter(pump.store.path, 10, 11_000)) as writer:
         for i in range(10_000):

@@ -85,6 +85,7 @@ def terminal(tmp_path: Path) -> Iterator[Callable[[Path], Terminal]]:
         each.tmux("kill-server")
 
 
+@pytest.mark.slow
 def test_rows_move_and_keys_work(collector: Running, terminal: Callable[[Path], Terminal]) -> None:
     """Values come as they are stored; the screen fits its window; it can be gone through, searched and left."""
     collector.say("".join(f"room{n}.temperature {n}\n" for n in range(50)))

@@ -133,6 +133,7 @@ def test_clients_are_bounded(served: Served, dial: Any, turn: Any) -> None:
     assert clients[0].line() == "1.0"
 
 
+@pytest.mark.slow
 def test_a_fleet_that_dials_again_at_every_tick(served: Served, dial: Callable[..., Any], turn: Any) -> None:
     """LabPlot 2.9 does: many connections one after another leave nothing behind."""
     for _ in range(150):

@@ -93,6 +93,7 @@ QUICK = """
 """
 
 
+@pytest.mark.slow
 def test_a_file_system_that_never_answers(serve: Callable[..., Any], tmp_path: Path, until: Callable[..., Any]) -> None:
     """It costs the file systems' columns, with one line in the log; rows go on, and SIGTERM ends the agent."""
     dead = ["unshare", "--mount", "bash", "-c", textwrap.dedent(DEAD)]

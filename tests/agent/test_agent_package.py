@@ -103,6 +103,7 @@ def test_archive(tmp_path: Path) -> None:
         assert [line for line in done.stderr.splitlines() if service.name in line] == []
 
 
+@pytest.mark.slow
 def test_installs_alone(tmp_path: Path) -> None:
     """`pip install ./agent` gives a package that runs without the rest of the repository, linemon_sender in it."""
     source, target = tmp_path / "source/agent", tmp_path / "target"
