@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.budget import cost
 from tests.running import Running
 

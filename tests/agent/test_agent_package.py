@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from agent.groups.sockets import SOCKETS
 from agent.sampler import FIXED, Sampler
