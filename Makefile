@@ -14,10 +14,9 @@ install: .venv/run  ## set up .venv with the linemon command in it
 run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C ends all
 	@$(BIN)/linemon up
 
-# One worker a core; more would only starve each other's browsers. FAST=1 is for ten times a day: a minute. Its tests wait
-# more than they work. What is slow is not even imported then, if it lies in a room of its own (tests/conftest.py), nor is
-# the plug-in that only it needs.
-ALL = -n logical --maxprocesses 4
+# Tests wait more than they compute, so there are more workers than cores; more yet would starve each other's browsers. FAST=1 is
+# for ten times a day.
+ALL = -n 3
 QUICK = -n 6 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
 test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
 	$(BIN)/python -m pytest --dist worksteal $(if $(FAST),$(QUICK),$(ALL))
