@@ -237,6 +237,8 @@ def test_changed_as_a_command(collector: Running) -> None:
     assert second["column"] == "flow"
     assert second["score"] < 5
     assert collector.run(*asked).stdout.splitlines()[1].split()[:2] == ["pump", "heat"]
+    nothing = collector.run("changed", "--from", "10m")
+    assert (nothing.returncode, nothing.stdout, "enough values" in nothing.stderr) == (0, "", True)
     wrong = collector.run("changed", "--from", "10m", "--to", "20m")
     assert (wrong.returncode, "does not lie before" in wrong.stderr) == (2, True)
 

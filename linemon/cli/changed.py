@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 from linemon.cli._terminal import print_json, sources_of, store_of, table, warn_if_stale
@@ -57,6 +58,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     found = found[: options.top]
     if options.json:
         print_json(found)
+    elif not found:
+        print("linemon: no column has enough values in this span and before it", file=sys.stderr)
     else:
         table(
             ("source", "column", "score", "mean", "before", "spread", "before", "unit"),

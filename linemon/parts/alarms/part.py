@@ -75,7 +75,8 @@ class Alarms:
             name: each.get("error") if each["fails"] else each.get("trouble")
             for name, each in outbox["notifiers"].items()
         }
-        return found | {"notifiers": {name: error for name, error in said.items() if error}}
+        failing = {name: error for name, error in said.items() if error}
+        return found | ({"notifiers": failing} if failing else {})
 
     def _counts(self) -> dict[str, float]:
         assert self._feed
