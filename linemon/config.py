@@ -20,7 +20,15 @@ from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
 from linemon.sections import (
-    AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TaskConfig, TasksConfig, TierConfig, WorkConfig,
+    AlarmsConfig,
+    HistoryConfig,
+    Names,
+    QuietConfig,
+    Span,
+    TaskConfig,
+    TasksConfig,
+    TierConfig,
+    WorkConfig,
 )  # fmt: skip
 
 FILE = "linemon.toml"

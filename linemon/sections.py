@@ -240,9 +240,11 @@ class TasksConfig:
     def __post_init__(self) -> None:
         if self.budget > 1:
             raise ConfigError(f"[tasks] budget = {self.budget:g}: expected a number above 0, at most 1")
-        if self.dask and not (found := CLUSTER.fullmatch(self.dask)):
+        if not self.dask:
+            return
+        if not (found := CLUSTER.fullmatch(self.dask)):
             raise ConfigError(f"[tasks] dask = {self.dask!r}: expected an address such as 'tcp://127.0.0.1:8786'")
-        if self.dask and found[1] == "tcp" and not self.allow_open and not Address.parse(found[2]).is_loopback:
+        if found[1] == "tcp" and not self.allow_open and not Address.parse(found[2]).is_loopback:
             raise ConfigError(
                 f"[tasks] dask = {self.dask!r} sends code and rows over the net for everybody to read and change: "
                 "use tls://, or set allow_open = true in [tasks]"

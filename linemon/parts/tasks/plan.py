@@ -53,7 +53,8 @@ class Task:
         return tuple(
             each
             for each in columns
-            if any(fnmatchcase(each, pattern) for pattern in yes) and not any(fnmatchcase(each, pattern) for pattern in no)
+            if any(fnmatchcase(each, pattern) for pattern in yes)
+            and not any(fnmatchcase(each, pattern) for pattern in no)
         )
 
     def sources(self, store: Store) -> list[str]:
@@ -136,7 +137,7 @@ def walked(key: str, needs: Mapping[str, Iterable[str]], deepest: int = sys.maxs
 
     def visit(name: str, path: tuple[str, ...]) -> int:
         if name in path:
-            raise ConfigError(f"[[task]] {name!r} {key}: a cycle, {' -> '.join((*path[path.index(name):], name))}")
+            raise ConfigError(f"[[task]] {name!r} {key}: a cycle, {' -> '.join((*path[path.index(name) :], name))}")
         if name not in depth:
             depth[name] = 1 + max((visit(other, (*path, name)) for other in needs[name]), default=0)
         if depth[name] > deepest:
@@ -188,7 +189,7 @@ def check(config: Config, store: Path) -> tuple[list[str], list[str]]:
         if task.schedule and words is not None and "window" not in words and task.over > config.store.points * 10**9:
             warnings.append(
                 f"{where} reads rows, of which {config.store.points} are kept, not those of "
-                f"{task.over / 86400e9:.3g} d: @task(window=\"1m\") reads the history, too"
+                f'{task.over / 86400e9:.3g} d: @task(window="1m") reads the history, too'
             )
     return lines, warnings
 
@@ -222,7 +223,7 @@ def words_of(task: Task, folder: Path) -> set[str] | None:
 
 
 def defined(text: str) -> dict[str, set[str] | None]:
-    """The functions of a module, each with what its decorators are given; None of what is only imported, or assigned."""
+    """The functions of a module, each with what its decorators are given; None of what is imported, or assigned."""
     found: dict[str, set[str] | None] = {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef):

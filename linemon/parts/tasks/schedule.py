@@ -24,7 +24,8 @@ from linemon.sections import DAYS, Span, weekdays
 
 S: Final = 10**9
 LEAST_S: Final = 10.0  # of `every`
-AT: Final = re.compile(r"(daily|[a-z]{3}(?: ?[,-] ?[a-z]{3})*) at ((?:[01]\d|2[0-3]):[0-5]\d(?: ?, ?(?:[01]\d|2[0-3]):[0-5]\d)*)")
+CLOCK: Final = r"(?:[01]\d|2[0-3]):[0-5]\d"
+AT: Final = re.compile(rf"(daily|[a-z]{{3}}(?: ?[,-] ?[a-z]{{3}})*) at ({CLOCK}(?: ?, ?{CLOCK})*)")
 EXPECTED: Final = "expected 'rows', 'every 10m', 'daily at 02:30' or 'mon-fri at 08:00,18:00'"
 
 
