@@ -62,7 +62,7 @@ class Outputs:
     def put(
         self, source: str, sender: str, first: int, header: bytes, rows: bytes, done: Callable[[], None] | None = None
     ) -> None:
-        """Whole lines, the first of which has this number; `done` is called, in a thread, once the collector has all."""
+        """Whole lines, the first of which has this number; `done` is called, in a thread, once they are all held."""
         with self._news:
             self._runs.setdefault((source, sender), deque()).append(Block(first, header, rows, done))
             self.waiting += len(rows)

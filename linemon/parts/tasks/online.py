@@ -123,7 +123,7 @@ class Online:
             self._attach()
             self._take()
             self._save()
-            self._say({"online": {name: dict(counts) for name, counts in self._counts.items()}})
+            self._say({"online": self._counts, "behind": self._behind(began)})
             self._counts = {}
             try:
                 self.is_over = self.is_over or self._stats() != self._files
@@ -155,6 +155,14 @@ class Online:
                     if stream.output in self._store:
                         stream.gives = self._store[stream.output].columns
         self._streams = {key: each for key, each in self._streams.items() if key[1] in names}
+
+    def _behind(self, now: float) -> dict[str, float]:
+        """How long rows of each task have waited, s."""
+        behind = dict.fromkeys(self._functions, 0.0)
+        for stream in self._streams.values():
+            if stream.waits:
+                behind[stream.task.name] = max(behind[stream.task.name], round(now - stream.waits[0], 1))
+        return behind
 
     def _heads(self, names: tuple[str, ...]) -> dict[str, tuple[Entry, int]]:
         found: dict[str, tuple[Entry, int]] = {}

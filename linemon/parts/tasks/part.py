@@ -286,12 +286,15 @@ class Tasks:
 
     async def _listen(self, process: Process) -> None:
         """Until it ends. TimeoutError where nothing is heard of it."""
+        assert self._records
         limit = START_S
         while (said := await process.hears(limit)) is not None:
             if "online" not in said:
                 self._failed_online(said["task"], said)
                 continue
             limit = HANG_S
+            for name, behind_s in said["behind"].items():
+                self._records.of[name].behind_s = behind_s
             for name, counts in said["online"].items():
                 self._add(name, counts)
 

@@ -36,6 +36,7 @@ class Record:
     failing: int = 0  # in a row
     abandoned: int = 0  # runs that a cluster goes on with
     last_error: str | None = None
+    behind_s: float | None = None  # how long rows wait for an online task
 
     @classmethod
     def load(cls, said: Mapping[str, Any]) -> Record:
