@@ -19,17 +19,9 @@ from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
-from linemon.sections import (
-    AlarmsConfig,
-    HistoryConfig,
-    Names,
-    QuietConfig,
-    Span,
-    TaskConfig,
-    TasksConfig,
-    TierConfig,
-    WorkConfig,
-)  # fmt: skip
+from linemon.sections import AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
+from linemon.sections import TaskConfig as TaskConfig
+from linemon.sections import TasksConfig as TasksConfig
 
 FILE = "linemon.toml"
 

@@ -6,12 +6,20 @@ runner.py and child.py: offline.py on what there is, online.py on what comes. ke
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from linemon.config import Config
-from linemon.parts.tasks.part import Tasks
-from linemon.parts.tasks.plan import tasks
+
+if TYPE_CHECKING:
+    from linemon.parts.tasks.part import Tasks
 
 
 def parts(config: Config) -> list[Tasks]:
     """The tasks of these settings. ConfigError says what is wrong with one."""
-    found = tasks(config) if config.tasks.enabled else []
+    if not config.task or not config.tasks.enabled:
+        return []
+    from linemon.parts.tasks.part import Tasks  # only who has tasks pays for what they need
+    from linemon.parts.tasks.plan import tasks
+
+    found = tasks(config)
     return [Tasks(config, found)] if found else []

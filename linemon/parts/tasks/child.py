@@ -25,6 +25,7 @@ from linemon.errors import LinemonError
 from linemon.parts.tasks.plan import OURS, Task, file_of
 
 NICE: Final = 10
+NAME_BYTES: Final = 256  # of the file that says which online task is called
 Say = Callable[[dict[str, Any]], None]
 Function = Callable[..., Any]
 

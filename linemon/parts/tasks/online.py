@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from linemon.errors import LinemonError, UnknownSource
 from linemon.parts._outputs import Outputs
-from linemon.parts.tasks.child import Function, OnlineJob, Say, load
+from linemon.parts.tasks.child import NAME_BYTES, Function, OnlineJob, Say, load
 from linemon.parts.tasks.giving import MOST_BYTES, TaskError, checked, fitted, text_of
 from linemon.parts.tasks.keeping import NotKept, online_file, packed, unpacked
 from linemon.parts.tasks.offline import failure, sender_of
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 TURN_S: Final = 1.0
 MOST: Final = 500  # rows of a source at a time
 SPAN_S: Final = 10.0  # in which no more than the budget is used; rows that wait longer are passed over
-NAME_BYTES: Final = 256  # of the file that says which task is called
 
 
 class Budget:

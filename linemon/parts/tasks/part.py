@@ -21,10 +21,9 @@ from linemon.locks import Taken, take
 from linemon.parts._marks import set_marks
 from linemon.parts._outputs import Outputs
 from linemon.parts._port import Output
-from linemon.parts.tasks.child import Job, OnlineJob
+from linemon.parts.tasks.child import NAME_BYTES, Job, OnlineJob
 from linemon.parts.tasks.giving import MOST_BYTES
 from linemon.parts.tasks.keeping import OUT, Records, folder, forget
-from linemon.parts.tasks.online import NAME_BYTES
 from linemon.parts.tasks.plan import Task, folder_of
 from linemon.parts.tasks.runner import START_S, Process, outcomes
 from linemon.parts.tasks.turns import Due, Turns
