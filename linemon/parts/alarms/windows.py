@@ -156,7 +156,7 @@ class Frame:
             return np.full(len(self.times), np.nan)
         values = found.values[[found.columns.index(column)]]
         if node.function != "last":
-            return reduced(node, (found.times, values), self.times, int(found.times[0]))[0]
+            return np.asarray(reduced(node, (found.times, values), self.times, int(found.times[0]))[0])
         is_value = values[0, :-1] == values[0, :-1]
         times = found.times[is_value]
         at = np.searchsorted(times, self.times, "right") - 1
