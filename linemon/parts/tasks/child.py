@@ -25,7 +25,7 @@ from linemon.errors import LinemonError
 from linemon.parts.tasks.plan import OURS, Task, file_of
 
 NICE: Final = 10
-NAME_BYTES: Final = 256  # of the file that says which online task is called
+AT_BYTES: Final = 2048  # of the file that says which online task is called
 Say = Callable[[dict[str, Any]], None]
 Function = Callable[..., Any]
 
@@ -50,13 +50,17 @@ class Job:
 
 @dataclass(frozen=True)
 class OnlineJob:
-    """All online tasks, until the process ends; `state` is their folder, `at` a file that says which one is called."""
+    """All online tasks, until the process ends; `state` is their folder.
+
+    `at`: an open file that says which task is called on which source. `hung`: with which a process before has ended.
+    """
 
     config: Config
     folder: Path
     tasks: tuple[Task, ...]
     state: Path
     at: int
+    hung: tuple[str, str] | None = None
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,8 @@ def read(job: Job, unit: Sequence[str], how: Kind, store: Store) -> Inputs | Non
         try:
             columns = job.task.columns(name, store[name].columns)
             rows = window(store, name, job, how.window.ns) if how.window else between(store, name, job)
-            found[name] = rows.select(tuple(each for each in columns if each in rows.columns))
+            rows = rows.select(tuple(each for each in columns if each in rows.columns))
+            found[name] = trimmed(rows) if isinstance(rows, Window) else rows
         except UnknownSource:  # forgotten meanwhile
             continue
     if not any(len(each) for each in found.values()):
@@ -77,12 +79,20 @@ def between(store: Store, name: str, job: Job) -> Rows:
 
 
 def window(store: Store, name: str, job: Job, step: int) -> Window:
-    """Whole buckets, from the first that is held: what is not is no reason for empty ones."""
+    """Whole buckets, from the first that is held on."""
     end = job.end // step * step
     oldest = store[name].oldest
     first = max(0, job.end - job.task.over, 0 if oldest is None else int(oldest.astype(np.int64))) // step * step
     first = min(first, end - step)
     return store[name].window(np.datetime64(first, "ns"), np.datetime64(end, "ns"), (end - first) // step)
+
+
+def trimmed(window: Window) -> Window:
+    """From the first to the last bucket that has anything."""
+    some = np.flatnonzero(window.count.any(axis=1))
+    part = slice(some[0], some[-1] + 1) if len(some) else slice(0)
+    names = ("time", "step", "min", "max", "mean", "count")
+    return replace(window, **{name: getattr(window, name)[part] for name in names})
 
 
 def before(job: Job, unit: Sequence[str], function: Function, store: Store) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from linemon.errors import LinemonError, UnknownSource
 from linemon.parts._outputs import Outputs
-from linemon.parts.tasks.child import NAME_BYTES, Function, OnlineJob, Say, load
+from linemon.parts.tasks.child import AT_BYTES, Function, OnlineJob, Say, load
 from linemon.parts.tasks.giving import MOST_BYTES, TaskError, checked, fitted, text_of
 from linemon.parts.tasks.keeping import NotKept, online_file, packed, unpacked
 from linemon.parts.tasks.offline import failure, sender_of
@@ -33,7 +33,10 @@ from linemon.tasks import kind
 log = logging.getLogger(__name__)
 
 TURN_S: Final = 1.0
-MOST: Final = 500  # rows of a source at a time
+MOST: Final = 500  # rows of a source at a time, and before it is known how long they take
+FIRST: Final = 8
+CALL_S: Final = 0.1  # that a call is to take
+NOWHERE: Final = bytes(AT_BYTES)
 SPAN_S: Final = 10.0  # in which no more than the budget is used; rows that wait longer are passed over
 
 
@@ -75,6 +78,8 @@ class Stream:
         self.waits: tuple[float, int] | None = None  # since when rows up to this one wait
         self.columns: dict[tuple[str, ...], tuple[str, ...]] = {}  # of the source's, those that it reads
         self.gives: tuple[str, ...] = ()  # the columns of its output
+        self.most = FIRST  # rows of a call
+        self.at = f"{task.name}\n{self.source}".encode().ljust(AT_BYTES, b"\0")
 
     def save(self, outputs: Outputs) -> bool:
         """Whether it could be done now. NotKept where it never can."""
@@ -153,6 +158,8 @@ class Online:
                     stream = self._streams[task.name, source] = Stream(task, entry, path, cursor)
                     if stream.output in self._store:
                         stream.gives = self._store[stream.output].columns
+                    if (task.name, source) == self._job.hung and stream.born == entry.born:
+                        self._pass(stream, head)
         self._streams = {key: each for key, each in self._streams.items() if key[1] in names}
 
     def _behind(self, now: float) -> dict[str, float]:
@@ -202,13 +209,17 @@ class Online:
         if stream.waits is None:
             stream.waits = now, head
         elif now - stream.waits[0] > SPAN_S and self._outputs.waiting < MOST_BYTES:
-            self._count(stream)["missed"] += stream.waits[1] - stream.cursor
-            stream.cursor, stream.waits, stream.must_save = stream.waits[1], None, True
+            self._pass(stream, stream.waits[1])
+
+    def _pass(self, stream: Stream, cursor: int) -> None:
+        """Go on from there; what is before it is missed."""
+        self._count(stream)["missed"] += cursor - stream.cursor
+        stream.cursor, stream.waits, stream.must_save = cursor, None, True
 
     def _step(self, stream: Stream) -> bool:
         """Some rows of a source; whether there may be more."""
         try:
-            rows = self._store[stream.source].since(stream.cursor, stream.born, MOST)
+            rows = self._store[stream.source].since(stream.cursor, stream.born, stream.most)
         except UnknownSource:  # forgotten meanwhile
             return False
         counts = self._count(stream)
@@ -229,14 +240,16 @@ class Online:
             counts["missed"] += len(rows)
             stream.must_save = True
             self._fails(stream, error)
-        counts["took_us"] += round(1e6 * (time.perf_counter() - began))
+        took_s = time.perf_counter() - began
+        stream.most = max(1, min(MOST, 2 * stream.most, round(CALL_S * len(rows) / took_s)))
+        counts["took_us"] += round(1e6 * took_s)
         counts["rows_in"] += len(rows)
         return True
 
     def _call(self, stream: Stream, rows: Any, counts: Counter[str]) -> None:
-        os.pwrite(self._job.at, stream.task.name.encode().ljust(NAME_BYTES), 0)
+        os.pwrite(self._job.at, stream.at, 0)
         given = self._functions[stream.task.name](rows, stream.state, **stream.task.options)
-        os.pwrite(self._job.at, b" " * NAME_BYTES, 0)
+        os.pwrite(self._job.at, NOWHERE, 0)
         found = checked(given, rows.time)
         if not found or not len(found.times):
             return

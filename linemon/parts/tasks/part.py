@@ -21,7 +21,7 @@ from linemon.locks import Taken, take
 from linemon.parts._marks import set_marks
 from linemon.parts._outputs import Outputs
 from linemon.parts._port import Output
-from linemon.parts.tasks.child import NAME_BYTES, Job, OnlineJob
+from linemon.parts.tasks.child import AT_BYTES, Job, OnlineJob
 from linemon.parts.tasks.giving import MOST_BYTES
 from linemon.parts.tasks.keeping import OUT, Records, folder, forget
 from linemon.parts.tasks.plan import Task, folder_of
@@ -254,34 +254,42 @@ class Tasks:
 
     async def _mind(self, tasks: tuple[Task, ...]) -> None:
         """Have a process run them, and another one where it ends, or where one of them hangs."""
-        pause = AGAIN_S[0]
+        pause, hung = AGAIN_S[0], None
         with tempfile.TemporaryFile() as at:
-            job = OnlineJob(self._config, folder_of(self._config), tasks, self._path, at.fileno())
             while True:
                 began = time.monotonic()
                 for name, future in self._forgets.items():
                     future.set_result(forget(self._path, name))
                 self._forgets.clear()
-                self._process = process = await Process.start(job)
-                try:
-                    await self._listen(process)
-                    is_well = True
-                except TimeoutError:
-                    is_well = False
-                    name = os.pread(at.fileno(), NAME_BYTES, 0).decode(errors="replace").strip("\0 ")
-                    error = f"not done after {HANG_S:g} s: killed, and all online tasks with it"
-                    for each in [name] if name in self._tasks else self._tasks:
-                        if self._tasks[each].schedule is None:
-                            self._failed_online(each, {"failed": [], "kind": "timeout", "error": error})
-                finally:
-                    code = await process.end(HANG_S / 2 if process.process.returncode is None else 0)
-                if time.monotonic() - began > STEADY_S or (code == 0 and is_well):
-                    pause = AGAIN_S[0]
-                if code and is_well and not self._forgets:
-                    log.error("the process of online tasks ended with %d; it is started again", code)
-                if code or not is_well:
+                job = OnlineJob(self._config, folder_of(self._config), tasks, self._path, at.fileno(), hung)
+                how = await self._watch(job)
+                hung = None
+                if how:  # else a file of tasks is another one, or they are to forget
+                    hung = self._blame(os.pread(at.fileno(), AT_BYTES, 0), how)
+                    at.truncate(0)
+                    pause = AGAIN_S[0] if time.monotonic() - began > STEADY_S else min(2 * pause, AGAIN_S[1])
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, AGAIN_S[1])
+
+    async def _watch(self, job: OnlineJob) -> str:
+        """Run a process until it ends; how that came, empty where it is well."""
+        self._process = process = await Process.start(job)
+        how = ""
+        try:
+            await self._listen(process)
+        except TimeoutError:
+            how = f"not done after {HANG_S:g} s: killed"
+        finally:
+            code = await process.end(HANG_S / 2)
+        return how or (f"its process ended with {code}" if code else "")
+
+    def _blame(self, at: bytes, how: str) -> tuple[str, str] | None:
+        """The task and the source that were at work, which failed; what they were given is passed over."""
+        name, _, source = at.rstrip(b"\0").decode().partition("\n")
+        if name not in self._tasks:
+            log.error("online tasks: %s; they are started again", how)
+            return None
+        self._failed_online(name, {"failed": [source], "kind": "died", "error": how})
+        return name, source
 
     async def _listen(self, process: Process) -> None:
         """Until it ends. TimeoutError where nothing is heard of it."""
