@@ -53,7 +53,7 @@ BAD: dict[str, tuple[dict[str, float], int, bool]] = {
     "rebooted": ({"sys.uptime_s": 30.0}, 30, False),
     "silent agent": ({}, 200, True),
 }
-NOT_HERE = {"disk fills up", "collector down", "notifier fails"}  # test_alarms_windows.py; test_alarms.py
+NOT_HERE = {"disk fills up", "collector down", "notifier fails", "stamps wrong"}  # …_windows.py; test_alarms.py; below
 
 
 class House:
@@ -100,10 +100,11 @@ class House:
     def row(self, source: str, **values: float) -> None:
         self.rows(source, values)
 
-    def rows(self, source: str, values: dict[str, float]) -> None:
+    def rows(self, source: str, values: dict[str, float], skew: float = 0.0) -> None:
+        """One row; `skew`: s by which the sender's clock is ahead."""
         ring = self.writer.bind(source, tuple(values), ("",) * len(values))
         row = np.array([[0.0, *values.values()]])
-        row.view(np.int64)[0, 0] = self.ns
+        row.view(np.int64)[0, 0] = self.ns + round(skew * S)
         with mock.patch("linemon.store.arena.time.time_ns", return_value=self.ns):
             ring.arena.append_to(ring.entry.slot, row.view(np.int64))
 
@@ -161,6 +162,26 @@ def test_a_large_disk_is_not_full(house: House) -> None:
     """95 % of 20 TB leaves a terabyte."""
     house.live(600, 10, host=HOST | {"fs./.used_pct": 95.0, "fs./.free_bytes": 1e12})
     assert house.log == []
+
+
+@pytest.mark.parametrize("skew", [-8.0, -86400.0, 2.0, 86400.0])
+def test_a_clock_that_is_wrong_is_seen_by_its_stamps(house: House, skew: float) -> None:
+    """Also where rows are a day ahead, and so not judged; what comes late as a backlog is another thing."""
+
+    def live(minutes: int, *skews: float) -> None:
+        for second in range(0, minutes * 60, 10):
+            house.now += 10
+            house.rows("host", HOST, skews[second // 10 % len(skews)])
+            house.turn()
+
+    live(15, 0.0, -4.0, 0.5)
+    live(5, *range(-3600, -1000, 90), 0.0)  # behind, and less and less
+    live(15, -0.3)
+    assert house.log == []
+    live(12, skew, skew - 0.2)
+    assert house.log == [("stamps wrong", "warning")]
+    live(12, 0.0)
+    assert house.log[1:] == [("stamps wrong", "ok")]
 
 
 def test_needs(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ USUAL_ROWS: Final = 100  # that tell how long a source usually waits
 USUAL_AGAIN: Final = 10 * S
 NO_DATA: Final = 30 * S  # the least default of no_data_after, and how many usual intervals it is
 NO_DATA_STEPS: Final = 10
+SKEW_MINUTES: Final = 10  # whose quickest row tells how far a source's clock is behind
+STEADY: Final = 60 * S  # of a backlog that is caught up, times become less late by more
+BEHIND, BEFORE = 5 * S, S  # by so much rows may be late, on their way; and early
 LOOK: Final = 30 * S  # a group at which nothing can have changed is judged in full so often, for who looks at values
 
 
@@ -177,6 +180,7 @@ class Judged:
         self._waiting: list[tuple[int, Floats]] = []  # rows stamped ahead: time, values (width,)
         self._arrivals: deque[int] = deque(maxlen=USUAL_ROWS)
         self._usual, self._usual_at = math.nan, 0
+        self._lags: deque[list[int]] = deque(maxlen=SKEW_MINUTES)  # minute, least, greatest; ns
         short = [node.span or 0 for group in self.groups for node in group.rule.windows if (node.span or 0) <= SHORT]
         needed = {int(at) for group in self.groups for node in group.rule.windows for at in group.places(node.column)}
         self._late = min((group.rule.terms.late for group in self.groups), default=0)
@@ -221,9 +225,11 @@ class Judged:
     # -- what the language asks of the source
 
     def clock(self, function: str, w: int) -> float:
-        """age, overdue, seen, at w; nan where it is not known."""
+        """age, overdue, seen, skew, at w; nan where it is not known."""
         if function == "seen":
             return (w - self.born) / 1e9 if self.born else math.nan
+        if function == "skew":
+            return self.skew_s
         started = self.desk.started
         if self.arrived is None or started is None or w - started < YOUNG:
             return math.nan
@@ -234,6 +240,26 @@ class Judged:
     def usual_s(self) -> float:
         """The interval of its rows: the larger of the median gaps of their times and of their arrivals; nan below 3."""
         return self._usual
+
+    @property
+    def skew_s(self) -> float:
+        """By how much its sender's clock is wrong, as the times of its rows say; 0 where that is within what is usual.
+
+        nan before there were ten minutes with rows, and where what came was a backlog.
+        """
+        least = min((each[1] for each in self._lags), default=0)
+        greatest = max((each[2] for each in self._lags), default=0)
+        if len(self._lags) < SKEW_MINUTES or greatest - least > STEADY:
+            return math.nan
+        return least / 1e9 if least > BEHIND else -greatest / 1e9 if greatest < -BEFORE else 0.0
+
+    def came(self, time: int, arrived: int) -> None:
+        """The newest row has this time, and came then."""
+        minute, lag = arrived // MINUTE, arrived - time
+        if self._lags and self._lags[-1][0] == minute:
+            self._lags[-1][1:] = min(lag, self._lags[-1][1]), max(lag, self._lags[-1][2])
+        else:
+            self._lags.append([minute, lag, lag])
 
     def patience(self, group: Group) -> float:
         """no_data_after in ns; inf where no interval is known."""
