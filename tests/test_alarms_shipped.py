@@ -18,6 +18,7 @@ import pytest
 from linemon.config import Config, StoreConfig, load
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.feed import Feed
+from linemon.parts.alarms.first import First
 from linemon.parts.alarms.keeping import State
 from linemon.parts.alarms.machine import S
 from linemon.parts.alarms.nobody import Nobody
@@ -85,7 +86,9 @@ class House:
             self.state.silences, self.groups,
         )  # fmt: skip
         self.feed = Feed(Store(self.folder / "store"), rules(self.config), self.telling, 20000)
-        self.nobody = Nobody(self.telling, self.feed, self.state)
+        self.looks = [Nobody(self.telling, self.feed, self.state).look]
+        if self.state.is_first:
+            self.looks.append(First(self.config, self.telling, self.feed).look)
 
     def groups(self, alarm: str) -> Any:
         return list(self.feed.groups(alarm))
@@ -112,7 +115,8 @@ class House:
         for turn in (self.feed.attach(self.ns, self.state.resume), self.feed.turn(self.ns)):
             for _ in turn:
                 pass
-        self.nobody.look(self.ns)
+        for look in self.looks:
+            look(self.ns)
 
     def live(self, seconds: int, step: int = 1, **sources: dict[str, float]) -> None:
         """So long, with a row of each of these sources each `step` seconds."""
@@ -233,6 +237,32 @@ def test_a_restart_goes_on(tmp_path: Path) -> None:
     assert ends == [("v", "ok", 1), ("x", "ok", 1), ("w", "warning", 31)]
     saved = json.loads(house.state_file.read_text())
     assert saved["sources"]["s"][1] == 50
+    house.writer.close()
+
+
+@pytest.mark.parametrize("wrong", [20, 21])
+def test_a_first_start_tells_of_many_at_once(tmp_path: Path, wrong: int) -> None:
+    """What the rings hold is judged; up to twenty incidents are told one by one. A later start is no first one."""
+    house = House(tmp_path, '[[alarm]]\nname = "v"\ncolumns = "v"\nwarning = "> 90"\ncritical = "> 98"\n')
+    for i in range(100):
+        house.now += 1
+        for source in range(wrong):
+            house.row(f"s{source}", v=99.0 if i > 50 else 95.0)
+    hosts = {f"s{source}": {"v": 99.0} for source in range(wrong)}
+    house.start()
+    house.live(14, **hosts)
+    assert house.said == []
+    house.live(10, **hosts)
+    if wrong == 20:
+        assert sorted(house.said) == sorted(("v", f"s{i}", "critical") for i in range(20))
+    else:
+        assert house.said == [("already wrong", "linemon.collector", "critical")]
+        assert "21 alarms" in house.told[0].text
+    house.stop()
+    house.start()
+    house.live(30, **hosts)
+    house.live(5, **hosts | {"s0": {"v": 0.0}})
+    assert house.said[1 if wrong > 20 else 20 :] == [("v", "s0", "ok")]
     house.writer.close()
 
 
