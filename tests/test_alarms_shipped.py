@@ -248,7 +248,7 @@ def test_a_first_start_tells_of_many_at_once(tmp_path: Path, wrong: int) -> None
         house.now += 1
         for source in range(wrong):
             house.row(f"s{source}", v=99.0 if i > 50 else 95.0)
-    hosts = {f"s{source}": {"v": 99.0} for source in range(wrong)}
+    hosts: dict[str, Any] = {f"s{source}": {"v": 99.0} for source in range(wrong)}
     house.start()
     house.live(14, **hosts)
     assert house.said == []
