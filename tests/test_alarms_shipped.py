@@ -304,3 +304,48 @@ def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
     assert line[:4] == ["v", "s", "v", "2"]
     assert 38 <= int(line[4]) <= 46  # twice 1,000 s and the window
     assert "buckets of 1m" in result.notes[0]
+
+
+def normal(host: int, days: int, random: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+    """Rows, a minute each: office hours, a backup each night, logs that grow and are rotated."""
+    minute = np.arange(days * 1440)
+    day = np.sin(2 * np.pi * (minute / 1440 - 0.3)).clip(0) * (minute // 1440 < 5)
+    backup = (minute % 1440 >= 150) & (minute % 1440 < 190)
+    noise = random.normal(size=(4, len(minute)))
+    busy = (10 + 50 * day + 8 * noise[0] + 20 * (random.random(len(minute)) < 0.01)).clip(0, 100)
+    busy[backup] = 80 + noise[3, backup]
+    level = (70.0, 85.0, 92.0)[host]  # the last one is a large disk
+    disk = level + minute % 1440 / 1440 * 1.5 + minute / 1440 * 0.1 + backup * 0.5
+    memory = (55 + 15 * day + 2 * noise[1], 86 + 1.5 * noise[1], 40 + 10 * day + noise[1])[host]
+    still = dict(HOST)
+    found = {name: np.full(len(minute), value) for name, value in still.items()}
+    return found | {
+        "cpu.busy_pct": busy, "load.15m": busy / 25 + backup, "mem.used_pct": memory.clip(0, 100),
+        "fs./.used_pct": disk, "fs./.free_bytes": (100 - disk) / 100 * (1e11, 2e11, 8e12)[host],
+        "swap.used_pct": np.full(len(minute), 30.0 * host), "temp.cpu_celsius": 45 + busy / 4 + noise[2],
+        "net.eth0.errors_per_s": (random.random(len(minute)) < 1e-3) / 60, "sys.uptime_s": 1e6 + minute * 60.0,
+        "cpu.steal_pct": np.abs(noise[3]), "clock.offset_s": noise[3] * 1e-3,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_normal_work_tells_nothing(tmp_path: Path) -> None:
+    """Three hosts; also of the alarms that are shown only. Two days: a week takes minutes, and tells nothing either."""
+    days = 2
+    file = tmp_path / "linemon.toml"
+    notify = '[[notify]]\nname = "all"\nkind = "command"\nargv = ["true"]\n'
+    file.write_text(f'[store]\npath = "{tmp_path}/store"\npoints = {days * 1440}\n{notify}')
+    config, writer = load(file), StoreWriter(tmp_path / "store", days * 1440, 10)
+    oldest = int(time.time()) // 60 * 60 - days * 86400
+    for host in range(3):
+        columns = normal(host, days, np.random.default_rng(host))
+        ring = writer.bind(f"host{host}", tuple(columns), ("",) * len(columns))
+        rows = np.column_stack((np.zeros(days * 1440), *columns.values()))
+        rows.view(np.int64)[:, 0] = (oldest + 60 * np.arange(days * 1440)) * S
+        for part in np.split(rows, 4 * days):
+            ring.arena.append_to(ring.entry.slot, part.view(np.int64))
+    by_rows = [rule for rule in rules(config) if not rule.terms.by_clock]  # others judge 600,000 seconds: minutes
+    result = trial(Store(tmp_path / "store"), config, by_rows, None)
+    writer.close()
+    assert result.span_s > (days - 0.1) * 86400
+    assert result.events == []

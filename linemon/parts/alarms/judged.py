@@ -22,6 +22,7 @@ NO_DATA_STEPS: Final = 10
 SKEW_MINUTES: Final = 10  # whose quickest row tells how far a source's clock is behind
 STEADY: Final = 60 * S  # of a backlog that is caught up, times become less late by more
 BEHIND, BEFORE = 5 * S, S  # by so much rows may be late, on their way; and early
+FOREVER: Final = 1 << 62
 LOOK: Final = 30 * S  # a group at which nothing can have changed is judged in full so often, for who looks at values
 
 
@@ -186,6 +187,7 @@ class Judged:
         self._late = min((group.rule.terms.late for group in self.groups), default=0)
         self._newest = -(1 << 62)
         self._by_row = [group for group in self.groups if not group.rule.terms.by_clock]
+        self.by_clock = [group for group in self.groups if group.rule.terms.by_clock]
         owners: dict[int, list[Group]] = {}
         for group in self.groups:
             nodes = windows(group.rule.value) if group.rule.bounds else ()
@@ -247,9 +249,10 @@ class Judged:
 
         nan before there were ten minutes with rows, and where what came was a backlog.
         """
-        least = min((each[1] for each in self._lags), default=0)
-        greatest = max((each[2] for each in self._lags), default=0)
-        if len(self._lags) < SKEW_MINUTES or greatest - least > STEADY:
+        if len(self._lags) < SKEW_MINUTES:
+            return math.nan
+        least, greatest = min(each[1] for each in self._lags), max(each[2] for each in self._lags)
+        if greatest - least > STEADY:
             return math.nan
         return least / 1e9 if least > BEHIND else -greatest / 1e9 if greatest < -BEFORE else 0.0
 
@@ -337,12 +340,26 @@ class Judged:
     def tick(self, w: int, hears: bool = True) -> None:
         """The collector's clock, once a second."""
         self._reach(w)
-        for group in self.groups:
-            if group.rule.terms.by_clock and self.arrived is not None:
+        self.tick_clocks(w, hears)
+        for group in self._by_row:
+            group.tick(w, hears)
+
+    def tick_clocks(self, w: int, hears: bool = True) -> None:
+        """The same, but only for what is judged by the clock."""
+        for group in self.by_clock:
+            if self.arrived is not None:
                 group.instance(0).last_arrival = self.arrived
                 if hears:
                     group.clock(w)
             group.tick(w, hears)
+
+    def rests_until(self) -> int:
+        """Until when no tick changes what is judged by rows."""
+        every = [each for group in self._by_row for each in group]
+        if not all(each.rests for each in every):
+            return 0
+        due = (each.last_arrival + each.patience for each in every if each.last_arrival is not None)
+        return int(min((*due, FOREVER)))
 
     def _reach(self, w: int) -> None:
         """Judge the rows stamped ahead that the clock has reached."""
