@@ -38,7 +38,8 @@ EXPECTED: dict[str, tuple[str, dict[str, tuple[tuple[str, ...], list[list[float]
     "sar": ("sar", {"sar": (("user", "nice", "system", "iowait", "steal", "idle"),
                             [[3.52, 0, 1.01, 0.25, 0, 95.23], [4.02, 0, 1.26, 0, 0, 94.72]])}),
     "ping": ("ping", {"ping.gateway": (("value",), [[0.412], [12.9]])}),
-    "df": ("df", {"df.used_pct;disk=/dev/vda1": (("value",), [[66]]), "df.used_pct;disk=/dev/sdb": (("value",), [[3]])}),
+    "df": ("df", {"df.used_pct;disk=/dev/vda1": (("value",), [[66]]),
+                  "df.used_pct;disk=/dev/sdb": (("value",), [[3]])}),
     "Text between the numbers": ("ttyACM0", {"board": (("Temp", "Hum"), [[21.5, 40], [-0.5, 41]])}),
     "sensors": ("sensors", {"sensors": (
         ("coretemp-isa-0000.Package id 0.temp1_input", "coretemp-isa-0000.Package id 0.temp1_max",
