@@ -442,6 +442,7 @@ if __name__ == "__main__":
 
 def test_a_dask_cluster(house: House) -> None:
     """Two worker processes: the function runs there; a failure, a time limit, a scheduler that is away are told."""
+    pytest.importorskip("distributed", reason="it has no msgpack for this Python yet")
     script = house.folder / "cluster.py"
     script.write_text(ITS_PROCESS)
     with (
