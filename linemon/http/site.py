@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 import linemon.http
-from linemon.access import EVERYTHING, Grant, Sites, Tokens, is_from_there
+from linemon.access import Grant, Sites, Tokens, is_from_there
 from linemon.config import Address, Config
 from linemon.doors import Count, House, Port, guards, reach
 from linemon.errors import LineError, StoreError, UnknownSource
@@ -247,7 +247,7 @@ class Site(Port):
         if self._sites.lists(origin):
             request.extra["Access-Control-Allow-Origin"] = origin
             request.extra["Vary"] = "Origin"
-        elif request.method == "POST":
+        elif request.method in ("POST", "PUT"):
             raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not post; [http] allow_origins may name it")
 
     def _tell_of_host(self, host: str) -> None:
@@ -279,7 +279,7 @@ class Site(Port):
                 raise Refused(HTTPStatus.NOT_FOUND, f"nothing is at {request.path[:100]!r}")
             request.extra["Allow"] = allowed(routes)
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method[:20]!r} does nothing here")
-        (route, family), grant = found, EVERYTHING
+        (route, family), grant = found, self._tokens.open
         is_write = method != "GET" or route.is_write
         if route.needs_token and self._tokens and (is_write or not self.config.reads_are_open):
             grant = self._granted(request)
