@@ -37,10 +37,11 @@ from linemon.store.folder import KEY, keep_key
 from linemon.store.liveness import OWN
 from linemon.store.marks import Mark
 from linemon.store.reader import Store
-from linemon.store.specs import Specs
+from linemon.store.specs import SHIPPED, Specs
 from linemon.store.status import COLLECT_SOCKET, STATUS
 from linemon.store.writer import StoreWriter
 from linemon.tls import server_context
+from linemon_sender.specs import Spec
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Collector:
         self.config = config
         store = config.store
         self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns, store.mode)
-        specs = Specs(config.devices.specs_folder)
+        specs = Specs(config.devices.specs_folder, Spec, Specs(SHIPPED, Spec))
         self.devices = Devices(DeviceBook(config.devices_folder), specs, config.devices, self._mark)
         self.intake = Intake(self.store, self.devices)
         self._reader = Store(config.store.folder)  # for those doors that send rows out

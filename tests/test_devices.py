@@ -17,6 +17,7 @@ import pytest
 from linemon.store.devices import Device, DeviceBook
 from linemon.store.specs import Specs
 from tests.running import DEADLINE_S, Running, eventually
+from tests.web import Answer, ask, get, post
 
 Start = Callable[..., Running]
 
@@ -222,8 +223,6 @@ def test_an_enrolment_token_gives_a_device_its_own(start_collector: Start) -> No
 
 def test_rows_of_who_did_not_register_are_rejected(start_collector: Start) -> None:
     """By lines of all kinds and by HTTP; outputs of parts and what linemon says of itself are let through."""
-    from tests.web import post
-
     running = start_collector("[devices]\nrequired = true\n")
     with peer(running, "#errors on\n1\nroom 5\n#source p.1\n2\n#source web~normal\n3\na=1\n") as there:
         assert [there.hear().split(":")[0] for _ in range(3)] == [f"#error {n} device" for n in (2, 3, 5)]
@@ -412,3 +411,60 @@ def test_a_registry_that_another_collector_has(start_collector: Start, tmp_path:
     start_collector(f'[devices]\npath = "{tmp_path / "shared"}"\n')
     with pytest.raises(AssertionError, match=r"another collector .* has .*devices\.json: set .devices. path"):
         start_collector(f'[devices]\npath = "{tmp_path / "shared"}"\n', name="two")
+
+
+# -- by HTTP
+
+
+def put(running: Running, name: str, body: object, **headers: str) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return ask(running.address("http"), "PUT", f"/api/devices/{name}/settings", data, **headers)
+
+
+def test_settings_by_http(collector: Running) -> None:
+    with peer(collector, '#source web/1\n#device host 42\n#is 0 {"interval": 1, "groups": []}\n') as there:
+        there.hear()
+        eventually(lambda: device(collector, "web/1")["reported"], "its settings")
+        answer = put(collector, "web%2F1", {"interval": 0.5, "groups": ["cores"]})
+        assert (answer.status, answer.json) == (
+            200,
+            {
+                "name": "web/1",
+                "version": 1,
+                "desired": {"interval": 0.5, "groups": ["cores"]},
+                "reported": {"interval": 1, "groups": []},
+                "refused": {},
+            },
+        )
+        assert there.hear() == '#set 1 {"interval":0.5,"groups":["cores"]}'
+        assert put(collector, "web%2F1", {"groups": None}).json["desired"] == {"interval": 0.5}
+        assert there.hear() == '#set 2 {"interval":0.5}'
+        assert get(collector.address("http"), "/api/devices").json == devices(collector)
+    for name, body, status in (
+        ("nobody", {}, 404),
+        ("web%2F1", b"{", 400),
+        ("web%2F1", [], 400),
+        ("web%2F1", b'{"a": NaN}', 400),
+        ("web%2F1", b'{"a": 1e999}', 400),
+        ("web%2F1", {"a": "x" * 16384}, 400),
+        ("web%2F1", {"a b": 1}, 400),
+        ("a/b", {}, 404),
+    ):
+        assert put(collector, name, body).status == status, (name, body)
+    assert put(collector, "web%2F1", {}, Origin="http://evil.example").status == 403
+    assert get(collector.address("http"), "/api/devices/web%2F1/settings").status == 405
+
+
+def test_who_may_set_by_http(start_collector: Start) -> None:
+    """Where tokens are asked for, one with admin = true; the collector's own user always, by the socket."""
+    running = start_collector(ENROLS + '[[token]]\nsecret = "boss"\nadmin = true\n')
+    with peer(running, "#token all\n#device p 1\n") as there:
+        there.hear()
+        statuses = [
+            put(running, "p.1", {"a": 1}, **({"Authorization": f"Bearer {secret}"} if secret else {})).status
+            for secret in ("", "wrong", "all", "enrol", "boss")
+        ]
+        assert statuses == [401, 401, 403, 403, 200]
+        assert there.hear() == '#set 1 {"a":1}'
+        assert running.run("set", "p.1", "a=2").returncode == 0
+        assert there.hear() == '#set 2 {"a":2}'

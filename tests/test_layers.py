@@ -24,7 +24,7 @@ MAY = {
     "outputs": {"ground", "store", "lines", "doors", "linemon_sender"},
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},
-    "collector": {"ground", "store", "lines", "doors"},
+    "collector": {"ground", "store", "lines", "doors", "linemon_sender"},
     "parts": {"ground", "store", "linemon_sender"},
     "cli": {"ground", "store", "lines", "doors", "outputs", "http", "collector", "parts", "analysis", "linemon_sender"},
     "linemon_sender": set(),

@@ -51,6 +51,7 @@ class Route:
     """What is done at a path, by method (``GET`` stands for HEAD too).
 
     ``*/write`` is every path that ends so, unless it is a route itself; ``*`` every other one that is not below /api.
+    ``{name}`` is one piece of a path between two slashes, percent-encoded.
     """
 
     path: str
@@ -114,7 +115,8 @@ class Site(Port):
         self._tasks: set[asyncio.Task[None]] = set()
         self._families = [family(self) for family in families()]
         routes = [(route, family) for family in self._families for route in family.routes]
-        self._exact = {route.path: (route, family) for route, family in routes if "*" not in route.path}
+        self._exact = {route.path: (route, family) for route, family in routes if not {*route.path} & {*"*{"}}
+        self._named = [(route.path.split("{name}"), route, family) for route, family in routes if "{" in route.path]
         endings = [(route.path.removeprefix("*"), route, family) for route, family in routes if "*" in route.path]
         self._endings = sorted(endings, key=lambda each: -len(each[0]))
 
@@ -257,7 +259,12 @@ class Site(Port):
     def _routes(self, path: str) -> list[tuple[Route, Family]]:
         """What may be meant by a path, the closest first."""
         exact = self._exact.get(path)
-        return ([exact] if exact else []) + [
+        named = [
+            (route, family)
+            for (start, end), route, family in self._named
+            if path.startswith(start) and path.endswith(end) and "/" not in path[len(start) : -len(end)]
+        ]
+        return ([exact] if exact else named) + [
             (route, family)
             for ending, route, family in self._endings
             if path.endswith(ending) and (ending or not is_api(path))

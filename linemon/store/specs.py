@@ -7,6 +7,7 @@ import logging
 import tomllib
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 MAX_BYTES: Final = 60_000  # of a spec as JSON: its line must be one that a peer takes
 MAX_FILES: Final = 1000
 VERSION_BYTES: Final = 64
-Check = Callable[[dict[str, Any]], None]  # ValueError says what is wrong with a spec
+Check = Callable[[dict[str, Any]], object]  # ValueError says what is wrong with a spec
+SHIPPED: Final = Path(str(files("linemon"))) / "specs"
 
 
 class Spec(NamedTuple):
@@ -32,8 +34,9 @@ def no_check(spec: dict[str, Any]) -> None:
 class Specs:
     """The specs of a folder, read anew when a file changes. A wrong one is logged, and the one before stays."""
 
-    def __init__(self, folder: Path | None = None, check: Check = no_check) -> None:
-        self._folder, self._check = folder, check
+    def __init__(self, folder: Path | None = None, check: Check = no_check, shipped: Specs | None = None) -> None:
+        """`shipped`: those of products that the folder says nothing of."""
+        self._folder, self._check, self._shipped = folder, check, shipped
         self._seen: dict[str, tuple[int, int, int]] = {}  # by the file's name: what tells that it is another one
         self._specs: dict[str, Spec] = {}
         self.faults: dict[str, str] = {}  # what is wrong with a file, by its name
@@ -46,7 +49,9 @@ class Specs:
         if exact := self._specs.get(name):
             return exact
         fitting = [pattern for pattern in self._specs if "*" in pattern and fnmatchcase(name, escaped(pattern))]
-        return self._specs[max(fitting, key=lambda pattern: (len(pattern), pattern))] if fitting else None
+        if fitting:
+            return self._specs[max(fitting, key=lambda pattern: (len(pattern), pattern))]
+        return self._shipped.find(product) if self._shipped else None
 
     def refresh(self) -> bool:
         """Whether a spec is there that was not, or changed, or one is gone."""
