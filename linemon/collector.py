@@ -166,8 +166,9 @@ class Collector:
 
     def _take_commands(self) -> Commands | None:
         """What its own user asks by a socket beside the rings. Without one the collector works on."""
+        made = commands(self.devices, time.time_ns, lambda: asyncio.sleep(0))
         try:
-            return Commands(self.store.folder / COLLECT_SOCKET, lambda: commands(self.devices, time.time_ns))
+            return Commands(self.store.folder / COLLECT_SOCKET, lambda: made)
         except OSError as error:
             log.error("`linemon devices` and `linemon set` reach nobody: %s", error.strerror)
             return None

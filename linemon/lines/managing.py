@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from linemon.errors import LinemonError
 from linemon.lines.devices import Devices
 from linemon.store.devices import Device
 from linemon.when import iso_ns
+
+AT_ONCE: Final = 100  # devices
 
 
 def described(devices: Devices, device: Device) -> dict[str, Any]:
@@ -41,32 +43,32 @@ def set_settings(devices: Devices, device: Device, changes: Any, now: int) -> di
     return {name: getattr(device, name) for name in ("name", "version", "desired", "reported", "refused")}
 
 
-def commands(devices: Devices, clock: Callable[[], int]) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
-    """What the collector does for its own user. Each takes an object with `name`, of a device or a pattern."""
+def commands(
+    devices: Devices, clock: Callable[[], int], rest: Callable[[], Awaitable[None]]
+) -> dict[str, Callable[[dict[str, Any]], Awaitable[list[Any]]]]:
+    """What the collector does for its own user. Each takes an object with `name`, of a device or a pattern.
 
-    def found(request: dict[str, Any]) -> list[Device]:
-        name = request.get("name", "*")
-        if not (fitting := list(devices.matching(str(name)))):
-            raise LinemonError(f"no device fits {name!r}; `linemon devices` lists them")
-        return fitting
+    `rest` lets others have their turn.
+    """
 
-    async def listed(request: dict[str, Any]) -> list[dict[str, Any]]:
-        known = found(request) if "name" in request else list(devices.book)
-        return [described(devices, device) for device in sorted(known, key=lambda each: each.name)]
+    def of_each(do: Callable[[Device, dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Awaitable[list[Any]]]:
+        async def work(request: dict[str, Any]) -> list[Any]:
+            name, done = request.get("name"), []
+            fitting = list(devices.book) if name is None else list(devices.matching(str(name)))
+            if not fitting and name is not None:
+                raise LinemonError(f"no device fits {name!r}; `linemon devices` lists them")
+            for number, device in enumerate(sorted(fitting, key=lambda each: each.name), 1):
+                done.append(do(device, request))
+                if number % AT_ONCE == 0:
+                    await rest()
+            return done
 
-    async def wish(request: dict[str, Any]) -> list[dict[str, Any]]:
-        return [set_settings(devices, device, request["settings"], clock()) for device in found(request)]
+        return work
 
-    async def block(request: dict[str, Any]) -> None:
-        for device in found(request):
-            devices.block(device, True, clock())
-
-    async def unblock(request: dict[str, Any]) -> None:
-        for device in found(request):
-            devices.block(device, False, clock())
-
-    async def forget(request: dict[str, Any]) -> None:
-        for device in found(request):
-            devices.forget(device, clock())
-
-    return {"devices": listed, "set": wish, "block": block, "unblock": unblock, "forget": forget}
+    return {
+        "devices": of_each(lambda device, request: described(devices, device)),
+        "set": of_each(lambda device, request: set_settings(devices, device, request["settings"], clock())),
+        "block": of_each(lambda device, request: devices.block(device, True, clock())),
+        "unblock": of_each(lambda device, request: devices.block(device, False, clock())),
+        "forget": of_each(lambda device, request: devices.forget(device, clock())),
+    }
