@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 
+from linemon.access import Tokens
+from linemon.lines.devices import Devices
+from linemon.lines.session import Session
 from linemon.store.devices import Device, DeviceBook
 from linemon.store.specs import Specs
+from tests import forked
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Answer, ask, get, post
 
@@ -468,3 +472,63 @@ def test_who_may_set_by_http(start_collector: Start) -> None:
         assert there.hear() == '#set 1 {"a":1}'
         assert running.run("set", "p.1", "a=2").returncode == 0
         assert there.hear() == '#set 2 {"a":2}'
+
+
+def test_check_says_what_is_wrong_with_a_spec(tmp_path: Path) -> None:
+    """And where the tokens of devices are kept, whose store is in memory."""
+    specs, config = tmp_path / "specs", tmp_path / "linemon.toml"
+    config.write_text(f'[devices]\nspecs = "{specs}"\n[[token]]\nsecret = "x"\nenrols = true\n')
+
+    def check() -> tuple[int, str]:
+        done = forked.run(["check", "--config", str(config)])
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = check()
+    assert (code, "specs'" in said and "there is no such folder" in said) == (2, True)
+    specs.mkdir()
+    (specs / "meter.toml").write_text(SPEC.format("1", ""))
+    code, said = check()
+    assert code == 0, said
+    assert "devices:   up to 10000, in " in said
+    assert "the store is in memory: tokens of devices are kept in " in said
+    (specs / "meter.toml").write_text(SPEC.format("1", "scale = 'x'\n"))
+    code, said = check()
+    assert (code, "meter.toml: [[column]] t: scale = 'x': expected a number" in said) == (2, True), said
+
+
+def test_a_token_is_told_in_private_only() -> None:
+    """In the clear to another machine it is not: others may read it."""
+
+    class Link:
+        def __init__(self, is_private: bool) -> None:
+            self.is_private = is_private
+
+        def silent_s(self) -> float:
+            return 0.0
+
+        def wake(self) -> None:
+            """It is looked at below."""
+
+    for is_private in (True, False):
+        session = Session("10.0.0.7", 65536, Tokens([("e", ("*",))], enrolling=["e"]))
+        session.link = Link(is_private)
+        session.said(b"#token e")
+        Devices().said(session, b"#device", b"p 1", 0)
+        answers = session.to_send().decode().splitlines()
+        assert [each.split()[0] for each in answers] == ["#device"] + ["#token"] * is_private
+
+
+def test_a_unit_that_changes_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A ring keeps the unit it has: rows before and after would be of two."""
+    (tmp_path / "meter.toml").write_text(SPEC.format("1", 'unit = "W"\n'))
+    specs = Specs(tmp_path)
+    (tmp_path / "meter.toml").write_text(SPEC.format("2", 'unit = "kW"\n'))
+    assert specs.refresh()
+    assert "version 2 has another unit for t" in caplog.text
+    assert not specs.refresh()
+
+
+def test_specs_that_come_with_linemon(collector: Running) -> None:
+    with peer(collector, "#device sdm630 1\n") as there:
+        there.hear()
+        assert there.hear().startswith("#spec ")

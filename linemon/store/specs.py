@@ -43,6 +43,10 @@ class Specs:
         self._fault = ""
         self.refresh()
 
+    @property
+    def count(self) -> int:
+        return len(self._specs)
+
     def find(self, product: str) -> Spec | None:
         """The spec of a product: of the file that is called so, else of the longest pattern that fits."""
         name = product.replace("%", "%25").replace("/", "%2F")
@@ -81,9 +85,12 @@ class Specs:
         return self._specs != before
 
     def _read(self, name: str, path: Path) -> None:
+        before = self._specs.get(name)
         try:
-            self._specs[name] = read(path, self._check, self._specs.get(name))
+            self._specs[name] = found = read(path, self._check, before)
             self.faults.pop(name, None)
+            if before and (moved := other_units(before, found)):
+                log.warning("%s: version %s has another unit for %s: rings keep theirs", path, found.version, moved)
         except (OSError, ValueError, RecursionError) as error:
             self.faults[name] = str(error)
             log.error("%s: %s%s", path, error, "; the one before stays" if name in self._specs else "")
@@ -117,6 +124,15 @@ def read(path: Path, check: Check, before: Spec | None = None) -> Spec:
     if before and before.version == version and before.text != text:
         raise ValueError(f"it changed, but its version is still {version}: rows are known by that, count it up")
     return Spec(version, text)
+
+
+def other_units(before: Spec, after: Spec) -> str:
+    """The columns of both that have not the same unit."""
+    one, other = (
+        {column.get("name"): column.get("unit", "") for column in json.loads(spec.text).get("column", [])}
+        for spec in (before, after)
+    )
+    return ", ".join(str(name) for name in one.keys() & other.keys() if one[name] != other[name])
 
 
 def is_version(text: str) -> bool:
