@@ -24,7 +24,7 @@ from linemon.logs import Seldom
 from linemon.patterns import exactly, fits
 from linemon.sections import DevicesConfig
 from linemon.store.devices import Device, DeviceBook, Settings
-from linemon.store.marks import Mark
+from linemon.store.marks import SETTING, Mark
 from linemon.store.specs import Specs
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ KEY: Final = re.compile(r"[^\s=\x00-\x1f]{1,64}")  # the name of a setting
 HEARD_S: Final = 10.0  # a connection that was heard from within this, or INTERVALS of its device's, is alive
 INTERVALS: Final = 3
 REPORT: Final = re.compile(rb"(\d{1,15})[ \t]+(.+)", re.DOTALL)
-SETTING: Final = "setting"  # the kind of marks
 
 
 class Devices:
@@ -62,7 +61,11 @@ class Devices:
     def said(self, session: Session, word: bytes, rest: bytes, now: int) -> None:
         """Carry out `#device`, `#is` or `#spec`. LineError `device` if it is none; Refusal ends the connection."""
         if word == b"#device":
-            self._come(session, *self._who(session, rest), now)
+            who = self._who(session, rest)
+            try:
+                self._come(session, *who, now)
+            except LineError as error:
+                raise Refusal(str(error)) from None  # also where there is no room to keep it: it tries again
         elif session.contact is None:
             raise LineError("device", f"{show(word)} goes after #device")
         elif word == b"#is":
@@ -174,12 +177,14 @@ class Devices:
 
     def _begin(self, session: Session, device: Device, now: int) -> None:
         """Tell a device who it is, and what there is for it."""
-        session.contact = contact = self._contacts[device] = Contact(device, session)
-        device.connected, device.since, device.address = True, now, session.peer
-        session.reply(f"#device {device.name}")
+        secret = ""
         if session.grant and session.grant.enrols and session.link and session.link.is_private:
             secret = token_hex(16)
             self.book.keep(device, token=sha256(secret.encode()).hexdigest())
+        session.contact = contact = self._contacts[device] = Contact(device, session)
+        device.connected, device.since, device.address = True, now, session.peer
+        session.reply(f"#device {device.name}")
+        if secret:
             session.reply(f"#token {secret}")
         self._offer_spec(contact)
         self._offer_settings(contact)
