@@ -218,6 +218,7 @@ class Devices:
         device, version = contact.device, int(match[1])
         if version > device.version:  # of a registry that was lost: what it wishes now comes after that
             device.version = version + bool(device.desired)
+        device.desired = as_reported(device.desired, said)
         before, was_done = device.reported, device.has_answered
         if (before, device.reported_version, device.refused) != (said, version, refused):
             device.reported, device.reported_version, device.refused = said, version, refused
@@ -269,6 +270,7 @@ class Devices:
     def wish(self, device: Device, changes: Settings, now: int) -> None:
         """Wish for these settings; one of None takes its wish back. LineError if they are none."""
         desired = {key: value for key, value in {**device.desired, **changes}.items() if value is not None}
+        desired = as_reported(desired, device.reported)
         for key in changes:
             if not KEY.fullmatch(key) or key == "refused":
                 raise LineError("device", f"{key[:60]!r} is no name of a setting")
@@ -323,6 +325,16 @@ def object_of(text: str) -> Settings:
     except (ValueError, RecursionError) as error:
         raise LineError("device", f'expected a JSON object such as {{"interval": 1}}: {error}') from None
     return found
+
+
+def as_reported(desired: Settings, reported: Settings) -> Settings:
+    """The same wishes, where a device has lists: ``a,b`` is one."""
+    return {
+        key: [each.strip() for each in value.split(",") if each.strip()]
+        if isinstance(value, str) and isinstance(reported.get(key), list)
+        else value
+        for key, value in desired.items()
+    }
 
 
 def as_json(value: Any) -> str:
