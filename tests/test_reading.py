@@ -190,3 +190,19 @@ def test_export_as_hdf5(collector: Running) -> None:
     with xarray.open_dataset(file, group="room1") as minutes:
         assert minutes["t.count"].dtype == np.int64
     assert collector.run("export", "*", "--format", "hdf5").returncode == 2
+
+
+def test_what_is_foretold_again_counts_from_then_on(collector: Running) -> None:
+    """Of rows of an output with one time the last is exported, and seen in windows; of other sources all are."""
+    for source in ("web1~normal", "web1"):
+        for values in ((1, 2, 3), (20, 30)):
+            first = 3 - len(values)
+            rows = "".join(f"{1700000000 + 60 * (first + i)} {value}\n" for i, value in enumerate(values))
+            collector.say(f"#source {source}\n#columns time high\n{rows}")
+    output, source = collector.store["web1~normal"], collector.store["web1"]
+    assert output.between()["high"].tolist() == [1, 20, 30]
+    assert source.between()["high"].tolist() == [1, 2, 20, 3, 30]
+    for each, means in ((output, [1, 20, 30]), (source, [1, 11, 16.5])):
+        assert each.window("2023-11-14T22:13:20", "2023-11-14T22:16:20", 3)["high"].tolist() == means
+    lines = collector.run("export", "web1~normal").stdout.splitlines()
+    assert [line.partition(",")[2] for line in lines] == ["high", "1.0", "20.0", "30.0"]

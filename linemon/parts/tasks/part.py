@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +60,7 @@ class Tasks:
         self._marking = set[asyncio.Task[None]]()  # only so that they live
         self._process: Process | None = None  # of online tasks
         self._forgets: dict[str, asyncio.Future[int]] = {}  # online tasks that are to begin anew
-        self._behind_s = 0.0
+        self._is_news = False  # what must outlive a kill
         self._records: Records | None = None
 
     def state(self) -> dict[str, Any]:
@@ -80,7 +81,8 @@ class Tasks:
                 opened.callback(os.close, take(self._path / "lock"))
             except Taken as error:
                 raise StoreError(f"{self._path} is used by {error}") from None
-            records = self._records = Records(self._path, list(self._tasks))
+            store = self._config.store
+            records = self._records = Records(self._path, store.folder, store.mode & 0o666, list(self._tasks))
             self._store = opened.enter_context(Store(self._config.store.folder))
             self._outputs = Outputs(self._config)
             opened.callback(self._outputs.close)
@@ -99,9 +101,11 @@ class Tasks:
                     counts = self._counts()
                     if counts != told or time.monotonic() - told_at > OUT_S:
                         told, told_at = counts, time.monotonic()
-                        units = {name: "s" if name.endswith("_s") else "" for name in counts}
-                        own.send(units, [(time.time_ns(), counts.values())])
-                    records.write()
+                        had = self._store[OWN].columns if OWN in self._store else ()
+                        units = {name: "s" if name.endswith("_s") else "" for name in (*had, *counts)}
+                        own.send(units, [(time.time_ns(), [counts.get(name, nan) for name in units])])
+                    records.write(self._is_news)
+                    self._is_news = False
                     if minding and minding.done():
                         minding.result()
                     await asyncio.sleep(TURN_S)
@@ -111,12 +115,12 @@ class Tasks:
                     each.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
                 self._outputs.settle()
-                records.write(ending=True)
+                records.write(is_news=True)
 
     def _counts(self) -> dict[str, float]:
         assert self._records
         return {
-            f"{name}.{each}": float("nan") if getattr(record, each) is None else getattr(record, each)
+            f"{name}.{each}": nan if getattr(record, each) is None else getattr(record, each)
             for name, record in self._records.of.items()
             for each in SHOWN
         }
@@ -126,6 +130,7 @@ class Tasks:
     def _begin(self, found: list[Due]) -> None:
         """Start these runs; each waits for those of the same turn that are to come before it."""
         turn = {due.task.name for due in found}
+        self._is_news |= bool(found)
         for due in found:
             if due.missed:
                 log.info("%s: %d runs were missed; one is made in their place", due.task.name, due.missed)
@@ -170,6 +175,7 @@ class Tasks:
                 async for each in outcomes(job):
                     self._take(task, each, said)
             record.took_s, record.runs = round(time.monotonic() - began, 3), record.runs + 1
+            self._is_news = True
             if not said["failed"]:
                 record.failing = 0
             else:
@@ -284,11 +290,13 @@ class Tasks:
 
     def _blame(self, at: bytes, how: str) -> tuple[str, str] | None:
         """The task and the source that were at work, which failed; what they were given is passed over."""
+        assert self._records
         name, _, source = at.rstrip(b"\0").decode().partition("\n")
         if name not in self._tasks:
             log.error("online tasks: %s; they are started again", how)
             return None
-        self._failed_online(name, {"failed": [source], "kind": "died", "error": how})
+        self._records.of[name].fails(self._tell(name, {"failed": [source], "kind": "died", "error": how}))
+        self._is_news = True
         return name, source
 
     async def _listen(self, process: Process) -> None:
@@ -297,7 +305,7 @@ class Tasks:
         limit = START_S
         while (said := await process.hears(limit)) is not None:
             if "online" not in said:
-                self._failed_online(said["task"], said)
+                self._records.of[said["task"]].last_error = self._tell(said["task"], said)
                 continue
             limit = HANG_S
             for name, behind_s in said["behind"].items():
@@ -309,17 +317,17 @@ class Tasks:
         """A turn of an online task."""
         assert self._records
         record = self._records.of[name]
+        if failed := counts.get("failed"):
+            record.failed, record.failing = record.failed + failed, record.failing + 1
+            self._is_news = True
+        elif counts.get("rows_in"):
+            record.failing = 0
         if counts.get("rows_in"):
             record.runs, record.last = record.runs + 1, time.time_ns()
             record.took_s = round(counts.get("took_us", 0) / 1e6, 6)
-            record.failing = record.failing if counts.get("failed") else 0
         record.rows_in += counts.get("rows_in", 0)
         record.rows_out += counts.get("rows_out", 0)
         record.missed += counts.get("missed", 0)
-
-    def _failed_online(self, name: str, said: dict[str, Any]) -> None:
-        assert self._records
-        self._records.of[name].fails(self._tell(name, said))
 
     # -- what people ask, by `work.sock`
 
