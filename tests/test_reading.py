@@ -199,10 +199,14 @@ def test_what_is_foretold_again_counts_from_then_on(collector: Running) -> None:
             first = 3 - len(values)
             rows = "".join(f"{1700000000 + 60 * (first + i)} {value}\n" for i, value in enumerate(values))
             collector.say(f"#source {source}\n#columns time high\n{rows}")
-    output, source = collector.store["web1~normal"], collector.store["web1"]
+    ahead = f"#columns time high\n{time.time() + 86400} 1\n"
+    collector.say("".join(f"#source {name}\n{ahead}" for name in ("web2~normal", "web2")))
+    counts = {each["source"]: each["ahead"] for each in json.loads(collector.run("sources", "--json").stdout)}
+    assert (counts["web2~normal"], counts["web2"]) == (0, 1)  # what a task says may lie ahead
+    output, web1 = collector.store["web1~normal"], collector.store["web1"]
     assert output.between()["high"].tolist() == [1, 20, 30]
-    assert source.between()["high"].tolist() == [1, 2, 20, 3, 30]
-    for each, means in ((output, [1, 20, 30]), (source, [1, 11, 16.5])):
+    assert web1.between()["high"].tolist() == [1, 2, 20, 3, 30]
+    for each, means in ((output, [1, 20, 30]), (web1, [1, 11, 16.5])):
         assert each.window("2023-11-14T22:13:20", "2023-11-14T22:16:20", 3)["high"].tolist() == means
     lines = collector.run("export", "web1~normal").stdout.splitlines()
     assert [line.partition(",")[2] for line in lines] == ["high", "1.0", "20.0", "30.0"]
