@@ -27,12 +27,12 @@ from linemon.sections import (
     QuietConfig,
     Required,
     Span,
+    TaskConfig,
+    TasksConfig,
     TierConfig,
     TokenConfig,
     WorkConfig,
 )
-from linemon.sections import TaskConfig as TaskConfig
-from linemon.sections import TasksConfig as TasksConfig
 
 FILE = "linemon.toml"
 
@@ -399,8 +399,6 @@ EXPECTED: dict[Any, str] = {
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
     tuple[TierConfig, ...]: "sections [[history.tier]]",
 }
-
-
 SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
 
 
