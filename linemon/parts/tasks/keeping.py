@@ -56,6 +56,7 @@ class Records:
         self._written, self._data, self._shown = float("-inf"), b"", b""
         self.newest: dict[str, int] = {}  # of each output, up to when (ns) rows were given
         self.of: dict[str, Record] = {}
+        self.has_news = True  # what must outlive a kill
         try:
             said = read(self._path)
             self.of = {name: Record.load(each) for name, each in said["tasks"].items()}
@@ -68,7 +69,7 @@ class Records:
             log.error("%s cannot be read (%s); it is %s now, and tasks begin anew", self._path, error, aside.name)
         self.of = {name: self.of.get(name, Record()) for name in names}
 
-    def write(self, is_news: bool) -> None:
+    def write(self) -> None:
         """Show how it is, and keep it: what is news at once, counts alone now and then."""
         said = {
             "version": VERSION,
@@ -80,9 +81,9 @@ class Records:
             if data != self._shown:
                 os.close(replace_file(self._now, data, self._mode))
                 self._shown = data
-            if data != self._data and (is_news or now - self._written >= WRITE_S):
+            if data != self._data and (self.has_news or now - self._written >= WRITE_S):
                 os.close(replace_file(self._path, data, 0o600, is_synced=True))
-                self._written, self._data = now, data
+                self._written, self._data, self.has_news = now, data, False
         except OSError as error:
             log.error("cannot write how tasks are: %s", error)
 
