@@ -333,8 +333,6 @@ def section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
 
 def _value(key: str, kind: Any, value: Any) -> Any:
     """The value as its field's type. ConfigError names the key, and the value where it is no secret."""
-    if kind is Required and isinstance(value, bool):
-        return value
     if kind in PLAIN and isinstance(value, PLAIN[kind]):
         return value
     if kind in (int, float) and not isinstance(value, bool) and isinstance(value, (int, kind)):
@@ -376,7 +374,7 @@ def _is_finite(value: Any) -> bool:
 
 
 PARSED: dict[Any, Any] = {Networks: ip_network, Origins: Origin.parse}
-PLAIN: dict[Any, Any] = {bool: bool, str: str, dict[str, Any]: dict}
+PLAIN: dict[Any, Any] = {bool: bool, str: str, dict[str, Any]: dict, Required: bool}
 STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names, Required)
 EXPECTED: dict[Any, str] = {
     bool: "true or false",

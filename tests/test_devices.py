@@ -122,6 +122,11 @@ def test_a_connection_that_goes_on_takes_the_place_of_the_one_that_hangs(collect
     hello = "#source web1\n#device host 42\n#seq 1 x\n"
     with peer(collector, hello) as first:
         assert first.hear() == "#device web1"
+        with peer(collector, hello) as again:
+            assert [first.hear(), first.hear()[:16]] == ["#ack 1", "#error 3 device:"]
+            assert [again.hear(), device(collector, "web1")["clone"]] == ["#device web1", None]
+    with peer(collector, hello) as first:
+        assert first.hear() == "#device web1"
         with peer(collector, hello.replace("x", "y")) as other:
             assert other.hear() == "#error 3 device: this device is connected already"
         with peer(collector, "#source web1\n#device host 42\n1\n") as unnumbered:
@@ -132,6 +137,7 @@ def test_a_connection_that_goes_on_takes_the_place_of_the_one_that_hangs(collect
             assert first.hear().startswith("#error 3 device: another connection")
             assert first.hear() == ""
     eventually(lambda: collector.status()["rejected"].get("device") == 1, "the row that had no number is counted")
+    assert device(collector, "web1")["clone"] == "127.0.0.1"
 
 
 def test_a_silent_connection_is_replaced(start_collector: Start) -> None:
