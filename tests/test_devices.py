@@ -443,6 +443,15 @@ def test_a_registry_that_another_collector_has(start_collector: Start, tmp_path:
         start_collector(f'[devices]\npath = "{tmp_path / "shared"}"\n', name="two")
 
 
+def test_commands_reach_a_collector_in_a_deep_folder(start_collector: Start) -> None:
+    """Whose path is longer than a socket's address may be."""
+    running = start_collector(name="f" * 100)
+    assert len(str(running.store_path)) > 110
+    assert registered(running, "#device p 10\n")
+    assert registered(running, "#device p 9\n")
+    assert [each["name"] for each in devices(running)] == ["p.9", "p.10"]
+
+
 # -- by HTTP
 
 
