@@ -377,7 +377,8 @@ def test_a_spec_is_pushed_when_it_changes(start_collector: Start, tmp_path: Path
         assert (word, version) == ("#spec", "1")
         assert json.loads(said)["column"] == [{"name": "t", "pattern": "(.*)"}]
         assert [other.hear(), other.hear()[:10]] == ["#device meteo.1", "#spec any "]
-        there.say("#spec 1\n")
+        there.say('#spec 1\n#is 0 {"refused": {"spec": "a pattern that takes too long"}}\n')
+        eventually(lambda: "spec refused: a pattern that takes" in running.run("devices").stdout, "why it is refused")
         eventually(lambda: device(running, "meter.1")["spec"]["version"] == "1", "what it works with")
         (specs / "meter.toml").write_text(SPEC.format("1", "scale = 2\n"))
         log = running.folder / "log"
