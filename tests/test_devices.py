@@ -236,9 +236,10 @@ def test_an_enrolment_token_gives_a_device_its_own(start_collector: Start) -> No
         assert there.hear().startswith("#error 2 token")
 
 
-def test_rows_of_who_did_not_register_are_rejected(start_collector: Start) -> None:
-    """By lines of all kinds and by HTTP; outputs of parts and what linemon says of itself are let through."""
-    running = start_collector("[devices]\nrequired = true\n")
+def test_rows_of_who_did_not_register_are_rejected(start_collector: Start, tmp_path: Path) -> None:
+    """By lines of all kinds, at every door; outputs of parts and what linemon says of itself are let through."""
+    path = tmp_path / "lines"
+    running = start_collector(f'[devices]\nrequired = true\n[unix]\npath = "{path}"\n[udp]\nlisten = "127.0.0.1:0"\n')
     with peer(running, "#errors on\n1\nroom 5\n#source p.1\n2\n#source web~normal\n3\na=1\n") as there:
         assert [there.hear().split(":")[0] for _ in range(3)] == [f"#error {n} device" for n in (2, 3, 5)]
     with peer(running, "#device p 1\n1\n2\n") as there:
@@ -246,7 +247,13 @@ def test_rows_of_who_did_not_register_are_rejected(start_collector: Start) -> No
     eventually(lambda: running.store["p.1"].rows == 2, "rows of the device")
     eventually(lambda: running.store["web~normal"].rows >= 1, "outputs")
     assert post(running.address("http"), {"tag": "room", "value": 1}).status == 400
-    eventually(lambda: running.status()["rejected"] == {"device": 4}, "all of them are counted")
+    assert post(running.address("http"), b"room 1\n", "/api/lines").status == 400
+    assert post(running.address("http"), b"m,t=1 f=1\n", "/write").status == 400
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        sock.connect(str(path))
+        sock.sendall(b"room 5\n")
+        datagrams.sendto(b"room 5\n", running.address("udp"))
+        eventually(lambda: running.status()["rejected"] == {"device": 8}, "all of them are counted")
     assert {"p.1", "web~normal"} <= set(running.store.sources()) <= {"p.1", "web~normal", "linemon.collector"}
 
 
