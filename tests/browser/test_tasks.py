@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Feed, Row, Served
+from tests.browser.conftest import NASTY, Feed, Row, Served
 from tests.browser.looking import axis, drawn, middle, view
 from tests.running import eventually
 
@@ -314,3 +314,25 @@ def test_groups_are_charts_of_their_exemplars_with_their_members(
     page.locator("#card0 figcaption a").click()
     expect(page.locator("h1")).to_have_text("Compare")
     expect(page.locator(".chips li")).to_have_count(3)
+
+
+def test_names_are_text_wherever_tasks_speak_of_them(show: Show, own_feed: Feed, serve: Callable[[], Served]) -> None:
+    """Of sources, columns and tasks: in groups, on the overview, in legends, in what changed."""
+    ran = time.time_ns()
+    for name in NASTY:
+        own_feed.past(name, {float(ago): {name: 5.0 + ago % 3, "b": 3.0} for ago in range(1500, 0, -1)})
+        own_feed.past(f"{name}~{name[:9]}", {ago * 15 * MIN: expected(name, 6.0) for ago in range(4, -4, -1)})
+        own_feed.past(f"{name}~strange", {0: {f"{name}.score": 2.0, "strange_columns": 1.0}})
+        own_feed.write(f"{name}~groups", member(name, 0, 0.5, name == NASTY[0]) | member("b", 0, 0.4), at=ran)
+    served = serve()
+    for address, place in ("", "#strange li"), ("?groups=1", "#card0 .members li"):
+        page = show(served.url + address)
+        for name in NASTY:
+            expect(page.locator(place, has_text=name).first).to_be_visible()
+        assert page.locator("img").count() == 0
+    page.locator("#card0 .members a").first.click()
+    expect(page.locator("h1")).to_have_text(NASTY[0])
+    expect(page.locator("#card0 .behind").first).to_have_text(NASTY[0][:9])
+    page.click("#what-changed")
+    expect(page.locator("#changed tbody th").first).to_be_visible()
+    assert page.locator("img").count() == 0
