@@ -19,6 +19,7 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import of_sources
+from .outputs import task_of
 from .packing import (
     MS,
     Points,
@@ -95,7 +96,7 @@ class Stream:
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
         self.patience.look(source)
-        latest = self._pump.latest()
+        latest = self._latest()
         recent = self._pump.shared(("recent", self.name), lambda: recently(source, latest))
         self._count_ahead(source, latest)
         if not len(recent):
@@ -113,7 +114,7 @@ class Stream:
         """From and to in ns of what the page holds of it, or will: rows that are to come, too."""
         if self.source is None:
             return LAST_NS, 0
-        begin, end, _ = self._range(self.source, window, sight, min(ns_of(self.source.newest), self._pump.latest()))
+        begin, end, _ = self._range(self.source, window, sight, min(ns_of(self.source.newest), self._latest()))
         return begin, LAST_NS if end is None else end
 
     def save(self, sight: Sequence[float], most: int) -> Floats:
@@ -133,7 +134,7 @@ class Stream:
         rows = self._pump.shared(("since", self.name, cursor), lambda: source.since(cursor))
         self.cursor = rows.cursor
         times, values = rows.time.view(np.int64), rows.values
-        if (is_ahead := times > self._pump.latest()).any():
+        if (is_ahead := times > self._latest()).any():
             self.ahead += int(is_ahead.sum())
             self.furthest = float(np.fmax(self.furthest, epoch_ms(times).max()))
             times, values = times[~is_ahead], values[~is_ahead]
@@ -152,7 +153,7 @@ class Stream:
         oldest = source.oldest if source and self.drawn else None
         if source is None or oldest is None:
             return pack_points(Points.none(1))
-        begin, latest = ns_of(oldest), self._pump.latest()
+        begin, latest = ns_of(oldest), self._latest()
         if begin > latest:
             return pack_points(Points.none(1))
 
@@ -172,6 +173,10 @@ class Stream:
             shown,
             pack_points(points or Points.none(len(self.drawn), self._bucket)),
         ]
+
+    def _latest(self) -> int:
+        """The last time (ns) that belongs to now; what a task says may lie ahead."""
+        return LAST_NS if task_of(self.name) else self._pump.latest()
 
     def _count_ahead(self, source: linemon.Source, latest: int) -> None:
         self.ahead, self.furthest = 0, np.nan

@@ -15,7 +15,7 @@ from tests.browser.conftest import FLAGS, Feed, Served
 
 FILE = Path(__file__).parents[2] / "docs" / "analysis.png"
 DAYS, STEP_S = 14, 360
-SIZE = {"width": 1180, "height": 560}
+WIDTH, HEIGHT = 1180, 560
 COLUMNS = {"cpu.busy_pct": (14.0, 46.0, 3.0), "net.rx_bytes_per_s": (4e5, 3.2e6, 2e5)}
 
 
@@ -59,7 +59,7 @@ def main() -> None:
             )
         served = Served(feed.config)
         chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        page = chromium.new_page(viewport=SIZE)
+        page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(f"{served.url}?plot={','.join(f'web1:{name}' for name in COLUMNS)}&beside=1&window=24h")
         page.wait_for_function(
             "linemon.charts.sources[0]?.length > 0 && document.querySelectorAll('.behind').length > 3"

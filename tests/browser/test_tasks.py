@@ -177,7 +177,7 @@ def scores(own_feed: Feed, source: str, told: dict[int, Row], count: int, until:
 def test_outputs_are_no_hosts_but_are_found(show: Show, own_feed: Feed, serve: Callable[[], Served]) -> None:
     own_feed.write("web1", {"cpu.busy_pct": 10.0})
     own_feed.write("lone~value", {"value": 1.0})  # there is no source `lone`
-    own_feed.past("web1~normal", {0: expected("cpu.busy_pct", 10.0)})
+    own_feed.past("web1~normal", {ago: expected("cpu.busy_pct", 10.0) for ago in range(0, -1200, -60)})
     page = show(serve().url)
     expect(page.locator("#count")).to_have_text("2 sources")
     assert page.locator(".sources tbody a").all_inner_texts() == ["web1", "lone~value"]
@@ -185,6 +185,9 @@ def test_outputs_are_no_hosts_but_are_found(show: Show, own_feed: Feed, serve: C
     page.fill("#find", "web1~")
     page.get_by_role("option", name="web1~normal source").click()
     expect(page.locator("h1")).to_have_text("web1~normal")
+    expect(page.locator("#status")).to_have_text("live")
+    expect(page.locator("#age")).to_have_text(re.compile(r"^newest row \d+ s ago$"))  # none of them counts as ahead
+    eventually(lambda: drawn(page)["xs"] and drawn(page)["xs"][0][-1] > 1000 * (time.time() + 900), "what is to come")
 
 
 def test_the_strangest_sources_come_first_with_their_columns(
