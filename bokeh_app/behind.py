@@ -114,11 +114,6 @@ class Behind:
             points, _ = between(source, begin, end, places, bucket_for(end - begin, room), 2 * room)
         except (LinemonError, OSError):
             return Points.none(len(places)), step
-        if not points.bucket:  # of what was expected twice of a time counts what came last
-            is_last = np.diff(points.times, append=-1) != 0
-            points = replace(
-                points, times=points.times[is_last], mean=points.mean[is_last], count=points.count[is_last]
-            )
         return replace(points, low=points.mean, high=points.mean), step
 
 

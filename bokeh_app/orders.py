@@ -51,7 +51,7 @@ async def set_mark(config: Config, said: dict[str, Any]) -> str:
 async def what_changed(config: Config, said: dict[str, Any]) -> dict[str, Any]:
     """`{"from", "to": epoch ms, "sources": names, or null for all}`: `found`, as `linemon changed --json` says it."""
     names = said["sources"]
-    patterns = ["*", "!*~*"] if names is None else [exactly(str(name)) for name in names[:MAX_SOURCES]]
+    patterns = ["*"] if names is None else [exactly(str(name)) for name in names[:MAX_SOURCES]]
     span = [f"--{side}={np.datetime64(int(said[side]), 'ms')}Z" for side in ("from", "to")]
     options = [*span, "--json", f"--top={CHANGED_ROWS}", *of_file(config)]
     async with asyncio.timeout(CHANGED_S), one_at_a_time:

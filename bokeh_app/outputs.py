@@ -8,15 +8,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from linemon.patterns import OUTPUT, is_output
+
 from .pump import Pump
 
 LOOK_S = 1.0
-MARK = "~"
 
 
 def task_of(name: str) -> str:
     """The task whose output a source is by its name, or nothing."""
-    source, _, task = name.rpartition(MARK)
+    source, _, task = name.rpartition(OUTPUT)
     return task if source else ""
 
 
@@ -44,10 +45,10 @@ def with_parts(columns: Sequence[str], *parts: str) -> dict[str, list[int]]:
 
 @functools.lru_cache(maxsize=1)  # as the names of the store change seldom
 def _by_source(names: tuple[str, ...]) -> dict[str, list[str]]:
-    some = [name for name in names if MARK in name]
+    some = [name for name in names if is_output(name)]
     known, found = frozenset(names) if some else (), dict[str, list[str]]()
     for name in sorted(some):
-        source = name.rpartition(MARK)[0]
+        source = name.rpartition(OUTPUT)[0]
         if source in known:
             found.setdefault(source, []).append(name)
     return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
+from linemon.patterns import is_output
 from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
 from linemon.store.marks import Mark
@@ -137,7 +138,7 @@ def in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
     What tasks say comes after all else.
     """
-    return tuple((name, name.casefold()) for name in sorted(names, key=lambda name: ("~" in name, natural(name))))
+    return tuple((name, name.casefold()) for name in sorted(names, key=lambda name: (is_output(name), natural(name))))
 
 
 def matching(names: tuple[str, ...], find: str) -> list[str]:
