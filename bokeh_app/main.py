@@ -15,6 +15,7 @@ from .alarms import AlarmsPage
 from .behind import Behind
 from .charts import chart_figures, overview_figures
 from .compare import compare
+from .devices import DevicesPage, Own
 from .groups import MAX_LISTED, Group, groups, of_groups, runs
 from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
@@ -49,6 +50,10 @@ def build(doc: Document) -> None:
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
         doc.template_variables.update(about={"kind": "alarms"})
+    elif view.kind == "devices":
+        DevicesPage(doc, pump)
+        doc.title = "Devices · linemon"
+        doc.template_variables.update(about={"kind": "devices"})
     else:
         build_charts(doc, view)
     doc.template_variables["trouble"] = pump.trouble
@@ -84,7 +89,7 @@ def build_charts(doc: Document, view: View) -> None:
 
     known = made_of()
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
-    ChartPage(
+    page = ChartPage(
         doc,
         pump,
         streams,
@@ -92,6 +97,8 @@ def build_charts(doc: Document, view: View) -> None:
         has_health=view.kind == "health",
         is_stale=lambda: made_of() != known,
     )
+    if view.kind == "source":
+        page.device = Own(pump, name)
     for figure in chart_figures(panels):
         doc.add_root(figure)
     title = TITLES.get(view.kind, name)

@@ -69,7 +69,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
             request["over"] = Span.parse(options.since)
         except ValueError:
             raise AskedWrongly(f"--since {options.since}: expected a span such as 14d") from None
-    print(ask(config.store.folder, request, "tasks", None))
+    print(ask(config.store.folder, request, wait_s=None))
     return 0
 
 
