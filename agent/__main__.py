@@ -20,6 +20,7 @@ except ImportError:
 
 from agent.options import Options, UsageError, help_text, is_local
 from agent.sampler import FIXED, Sampler
+from agent.settings import HostSettings, host
 from linemon_sender.sender import SpoolSender, columns_line
 from linemon_sender.spool import Spool, SpoolError
 
@@ -58,6 +59,7 @@ def run(options: Options) -> int:
         signal.signal(number, lambda *_: None)
 
     sampler = Sampler(psutil, log, groups=options.groups, subsamples=options.subsamples > 1)
+    settings = HostSettings(options, sampler)
     listener = sender = None
     if options.listen:
         from agent.listener import Listener
@@ -71,7 +73,10 @@ def run(options: Options) -> int:
             log("warning: everyone who reaches this port can read this machine's metrics")
     if options.to:
         try:
-            spool = Spool(options.name, options.spool, options.spool_bytes, options.spool_age, log)
+            device = host(options, settings, log)
+            spool = Spool(
+                options.name, options.spool, options.spool_bytes, options.spool_age, log, device=device.identity
+            )
         except SpoolError as error:
             log(str(error))
             return 1
@@ -82,16 +87,23 @@ def run(options: Options) -> int:
             tls = Tls(options.to[0], options.ca, options.cert)
         elif options.token and not is_local(options.to):
             log(f"warning: the token goes to {options.to[0]} in the clear; --tls keeps it secret")
-        sender = SpoolSender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)
+        sender = SpoolSender(
+            options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls, device=device
+        )
 
     sampler.sample(0)  # what the first differences are taken from
-    header, names = b"", list[str]()
-    step = options.interval / options.subsamples
-    begun = time.monotonic()
-    steps = 1  # the point of the grid that is next
+    header, names, wanted = b"", list[str](), list[bool]()
+    settings.is_new = True
     gc.collect()
     gc.freeze()  # what is here now stays: later collections need not look at it
     while not ended:
+        if settings.is_new:
+            settings.is_new = False
+            names = []
+            subsamples, step = settings.subsamples, settings.interval / settings.subsamples
+            begun, steps = time.monotonic(), 1  # of the grid: its start, and the point that is next
+            if sender:  # wishes are heard within a second: at the next row, or as they come, at the cost of a wake-up
+                sender.lazy = settings.interval <= 1.0
         due = begun + steps * step
         for key, mask in selector.select(max(0.0, due - time.monotonic())):
             key.data(mask)
@@ -99,7 +111,7 @@ def run(options: Options) -> int:
         if late < 0:
             continue
         passed = 1 + int(late / step)  # points of the grid, most of them missed if it is more than one
-        is_row = (steps + passed - 1) // options.subsamples != (steps - 1) // options.subsamples
+        is_row = (steps + passed - 1) // subsamples != (steps - 1) // subsamples
         steps += passed
         if not is_row:
             sampler.subsample()
@@ -111,8 +123,9 @@ def run(options: Options) -> int:
         if sender:
             if len(names) != len(sampler.columns):
                 names, header = list(sampler.columns), columns_line(sampler.columns)
+                wanted = settings.wanted(names)
             row = [f"{at:.6f}"]
-            row.extend([f"{values.get(name, NAN):.15g}" for name in names])
+            row.extend([f"{values.get(name, NAN):.15g}" if yes else "nan" for name, yes in zip(names, wanted)])
             spool.append(" ".join(row).encode(), header)
             sender.turn()
         if listener:

@@ -19,13 +19,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from linemon_sender.device import Device
     from linemon_sender.spool import Spool
     from linemon_sender.tls import Tls
 
 ANSWER_TIMEOUT = 10.0  # seconds until `#seq` must be answered
 ALIVE_EVERY = 60.0  # seconds until an idle connection gets an empty line; a collector hangs up on who is silent
 COMPLAIN_EVERY = 60.0  # seconds between two of the collector's complaints in the log
-LONGEST_ANSWER = 4096  # bytes of an unfinished answer that are kept
+LONGEST_ANSWER = 65600  # bytes of an unfinished answer that are kept; a spec may be long
 WINDOW = 65536  # bytes of rows on their way, about
 NEVER = float("-inf")
 
@@ -46,15 +47,18 @@ class SpoolSender:
         fixed: int = 0,
         lazy: bool = False,
         tls: Tls | None = None,
+        device: Device | None = None,
     ) -> None:
         """`fixed`: how many columns are enough where the collector refuses them all; 0 = no fewer than all.
 
         `tls`: for the connection, None = in the clear.
         `lazy`: with nothing else to send, answers are read at the next turn. It saves a wake-up per row.
+        `device`: what the spool's rows are from; it registers as soon as the spool knows which it is.
         """
         self._address = address
         self._where = "{}:{}".format(f"[{address[0]}]" if ":" in address[0] else address[0], address[1])
-        self._token, self._spool, self._fixed, self._lazy = token, spool, fixed, lazy
+        self._token, self._spool, self._fixed, self.lazy = token, spool, fixed, lazy
+        self._device = device
         self._selector, self._log = selector, log
         self._state = ""  # as the log says: "sends", "lost" or "refused"; empty: it has said nothing yet
         self.rejected = 0
@@ -71,6 +75,8 @@ class SpoolSender:
         # Of the connection, which _adopt begins:
         self._run, self._number = NO_RUN, 0  # whose rows it carries, and the number of the next
         self._greeted = False  # `#seq` was answered
+        self._registered = False  # `#device` was
+        self._device_line = 0  # which line of it that was
         self._columns = self._declared = b""  # of the rows that are sent, and as the collector was told
         self._on_trial = False  # these columns are not yet accepted
         self._refused = False  # all of them were, and it gets the fixed ones
@@ -89,10 +95,11 @@ class SpoolSender:
 
     def turn(self) -> None:
         """Do what is due: read answers, send what the spool has. Returns at once."""
-        if self._sock is None and self._spool.run != NO_RUN and (sock := self._dialler.take()):
+        if self._sock is None and self._wanted() != NO_RUN and (sock := self._dialler.take()):
             self._adopt(sock)
         self._read()
         self._check_time()
+        self._follow()
         self._send()
         self._watch()
 
@@ -104,7 +111,7 @@ class SpoolSender:
     def close(self, seconds: float = 1.0) -> None:
         """Wait so long for acknowledgements, then end the connection; what is not acknowledged is told of."""
         end = time.monotonic() + seconds
-        self._lazy = False
+        self.lazy = False
         self.turn()
         while self._spool.waiting and (left := end - time.monotonic()) > 0:
             for key, mask in self._selector.select(left):
@@ -126,12 +133,28 @@ class SpoolSender:
 
     # -- rows on their way
 
+    def _wanted(self) -> tuple[str, str, str]:
+        """The run that a connection is to carry now: the spool's, without SENDER where a device has no row."""
+        is_idle = self._device is not None and self._spool.run == NO_RUN and self._spool.device
+        return (self._spool.source, "", self._spool.device) if is_idle else self._spool.run
+
+    def _follow(self) -> None:
+        """Have the connection carry what it is to carry."""
+        wanted = self._wanted()
+        source, sender, device = self._run
+        if self._sock is None or wanted in (self._run, NO_RUN, (source, "", device)):
+            return
+        if not sender and (source, device) == (wanted[0], wanted[2]):
+            self._ask()
+        else:
+            self._hang_up()  # an `#ack` on its way would be taken for one of the other SENDER's
+            self._dialler.dial()
+
     def _send(self) -> None:
         """Hand rows to the socket, as many as it and the window take."""
         while self._sock is not None and self._flush() and self._greeted:
             if self._spool.run not in (self._run, NO_RUN):
-                self._hang_up()  # an `#ack` on its way would be taken for one of the other SENDER's
-                self._dialler.dial()
+                self._follow()
                 return
             columns = self._spool.columns()
             if columns is None:
@@ -163,7 +186,7 @@ class SpoolSender:
                 self._on_trial = False
                 return
         self._declared = columns
-        self._write(columns + b"\n")
+        self._write(columns + b"\n", 1 + columns.count(b"\n"))
         self._columns_line = self._lines
 
     def _add(self, number: int, count: int, lines: bytes) -> None:
@@ -201,18 +224,18 @@ class SpoolSender:
         if self._sock is None:
             return
         now = time.monotonic()
-        if not self._greeted and now - self._moved_at > ANSWER_TIMEOUT:
+        if self._run[1] and not self._greeted and now - self._moved_at > ANSWER_TIMEOUT:
             self._lost(self._refusal or "it does not answer #seq; is it linemon's collector?")
         elif (self._flying or self._unsent) and now - self._moved_at > DEAD_AFTER:
             self._lost(f"no acknowledgement for {DEAD_AFTER:g} s")
-        elif self._greeted and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
+        elif (self._greeted or not self._run[1]) and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
             self._write(b"\n")
 
     def _watch(self) -> None:
         """Have the selector tell of what must not wait until the next turn."""
         if self._sock is None:
             return
-        waits = not self._lazy or not self._greeted or self._on_trial or self._spool.columns() is not None
+        waits = not self.lazy or not self._greeted or self._on_trial or self._spool.columns() is not None
         mask = selectors.EVENT_READ if waits else 0
         if self._unsent:
             mask |= selectors.EVENT_WRITE
@@ -253,8 +276,24 @@ class SpoolSender:
             elif line.startswith(b"#error "):
                 text = line[len(b"#error ") :].decode("utf-8", "replace")
                 self._heard("".join([char if char.isprintable() else "?" for char in text]))
+            elif self._device and line.startswith(b"#"):
+                self._told(self._device, line.rstrip(b"\r"))
         if acked:
             self._acknowledged(acked)
+
+    def _told(self, device: Device, line: bytes) -> None:
+        """What the collector wants of the device; of the one that it was before, nothing counts any more."""
+        if line.startswith(b"#device "):
+            self._registered = True
+            if not self._run[1]:
+                self._dialler.worked()
+        if self._run[2] == device.identity:
+            before = device.name
+            if answer := device.hear(line):
+                self._write(answer)
+                self._flush()
+            if device.name != before:
+                self._log(f"{self._where} knows {device.identity} as {device.name}")
 
     def _acknowledged(self, number: int) -> None:
         if self._spool.run != self._run:  # all of it was, before
@@ -274,6 +313,9 @@ class SpoolSender:
             self._complaint(error)
         self._moved_at = time.monotonic()
         if not self._greeted:
+            if self._run[2] and not self._registered and not self._run[0]:
+                self._lost("it registers no devices, so this one needs a name (--name)")
+                return
             self._greeted = True
             self._held, self._backlog = number, self._spool.waiting
         elif not self._flying:
@@ -297,6 +339,11 @@ class SpoolSender:
         """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
         line, _, reason = text.partition(" ")
         self._refusal = self._refusal or f"it says: {reason}"
+        if self._device_line and line == str(self._device_line):
+            self._dialler.refused()
+        if not self._greeted and self._device and reason.startswith("token") and self._device.forget_token():
+            self._lost("it does not know this device's own token, which shows the one it was started with now")
+            return
         # A host whose devices changed since the agent's last run may not fit the columns that the collector
         # holds. Those of every host always do, and a part of the columns is better than none.
         about_columns = line in (str(self._columns_line), str(self._columns_line + 1)) and "column" in reason
@@ -316,24 +363,40 @@ class SpoolSender:
         """Begin a connection that the thread has made: say who sends, and ask how far the collector is."""
         self._sock = sock
         self._unsent, self._answer = b"", b""
-        self._greeted = self._on_trial = self._refused = False
-        self._mask = self._lines = self._columns_line = 0
+        self._greeted = self._registered = self._on_trial = self._refused = False
+        self._mask = self._lines = self._columns_line = self._device_line = 0
         self._errors, self._refusal, self._moved = [], "", False
         self._columns = self._declared = b""
         self._flying = []
         self._moved_at = self._wrote_at = time.monotonic()
+        self._run = source, sender, device = self._wanted()
+        if token := (self._device.token if self._device else "") or self._token:
+            self._write(f"#token {token}\n".encode())
+        self._write(b"#errors on\n")
+        if source:
+            self._write(f"#source {source}\n".encode())
+        if device and self._device:
+            self._write(f"#device {device}\n".encode())
+            self._device_line = self._lines
+            if device == self._device.identity:
+                self._write(self._device.report())
+        if sender:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask how far the collector is with the rows of the spool."""
         self._run = self._spool.run
         self._number = self._spool.rewind()
-        if self._token:
-            self._write(f"#token {self._token}\n".encode())
-        source, sender = self._run
-        self._write(f"#errors on\n#source {source}\n#seq {self._number} {sender}\n".encode(), 3)
+        self._moved_at = time.monotonic()
+        self._write(f"#seq {self._number} {self._run[1]}\n".encode())
 
     def _lost(self, reason: str) -> None:
         if self._sock is None:
             return
         self._hang_up()
         took_none = self._greeted and not self._moved and bool(self._flying)
+        if self._refusal and not self._greeted:
+            reason = self._refusal
         if self._errors:
             self._fails(f"{self._where} takes no rows: {self._errors[-1][1].partition(' ')[2]}", "refused")
         else:
@@ -361,7 +424,8 @@ class SpoolSender:
             self._state = "sends"
             lost = self._spool.dropped - self._reported
             dropped = f", {lost} rows were dropped" if lost else ""
-            self._log(f"sends to {self._where} as {self._spool.source}{waited}{dropped}")
+            name = (self._device.name if self._device else "") or self._run[0]
+            self._log(f"sends to {self._where} as {name}{waited}{dropped}")
             self._reported = self._spool.dropped
 
 

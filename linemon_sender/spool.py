@@ -41,7 +41,7 @@ RETRY = 10.0  # seconds until a disk that took no more is tried again
 FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # reasons not to read a file that say nothing about it
 LONGEST_LINE = 65536 + 1  # bytes
 SUFFIX = ".lines"
-NO_RUN = ("", "")
+NO_RUN = ("", "", "")
 
 
 class SpoolError(Exception):
@@ -62,12 +62,14 @@ class Spool:
         max_age: float,
         log: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        device: str = "",
     ) -> None:
         """Rows of `source`, in files in `folder`, or in memory where it is empty. SpoolError.
 
-        The newest are kept: at most `max_bytes`, and none older than `max_age` seconds.
+        The newest are kept: at most `max_bytes`, and none older than `max_age` seconds. `device`: `PRODUCT SERIAL`, of
+        a device; the source may be empty then.
         """
-        self.source = source
+        self.source, self.device = source, device
         self.dropped = 0
         """Rows lost: they waited too long, were too many or cannot be read; some may have been on their way."""
         self._folder, self._max_bytes, self._max_age = folder, max(max_bytes, SMALLEST), max_age
@@ -89,6 +91,16 @@ class Spool:
                 self._open()
             except OSError as error:
                 raise SpoolError(f"cannot use the spool folder {folder}: {error.strerror}") from error
+
+    def identify(self, device: str) -> None:
+        """Rows that follow are of this device, `PRODUCT SERIAL`; those before have to wait until they are taken."""
+        if device != self.device:
+            self.device = device
+            self._runs = {False: ("", 1), True: ("", 1)}
+            if self._active is not None:
+                self._active.seal()
+                self._active = None
+            self._sweep()
 
     # -- adding
 
@@ -144,7 +156,7 @@ class Spool:
 
     def _new(self, columns: bytes, now: float, on_disk: bool) -> Segment:
         sender, number = self._runs[on_disk]
-        return Segment(self.source, sender or os.urandom(8).hex(), number, columns, now)
+        return Segment(self.source, sender or os.urandom(8).hex(), number, columns, now, self.device)
 
     def _disk_failed(self, error: OSError, now: float) -> None:
         if self._retry_at < 0:
@@ -175,13 +187,13 @@ class Spool:
         return max(0, segment.readable_end - begin)
 
     @property
-    def run(self) -> tuple[str, str]:
-        """Source and SENDER of the first row, NO_RUN if there is none.
+    def run(self) -> tuple[str, str, str]:
+        """Source, SENDER and device of the first row, NO_RUN if there is none.
 
         Rows of another run have to wait until this one is acknowledged.
         """
         first = self._segments[0] if self._segments else None
-        return (first.source, first.sender) if first else NO_RUN
+        return (first.source, first.sender, first.device) if first else NO_RUN
 
     def rewind(self) -> int:
         """Take again from the first row that is not acknowledged; its number."""
@@ -346,12 +358,14 @@ class Spool:
             if is_cut:
                 self._log(f"the last line of {path} was half written; it is cut off")
                 self.dropped += 1
+            if segment.source == self.source and not segment.device:
+                segment.device = self.device  # from before this was a device
             if segment.count:
                 self._segments.append(segment)
                 self._size += segment.size
             else:
                 segment.remove()
-            same = boot == self._boot and segment.source == self.source
+            same = boot == self._boot and (segment.source, segment.device) == (self.source, self.device)
             self._runs[True] = (segment.sender, segment.end) if same else ("", 1)
         if self._segments:
             self._restart(self._segments[0].first)
