@@ -43,20 +43,35 @@ def main(argv: list[str] | None = None) -> int:
 
         print(agent_unit(argv), end="")
         return 0
-    return run(options)
+    try:
+        return run(options)
+    except UsageError as error:
+        log(f"{error}; --help shows how")
+        return 2
 
 
 def run(options: Options) -> int:
-    """Sample, send and serve until a signal."""
+    """Sample, send and serve until a signal; or read another device. UsageError."""
     selector = selectors.DefaultSelector()
     ended: list[int] = []
     woken, waker = socket.socketpair()  # a signal must end a wait that has just begun, too
     woken.setblocking(False)
     waker.setblocking(False)
-    selector.register(woken, selectors.EVENT_READ, lambda _: ended.extend(woken.recv(16)))
+    selector.register(woken, selectors.EVENT_READ, lambda _: ended.extend(set(woken.recv(16)) - {signal.SIGALRM}))
     signal.set_wakeup_fd(waker.fileno())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    tls = None
+    if options.tls and options.to:
+        from linemon_sender.tls import Tls
+
+        tls = Tls(options.to[0], options.ca, options.cert)
+    elif options.token and options.to and not is_local(options.to):
+        log(f"warning: the token goes to {options.to[0]} in the clear; --tls keeps it secret")
+    if options.read:
+        from agent.field.loop import run as run_field
+
+        return run_field(options, selector, ended, tls, log)
 
     sampler = Sampler(psutil, log, groups=options.groups, subsamples=options.subsamples > 1)
     settings = HostSettings(options, sampler)
@@ -80,13 +95,6 @@ def run(options: Options) -> int:
         except SpoolError as error:
             log(str(error))
             return 1
-        tls = None
-        if options.tls:
-            from linemon_sender.tls import Tls
-
-            tls = Tls(options.to[0], options.ca, options.cert)
-        elif options.token and not is_local(options.to):
-            log(f"warning: the token goes to {options.to[0]} in the clear; --tls keeps it secret")
         sender = SpoolSender(
             options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls, device=device
         )

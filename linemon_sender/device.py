@@ -44,6 +44,8 @@ class Device:
         """Its own, which the collector gave it."""
         self.identity = ""
         """PRODUCT SERIAL; empty: not yet known."""
+        self.is_news = False
+        """There is something to report."""
         if product:
             self.become(product, serial)
 
@@ -55,13 +57,14 @@ class Device:
         self.identity, self.name = f"{product} {serial}", ""
 
     def report(self) -> bytes:
-        """The `#is` line."""
+        """The `#is` line, to be sent now."""
+        self.is_news = False
         refused = dict(self._refused, **({"spec": self._refused_spec} if self._refused_spec else {}))
         said = dict(self._settings, **({"refused": refused} if refused else {}))
         return f"#is {self._version} {_json(said)}\n".encode()
 
-    def hear(self, line: bytes) -> bytes:
-        """A line of the collector's; what is to be answered."""
+    def hear(self, line: bytes) -> None:
+        """A line of the collector's."""
         word, _, rest = line.partition(b" ")
         if word == b"#device":
             self.name = rest.decode("utf-8", "replace")
@@ -77,23 +80,30 @@ class Device:
                 said = json.loads(text)
             except (ValueError, RecursionError) as error:
                 self._log(f"the collector says no JSON after {word.decode()} {version}: {error}")
-                return b""
+                return
             if word == b"#spec":
-                return self._specified(version, said)
-            if version.isdigit() and isinstance(said, dict):
+                self._specified(version, said)
+            elif version.isdigit() and isinstance(said, dict):
                 self._version, self._wishes = int(version), said
                 self._settings, self._refused = self._apply(said)
                 why = "".join([f"; refuses {key}: {reason}" for key, reason in self._refused.items()])
                 self._log(f"settings {version}: {' '.join([f'{k}={v}' for k, v in self._settings.items()])}{why}")
-                return self.report()
-        return b""
+                self.is_news = True
 
-    def _specified(self, version: str, said: object) -> bytes:
-        before = self.report()
+    def _specified(self, version: str, said: object) -> None:
+        before = self._settings, self._refused, self._refused_spec
+        self.recall_spec(version, said)
+        self.is_news = bool(self._refused_spec) or before != (self._settings, self._refused, "")
+
+    def recall_spec(self, version: str, said: object) -> None:
+        """Work by this spec, as it was told to before."""
         self._refused_spec = self._take_spec(version, said) if self._take_spec else "it works by no spec"
         self._settings, self._refused = self._apply(self._wishes)  # what they mean may depend on it
-        after = self.report()
-        return after if after != before or self._refused_spec else b""
+
+    def refuse_spec(self, reason: str) -> None:
+        """It does not work by the spec after all."""
+        self._log(f"refuses the spec: {reason}")
+        self._refused_spec, self.is_news = reason, True
 
     def forget_token(self) -> bool:
         """The collector does not know its own token; False if it has none."""

@@ -100,6 +100,9 @@ class SpoolSender:
         self._read()
         self._check_time()
         self._follow()
+        if self._device and self._device.is_news and self._registered and self._run[2] == self._device.identity:
+            self._write(self._device.report())
+            self._flush()
         self._send()
         self._watch()
 
@@ -289,9 +292,7 @@ class SpoolSender:
                 self._dialler.worked()
         if self._run[2] == device.identity:
             before = device.name
-            if answer := device.hear(line):
-                self._write(answer)
-                self._flush()
+            device.hear(line)
             if device.name != before:
                 self._log(f"{self._where} knows {device.identity} as {device.name}")
 

@@ -72,7 +72,7 @@ class Spool:
         self.source, self.device = source, device
         self.dropped = 0
         """Rows lost: they waited too long, were too many or cannot be read; some may have been on their way."""
-        self._folder, self._max_bytes, self._max_age = folder, max(max_bytes, SMALLEST), max_age
+        self.folder, self._max_bytes, self._max_age = folder, max(max_bytes, SMALLEST), max_age
         self._log, self._monotonic = log, monotonic
         self._segments: list[Segment] = []
         self._active: Segment | None = None
@@ -97,10 +97,14 @@ class Spool:
         if device != self.device:
             self.device = device
             self._runs = {False: ("", 1), True: ("", 1)}
-            if self._active is not None:
-                self._active.seal()
-                self._active = None
-            self._sweep()
+            self.finish()
+
+    def finish(self) -> None:
+        """Rows that follow go into another segment; those before leave no file once they are acknowledged."""
+        if self._active is not None:
+            self._active.seal()
+            self._active = None
+        self._sweep()
 
     # -- adding
 
@@ -114,7 +118,7 @@ class Spool:
             or (segment.columns is not columns and segment.columns != columns)
             or segment.size + len(line) > self._max_bytes // SEGMENTS
             or now - segment.born > self._max_age / SEGMENTS
-            or (self._folder and not segment.path and now >= self._retry_at)
+            or (self.folder and not segment.path and now >= self._retry_at)
         ):
             segment = self._begin(columns, now)
         try:
@@ -130,18 +134,18 @@ class Spool:
     def _begin(self, columns: bytes, now: float) -> Segment:
         """A new last segment, on disk if there is a folder that takes it."""
         segment = None
-        if self._folder and now >= self._retry_at:
+        if self.folder and now >= self._retry_at:
             segment = self._new(columns, now, on_disk=True)
             self._index += 1
             try:
-                segment.create(os.path.join(self._folder, f"{self._index:012d}{SUFFIX}"), self._boot)
+                segment.create(os.path.join(self.folder, f"{self._index:012d}{SUFFIX}"), self._boot)
             except OSError as error:
                 segment.remove()
                 self._disk_failed(error, now)
                 segment = None
             else:
                 if self._retry_at > 0:
-                    self._log(f"the spool folder {self._folder} takes rows again")
+                    self._log(f"the spool folder {self.folder} takes rows again")
                     self._retry_at = float("-inf")
         segment = segment or self._new(columns, now, on_disk=False)
         if self._active is not None:
@@ -160,7 +164,7 @@ class Spool:
 
     def _disk_failed(self, error: OSError, now: float) -> None:
         if self._retry_at < 0:
-            self._log(f"the spool folder {self._folder} takes no more: {error.strerror}; new rows wait in memory")
+            self._log(f"the spool folder {self.folder} takes no more: {error.strerror}; new rows wait in memory")
         self._retry_at = now + RETRY
 
     def _expire(self, now: float) -> None:
@@ -330,19 +334,19 @@ class Spool:
     def _open(self) -> None:
         if not hasattr(os, "pwrite"):
             raise SpoolError("a spool in a folder needs a POSIX system")
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        self._lock = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self._lock = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if fcntl:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SpoolError(f"the spool folder {self._folder} is used by another process") from None
-        for name in sorted(os.listdir(self._folder)):
+                raise SpoolError(f"the spool folder {self.folder} is used by another process") from None
+        for name in sorted(os.listdir(self.folder)):
             index, suffix = os.path.splitext(name)
             if suffix != SUFFIX or not index.isdigit():
                 continue
             self._index = int(index)
-            path = os.path.join(self._folder, name)
+            path = os.path.join(self.folder, name)
             try:
                 if not os.path.getsize(path):  # killed between making it and writing into it
                     os.unlink(path)
@@ -370,7 +374,7 @@ class Spool:
         if self._segments:
             self._restart(self._segments[0].first)
             self._expire(self._monotonic())
-            self._log(f"{self.waiting} rows are in the spool folder {self._folder}; those not yet sent will be")
+            self._log(f"{self.waiting} rows are in the spool folder {self.folder}; those not yet sent will be")
 
 
 def boot_id() -> str:

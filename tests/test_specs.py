@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linemon_sender.records import Cutter, crc16, who
+from linemon_sender.records import Cutter, crc16, crc_error, text_of, who
 from linemon_sender.registers import Register, together
 from linemon_sender.specs import Spec, SpecError
 from tests.meters import P1_SERIAL, iec, p1
@@ -36,12 +36,16 @@ def shipped(name: str) -> Spec:
 def records(spec: Spec, *reads: bytes, is_end: bool = False) -> tuple[list[str], list[str]]:
     """The records of these readings, and why others are none."""
     bad: list[str] = []
-    cutter = Cutter(spec.begin, spec.end, spec.crc, bad.append)
+    cutter = Cutter(spec.begin, spec.end, bad.append)
     found: list[str] = []
-    for read in reads:
+    for read, is_last in [*((read, False) for read in reads), (b"", is_end)]:
         cutter.add(read)
-        found += cutter.records(0.0)
-    return found + list(cutter.records(0.0, is_end)), bad
+        for record in cutter.records(0.0, is_last):
+            if spec.crc == "dsmr" and (reason := crc_error(record)):
+                bad.append(reason)
+            else:
+                found.append(text_of(record))
+    return found, bad
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.iterdir()), ids=lambda path: path.name)
