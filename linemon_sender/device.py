@@ -93,7 +93,8 @@ class Device:
     def _specified(self, version: str, said: object) -> None:
         before = self._settings, self._refused, self._refused_spec
         self.recall_spec(version, said)
-        self.is_news = bool(self._refused_spec) or before != (self._settings, self._refused, "")
+        if self._refused_spec or before != (self._settings, self._refused, ""):
+            self.is_news = True
 
     def recall_spec(self, version: str, said: object) -> None:
         """Work by this spec, as it was told to before."""

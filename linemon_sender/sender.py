@@ -76,7 +76,6 @@ class SpoolSender:
         self._run, self._number = NO_RUN, 0  # whose rows it carries, and the number of the next
         self._greeted = False  # `#seq` was answered
         self._registered = False  # `#device` was
-        self._device_line = 0  # which line of it that was
         self._columns = self._declared = b""  # of the rows that are sent, and as the collector was told
         self._on_trial = False  # these columns are not yet accepted
         self._refused = False  # all of them were, and it gets the fixed ones
@@ -227,8 +226,9 @@ class SpoolSender:
         if self._sock is None:
             return
         now = time.monotonic()
-        if self._run[1] and not self._greeted and now - self._moved_at > ANSWER_TIMEOUT:
-            self._lost(self._refusal or "it does not answer #seq; is it linemon's collector?")
+        if not self._greeted and not (self._registered and not self._run[1]) and now - self._moved_at > ANSWER_TIMEOUT:
+            asked = "#seq" if self._run[1] else "#device"
+            self._lost(self._refusal or f"it does not answer {asked}; is it linemon's collector?")
         elif (self._flying or self._unsent) and now - self._moved_at > DEAD_AFTER:
             self._lost(f"no acknowledgement for {DEAD_AFTER:g} s")
         elif (self._greeted or not self._run[1]) and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
@@ -268,12 +268,14 @@ class SpoolSender:
             self._lost(error.strerror or str(error))
             return
         if not answer:
-            self._lost("closed by the collector")
+            self._lost((not self._greeted and self._refusal) or "closed by the collector")
             return
         *lines, rest = (self._answer + answer).split(b"\n")
         self._answer = rest[:LONGEST_ANSWER]
         acked = 0
         for line in lines:
+            if self._sock is None:  # what was said made us hang up
+                return
             if line.startswith(b"#ack ") and line[5:].strip().isdigit():
                 acked = int(line[5:])
             elif line.startswith(b"#error "):
@@ -287,7 +289,7 @@ class SpoolSender:
     def _told(self, device: Device, line: bytes) -> None:
         """What the collector wants of the device; of the one that it was before, nothing counts any more."""
         if line.startswith(b"#device "):
-            self._registered = True
+            self._registered = device.is_news = True
             if not self._run[1]:
                 self._dialler.worked()
         if self._run[2] == device.identity:
@@ -340,7 +342,7 @@ class SpoolSender:
         """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
         line, _, reason = text.partition(" ")
         self._refusal = self._refusal or f"it says: {reason}"
-        if self._device_line and line == str(self._device_line):
+        if self._device and reason.startswith("device"):
             self._dialler.refused()
         if not self._greeted and self._device and reason.startswith("token") and self._device.forget_token():
             self._lost("it does not know this device's own token, which shows the one it was started with now")
@@ -365,22 +367,19 @@ class SpoolSender:
         self._sock = sock
         self._unsent, self._answer = b"", b""
         self._greeted = self._registered = self._on_trial = self._refused = False
-        self._mask = self._lines = self._columns_line = self._device_line = 0
+        self._mask = self._lines = self._columns_line = 0
         self._errors, self._refusal, self._moved = [], "", False
         self._columns = self._declared = b""
         self._flying = []
         self._moved_at = self._wrote_at = time.monotonic()
         self._run = source, sender, device = self._wanted()
+        self._write(b"#errors on\n")
         if token := (self._device.token if self._device else "") or self._token:
             self._write(f"#token {token}\n".encode())
-        self._write(b"#errors on\n")
         if source:
             self._write(f"#source {source}\n".encode())
         if device and self._device:
             self._write(f"#device {device}\n".encode())
-            self._device_line = self._lines
-            if device == self._device.identity:
-                self._write(self._device.report())
         if sender:
             self._ask()
 
@@ -396,8 +395,6 @@ class SpoolSender:
             return
         self._hang_up()
         took_none = self._greeted and not self._moved and bool(self._flying)
-        if self._refusal and not self._greeted:
-            reason = self._refusal
         if self._errors:
             self._fails(f"{self._where} takes no rows: {self._errors[-1][1].partition(' ')[2]}", "refused")
         else:

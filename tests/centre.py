@@ -27,6 +27,7 @@ class Centre:
         self.settings: dict[str, Any] = {}
         self.version = 0
         self.knows_devices = True
+        self.wrong_token = ""
         self.refuses = ""  # the reason for which a #device is refused
         self.devices: list[str] = []  # PRODUCT SERIAL, as they registered
         self.reports: list[tuple[int, dict[str, Any]]] = []
@@ -67,6 +68,11 @@ class Centre:
         """Say what is wished for to all who are connected."""
         for sock, device in list(self._connections):
             self._say(sock, device)
+
+    def say(self, text: str) -> None:
+        """To all who are connected."""
+        for sock, _ in list(self._connections):
+            sock.sendall(text.encode())
 
     def cut(self) -> None:
         """End all connections."""
@@ -111,6 +117,8 @@ class Centre:
             for line in sock.makefile(encoding="utf-8"):
                 self.lines.append(line.rstrip())
                 word, _, rest = line.rstrip().partition(" ")
+                if word == "#token" and rest == self.wrong_token:
+                    sock.sendall(b"#error 2 token: this #token is not one of mine\n")
                 if word == "#device" and self.refuses:
                     sock.sendall(f"#error {len(self.lines)} {self.refuses}\n".encode())
                     sock.close()

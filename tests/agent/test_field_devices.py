@@ -156,6 +156,16 @@ def test_a_meter_that_is_replaced_by_another_product(read: Start, centre: Centre
     assert "is iec62056.EMH-ED300L 1126150012345" in agent.log
 
 
+def test_a_telegram_that_is_damaged_makes_no_other_device(read: Start, centre: Centre, meter: Any) -> None:
+    """Where no CRC vouches for it, another product or serial counts when it is said twice in a row."""
+    centre.specs["iec62056.EMH-ED300L"] = shipped("iec62056.*")
+    damaged = iec(5.0).replace(b"1126150012345", b"112\x3f150012345")
+    read(meter(lambda count: damaged if count % 10 == 5 else iec(float(count))).url)
+    rows = centre.wait_rows(15)
+    assert len(centre.devices) == 1
+    assert rows[-1].values["agent.rejected_records"] >= 1
+
+
 def test_a_spec_that_changes_is_in_force_at_once(read: Start, centre: Centre, meter: Any) -> None:
     """Rows before and after are each right, and say by which version they were made; nothing is lost between."""
     centre.specs["x"] = text_spec("1", {"name": "n", "pattern": r"n=(\d+)"})
@@ -196,7 +206,7 @@ def test_settings_of_a_meter(read: Start, centre: Centre, meter: Any) -> None:
     centre.specs["x"] = text_spec("1", *[{"name": name, "pattern": f"{name}=(.)"} for name in "ab"])
     read(meter(lambda _: b"a=1 b=2\n").url, "--product", "x", "--serial", "1")
     centre.wait_rows(3)
-    assert centre.reports[0] == (0, {"interval": 0, "columns": ["*"]})
+    assert centre.until(lambda: centre.reports)[-1] == (0, {"interval": 0, "columns": ["*"]})
     version = centre.set(interval=0.5, columns=["b"], groups="top", colour="red")
     is_so = centre.until(lambda: [said for number, said in centre.reports if number == version])[0]
     assert is_so == {
