@@ -21,7 +21,8 @@ except ImportError:
 from agent.options import Options, UsageError, help_text, is_local
 from agent.sampler import FIXED, Sampler
 from agent.settings import HostSettings, host
-from linemon_sender.sender import SpoolSender, columns_line
+from linemon_sender.columns import columns_line
+from linemon_sender.sender import SpoolSender
 from linemon_sender.spool import Spool, SpoolError
 
 NAN = float("nan")

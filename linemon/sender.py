@@ -24,7 +24,8 @@ from linemon import when
 from linemon.config import Address
 from linemon.errors import LineError
 from linemon.lines import wire
-from linemon_sender.sender import SpoolSender, columns_line
+from linemon_sender.columns import columns_line
+from linemon_sender.sender import SpoolSender
 from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 from linemon_sender.tls import Tls
 

@@ -177,6 +177,8 @@ def chosen(patterns: Sequence[str], names: Sequence[str]) -> list[bool]:
     """Which of the names a pattern fits, as in a shell, and none of those that begin with `!`."""
     from fnmatch import fnmatchcase
 
+    if patterns == ["*"]:  # as a rule; to compile a pattern takes memory
+        return [True] * len(names)
     yes = [each for each in patterns if not each.startswith("!")] or ["*"]
     no = [each[1:] for each in patterns if each.startswith("!")]
     return [

@@ -12,7 +12,9 @@ import socket
 import time
 from contextlib import suppress
 
+from linemon_sender.columns import first_tokens
 from linemon_sender.dialler import DEAD_AFTER, Dialler
+from linemon_sender.seldom import Seldom
 from linemon_sender.spool import NO_RUN
 
 TYPE_CHECKING = False
@@ -25,10 +27,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 10.0  # seconds until `#seq` must be answered
 ALIVE_EVERY = 60.0  # seconds until an idle connection gets an empty line; a collector hangs up on who is silent
-COMPLAIN_EVERY = 60.0  # seconds between two of the collector's complaints in the log
 LONGEST_ANSWER = 65600  # bytes of an unfinished answer that are kept; a spec may be long
 WINDOW = 65536  # bytes of rows on their way, about
-NEVER = float("-inf")
 
 
 class SpoolSender:
@@ -64,8 +64,7 @@ class SpoolSender:
         self.rejected = 0
         """Rows that the collector took and rejected, as it said; the log has its reasons."""
         self._reported = 0  # dropped rows that the log has told of
-        self._complained_at = NEVER
-        self._complaints = 0  # since then
+        self._rejects = Seldom(log)
         self._sock: socket.socket | None = None
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -137,8 +136,8 @@ class SpoolSender:
 
     def _wanted(self) -> tuple[str, str, str]:
         """The run that a connection is to carry now: the spool's, without SENDER where a device has no row."""
-        is_idle = self._device is not None and self._spool.run == NO_RUN and self._spool.device
-        return (self._spool.source, "", self._spool.device) if is_idle else self._spool.run
+        spool = self._spool
+        return (spool.source, "", spool.device) if spool.device and spool.run == NO_RUN else spool.run
 
     def _follow(self) -> None:
         """Have the connection carry what it is to carry."""
@@ -183,7 +182,7 @@ class SpoolSender:
         """Name the columns of the next rows; one row must be accepted before more follow."""
         self._columns, self._on_trial = columns, True
         if self._refused:
-            columns = _first_tokens(columns, 2 + self._fixed)
+            columns = first_tokens(columns, 2 + self._fixed)
             if columns == self._declared:
                 self._on_trial = False
                 return
@@ -195,7 +194,7 @@ class SpoolSender:
         if number != self._number:
             self._write(f"#seq {number} {self._run[1]}\n".encode())
         if self._refused:
-            cut = [_first_tokens(line, 1 + self._fixed) for line in lines.splitlines()]
+            cut = [first_tokens(line, 1 + self._fixed) for line in lines.splitlines()]
             lines = b"\n".join(cut) + b"\n"
         if not self._flying:
             self._moved_at = time.monotonic()
@@ -339,7 +338,7 @@ class SpoolSender:
         self._complaint(error)
 
     def _complaint(self, text: str) -> None:
-        """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
+        """Take one complaint, LINE REASON."""
         line, _, reason = text.partition(" ")
         self._refusal = self._refusal or f"it says: {reason}"
         if self._device and reason.startswith("device"):
@@ -354,11 +353,7 @@ class SpoolSender:
             self._refused, self._columns = True, b""
             self._log(f"{self._where} gets the first {self._fixed} columns, as it refuses more: {reason}")
             return
-        self._complaints += 1
-        if time.monotonic() - self._complained_at >= COMPLAIN_EVERY:
-            more = f" ({self._complaints} since the last such line)" if self._complaints > 1 else ""
-            self._log(f"{self._where} rejects line {line}: {reason}{more}")
-            self._complained_at, self._complaints = time.monotonic(), 0
+        self._rejects(f"{self._where} rejects line {line}: {reason}")
 
     # -- connections
 
@@ -409,8 +404,6 @@ class SpoolSender:
             self._selector.unregister(sock)
         sock.close()
 
-    # -- one line in the log per change of state
-
     def _fails(self, text: str, state: str = "lost") -> None:
         if self._state not in (state, "refused"):
             self._state = state
@@ -425,12 +418,3 @@ class SpoolSender:
             name = (self._device.name if self._device else "") or self._run[0]
             self._log(f"sends to {self._where} as {name}{waited}{dropped}")
             self._reported = self._spool.dropped
-
-
-def columns_line(columns: dict[str, str]) -> bytes:
-    """The `#columns` line of these names and their units, `time` first; without a newline."""
-    return " ".join(["#columns time", *[f"{name}:{unit}" if unit else name for name, unit in columns.items()]]).encode()
-
-
-def _first_tokens(line: bytes, count: int) -> bytes:
-    return b" ".join(line.split(b" ", count)[:count])

@@ -12,6 +12,7 @@ from agent.field.readers import File
 from agent.settings import seconds, texts
 from linemon_sender.device import Device, State, chosen
 from linemon_sender.records import BEGIN, END, Cutter, crc_error, text_of, who
+from linemon_sender.seldom import Seldom
 from linemon_sender.specs import Spec, SpecError
 
 TYPE_CHECKING = False
@@ -29,7 +30,6 @@ RAW = b"#columns time raw"
 LONGEST_MATCH = 1.0  # seconds that a record may take; a pattern that takes longer takes for ever
 SHORTEST, LONGEST = 0.1, 86400.0  # seconds from one row to the next
 AT_ONCE = 131072  # bytes of kept readings that are taken at once
-COMPLAIN_EVERY = 60.0  # seconds between two lines of the log about records that give no row
 KEEP_EVERY = 10.0  # seconds from one writing of how far it has come to the next, where rows are in memory
 
 
@@ -60,7 +60,7 @@ class FieldDevice:
         self._interval, self._columns = 0.0, ["*"]
         self._last = float("-inf")  # the time of the newest row
         self._again = self._rejected = 0
-        self._complained_at, self._complaints = float("-inf"), 0
+        self._complain = Seldom(log)
         self._mark = self._kept = ""  # of a file: how far it was read; and what of it is kept
         self._kept_at = 0.0
         self.device = Device(product, serial if product else "", self._apply, log, state, self._take_spec)
@@ -146,11 +146,7 @@ class FieldDevice:
     def _reject(self, reason: str) -> None:
         """Count a record that gives no row; the log gets the first reason, then one a minute."""
         self._rejected += 1
-        self._complaints += 1
-        if (now := time.monotonic()) - self._complained_at >= COMPLAIN_EVERY:
-            more = f" ({self._complaints} since the last such line)" if self._complaints > 1 else ""
-            self._log(f"a record of {self._reader.name} gives no row: {reason}{more}")
-            self._complained_at, self._complaints = now, 0
+        self._complain(f"a record of {self._reader.name} gives no row: {reason}")
 
     # -- who it is
 
