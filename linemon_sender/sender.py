@@ -295,7 +295,7 @@ class SpoolSender:
             before = device.name
             device.hear(line)
             if device.name != before:
-                self._log(f"{self._where} knows {device.identity} as {device.name}")
+                self._log(f"is known to {self._where} as {device.name}")
 
     def _acknowledged(self, number: int) -> None:
         if self._spool.run != self._run:  # all of it was, before
