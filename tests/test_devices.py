@@ -262,7 +262,7 @@ def test_others_that_write_to_a_devices_source_are_counted(collector: Running) -
 
 
 def test_a_setting_is_applied_reported_and_marked(collector: Running) -> None:
-    with peer(collector, '#source web1\n#device host 42\n#is 0 {"interval": 1}\n') as there:
+    with peer(collector, '#source web1\n#device host 42\n#is 0 {"interval": 1, "columns": []}\n') as there:
         there.hear()
         eventually(lambda: device(collector, "web1")["reported"], "its settings")
         assert collector.run("set", "web1", "interval=0.5", "groups=cores,top", 'columns=["a", "b"]').returncode == 0
@@ -284,6 +284,21 @@ def test_a_setting_is_applied_reported_and_marked(collector: Running) -> None:
         assert mark.text == 'interval = 0.5; groups = "cores,top"; columns refused: there is no b'
         assert collector.run("set", "web1", "interval=", "groups=", "columns=").returncode == 0
         assert there.hear() == "#set 2 {}"
+
+
+def test_a_list_may_be_said_with_commas(collector: Running) -> None:
+    """Before the device has ever said that it has one, too."""
+    assert registered(collector, "#device p 1\n")
+    assert collector.run("set", "p.1", "groups=cores,top").returncode == 0
+    with peer(collector, '#device p 1\n#is 0 {"groups": []}\n') as there:
+        assert [there.hear(), there.hear()[:7]] == ["#device p.1", "#set 1 "]
+        there.say('#is 1 {"groups": ["cores", "top"]}\n')
+        assert collector.run("set", "p.1", "groups=cores, top", "--wait", "20s").returncode == 0
+        found = device(collector, "p.1")
+        assert found["desired"] == found["reported"] == {"groups": ["cores", "top"]}
+        assert found["version"] == 1
+        assert collector.run("set", "p.1", "groups=top").returncode == 0
+        assert there.hear() == '#set 2 {"groups":["top"]}'
 
 
 def test_a_wish_waits_for_a_device_that_is_away(start_collector: Start) -> None:

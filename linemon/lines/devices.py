@@ -24,7 +24,7 @@ from linemon.logs import Seldom
 from linemon.patterns import exactly, fits
 from linemon.sections import DevicesConfig
 from linemon.store.devices import Device, DeviceBook, Settings
-from linemon.store.marks import Mark
+from linemon.store.marks import SETTING, Mark
 from linemon.store.specs import Specs
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ KEY: Final = re.compile(r"[^\s=\x00-\x1f]{1,64}")  # the name of a setting
 HEARD_S: Final = 10.0  # a connection that was heard from within this, or INTERVALS of its device's, is alive
 INTERVALS: Final = 3
 REPORT: Final = re.compile(rb"(\d{1,15})[ \t]+(.+)", re.DOTALL)
-SETTING: Final = "setting"  # the kind of marks
 
 
 class Devices:
@@ -62,7 +61,11 @@ class Devices:
     def said(self, session: Session, word: bytes, rest: bytes, now: int) -> None:
         """Carry out `#device`, `#is` or `#spec`. LineError `device` if it is none; Refusal ends the connection."""
         if word == b"#device":
-            self._come(session, *self._who(session, rest), now)
+            who = self._who(session, rest)
+            try:
+                self._come(session, *who, now)
+            except LineError as error:
+                raise Refusal(str(error)) from None  # also where there is no room to keep it: it tries again
         elif session.contact is None:
             raise LineError("device", f"{show(word)} goes after #device")
         elif word == b"#is":
@@ -174,12 +177,14 @@ class Devices:
 
     def _begin(self, session: Session, device: Device, now: int) -> None:
         """Tell a device who it is, and what there is for it."""
-        session.contact = contact = self._contacts[device] = Contact(device, session)
-        device.connected, device.since, device.address = True, now, session.peer
-        session.reply(f"#device {device.name}")
+        secret = ""
         if session.grant and session.grant.enrols and session.link and session.link.is_private:
             secret = token_hex(16)
             self.book.keep(device, token=sha256(secret.encode()).hexdigest())
+        session.contact = contact = self._contacts[device] = Contact(device, session)
+        device.connected, device.since, device.address = True, now, session.peer
+        session.reply(f"#device {device.name}")
+        if secret:
             session.reply(f"#token {secret}")
         self._offer_spec(contact)
         self._offer_settings(contact)
@@ -213,6 +218,7 @@ class Devices:
         device, version = contact.device, int(match[1])
         if version > device.version:  # of a registry that was lost: what it wishes now comes after that
             device.version = version + bool(device.desired)
+        device.desired = as_reported(device.desired, said)
         before, was_done = device.reported, device.has_answered
         if (before, device.reported_version, device.refused) != (said, version, refused):
             device.reported, device.reported_version, device.refused = said, version, refused
@@ -264,6 +270,7 @@ class Devices:
     def wish(self, device: Device, changes: Settings, now: int) -> None:
         """Wish for these settings; one of None takes its wish back. LineError if they are none."""
         desired = {key: value for key, value in {**device.desired, **changes}.items() if value is not None}
+        desired = as_reported(desired, device.reported)
         for key in changes:
             if not KEY.fullmatch(key) or key == "refused":
                 raise LineError("device", f"{key[:60]!r} is no name of a setting")
@@ -318,6 +325,16 @@ def object_of(text: str) -> Settings:
     except (ValueError, RecursionError) as error:
         raise LineError("device", f'expected a JSON object such as {{"interval": 1}}: {error}') from None
     return found
+
+
+def as_reported(desired: Settings, reported: Settings) -> Settings:
+    """The same wishes, where a device has lists: ``a,b`` is one."""
+    return {
+        key: [each.strip() for each in value.split(",") if each.strip()]
+        if isinstance(value, str) and isinstance(reported.get(key), list)
+        else value
+        for key, value in desired.items()
+    }
 
 
 def as_json(value: Any) -> str:

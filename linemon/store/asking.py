@@ -18,7 +18,7 @@ from linemon.store.status import COLLECT_SOCKET, WORK_SOCKET
 WAIT_S: Final = 45.0  # for an answer: a notifier that is tested may take its time
 LONGEST: Final = 65536  # bytes of a command
 AWAY: Final = {
-    WORK_SOCKET: "alarms are not running: `linemon status` says more",
+    WORK_SOCKET: "alarms and tasks are not running: `linemon status` says more",
     COLLECT_SOCKET: "no collector runs: `linemon up` starts one",
 }
 
@@ -27,11 +27,11 @@ class NotRunning(LinemonError):
     """Nobody is there to be asked."""
 
 
-def ask(folder: Path, request: dict[str, Any], name: str = WORK_SOCKET) -> Any:
+def ask(folder: Path, request: dict[str, Any], name: str = WORK_SOCKET, wait_s: float | None = WAIT_S) -> Any:
     """What was said, of a command to those who listen beside this store. LinemonError says why not; it blocks."""
     try:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(WAIT_S)
+            sock.settimeout(wait_s)
             sock.connect(str(folder / name))
             sock.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(sock.makefile("rb").readline() or b'{"error": "it ended meanwhile"}')
