@@ -246,7 +246,7 @@ def reader(url: str) -> Reader:
     if kind == "modbus":
         from agent.field.modbus import Modbus
 
-        return Modbus(rest.removeprefix("//") if hasattr(rest, "removeprefix") else rest)
+        return Modbus(rest.removeprefix("//"))
     if kind == "tcp" and rest.startswith("//"):
         return Tcp(rest[2:])
     kinds: dict[str, type[Serial] | type[File] | type[Command]] = {"serial": Serial, "file": File, "exec": Command}
