@@ -119,7 +119,7 @@ def crc_error(record: bytes) -> str:
 
 
 HEAD = re.compile(r"^/(\w{3}).(?:\\\w)*(\S[^\r\n]*)$", re.MULTILINE)
-VERSION = re.compile(r"^1-3:0\.2\.8\((\d)\d*\)", re.MULTILINE)
+VERSION = re.compile(r"^(?:1-3:0\.2\.8|0-0:96\.1\.4)\((\d)\d*\)", re.MULTILINE)  # the second: in Belgium
 SERIALS = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (

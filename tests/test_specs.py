@@ -351,6 +351,7 @@ def test_registers_are_asked_for_together() -> None:
         (p1(head="/KFM5KAIFA-METER"), ("dsmr5.KFM-KAIFA-METER", P1_SERIAL)),
         (p1(head=r"/Ene5\T210-D ESMR5.0"), ("dsmr5.Ene-210-D_ESMR5.0", P1_SERIAL)),
         (p1(version=42), ("dsmr4.ISk-M550E-1012", P1_SERIAL)),
+        (p1().replace(b"1-3:0.2.8(50)", b"0-0:96.1.4(50217)"), ("dsmr5.ISk-M550E-1012", P1_SERIAL)),
         (iec(), ("iec62056.EMH-ED300L", "1126150012345")),
         (b"/EMH4ED300L\r\n\r\n1.8.0(1*kWh)\r\n!\r\n", None),
         (b"23.5,40.1\r\n", None),

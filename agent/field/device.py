@@ -27,6 +27,7 @@ NAN = float("nan")
 OWN = ("agent.rejected_records", "agent.dropped_rows")
 """Columns that follow those of the spec: what did not fit it, and what the spools have lost."""
 RAW = b"#columns time raw"
+AHEAD = 300.0  # seconds that a record's own time may be ahead of ours
 LONGEST_MATCH = 1.0  # seconds that a record may take; a pattern that takes longer takes for ever
 SHORTEST, LONGEST = 0.1, 86400.0  # seconds from one row to the next
 AT_ONCE = 131072  # bytes of kept readings that are taken at once
@@ -57,10 +58,10 @@ class FieldDevice:
         self._cutter = Cutter(BEGIN, END, lambda _: None)  # until a spec says how; for who it is
         self._held = b""  # a telegram that says it is from another device, for the first time
         self._header, self._chosen = b"", list[bool]()
-        self._interval, self._columns = 0.0, ["*"]
+        self._interval = 0.0
         self._last = float("-inf")  # the time of the newest row
-        self._again = self._rejected = 0
-        self._complain = Seldom(log)
+        self._rejected = 0
+        self._complain, self._repeat = Seldom(log), Seldom(log)
         self._mark = self._kept = ""  # of a file: how far it was read; and what of it is kept
         self._kept_at = 0.0
         self.device = Device(product, serial if product else "", self._apply, log, state, self._take_spec)
@@ -99,7 +100,7 @@ class FieldDevice:
         self._cutter.add(data)
         if is_whole and not data:
             if self._cutter.leave().strip():
-                self._reject("the connection ended in it")
+                self._reject("what is read ended in the midst of it")
             return None
         for record in self._cutter.records(time.monotonic(), is_whole):
             if other := self._other(record):
@@ -136,9 +137,12 @@ class FieldDevice:
         if all(value != value for value in values):
             self._reject("none of its columns is there")
         elif self._spec.time and at <= self._last:
-            self._again += 1
+            self._repeat(
+                f"a record of {self._reader.name} is not newer than the newest that was sent, and not sent again"
+            )
         elif self._reader.asks or not self._last <= at < self._last + 0.98 * self._interval:  # a bit early is in time
-            self._last = at
+            if at < time.time() + AHEAD:  # one that is stamped wrong must not hold up all that follow
+                self._last = at
             values = [value if yes else NAN for value, yes in zip(values, self._chosen)]
             values += [float(self._rejected), float(self._spool.dropped + self._raw.dropped)]
             self._spool.append(" ".join([f"{at:.6f}", *[f"{value:.15g}" for value in values]]).encode(), self._header)

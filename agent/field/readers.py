@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 
 from agent.field.reader import Reader
 from agent.options import UsageError, address
@@ -119,21 +120,19 @@ class File(Reader):
         inode, _, offset = self.mark.partition(" ")
         if inode == str(state.st_ino) and int(offset) <= state.st_size:
             file.seek(int(offset))
+        is_over = False
         while True:
             if data := file.read(CHUNK):
                 self.mark = f"{state.st_ino} {file.tell()}"
                 self.give(data, mark=self.mark)
-                continue
-            time.sleep(LOOK_EVERY)
-            now = os.stat(self._path)
-            if now.st_ino != state.st_ino and not file.read(1):
+            elif is_over:
                 self.mark = ""
                 return
-            if now.st_ino != state.st_ino:
-                file.seek(-1, os.SEEK_CUR)
-            elif now.st_size < file.tell():
-                self.mark = ""
-                return
+            else:
+                time.sleep(LOOK_EVERY)
+                with suppress(FileNotFoundError):  # moved away: who has it open may still write
+                    now = os.stat(self._path)
+                    is_over = now.st_ino != state.st_ino or now.st_size < file.tell()
 
 
 class Command(Reader):

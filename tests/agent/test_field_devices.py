@@ -295,6 +295,26 @@ def test_history_read_twice_gives_each_row_once(read: Start, centre: Centre, tmp
     assert rows[7].values["time"] == 1767225607
 
 
+def test_a_record_stamped_ahead_holds_up_nobody(read: Start, centre: Centre, tmp_path: Path) -> None:
+    """A clock that is wrong once: later records are newer than those before it."""
+    time_of_it = {"name": "at", "pattern": "at=([^ ]+)", "time": True}
+    centre.specs["x"] = text_spec("1", time_of_it, {"name": "n", "pattern": r"n=(\d+)"})
+    years = ("2026-01-01", "2099-01-01", "2026-01-02", "2026-01-01", "2026-01-03")
+    (tmp_path / "log").write_text("".join([f"at={year} n={number}\n" for number, year in enumerate(years)]))
+    agent = read(f"file:{tmp_path}/log", "--product", "x", "--serial", "1")
+    assert [row.values["n"] for row in centre.wait_rows(4)] == [0, 1, 2, 4]
+    agent.says("is not newer than the newest that was sent, and not sent again")
+
+
+def test_a_unit_that_reads_a_serial_port(tmp_path: Path) -> None:
+    """It has a name of its own, beside the host's, and may open the port."""
+    command = [sys.executable, "-m", "agent", "--read", "serial:/dev/ttyUSB0", "--print-unit"]
+    unit = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "systemctl enable --now linemon-device" in unit
+    assert "\nSupplementaryGroups=dialout\n" in unit
+    assert "PrivateDevices=no" in unit
+
+
 def test_a_fifo(read: Start, centre: Centre, tmp_path: Path) -> None:
     """Whoever writes, one after the other."""
     centre.specs["x"] = text_spec()
