@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,12 @@ def test_the_interval_changes_while_it_runs(agent: Any, centre: Centre) -> None:
     """Within two of the shorter interval and a second, in both directions; all wishes taken back, it is as it came."""
     centre.wait_rows(3)
     for interval in (2.0, 0.2):
+        began, shorter, count = time.monotonic(), 0.2 if interval == 0.2 else 0.1, len(centre.rows)
         version = centre.set(interval=interval)
+        reported(centre, version)
+        if interval < 1:  # a longer one shows only after it
+            centre.wait_rows(count + 1)
+        assert time.monotonic() - began < 2 * shorter + 1
         assert reported(centre, version) == {**CAME, "interval": interval}
         first = centre.wait_rows(len(centre.rows) + 1)[-1].values["time"]
         times = [row.values["time"] for row in centre.wait_rows(len(centre.rows) + 2) if row.values["time"] >= first]

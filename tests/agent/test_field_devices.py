@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from agent.options import Options
+from linemon.cli.agent import arguments
+from linemon.config import AgentConfig, Config
 from tests.centre import Centre
 from tests.meters import P1_SERIAL, iec, p1
 
@@ -499,6 +502,15 @@ def test_a_device_that_is_refused_keeps_its_rows(read: Start, centre: Centre, me
     centre.until(lambda: len(centre.dialled) == 2)
     assert centre.dialled[1] - centre.dialled[0] > 9.9
     centre.refuses = ""
+
+
+def test_linemon_agent_says_nothing_of_this_host_to_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[agent] is about this machine: its name and spool are not the meter's."""
+    monkeypatch.delenv("LINEMON_TO", raising=False)
+    config = Config(agent=AgentConfig(name="web1", spool="/var/x", groups=("cores",)))
+    options = Options(arguments(config, ["--read", "file:x"]))
+    assert (options.has_name, options.spool, options.groups) == (False, "", ())
+    assert options.to == ("127.0.0.1", 4000)
 
 
 @pytest.mark.parametrize(
