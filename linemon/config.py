@@ -22,11 +22,11 @@ from linemon.sections import (
     DevicesConfig,
     HistoryConfig,
     QuietConfig,
+    TaskConfig,
+    TasksConfig,
     TokenConfig,
     WorkConfig,
 )
-from linemon.sections import TaskConfig as TaskConfig
-from linemon.sections import TasksConfig as TasksConfig
 from linemon.settings import Origins, section
 
 FILE = "linemon.toml"
