@@ -437,6 +437,14 @@ def test_a_source_alone_goes_on_where_it_was(collector: Collector) -> None:
     assert collector.hear(unnamed, b"1 2\n") == ""  # not numbered until #seq says so again
 
 
+def test_sources_that_are_asked_for_first(collector: Collector) -> None:
+    """After #acks named each has the columns that were said for it, also where no row came before the next source."""
+    session = collector.connect()
+    collector.hear(session, b"#acks named\n#source a\n#columns x y\n#seq 1 s\n#source b\n#columns z\n#seq 1 s\n")
+    assert collector.hear(session, b"#source a\n1 2\n#source b\n3\n") == "#ack 2 s a\n#ack 2 s b\n"
+    assert (collector.numbers("a"), collector.numbers("b")) == ([1], [3])
+
+
 def test_one_full_source_holds_up_no_other(collector: Collector) -> None:
     """After #acks named its lines are not received until its next #seq; the connection goes on."""
     collector.store.max_sources = 1

@@ -342,6 +342,7 @@ class Session:
                 self.columns, self.units, self.time_at, self.width, self.ring,
                 self.sequence, self.number, self.is_waiting,
             )  # fmt: skip
+            self.columns_used = True  # they are of that source, had it rows or not
 
     def _set_columns(self, rest: bytes) -> None:
         self.columns, self.units, self.time_at, self.width, self.columns_used = None, (), None, 0, False
