@@ -16,7 +16,7 @@ command -v openssl >/dev/null || missing="$missing openssl"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
-python3 -c 'import twisted, cachetools' 2>/dev/null || missing="$missing python3-twisted python3-cachetools"
+/usr/bin/python3 -c 'import twisted, cachetools' 2>/dev/null || missing="$missing python3-twisted python3-cachetools"
 # Only unpacked: their packages would start servers.
 for package in prometheus victoria-metrics influxdb graphite-carbon python3-whisper; do
     if [ ! -e ".venv/debian/$package" ] && command -v apt-get >/dev/null && apt-cache show $package >/dev/null 2>&1; then
