@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import alarms, footprint, forward, history, lone, sources, start, tasks
+from bench import alarms, footprint, forward, history, lone, mqtt, sources, start, tasks
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -43,7 +43,7 @@ from linemon.lines import bulk, wire
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
 PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS = "parse", "lone", "store", "sources", "history", "alarms"
-TASKS, FORWARD = "tasks", "forward"
+TASKS, FORWARD, MQTT = "tasks", "forward", "mqtt"
 AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
@@ -211,6 +211,7 @@ def main() -> int:
         (ALARMS, alarms.figures),
         (TASKS, tasks.figures),
         (FORWARD, forward.figures),
+        (MQTT, mqtt.figures),
     )
     for what, measured in kinds:
         if what in chosen:
