@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,7 @@ def test_nothing_is_lost_over_kills(house: House) -> None:
             house.publish("n/s", str(sent))
             sent += 1
             house.collector = Running(house.folder / "linemon")
+        time.sleep(house.random.random() * 0.6)  # it starts, connects, takes
         house.kill()
         house.publish("n/s", str(sent))
         sent += 1
