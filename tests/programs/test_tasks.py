@@ -6,6 +6,7 @@ import json
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.pki import Authority
 from tests.running import Running, command, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -415,6 +417,24 @@ def test_what_waits_for_the_collector(house: House) -> None:
         eventually(lambda: not list((house.folder / "state" / "tasks" / "out").glob("*.run")), "nothing waits")
     finally:
         again.stop()
+
+
+def test_outputs_go_over_tls_with_the_secret_of_parts(house: House) -> None:
+    """Where tokens are limited to other sources: `work.key` opens outputs, online and offline."""
+    cert, key = Authority(house.folder).issue("elsewhere.example")
+    settings = f'[tls]\ncert = "{cert}"\nkey = "{key}"\n[tcp]\nlisten = "127.0.0.1:0"\ntls = true\n'
+    settings += f'[unix]\npath = "{house.folder}/rooms.sock"\n[[token]]\nsecret = "s3cret"\nsources = ["room*"]\n'
+    house.start(settings + task("slow", "mine.py:slow") + task("copy", "mine.py:copy", "rows"), mine=ONLINE)
+    house.until("copy", lambda each: each["behind_s"] is not None, "online tasks run")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(house.folder / "rooms.sock"))
+        sock.sendall(b"#token s3cret\n#source room1\n#columns n\n7\n")
+        sock.shutdown(socket.SHUT_WR)
+        sock.makefile("rb").read()
+    eventually(lambda: house.running.store["room1"].rows, "a row")
+    assert house.run("run", "slow").returncode == 0
+    for output in ("room1~slow", "room1~copy"):
+        house.ends(output, "n", 7.0)
 
 
 CLUSTER = """
