@@ -89,7 +89,7 @@ class Stream:
         head = {"source": self.source, "born": self.born, "cursor": self.cursor, "number": self.number, "run": self.run}
         self.saved_at = time.monotonic()
         try:
-            os.close(replace_file(self.path, packed(self.state, head), 0o600, is_synced=True))
+            os.close(replace_file(self.path, packed(self.state, head), 0o600, is_synced=bool(self.state)))
         except NotKept:
             self.must_save = False  # it goes on, and after a kill begins anew
             raise
@@ -168,6 +168,7 @@ class Online:
                         stream.gives = self._store[stream.output].columns
                     if (task.name, source) == self._job.hung and stream.born == entry.born:
                         self._pass(stream, head)
+                    self._is_ready(stream)  # before any task is called: it may never come back
         self._streams = {key: each for key, each in self._streams.items() if key[1] in names}
 
     def _behind(self, now: float) -> dict[str, float]:
@@ -200,8 +201,11 @@ class Online:
             self._wait(stream, entry, head, now)
 
     def _may_go_on(self, stream: Stream) -> bool:
-        if self.is_over or self._outputs.waiting > MOST_BYTES or self._budget.is_used_up():
-            return False
+        is_free = not self.is_over and self._outputs.waiting <= MOST_BYTES and not self._budget.is_used_up()
+        return is_free and self._is_ready(stream)
+
+    def _is_ready(self, stream: Stream) -> bool:
+        """Whether what must be saved before it goes on is saved."""
         try:
             return not stream.must_save or stream.save(self._outputs)
         except (NotKept, OSError) as error:
