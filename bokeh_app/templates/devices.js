@@ -20,13 +20,14 @@ linemon.devices = (() => {
   }
   const spec = ({spec: {version, offered}}) => offered != null && offered != version ? `${version ?? "none"}, offered ${offered}` : version ?? "–"
   const remarks = (device) => [
+    ...Object.entries(device.refused).filter(([key]) => !(key in device.desired)).map(([key, why]) => `${key} refused: ${why}`),
     device.clone && `a clone at ${device.clone} is refused`,
     device.wanted && `asked for the name ${device.wanted}, which another device has`,
     device.foreign && `${device.foreign} other connection${device.foreign == 1 ? "" : "s"} wrote to it`,
   ].filter(Boolean).join("; ")
   async function order(what, error, ...elements) {
     for (const element of elements) element.disabled = true
-    const why = await ask(what)
+    const {error: why} = await ask(what)
     for (const element of elements) element.disabled = false
     error.hidden = !why
     text(error, why)
