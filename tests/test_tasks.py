@@ -386,6 +386,8 @@ def test_the_command(start_collector: Callable[..., Running]) -> None:
         (("run",), 2, "expected: linemon tasks run NAME"),
         (("run", "c"), 2, "there is no task 'c'; there are: b, a"),
         (("run", "a", "--since", "x"), 2, "--since x: expected a span such as 14d"),
+        (("run", "a", "--from", "a.csv"), 2, "--from goes with --dry"),
+        (("run", "a", "--dry", "--from", "a.csv"), 1, "a.csv"),
         (("run", "a"), 1, "tasks are not running"),
         (("run", "b", "--dry"), 1, "b: no source has a column that fits web*:a"),
     ):

@@ -134,6 +134,10 @@ def test_a_user_writes_two_tasks(house: House) -> None:
     assert dry.stdout.splitlines()[2].endswith(",690.0")
     done = house.run("run", "power")
     assert done.stdout == "power: 1 sources, 35 rows read, 35 written\n", done.stderr
+    (house.folder / "room1.csv").write_text(house.running.run("export", "room1").stdout)
+    for name, rows in (("power", 35), ("smooth", 35)):  # of files, without a collector; an online task begins anew
+        of_file = house.run("run", name, "--dry", "--from", str(house.folder / "room1.csv"))
+        assert len(of_file.stdout.splitlines()) == 1 + rows, of_file.stderr
     power = eventually(lambda: house.running.store["room1~power"], "power")
     eventually(lambda: power.rows == 35, "all rows")
     assert (power.columns, power.units) == (("power",), ("W",))
