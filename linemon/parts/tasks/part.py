@@ -29,7 +29,7 @@ from linemon.store.reader import Store
 log = logging.getLogger(__name__)
 
 TURN_S: Final = 1.0
-OUT_S: Final = 60.0  # from one row of our own to the next where nothing changes
+OUT_S: Final = (10.0, 60.0)  # from one row of our own to the next, at least, and where nothing changes
 OWN: Final = "linemon.tasks"
 SHOWN: Final = ("runs", "failed", "missed", "skipped", "failing", "took_s")
 Request = dict[str, Any]
@@ -128,13 +128,15 @@ class Tasks:
 
     def _say(self, own: Output) -> None:
         """A row of our own counts, where they are others."""
+        at, shown = self._shown
+        if time.monotonic() - at < OUT_S[0]:
+            return
         counts: dict[str, float] = {
             f"{name}.{each}": nan if (value := getattr(record, each)) is None else value
             for name, record in self._records.of.items()
             for each in SHOWN
         }
-        at, shown = self._shown
-        if repr(counts) == repr(shown) and time.monotonic() - at < OUT_S:
+        if repr(counts) == repr(shown) and time.monotonic() - at < OUT_S[1]:
             return
         self._shown = time.monotonic(), counts
         had = self._store[OWN].columns if OWN in self._store else ()  # also those of tasks that are no more
