@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from linemon.store.status import read_part
 from tests.pki import Authority
 from tests.running import Running, command, eventually
 
@@ -441,6 +442,38 @@ def test_outputs_go_over_tls_with_the_secret_of_parts(house: House) -> None:
     assert house.run("run", "slow").returncode == 0
     for output in ("room1~slow", "room1~copy"):
         house.ends(output, "n", 7.0)
+
+
+WIDE = """
+import numpy as np
+from linemon.tasks import task
+
+@task(online=True)
+def copy(rows, state):
+    return {"n": rows["n"]}
+
+@task(online=True)
+def wide(rows, state):
+    return {f"c{i}": rows["n"] for i in range(20)}
+"""
+
+
+def test_an_output_that_cannot_be_taken_holds_up_no_other(house: House) -> None:
+    """One beyond `max_sources` waits; one of more columns than a source may have is lost, and that is said."""
+    settings = "max_sources = 6\nmax_columns = 15\n[history]\nenabled = false\n"
+    settings += task("copy", "mine.py:copy", "rows") + task("wide", "mine.py:wide", "rows", "room1:*")
+    house.start(settings, mine=WIDE)
+    house.until("copy", lambda each: each["behind_s"] is not None, "online tasks run")
+    for room in ("room1", "room2", "room3"):  # with two of linemon's own: one output has room
+        house.rows(room, "n", [(time.time(), 1)])
+    house.takes("copy", 3)
+    eventually(lambda: [name for name in house.running.store.sources() if "~" in name], "an output")
+    [taken] = [name for name in house.running.store.sources() if "~" in name]
+    for n in (2, 3):
+        house.rows(taken.partition("~")[0], "n", [(time.time(), n)])
+        house.ends(taken, "n", n)
+    eventually(lambda: read_part(house.running.store_path, "tasks").get("lost") == 1, "what is lost is said")
+    assert house.column(taken, "n") == [1, 2, 3]
 
 
 CLUSTER = """

@@ -107,7 +107,7 @@ class Online:
         self._streams: dict[tuple[str, str], Stream] = {}
         self._seen: object = None
         self._began = time.time_ns()
-        self._turn = 0
+        self._turn = self._lost = 0
         self._counts: dict[str, Counter[str]] = {}
         self.is_over = False
         self._files = self._stats()
@@ -138,7 +138,8 @@ class Online:
             self._attach()
             self._take()
             self._save()
-            self._say({"online": self._counts, "behind": self._behind(began)})
+            lost, self._lost = self._outputs.rejected - self._lost, self._outputs.rejected
+            self._say({"online": self._counts, "behind": self._behind(began), "lost": lost})
             self._counts = {}
             self.is_over = self.is_over or self._stats() != self._files
             time.sleep(0.0 if self.is_over else max(0.0, TURN_S - (time.monotonic() - began)))

@@ -56,7 +56,8 @@ class Tasks:
         if not self._outputs:
             return {}
         failing = [f"{name}: {record.last_error}" for name, record in self._records.of.items() if record.failing]
-        more = {"waiting_bytes": self._outputs.waiting, "lost": self._outputs.rejected, "failing": failing}
+        lost = self._outputs.rejected + self._minder.lost
+        more = {"waiting_bytes": self._outputs.waiting, "lost": lost, "failing": failing}
         found = {"tasks": len(self._tasks), "running": len(self._busy)}
         return found | {name: value for name, value in more.items() if value}
 
@@ -72,7 +73,7 @@ class Tasks:
                 raise StoreError(f"{path} is used by {error}") from None
             records = self._records = Records(path, store.folder, store.mode & 0o666, list(self._tasks))
             self._store = opened.enter_context(Store(store.folder))
-            outputs = self._outputs = Outputs(self._config)
+            outputs = Outputs(self._config)
             opened.callback(outputs.close)
             own = Output(self._config, OWN)
             opened.callback(own.close)
@@ -80,6 +81,7 @@ class Tasks:
             turns = Turns(self._tasks.values(), records.of, *now())
             online = tuple(task for task in self._tasks.values() if task.schedule is None)
             self._minder = Minder(self._config, online, records, path, runs.tell)
+            self._outputs = outputs
             minding = asyncio.create_task(self._minder.run()) if online else None
             try:
                 while minding is None or not minding.done():
