@@ -174,7 +174,7 @@ def test_a_page_that_is_open_to_everybody_sets_nothing(show: Show, tmp_path: Pat
         page.locator("#device summary").click()
         expect(page.locator("#settings tbody tr")).to_have_count(4)
         expect(page.locator("#settings :is(input, button)")).to_have_count(0)
-        error = page.evaluate("() => linemon.ask({do: 'set', name: 'roof', settings: {interval: 5}})")
+        error = page.evaluate("() => linemon.ask({do: 'set', name: 'roof', settings: {interval: 5}})")["error"]
         assert "sets nothing without [dashboard] password" in error
     finally:
         served.stop()
