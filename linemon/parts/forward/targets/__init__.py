@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from linemon.config import Config, section
+from linemon.config import Config
 from linemon.errors import ConfigError
 from linemon.parts._secrets import hidden, secrets_of
 from linemon.parts.forward.target import ForwardConfig, Target
 from linemon.patterns import fits, is_exclusion
+from linemon.settings import section
 
 
 @cache

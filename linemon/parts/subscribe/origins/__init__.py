@@ -15,10 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from linemon.config import Config, section
+from linemon.config import Config
 from linemon.errors import ConfigError
 from linemon.parts._secrets import hidden, secrets_of
 from linemon.parts.subscribe.origin import Origin, SubscribeConfig
+from linemon.settings import section
 
 
 @cache
