@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from functools import partial
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import pytest
 
@@ -147,6 +149,11 @@ def all_in(store: Store, *names: str) -> bool:
     return all(name in store for name in names)
 
 
+def says(side: Running, what: str) -> dict[str, Any] | None:
+    status = read_part(side.store_path, "forward.other")
+    return status if what in status else None
+
+
 @pytest.mark.parametrize("relay", [False, True], ids=["plain", "relay"])
 def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
     """A forwards all to B, B all to A: each has the rows of both once, and says what it does not send back."""
@@ -159,8 +166,9 @@ def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
         a.say("#source at a\n4\n")
         eventually(lambda: b.store["at a"].rows == 3, "the last row")
         for side, back in ((a, "at b"), (b, "at a")):
-            status = eventually(partial(read_part, side.store_path, "forward.other"), "its status")
+            status = eventually(partial(says, side, "waits" if relay else "not sent back"), "its status")
             assert back in status["waits"] if relay else status["not sent back"].startswith("1 sources")
+            assert status["behind_s"] < 1
             assert [side.store[name].rows for name in ("at a", "at b")] == [3, 1]
     finally:
         for work in works:
@@ -244,3 +252,18 @@ def test_forwards_that_cannot_meet(tmp_path: Path) -> None:
     found = run(["check", "--config", str(file)])
     assert found.returncode == 0, found.stderr
     assert "web: rows of web* to linemon://x as {source}" in found.stdout
+
+
+@pytest.mark.parametrize("doc", ["FORWARD.md", "MQTT.md"])
+def test_the_examples_of_its_doc(doc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can be pasted as they stand."""
+    for name in ("CENTRAL_TOKEN", "BROKER_PASSWORD"):
+        monkeypatch.setenv(name, "hush-hush")
+    texts = re.findall(r"```toml\n(.*?)```", (Path(__file__).parent.parent / "docs" / doc).read_text(), re.DOTALL)
+    for i, text in enumerate(texts):
+        file = tmp_path / f"{i}.toml"
+        file.write_text(f'{text}\n[store]\npath = "{tmp_path}/store"\n')
+        found = run(["check", "--config", str(file)])
+        assert found.returncode == 0, found.stderr
+        assert "hush-hush" not in found.stdout + found.stderr
+    assert texts
