@@ -14,6 +14,7 @@ GROUND = {"errors", "ports", "logs", "access", "config", "locks", "net", "patter
 MAY = {
     "ground": set(),
     "store": {"ground"},
+    "archive": {"ground", "store"},
     "lines": {"ground", "store"},
     "analysis": {"ground"},
     "tasks": {"ground", "analysis"},
@@ -24,11 +25,23 @@ MAY = {
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},
     "collector": {"ground", "store", "lines", "doors"},
-    "parts": {"ground", "store", "linemon_sender"},
-    "cli": {"ground", "store", "lines", "doors", "outputs", "http", "collector", "parts", "analysis", "linemon_sender"},
+    "parts": {"ground", "store", "archive", "linemon_sender"},
+    "cli": {
+        "ground",
+        "store",
+        "archive",
+        "lines",
+        "doors",
+        "outputs",
+        "http",
+        "collector",
+        "parts",
+        "analysis",
+        "linemon_sender",
+    },
     "linemon_sender": set(),
     "agent": {"linemon_sender"},
-    "bokeh_app": {"ground", "store"},
+    "bokeh_app": {"ground", "store", "archive"},
 }
 BESIDE_IS_FORBIDDEN = {"inputs", "outputs", "parts"}
 NO_IO = {"socket", "select", "selectors", "asyncio", "threading", "time", "subprocess"}

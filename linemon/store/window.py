@@ -28,6 +28,12 @@ class Buckets:
         return cls(low, high, mean, np.zeros(shape, np.int64))
 
 
+def equal_edges(begin: int, end: int, points: int) -> Cells:
+    """The edges of at most `points` buckets of equal length, but the last, in [begin, end) ns."""
+    length = -(-(end - begin) // points)
+    return np.append(begin + length * np.arange(-(-(end - begin) // length)), end)
+
+
 def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, npt.NDArray[np.bool_]]:
     """Buckets between `edges` (n + 1,), int64 ns, of rings that are read where they lie, and the cursors after them.
 
