@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +36,7 @@ class Server:
         initdb = program("initdb")
         if not initdb:
             pytest.skip("this system has no package postgresql")
-        folder.mkdir(exist_ok=True)
         if os.getuid() == 0:
-            folder.chmod(0o700)
             shutil.chown(folder, USER)
         self._run(
             initdb, "-D", str(folder / "data"), "-U", "tester", "-E", "UTF8", "--locale=C", "-A", "trust", "--no-sync"
@@ -63,7 +62,7 @@ class Server:
         assert postgres
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "64MB",
-            "max_connections": 40, "max_wal_size": "256MB",
+            "max_connections": 40, "max_wal_size": "256MB", "fsync": "off",  # the machine does not lose power
         }  # fmt: skip
         options = [option for key, value in settings.items() for option in ("-c", f"{key}={value}")]
         with (self.folder / "log").open("ab") as log:
@@ -120,9 +119,10 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[Server]:
-    running = Server(folder)
-    try:
-        yield running
-    finally:
-        running.stop()
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="linemon-postgres-", ignore_cleanup_errors=True) as folder:
+        running = Server(Path(folder))
+        try:
+            yield running
+        finally:
+            running.stop()

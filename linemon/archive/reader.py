@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -149,15 +149,30 @@ class Archive:
         )
         return dict(sorted((int(name[5:] or 0), f"{self._schema}.{name}") for (name,) in found))
 
-    def _ends(self, entry: Entry) -> list[tuple[int, str, int, int]]:
-        """Of each table that has rows of this source: its step (s), its name, the earliest and the latest time (ns)."""
+    def _held(self, entry: Entry) -> list[_Held]:
+        """What each table has of this source; without those that have nothing."""
         tables = self._tables()
         us = "(extract(epoch FROM time) * 1000000)::int8"
         edge = f"(SELECT {us} FROM %s WHERE source = {entry.id} ORDER BY time%s LIMIT 1)"
         asked = ", ".join(edge % (table, order) for table in tables.values() for order in ("", " DESC"))
         [ends] = self._ask(f"SELECT {asked}")
-        each_ = zip(tables.items(), ends[::2], ends[1::2], strict=True)
-        return [(step, table, 1000 * first, 1000 * last) for (step, table), first, last in each_ if first is not None]
+        begins = dict(self._ask(f"SELECT key, value FROM {self._schema}.meta WHERE key LIKE %s", f"begin % {entry.id}"))
+        found = []
+        for (step, table), first, last in zip(tables.items(), ends[::2], ends[1::2], strict=True):
+            if first is not None:
+                key = f"begin {table.partition('.')[2]} {entry.id}"
+                found.append(_Held(step, table, max(1000 * first, int(begins.get(key, 0))), 1000 * first, 1000 * last))
+        return found
+
+
+class _Held(NamedTuple):
+    """What a table has of a source. Times in ns: from `begin` on all rows, from `first` on some, to `last`."""
+
+    step: int  # s
+    table: str
+    begin: int
+    first: int
+    last: int
 
 
 class ArchivedSource:
@@ -178,14 +193,14 @@ class ArchivedSource:
     @property
     def oldest(self) -> np.datetime64 | None:
         """The earliest time that is held, of rows or of buckets; None where there is none."""
-        begins = [first for _, _, first, _ in self._archive._ends(self._archive._entry(self.name))]
-        return np.datetime64(min(begins), "ns") if begins else None
+        held = self._archive._held(self._archive._entry(self.name))
+        return np.datetime64(min(each.first for each in held), "ns") if held else None
 
     @property
     def newest(self) -> np.datetime64 | None:
         """The latest time of a row; None where there is none."""
-        ends = [last for step, _, _, last in self._archive._ends(self._archive._entry(self.name)) if not step]
-        return np.datetime64(ends[0], "ns") if ends else None
+        held = self._archive._held(self._archive._entry(self.name))
+        return next((np.datetime64(each.last, "ns") for each in held if not each.step), None)
 
     def last(self, n: int) -> Rows:
         """The newest `n` rows by their times, in time order."""
@@ -228,18 +243,16 @@ class _TablesView(View):
     """The tables of an archive that have a source, as levels."""
 
     def __init__(self, archive: Archive, entry: Entry) -> None:
-        self._archive, self._entry = archive, entry
-        ends = archive._ends(entry)
-        self._tables = [] if ends and not ends[0][0] else [""]  # without rows: a level that holds nothing
-        self._tables += [table for _, table, _, _ in ends]
-        levels = [(0, NO_LIMIT, NO_LIMIT)] if self._tables[:1] == [""] else [(0, ends[0][2], ends[0][3])]
-        for step, _, first, last in ends:
-            if step:
-                # Its newest bucket may be open yet: where something finer has this time, that is asked for it.
-                is_finer = any(begin <= last <= end for _, begin, end in levels)
-                levels.append((step * SECOND, first, last if is_finer else last + step * SECOND))
+        self._archive, self._entry, self._held = archive, entry, archive._held(entry)
+        if not self._held or self._held[0].step:
+            self._held.insert(0, _Held(0, "", NO_LIMIT, NO_LIMIT, NO_LIMIT))
+        levels: list[tuple[int, int, int]] = []
+        for step, _, begin, _, last in self._held:
+            # A tier's newest bucket may be open yet: where something finer has this time, that is asked for it.
+            is_finer = any(from_ <= last <= to for _, from_, to in levels)
+            levels.append((step * SECOND, begin, last if is_finer or not step else last + step * SECOND))
         levels[0] = (0, levels[0][1], NO_LIMIT)
-        super().__init__(entry.columns, entry.units, levels)
+        super().__init__(entry.columns, entry.units, levels, [each.first for each in self._held])
 
     def window_of(self, begin: int, end: int, points: int) -> Window:
         """As `window`, but in equal buckets where rows alone are to be read."""
@@ -247,14 +260,14 @@ class _TablesView(View):
         if tiers and (self._begins[0] > begin or min(tiers) <= -(-(end - begin) // points)):
             return self.window(begin, end, points)
         sums = Sums(window.equal_edges(begin, end, points), self.columns)
-        if self._tables[0]:
+        if self._held[0].table:
             self.fill(sums, Piece(0, begin, end))
         return sums.found(self.units, 0)
 
     def fill(self, sums: Sums, piece: Piece) -> None:
         level = piece.level or 0
         each = len(buckets.PARTS) if level else 1
-        asked = _select(self._tables[level], self._entry.id, piece.begin, piece.end)
+        asked = _select(self._held[level].table, self._entry.id, piece.begin, piece.end)
         for block in self._archive._blocks(asked, each * len(self.columns)):
             sums.add(block, self.columns, of_tier=level > 0)
 

@@ -69,6 +69,21 @@ class Table:
         self._is_hypertable = False
         self._parts: set[str] = set()  # those that there are
 
+    def names_of(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """What is in the places of `v`, of a source of these columns."""
+        return buckets.columns_of(columns, ("",) * len(columns))[0] if self.step else columns
+
+    def columns_of(self, names: tuple[str, ...], units: tuple[str, ...]) -> dict[str, str]:
+        """The columns of a source, with their units, of which these are in `v`."""
+        if not self.step:
+            return dict(zip(names, units, strict=True))
+        bases = [name.rpartition(".")[0] for name in names]
+        return dict.fromkeys(bases, "") | {base: unit for base, unit in zip(bases, units, strict=True) if unit}
+
+    def begin_key(self, number: int) -> str:
+        """Under which `meta` says from when on (ns) there are all rows of a source: earlier ones came late."""
+        return f"begin {self.name} {number}"
+
     # -- at the start
 
     def make(self, connection: psycopg.Connection[Any]) -> None:
@@ -197,14 +212,12 @@ class Table:
 
     # -- views
 
-    def view(self, connection: psycopg.Connection[Any], number: int, name: str, columns: tuple[str, ...]) -> None:
+    def view(self, connection: psycopg.Connection[Any], number: int, source: str, names: tuple[str, ...]) -> None:
         """Have the view of a source, as people and Grafana like it: a column under its name, missing values NULL."""
-        if self.step:
-            columns, _ = buckets.columns_of(columns, ("",) * len(columns))
-        shown = [f"NULLIF(v[{i}], 'NaN') AS {quoted(column or f'column {i}')}" for i, column in enumerate(columns, 1)]
+        shown = [f"NULLIF(v[{i}], 'NaN') AS {quoted(name or f'column {i}')}" for i, name in enumerate(names, 1)]
         run(
             connection,
-            f"CREATE OR REPLACE VIEW {quoted(self.views)}.{quoted(name)} AS SELECT"
+            f"CREATE OR REPLACE VIEW {quoted(self.views)}.{quoted(source)} AS SELECT"
             f" {', '.join(['time', *shown[:MOST_COLUMNS]])} FROM {self.full} WHERE source = {number}",
         )
 

@@ -33,20 +33,23 @@ log = logging.getLogger(__name__)
 
 DROP_S: Final = 600.0  # from one look at what is older than `keep` to the next
 WAIT_MS: Final = 2000  # for a lock: who reads for long must not have all others wait behind us
-DROP_WAIT_MS: Final = 10_000
 SHOW_AGAIN_S: Final = 60.0
 
 
 class CursorMoved(StoreError):
-    """Another process has brought rows of this reader: read the cursors again."""
+    """Another process has brought rows of this reader: ask again where to go on."""
+
+
+class NameTaken(ArchiveRefuses):
+    """Another store's process brings a source of this name."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Rows of one source: those with the numbers from `begin` to before `end`, of the life `born`.
 
-    `time` int64 ns (n,), `values` float64 (n, k) with nan for what is missing. In a tier's, `columns` are those of the
-    source, and `values` (n, 4 k) has min, max, mean and count of each.
+    `time` int64 ns (n,), `values` float64 (n, k) with nan for what is missing. Of a tier, `columns` are those of its
+    buckets (`store/buckets.py`). `late`: of a tier's rows that came late, which have numbers of their own.
     """
 
     source: str
@@ -57,16 +60,19 @@ class Batch:
     end: int
     time: Cells
     values: Floats
+    late: bool = False
 
 
 @dataclass
 class _Known:
-    """A source as the archive has it."""
+    """A source as the archive has it; `names` are the columns by their places in the table."""
 
     number: int
     columns: tuple[str, ...]
+    names: tuple[str, ...]
     born: int
     n: int
+    must_begin: bool  # it is to be noted from when on there are all rows
     show_at: float = 0.0  # when to have its view next, by the monotonic clock
 
 
@@ -74,18 +80,22 @@ class ArchiveWriter:
     """The one writer of what a reader of a store brings: rows (`step` 0), or buckets of a tier of so many seconds.
 
     `reader` is ``STORE/NAME``. A source that another store brings, too, is refused while that one is there, unless
-    `shared`. All methods may block; one thread at a time.
+    `shared`. All methods may block; one thread at a time. Where one raises, the session has ended. ArchiveAway,
+    ArchiveRefuses, StoreError.
     """
 
-    def __init__(self, place: Place, reader: str, step: int, keep: Span, *, shared: bool = False) -> None:
+    def __init__(
+        self, place: Place, reader: str, step: int, keep: Span, *, shared: bool = False, patience_s: float = 60
+    ) -> None:
+        """`patience_s`: how long the server may take for anything."""
         self._place, self._reader, self._shared = place, reader, shared
+        self._settings = {"lock_timeout": WAIT_MS, "statement_timeout": round(patience_s * 1000)}
         self._table = Table(place, step, keep)
         self._schema = self._table.schema
         self._connection: psycopg.Connection[Any] | None = None
-        self._known: dict[str, _Known] = {}
+        self._known: dict[tuple[str, bool], _Known] = {}
         self._drop_at = 0.0
         self._views_fail = Seldom()
-        self.outside = 0  # rows older than `keep`, or too far ahead of now: these are not archived
 
     def close(self) -> None:
         """End the session, and with it the lock."""
@@ -93,47 +103,50 @@ class ArchiveWriter:
             self._connection.close()
         self._connection, self._known = None, {}
 
-    def cursors(self, sources: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Of those sources of which there are rows: the life (`born`), and the number of the next row to bring."""
-        with self._session() as connection:
-            found = connection.execute(
-                f"SELECT name, born, n FROM {self._schema}.cursors JOIN {self._schema}.sources ON id = source"
-                " WHERE reader = %s AND name = ANY(%s)",
-                (self._reader, list(sources)),
-            )
-            return {name: (born, n) for name, born, n in found}
-
-    def write(self, batches: Sequence[Batch]) -> int:
-        """Bring these rows, no source twice; returns how many there are now in the archive.
-
-        CursorMoved where they do not begin where the reader's cursor stands, and nothing is written; ArchiveAway,
-        ArchiveRefuses, StoreError.
+    def meet(self, empty: Batch) -> tuple[int, int]:
+        """The life of a source, and the number of its next row, as they stand in the archive; those of this batch
+        where it has none. NameTaken.
         """
+        with self._session() as connection:
+            known = self._know(connection, empty)
+            return known.born, known.n
+
+    def write(self, batches: Sequence[Batch]) -> list[int]:
+        """Bring these rows; of a source several in order. Of each, how many were older than `keep`, or more than three
+        days ahead of now: these are not archived.
+
+        CursorMoved where the reader's cursors are not where they were: then nothing is written.
+        """
+        if not batches:
+            return []
         with self._session() as connection:
             now = time.time_ns()
             known = [self._know(connection, batch) for batch in batches]
             within = [self._within(batch, now) for batch in batches]
-            wanted = [now + AHEAD_NS * np.arange(4) // 3, *(times for times, _ in within)]
-            self._table.have(connection, np.concatenate(wanted))
+            ahead = now + AHEAD_NS * np.arange(4) // 3
+            self._table.have(connection, np.concatenate([ahead, *(times for times, _ in within)]))
             with connection.transaction(), connection.cursor() as cursor:
-                self._move(cursor, batches, known)
+                moved = self._move(cursor, batches, known)
                 with cursor.copy(f"COPY {self._table.full} FROM STDIN (FORMAT BINARY)".encode()) as copy:
                     copy.write(binary.HEADER)
                     for batch, source, (times, values) in zip(batches, known, within, strict=True):
-                        placed = self._placed(batch, source, values)
-                        copy.write(binary.encode(source.number, times, placed))
+                        copy.write(binary.encode(source.number, times, self._placed(batch, source, values)))
                     copy.write(binary.TRAILER)
-            for batch, source in zip(batches, known, strict=True):
-                source.born, source.n = batch.born, batch.end
+            for source, born, n in moved:
+                source.born, source.n, source.must_begin = born, n, False
             self._show(connection, batches, known)
-            stored = sum(len(times) for times, _ in within)
-            self.outside += sum(len(batch.time) for batch in batches) - stored
-            if time.monotonic() >= self._drop_at:
-                self._drop_at = time.monotonic() + DROP_S
-                self._drop(connection, now)
-            return stored
+            return [len(batch.time) - len(times) for batch, (times, _) in zip(batches, within, strict=True)]
 
-    # -- the session
+    def tend(self) -> None:
+        """Drop what is older than `keep`, now and then; to be called every second or so."""
+        if self._connection is None or time.monotonic() < self._drop_at:
+            return
+        self._drop_at = time.monotonic() + DROP_S
+        with self._session() as connection:
+            try:
+                self._table.drop_old(connection, time.time_ns())
+            except psycopg_error() as error:
+                log.warning("%s: old rows are not dropped yet: %s", self._place, self._place.cleaned(str(error)))
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
@@ -141,7 +154,7 @@ class ArchiveWriter:
         try:
             with translated(self._place):
                 if self._connection is None:
-                    self._connection = connect(self._place, lock_timeout=WAIT_MS)
+                    self._connection = connect(self._place, **self._settings)
                     keys = number(self._place.schema), number(self._reader)
                     got = self._connection.execute("SELECT pg_try_advisory_lock(%s, %s)", keys).fetchone()
                     if got != (True,):
@@ -154,51 +167,47 @@ class ArchiveWriter:
 
     # -- sources
 
+    def _reader_of(self, late: bool) -> str:
+        return f"{self._reader}:late" if late else self._reader
+
     def _know(self, connection: psycopg.Connection[Any], batch: Batch) -> _Known:
         """The source as the archive has it, with all columns of this batch."""
-        known = self._known.get(batch.source)
-        if known is None or not set(batch.columns) <= set(known.columns):
+        known = self._known.get((batch.source, batch.late))
+        if known is None or not (batch.columns == known.names or set(batch.columns) <= set(known.names)):
             with connection.transaction():
-                known = self._known[batch.source] = self._register(connection, batch)
-        is_on = known.born == batch.born
-        if is_on and batch.begin < known.n:
-            raise CursorMoved(f"{self._place}: {batch.source!r} is at row {known.n}, not at {batch.begin}")
+                known = self._known[batch.source, batch.late] = self._register(connection, batch)
         return known
 
     def _register(self, connection: psycopg.Connection[Any], batch: Batch) -> _Known:
-        s, name = self._schema, batch.source
-        made = f"INSERT INTO {s}.sources (name, columns, units) VALUES (%s, '{{}}', '{{}}') ON CONFLICT DO NOTHING"
-        connection.execute(made, (name,))
-        asked = f"SELECT id, columns, units FROM {s}.sources WHERE name = %s FOR UPDATE"
-        row = connection.execute(asked, (name,)).fetchone()
-        assert row is not None
-        id_, columns, units = row
+        s, name, reader = self._schema, batch.source, self._reader_of(batch.late)
+
+        def ask(question: str, *values: object) -> Any:
+            cursor = connection.execute(question.encode(), values)
+            return cursor.fetchone() if cursor.description else None
+
+        added = "INSERT INTO {}.{} VALUES ({}) ON CONFLICT DO NOTHING"
+        ask(added.format(s, "sources (name, columns, units)", "%s, '{}', '{}'"), name)
+        id_, columns, units = ask(f"SELECT id, columns, units FROM {s}.sources WHERE name = %s FOR UPDATE", name)
         if not self._shared:
             self._check_others(connection, id_, name)
         told = dict(zip(columns, units, strict=True))
-        for column, unit in zip(batch.columns, batch.units, strict=True):
+        for column, unit in self._table.columns_of(batch.columns, batch.units).items():
             told[column] = unit or told.get(column, "")
         if [*told] != columns or [*told.values()] != units:
-            connection.execute(
-                f"UPDATE {s}.sources SET columns = %s, units = %s WHERE id = %s", ([*told], [*told.values()], id_)
-            )
-        mine = self._reader, id_
-        connection.execute(
-            f"INSERT INTO {s}.cursors VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING", (*mine, batch.born, batch.begin)
-        )
-        at = connection.execute(f"SELECT born, n FROM {s}.cursors WHERE reader = %s AND source = %s", mine).fetchone()
-        assert at is not None
-        return _Known(id_, tuple(told), *at)
+            ask(f"UPDATE {s}.sources SET columns = %s, units = %s WHERE id = %s", [*told], [*told.values()], id_)
+        ask(added.format(s, "cursors", "%s, %s, %s, %s"), reader, id_, batch.born, batch.begin)
+        born, n = ask(f"SELECT born, n FROM {s}.cursors WHERE reader = %s AND source = %s", reader, id_)
+        has_begun = batch.late or ask(f"SELECT 1 FROM {s}.meta WHERE key = %s", self._table.begin_key(id_))
+        return _Known(id_, tuple(told), self._table.names_of(tuple(told)), born, n, not has_begun)
 
     def _check_others(self, connection: psycopg.Connection[Any], id_: int, name: str) -> None:
-        """ArchiveRefuses where another store's process is there that brings this source."""
+        """NameTaken where another store's process is there that brings this source."""
         ours = self._reader.partition("/")[0]
-        for (reader,) in connection.execute(f"SELECT reader FROM {self._schema}.cursors WHERE source = %s", (id_,)):
-            keys = [each % 2**32 for each in (number(self._place.schema), number(reader))]
+        readers = f"SELECT reader FROM {self._schema}.cursors WHERE source = {id_}".encode()
+        for (reader,) in connection.execute(readers).fetchall():
+            keys = [number(text) % 2**32 for text in (self._place.schema, reader.removesuffix(":late"))]
             if reader.partition("/")[0] != ours and connection.execute(HELD, keys).fetchone():
-                raise ArchiveRefuses(
-                    f"{self._place}: another linemon archives {name!r}, too: rename one of them, or set shared = true"
-                )
+                raise NameTaken(f"another linemon archives {name!r}, too: rename one of them, or set shared = true")
 
     # -- rows
 
@@ -209,29 +218,41 @@ class ArchiveWriter:
 
     def _placed(self, batch: Batch, source: _Known, values: Floats) -> Floats:
         """The values in the places that the archive has for their columns."""
-        if batch.columns == source.columns[: len(batch.columns)]:
+        if batch.columns == source.names[: len(batch.columns)]:
             return values
-        each = 4 if self._table.step else 1
-        places = np.array([source.columns.index(column) for column in batch.columns])
-        at = (places[:, None] * each + np.arange(each)).ravel()
-        placed = np.full((len(values), each * len(source.columns)), np.nan)
-        placed[:, at] = values
+        places = {name: place for place, name in enumerate(source.names)}
+        placed = np.full((len(values), len(source.names)), np.nan)
+        placed[:, [places[column] for column in batch.columns]] = values
         return placed
 
-    def _move(self, cursor: psycopg.Cursor[Any], batches: Sequence[Batch], known: Sequence[_Known]) -> None:
+    def _move(
+        self, cursor: psycopg.Cursor[Any], batches: Sequence[Batch], known: Sequence[_Known]
+    ) -> list[tuple[_Known, int, int]]:
         """Move the cursors of these sources; CursorMoved where one is not where we believe it to be."""
-        moves = [(k.number, k.born, k.n, batch.born, batch.end) for batch, k in zip(batches, known, strict=True)]
+        moves: dict[tuple[str, int], tuple[_Known, int, int]] = {}
+        for batch, source in zip(batches, known, strict=True):
+            key = self._reader_of(batch.late), source.number
+            _, born, n = moves.get(key, (source, source.born, source.n))
+            if born == batch.born and batch.begin < n:
+                raise CursorMoved(f"{self._place}: {batch.source!r} is at row {n}, not at {batch.begin}")
+            if source.must_begin and key not in moves and len(batch.time):
+                begin = int(batch.time.min()) + (batch.begin > 0) * max(1000, self._table.step * 10**9)
+                cursor.execute(
+                    f"INSERT INTO {self._schema}.meta VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                    (self._table.begin_key(source.number), str(begin)),
+                )
+            moves[key] = source, batch.born, batch.end
+        rows = [(*key, source.born, source.n, born, n) for key, (source, born, n) in moves.items()]
         cursor.execute(
             f"UPDATE {self._schema}.cursors c SET born = d.born, n = d.n"
-            " FROM unnest(%s::int4[], %s::int8[], %s::int8[], %s::int8[], %s::int8[])"
-            " AS d(source, old_born, old_n, born, n)"
-            " WHERE c.reader = %s AND c.source = d.source AND c.born = d.old_born AND c.n = d.old_n",
-            (*map(list, zip(*moves, strict=True)), self._reader),
+            " FROM unnest(%s::text[], %s::int4[], %s::int8[], %s::int8[], %s::int8[], %s::int8[])"
+            " AS d(reader, source, old_born, old_n, born, n)"
+            " WHERE c.reader = d.reader AND c.source = d.source AND c.born = d.old_born AND c.n = d.old_n",
+            [*map(list, zip(*rows, strict=True))],
         )
-        if cursor.rowcount != len(batches):
+        if cursor.rowcount != len(rows):
             raise CursorMoved(f"{self._place}: another process archives as {self._reader}, too")
-
-    # -- what is done beside
+        return [*moves.values()]
 
     def _show(self, connection: psycopg.Connection[Any], batches: Sequence[Batch], known: Sequence[_Known]) -> None:
         """Have views of sources that are new, or have new columns. One that cannot be made stops nothing."""
@@ -240,21 +261,13 @@ class ArchiveWriter:
             if source.show_at > now:
                 continue
             try:
-                self._table.view(connection, source.number, batch.source, source.columns)
+                self._table.view(connection, source.number, batch.source, source.names)
                 source.show_at = inf
             except psycopg_error() as error:
                 source.show_at = now + SHOW_AGAIN_S
                 if self._views_fail.due():
                     log.warning("%s: no view of %r: %s", self._place, batch.source, self._place.cleaned(str(error)))
                 break  # it may have waited; the others are tried with the next rows
-
-    def _drop(self, connection: psycopg.Connection[Any], now: int) -> None:
-        try:
-            connection.execute(f"SET statement_timeout = {DROP_WAIT_MS}".encode())
-            self._table.drop_old(connection, now)
-        except psycopg_error() as error:
-            log.warning("%s: old rows are not dropped: %s", self._place, self._place.cleaned(str(error)))
-        connection.execute("RESET statement_timeout")
 
 
 HELD: Final = (

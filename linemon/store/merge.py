@@ -116,14 +116,20 @@ class View:
     """Levels of a source, and windows of them: rows first, then tiers, the finest first.
 
     Of each its step (ns), 0 for rows; from when on it holds all there is, NO_LIMIT where it holds nothing; and up to
-    when. Who has the levels says what is in a piece of one.
+    when. `firsts`: from when on each holds anything, where that is earlier. Who has the levels says what is in them.
     """
 
     def __init__(
-        self, columns: tuple[str, ...], units: tuple[str, ...], levels: Sequence[tuple[int, int, int]], every: int = 0
+        self,
+        columns: tuple[str, ...],
+        units: tuple[str, ...],
+        levels: Sequence[tuple[int, int, int]],
+        firsts: Sequence[int] = (),
+        every: int = 0,
     ) -> None:
         self.columns, self.units, self._every = columns, units, every
         self._steps, self._begins, self._ends = (list(each) for each in zip(*levels, strict=True))
+        self._firsts = list(firsts) or self._begins
 
     def fill(self, sums: Sums, piece: Piece) -> None:
         """Add what the piece's level, which is not None, has of its span."""
@@ -167,7 +173,7 @@ class View:
             for level, step in enumerate([*self._steps[1:], 1])
         ]
         spans = [(level, -(-self._begins[level] // seams[level]) * seams[level]) for level in order]
-        spans += [(level, self._begins[level]) for level in range(count)]
+        spans += [(level, self._firsts[level]) for level in range(count)]
         cuts = {begin, end, *(start for _, start in spans), *self._ends}
         pieces: list[Piece] = []
         inside = sorted(cut for cut in cuts if begin <= cut <= end)
@@ -206,7 +212,8 @@ class RingsView(View):
         columns = entry.columns if entry else tiers[0].columns
         units = entry.units if entry else tiers[0].entry.units[:: len(buckets.PARTS)]
         of_rows = (0, rows.begin() if rows else NO_LIMIT, NO_LIMIT)
-        super().__init__(columns, units, [of_rows, *((tier.step, tier.begin(), tier.end) for tier in tiers)], every)
+        of_tiers = [(tier.step, tier.begin(), tier.end) for tier in tiers]
+        super().__init__(columns, units, [of_rows, *of_tiers], every=every)
 
     def cursor(self) -> int:
         return self.rows.head if self.rows else 0
