@@ -213,6 +213,7 @@ class Config:
     alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
     quiet: tuple[QuietConfig, ...] = ()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
+    forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # the same: parts/forward/targets
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -262,7 +263,7 @@ class Config:
 
 
 # Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, quiet=QuietConfig)  # noqa: C408
+LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, forward=dict, quiet=QuietConfig)  # noqa: C408
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 

@@ -78,7 +78,7 @@ class Dialler:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._attempted = time.monotonic()
             try:
-                self.connection = _connect(self._address, self._tls)
+                self.connection = connect(self._address, self._tls)
             except (OSError, UnicodeError) as error:  # the latter from names that cannot be looked up
                 self._failed(str(getattr(error, "strerror", None) or error))
             else:
@@ -86,7 +86,7 @@ class Dialler:
                 return
 
 
-def _connect(address: tuple[str, int], tls: Tls | None) -> socket.socket:
+def connect(address: tuple[str, int], tls: Tls | None) -> socket.socket:
     """A connection that never blocks; raises OSError."""
     host = address[0].encode("ascii" if address[0].isascii() else "idna")  # as str always loads that codec
     sock = socket.create_connection((host, address[1]), CONNECT_TIMEOUT)  # type: ignore[arg-type]

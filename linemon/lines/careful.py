@@ -95,6 +95,8 @@ class CarefulLines:
                 if meant := session.said(line):
                     said = f"a comment; did you mean {meant} at the start of the line, with a blank behind it?"
                     self._accounts.note(session, said, line, now)
+                if line == b"#acks named":
+                    session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
                 if session.announced is not None:
                     self._begin(session)
                 if session.marked is not None:
@@ -156,6 +158,12 @@ class CarefulLines:
         assert session.source is not None
         number, sender = session.announced
         session.announced = None
+        if session.is_named and session.columns is not None:
+            try:  # before a row has taken its number: it may be sent in another way
+                self._store.check_columns(session.source, session.columns)
+            except LineError as error:
+                session.forget_columns(error)
+                raise
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:
             self._accounts.lost += number - sequence.next
