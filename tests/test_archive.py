@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -39,8 +39,9 @@ class Base:
     def writer(
         self, reader: str = "STORE/it", keep: str = "90d", step: int = 0, query: str = "", **more: Any
     ) -> ArchiveWriter:
-        self.opened.append(ArchiveWriter(Place.parse(self.url + query), reader, step, Span.parse(keep), **more))
-        return self.opened[-1]
+        made = ArchiveWriter(Place.parse(self.url + query), reader, step, Span.parse(keep), **more)
+        self.opened.append(made)
+        return made
 
     def read(self) -> linemon.Archive:
         archive = linemon.open(self.url)
@@ -228,7 +229,7 @@ def test_two_archivers_at_once(base: Base) -> None:
     two.close()
     assert one.meet(rows(0)) == (1, 5)
     one.write([rows(4, 5)])
-    assert base.read()["s"].between().values[:, 0].tolist() == [*range(3), *range(3, 5), *range(5, 9)]
+    assert sorted(base.read()["s"].between().values[:, 0]) == [*range(9)]
     with pytest.raises(StoreError):
         one.write([rows(4, 8)])
 
@@ -241,7 +242,8 @@ def test_two_stores_in_one_database(base: Base) -> None:
     with pytest.raises(NameTaken, match="another linemon archives 's', too"):
         two.meet(rows(0, 7))
     one.close()
-    assert two.meet(rows(0, 7)) == (1, 7)
+    assert two.meet(rows(0, 7)) is None
+    assert two.meet(rows(0)) == (1, 7)
     shared = base.writer("ONE/it", shared=True)
     assert shared.meet(rows(0)) == (1, 3)
 
@@ -314,7 +316,8 @@ def test_only_a_live_store_knows_what_came(base: Base) -> None:
     """An archive says so."""
     base.writer().write([rows(1)])
     archive = base.read()
-    for ask in (lambda: archive["s"].since(0), lambda: archive["s"].rows, lambda: archive.wait(1)):
+    asked: list[Callable[[], Any]] = [lambda: archive["s"].since(0), lambda: archive["s"].rows, lambda: archive.wait(1)]
+    for ask in asked:
         with pytest.raises(NotImplementedError, match="an archive"):
             ask()
 

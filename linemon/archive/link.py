@@ -59,6 +59,15 @@ class Place:
         parts = urlsplit(self.url)
         return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
+    def doubts(self) -> list[str]:
+        """For `linemon check`: what is allowed and perhaps not meant."""
+        parts = urlsplit(self.url)
+        is_near = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
+        is_sure = dict(parse_qsl(parts.query)).get("sslmode") == "verify-full"
+        return (
+            [] if is_near or is_sure else [f"{self} is not asked who it is: ?sslmode=verify-full would have it say so"]
+        )
+
     def cleaned(self, text: str) -> str:
         """The text of an error in one line, without the user and the password that it may have in it."""
         info = urlsplit(self.url).netloc.rpartition("@")[0]

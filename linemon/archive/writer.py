@@ -72,6 +72,7 @@ class _Known:
     names: tuple[str, ...]
     born: int
     n: int
+    is_new: bool  # it had no cursor
     must_begin: bool  # it is to be noted from when on there are all rows
     show_at: float = 0.0  # when to have its view next, by the monotonic clock
 
@@ -103,13 +104,14 @@ class ArchiveWriter:
             self._connection.close()
         self._connection, self._known = None, {}
 
-    def meet(self, empty: Batch) -> tuple[int, int]:
-        """The life of a source, and the number of its next row, as they stand in the archive; those of this batch
-        where it has none. NameTaken.
+    def meet(self, empty: Batch) -> tuple[int, int] | None:
+        """The life of a source, and the number of its next row, as they stand in the archive; None where it had none,
+        and begins as this batch does. NameTaken.
         """
         with self._session() as connection:
+            self._known.pop((empty.source, empty.late), None)
             known = self._know(connection, empty)
-            return known.born, known.n
+            return None if known.is_new else (known.born, known.n)
 
     def write(self, batches: Sequence[Batch]) -> list[int]:
         """Bring these rows; of a source several in order. Of each, how many were older than `keep`, or more than three
@@ -161,6 +163,8 @@ class ArchiveWriter:
                         raise ArchiveRefuses(f"{self._place}: another process archives as {self._reader}")
                     self._table.make(self._connection)
                 yield self._connection
+        except NameTaken:  # others may be brought
+            raise
         except BaseException:
             self.close()
             raise
@@ -183,7 +187,7 @@ class ArchiveWriter:
 
         def ask(question: str, *values: object) -> Any:
             cursor = connection.execute(question.encode(), values)
-            return cursor.fetchone() if cursor.description else None
+            return cursor.fetchone() if cursor.description else cursor.rowcount
 
         added = "INSERT INTO {}.{} VALUES ({}) ON CONFLICT DO NOTHING"
         ask(added.format(s, "sources (name, columns, units)", "%s, '{}', '{}'"), name)
@@ -195,10 +199,10 @@ class ArchiveWriter:
             told[column] = unit or told.get(column, "")
         if [*told] != columns or [*told.values()] != units:
             ask(f"UPDATE {s}.sources SET columns = %s, units = %s WHERE id = %s", [*told], [*told.values()], id_)
-        ask(added.format(s, "cursors", "%s, %s, %s, %s"), reader, id_, batch.born, batch.begin)
+        is_new = ask(added.format(s, "cursors", "%s, %s, %s, %s"), reader, id_, batch.born, batch.begin) == 1
         born, n = ask(f"SELECT born, n FROM {s}.cursors WHERE reader = %s AND source = %s", reader, id_)
         has_begun = batch.late or ask(f"SELECT 1 FROM {s}.meta WHERE key = %s", self._table.begin_key(id_))
-        return _Known(id_, tuple(told), self._table.names_of(tuple(told)), born, n, not has_begun)
+        return _Known(id_, tuple(told), self._table.names_of(tuple(told)), born, n, is_new, not has_begun)
 
     def _check_others(self, connection: psycopg.Connection[Any], id_: int, name: str) -> None:
         """NameTaken where another store's process is there that brings this source."""
