@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import linemon
 from linemon.errors import StoreError
+from tests import archive_kills
 from tests.forwards import SECRET, Conformance, Row
 from tests.postgres import Server, server
 
@@ -57,3 +59,10 @@ class TestPostgresql(Conformance):
 
     def expected(self, rows: list[Row]) -> list[Row]:
         return sorted(rows, key=lambda row: (row[0], *row[1].values()))
+
+
+def test_killed_with_its_process_the_collector_and_the_server(tmp_path: Path, postgres: Server) -> None:
+    """`kill -9` at random moments; `python -m tests.archive_kills` does it more often."""
+    outcome = archive_kills.run(tmp_path / "run", postgres, 3, seed=5)
+    assert outcome.is_right, outcome
+    assert outcome.rows > 1000
