@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, tmux as a terminal, systemd, Prometheus, Mosquitto.
+# for network namespaces, tmux as a terminal, systemd, Prometheus, Mosquitto, PostgreSQL.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -16,6 +16,7 @@ command -v openssl >/dev/null || missing="$missing openssl"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 # Only unpacked: its package would start a server.
 if [ ! -x .venv/debian/usr/bin/prometheus ] && command -v apt-get >/dev/null && apt-cache show prometheus >/dev/null 2>&1; then
     mkdir -p .venv/debian
