@@ -37,6 +37,11 @@ if command -v apt-get >/dev/null && $sudo true 2>/dev/null; then
             echo "This system has no package $package: the tests that need it say that they are left out." >&2
         fi
     done
+    # PostgreSQL's package would make and start a server.
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        $sudo mkdir -p /etc/postgresql-common
+        echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
     # shellcheck disable=SC2086  # one word per package
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $there
 else
