@@ -26,7 +26,7 @@ from linemon_sender.tls import Tls
 
 TLS = True
 SECRET = ("token",)
-WINDOW: Final = 1 << 20  # bytes on their way
+WINDOW: Final = 1 << 22  # bytes on their way
 AT_ONCE: Final = 1 << 16  # bytes that are handed to the system
 ALIVE_S: Final = 60.0  # a collector hangs up on who is silent
 WAITS: Final = ("token", "max_sources", "store_full", "sequence")  # reasons that may pass
