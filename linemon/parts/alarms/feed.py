@@ -214,6 +214,7 @@ class Feed:
             judged.rows(rows.time.view(np.int64), rows.values, w)
             arrived = int(reading.arena.cells[reading.slot, ARRIVED])
             judged.arrived = min(w, arrived) if arrived else w
+            judged.came(int(rows.time[-1].view(np.int64)), judged.arrived)
         return True
 
     def hears(self, w: int) -> bool:

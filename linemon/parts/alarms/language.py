@@ -36,7 +36,7 @@ OPS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 REDUCED: Final = ("min", "max", "mean", "median", "sum", "count", "std", "change", "rate", "slope")
-CLOCKS: Final = ("age", "overdue", "seen")
+CLOCKS: Final = ("age", "overdue", "seen", "skew")
 FUNCTIONS: Final = ("last", *REDUCED, "p", "eta", *CLOCKS)
 DAY: Final = 86400 * 10**9
 LONGEST: Final = 400 * DAY
@@ -117,7 +117,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Clock:
-    """``age``, ``overdue``, ``seen``: of the source, at the collector's clock."""
+    """``age``, ``overdue``, ``seen``, ``skew``: of the source, at the collector's clock."""
 
     function: str
 
@@ -191,7 +191,7 @@ def windows(tree: Value | Tests | None) -> list[Window]:
 
 def asks_age(tree: Value) -> bool:
     """Whether it is judged by the clock."""
-    return any(isinstance(each, Clock) and each.function in ("age", "overdue") for each in parts(tree))
+    return any(isinstance(each, Clock) and each.function != "seen" for each in parts(tree))
 
 
 def unit_of(tree: Value, column: str) -> str:

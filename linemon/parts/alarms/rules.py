@@ -253,7 +253,9 @@ def make(
         raise ConfigError(f"{where} value = '': expected a value such as last() or mean(5m)")
     by_clock = language.asks_age(value)
     if by_clock and (said.columns or language.windows(value)):
-        raise ConfigError(f"{where} value = {said.value!r}: age() and overdue() stand alone, and without columns")
+        raise ConfigError(
+            f"{where} value = {said.value!r}: age(), overdue() and skew() stand alone, and without columns"
+        )
     if said.columns == () and any(each.column is None for each in language.windows(value)):
         raise ConfigError(f"{where} columns: expected which columns, as value = {said.value!r} asks for their values")
     for unknown in set(said.notify or ()) - set(notifiers):
