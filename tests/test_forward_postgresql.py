@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import psycopg
 import pytest
 
 import linemon
 from linemon.errors import StoreError
 from tests import archive_kills
-from tests.forwards import SECRET, Conformance, Row
+from tests.forwards import SECRET, Conformance, Near, Row, rows_of
 from tests.postgres import Server, server
+from tests.running import DEADLINE_S, Running, command, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -66,3 +71,79 @@ def test_killed_with_its_process_the_collector_and_the_server(tmp_path: Path, po
     outcome = archive_kills.run(tmp_path / "run", postgres, 3, seed=5)
     assert outcome.is_right, outcome
     assert outcome.rows > 1000
+
+
+def test_rows_and_buckets_of_one_store(start_collector: Callable[..., Running], postgres: Server) -> None:
+    """They have tables of their own, under one name; late ones are parts; a window takes what fits."""
+    url = postgres.database()
+    tiers = "".join(f'[[history.tier]]\nstep = "{step}"\nkeep = "1d"\n' for step in ("1s", "5s"))
+    forward = '[[forward]]\nname = "{0}"\nto = "{1}"\nsince = "start"\nevery = 0.05\ntier = "{2}"\n'
+    forwards = [forward.format(*each) for each in (("rows", url, ""), ("ones", url, "1s"), ("fives", url, "5s"))]
+    running = start_collector(f"[history]\nevery = 0.05\n{tiers}[alarms]\nenabled = false\n{''.join(forwards)}")
+    assert running.run("check").returncode == 0, running.run("check").stderr
+    begin = (int(time.time()) - 7200) // 60 * 60
+    lines = [f"{begin + i / 4} {i} nan\n" for i in range(2400)]
+    running.say("#source s\n#columns time a b\n" + "".join(lines))
+    work = subprocess.Popen(command("work", "--config", str(running.config)))
+    late = f"SELECT (SELECT sum(v[4]) FROM linemon.{{}} WHERE time = to_timestamp({begin + 30}))"
+
+    def held() -> list[object]:
+        """Rows, and how many are in a bucket of each tier."""
+        try:
+            [[found]] = postgres.query(url.rpartition("/")[2], "SELECT count(*) FROM linemon.rows")
+            sums = [postgres.query(url.rpartition("/")[2], late.format(table))[0][0] for table in ("rows_1", "rows_5")]
+        except psycopg.errors.UndefinedTable:
+            return []
+        return [found, *sums]
+
+    try:
+        eventually(lambda: held() == [2400, 4, 20], "the rows, and buckets of them")
+        running.say(f"#source s\n#columns time a b\n{begin + 30} -1 5\n")
+        eventually(lambda: held() == [2401, 5, 21], "late parts")
+        with linemon.open(url) as archive:
+            s, start = archive["s"], np.datetime64(begin, "s")
+            for points, step in ((60, 10_000), (120, 5_000), (600, 1_000), (1200, 500)):
+                found = s.window(start, start + 600, points)
+                assert set(found.step.astype("timedelta64[ms]").astype(int)) == {step}
+                assert found.count.sum(axis=0).tolist() == [2401, 1]
+                assert [float(np.nanmin(found.min[:, 0])), float(found.max[-1, 0])] == [-1, 2399]
+            assert s.columns == ("a", "b")
+        view = 'SELECT max("b.max"), count("b.mean") FROM linemon_5s.s'
+        assert postgres.query(url.rpartition("/")[2], view) == [(5.0, 1)]
+    finally:
+        work.terminate()
+        assert work.wait(DEADLINE_S) == 0
+
+
+def test_an_archive_that_was_set_back(tmp_path: Path, postgres: Server) -> None:
+    """As from a backup: what the ring still holds comes again. One that lost its newest rows sends its next ones."""
+    url = postgres.database()
+    near = Near(
+        tmp_path / "near", f'[[forward]]\nname = "it"\nto = "{url}"\nsince = "start"\nevery = 0.05\nkeep = "90y"\n'
+    )
+
+    def values() -> list[float]:
+        try:
+            with linemon.open(url) as archive:
+                return sorted(archive["s"].between()["a"])
+        except StoreError:
+            return []
+
+    def ask(*statements: str) -> None:
+        near.kill()
+        postgres.query(url.rpartition("/")[2], *statements)
+        near.start()
+
+    try:
+        near.start()
+        near.add("s", rows_of(20))
+        eventually(lambda: values() == [*range(20)] or None, "the rows")
+        ask("DELETE FROM linemon.rows WHERE v[1] >= 12", "UPDATE linemon.cursors SET n = 12")
+        eventually(lambda: values() == [*range(20)] or None, "those that were gone")
+        ask("DROP SCHEMA linemon CASCADE")
+        eventually(lambda: values() == [*range(20)] or None, "all of them")
+        ask("UPDATE linemon.cursors SET n = 1000")
+        near.add("s", rows_of(5, 20))
+        eventually(lambda: set(range(25)) <= {*values()} or None, "the next ones")
+    finally:
+        near.close()
