@@ -63,6 +63,7 @@ class Answers(DataModel):
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
     alarms: str = String("")  # type: ignore[assignment]  # what fires
     marks: str = String("")  # type: ignore[assignment]  # those that lie in sight, or near
+    older: str = String("")  # type: ignore[assignment]  # why the archive does not say what was before
     told: str = String("")  # type: ignore[assignment]  # what became of what was to be done
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
 

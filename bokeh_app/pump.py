@@ -18,6 +18,8 @@ from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
 from linemon.store.marks import Mark
 
+from .older import Older
+
 if TYPE_CHECKING:
     from .page import Page
 
@@ -36,6 +38,8 @@ class Pump:
         self.config = load(Path(file) if file else None)
         self.store = linemon.open(self.config.store.folder)
         self.pages: set[Page] = set()
+        archive = self.config.dashboard.archive
+        self.older = Older(archive, lambda: bool(self.pages), self._look_now) if archive else None
         self.trouble = ""
         self._marks: list[Mark] = []
         self.busy = 0.0  # seconds of the last tick
@@ -47,6 +51,11 @@ class Pump:
         """Ask this page, too, from now on, as long as it is in `pages`. To be called in the loop of the server."""
         self.pages.add(page)
         if self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._run)
+
+    def _look_now(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
             self._next = asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:

@@ -19,6 +19,7 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import of_sources
+from .older import oldest_of, with_older
 from .packing import (
     MS,
     Points,
@@ -104,6 +105,7 @@ class Stream:
         bucket, most = bucket_for(span, room), room * (4 if sight else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
+        points = with_older(self._pump.older, source, points, self.drawn, begin, end, bucket)
         return self._parts(points, recent.values, float(epoch_ms(recent.time)[-1]))
 
     def held(self, window: int, sight: Sequence[float]) -> tuple[int, int]:
@@ -146,19 +148,22 @@ class Stream:
     def whole(self, is_live: bool) -> Floats:
         """One column over all there is, coarsely, as points; while live the page goes on with it by itself."""
         source = self.source
-        oldest = source.oldest if source and self.drawn else None
-        if source is None or oldest is None:
+        begin = oldest_of(self._pump.older, source) if source and self.drawn else None
+        if source is None or begin is None:
             return pack_points(Points.none(1))
-        begin, latest = _ns(oldest), self._pump.latest()
+        latest = self._pump.latest()
         if begin > latest:
             return pack_points(Points.none(1))
 
         def make() -> Floats:
             span = min(_ns(source.newest), latest) - begin
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
-            return pack_points(between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
+            points, _ = between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)
+            return pack_points(with_older(self._pump.older, source, points, self.drawn[:1], begin, latest, bucket))
 
-        return self._pump.shared(("whole", self.name, self.drawn[0], is_live), make, 0 if is_live else WHOLE_S)
+        version = self._pump.older.version if self._pump.older else 0
+        key = "whole", self.name, self.drawn[0], is_live, version
+        return self._pump.shared(key, make, 0 if is_live else WHOLE_S)
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
@@ -177,8 +182,9 @@ class Stream:
             if len(times):
                 self.ahead, self.furthest = len(times), float(epoch_ms(times)[-1])
 
-    @staticmethod
-    def _range(source: linemon.Source, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
+    def _range(
+        self, source: linemon.Source, window: int, sight: Sequence[float], newest: int
+    ) -> tuple[int, int | None, int]:
         """From and to in ns, None = open, and the length in ns of what is in sight."""
         if len(sight) == 2:
             start, end = (_clipped(each) for each in sight)
@@ -186,8 +192,8 @@ class Stream:
             return max(0, start - span // 2), min(end + span // 2, LAST_NS), span
         if window > 0:
             return newest - window * 10**9, None, window * 10**9
-        oldest = source.oldest
-        begin = newest if oldest is None else _ns(oldest)
+        oldest = oldest_of(self._pump.older, source)
+        begin = newest if oldest is None else oldest
         return begin, None, max(newest - begin, 1)
 
 
@@ -260,6 +266,7 @@ class ChartPage(Page):
         self._has_health = has_health
         self._is_stale = is_stale
         self._looked = 0.0
+        self._version = 0  # of what the archive has said, as this page was told
         self._marks: list[Mark] | None = None  # of which the page was sent what is near
         self.wishes.on_change("save", lambda attr, old, new: self.save(new[:2]))
 
@@ -268,6 +275,8 @@ class ChartPage(Page):
             self._looked = now
             if self._has_health or self._must_reload():
                 return True
+        if self._pump.older and self._pump.older.version != self._version:
+            return True
         have_come = [stream.look(now) for stream in self._streams]  # at all of them: what has come is sent together
         return any(have_come)
 
@@ -279,6 +288,9 @@ class ChartPage(Page):
             return RELOAD, []
         if self._has_health:
             self.answers.health = json.dumps(health.facts(self._pump, with_lines=True))
+        if (older := self._pump.older) and older.version != self._version:
+            kind, self._version = REPLACE, older.version
+            self.answers.older = f"What is older is not shown. {older.trouble}" if older.trouble else ""
         try:
             parts = self._append() if kind == APPEND else None
             if parts is None:

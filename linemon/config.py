@@ -158,6 +158,7 @@ class DashboardConfig:
     prefix: str = ""
     allow_origins: Origins = ()
     allow_open: bool = False
+    archive: str = field(default="", repr=False)
     panel: tuple[PanelConfig, ...] = ()
 
     @property
@@ -399,8 +400,7 @@ EXPECTED: dict[Any, str] = {
     tuple[TierConfig, ...]: "sections [[history.tier]]",
 }
 
-
-SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
+SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv", "archive")  # whose values no error shows
 
 
 def _filled(key: str, value: Any, secrets: bool) -> Any:
