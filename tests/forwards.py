@@ -96,7 +96,7 @@ def rows_of(count: int, start: int = 0, columns: Sequence[str] = ("a", "b")) -> 
 
 
 class Conformance(ABC):
-    """The suite. `to` and `keys` are those of a [[forward]] named ``it``."""
+    """The suite; `forward` is a [[forward]] named ``it``."""
 
     exactly_once = False
     keeps_order = True

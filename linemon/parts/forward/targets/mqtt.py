@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from linemon.parts.forward.flow import Block, held
+from linemon.parts.forward.flow import Block, Flow, held
 from linemon.parts.forward.target import Denied, Later, Target
 from linemon.ports import Address
 from linemon.sections import Span
@@ -60,7 +60,8 @@ class To(Target):
         self._changed = threading.Condition()
         self._flying: set[int] = set()
         self._code: int | None = None  # the broker's answer
-        self._told: dict[str, float] = {}  # with `newest`: when each source went
+        self._newest: dict[Flow, Block] = {}  # with `newest`: the row that waits,
+        self._told: dict[Flow, float] = {}  # and when one went
 
     def check(self) -> list[str]:
         import paho.mqtt.client  # noqa: F401
@@ -72,8 +73,23 @@ class To(Target):
     def send(self, blocks: list[Block]) -> None:
         if self._client is None:
             self._connect()
-        newest = self.settings.newest
-        messages = [each for block in blocks for each in self._messages(block, newest)]
+        if self.settings.newest is None:
+            self._publish([each for block in blocks for each in self._messages(block)])
+        else:
+            self._newest |= {block.flow: block.part(len(block.rows) - 1, len(block.rows)) for block in blocks}
+        held(blocks)
+
+    def settle(self) -> None:
+        now, newest = time.monotonic(), self.settings.newest or 0.0
+        due = [flow for flow in self._newest if now - self._told.get(flow, float("-inf")) >= newest]
+        if due and self._client is not None:
+            self._publish([each for flow in due for each in self._messages(self._newest[flow])])
+            self._told |= dict.fromkeys(due, now)
+            for flow in due:
+                del self._newest[flow]
+
+    def _publish(self, messages: list[tuple[str, str]]) -> None:
+        """Send them, and wait until the broker has them."""
         with self._changed:
             self._flying.clear()
         numbers = [self._client.publish(topic, text, 1, self.settings.retain).mid for topic, text in messages]
@@ -83,17 +99,10 @@ class To(Target):
             while waits - self._flying:
                 if not self._client.is_connected() or not self._changed.wait(max(0.0, end - time.monotonic())):
                     raise Later(f"{self._address.host} has not acknowledged all messages")
-        held(blocks)
 
-    def _messages(self, block: Block, newest: Span | None) -> list[tuple[str, str]]:
+    def _messages(self, block: Block) -> list[tuple[str, str]]:
         """Topics and payloads."""
-        rows, source = block.rows, IN_TOPIC.sub("_", block.flow.name)
-        if newest is not None:
-            if block.end < block.flow.head or time.monotonic() - self._told.get(source, float("-inf")) < newest:
-                return []
-            self._told[source] = time.monotonic()
-            rows = block.part(len(rows) - 1, len(rows)).rows
-        found = []
+        rows, source, found = block.rows, IN_TOPIC.sub("_", block.flow.name), []
         for at, values in zip(rows.time.view("int64").tolist(), rows.values.tolist(), strict=True):
             named = {column: value for column, value in zip(rows.columns, values, strict=True) if value == value}
             if self.settings.payload == "json":
