@@ -21,7 +21,7 @@ from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
 from linemon.parts.forward.target import ForwardConfig
 from linemon.parts.forward.targets import schemes
-from linemon.sections import AlarmConfig, QuietConfig, Span, TierConfig
+from linemon.sections import AlarmConfig, QuietConfig, Span, TaskConfig, TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -30,7 +30,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token", "notify", "forward", "alarm", "quiet"
+    lists = "tap", "token", "task", "notify", "forward", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
@@ -41,6 +41,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
         ("history.tier", TierConfig),
         ("alarm", AlarmConfig),
         ("quiet", QuietConfig),
+        ("task", TaskConfig),
     )
     for head, cls in examples:
         _, _, example = REFERENCE.read_text().partition(f"# [[{head}]]\n")

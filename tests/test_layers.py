@@ -25,7 +25,7 @@ MAY = {
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},
     "collector": {"ground", "store", "lines", "doors"},
-    "parts": {"ground", "store", "archive", "linemon_sender"},
+    "parts": {"ground", "store", "archive", "tasks", "linemon_sender"},
     "cli": {
         "ground",
         "store",
