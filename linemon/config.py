@@ -218,7 +218,7 @@ class Config:
     alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
     quiet: tuple[QuietConfig, ...] = ()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
-    forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # the same: parts/forward/targets
+    forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/forward/targets
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -269,7 +269,7 @@ class Config:
 
 # Sections of which there may be several; dict: taken as they stand.
 LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
-LISTS |= {"alarm": dict, "notify": dict, "forward": dict}
+LISTS |= dict.fromkeys(("alarm", "notify", "forward"), dict)
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
@@ -286,8 +286,7 @@ def load(path: Path | None = None, *, secrets: bool = True) -> Config:
 
     `secrets`: whether each ``${VAR}`` must be in the environment; who only reads the store needs no token.
     """
-    file = find(path)
-    if file is None:
+    if (file := find(path)) is None:
         return Config()
     try:
         tables = tomllib.loads(file.read_text())

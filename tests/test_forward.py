@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 
@@ -138,6 +139,10 @@ def both_ways(tmp_path: Path, more: str = "") -> tuple[Running, Running, list[Po
     return a, b, [Popen(command("work", "forward", "--config", str(side.config))) for side in sides]
 
 
+def all_in(store: Store, *names: str) -> bool:
+    return all(name in store for name in names)
+
+
 @pytest.mark.parametrize("relay", [False, True], ids=["plain", "relay"])
 def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
     """A forwards all to B, B all to A: each has the rows of both once, and says what it does not send back."""
@@ -146,12 +151,11 @@ def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
         a.say("#source at a\n1\n2\n")
         b.say("#source at b\n3\n")
         for side in (a, b):
-            eventually(lambda s=side: "at a" in s.store and "at b" in s.store, "both sources")
+            eventually(partial(all_in, side.store, "at a", "at b"), "both sources")
         a.say("#source at a\n4\n")
         eventually(lambda: b.store["at a"].rows == 3, "the last row")
         for side, back in ((a, "at b"), (b, "at a")):
-            eventually(lambda s=side: read_part(s.store_path, "forward.other").get("sent"), "rows that are sent")
-            status = read_part(side.store_path, "forward.other")
+            status = eventually(partial(read_part, side.store_path, "forward.other"), "its status")
             assert back in status["waits"] if relay else status["not sent back"].startswith("1 sources")
             assert [side.store[name].rows for name in ("at a", "at b")] == [3, 1]
     finally:
