@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from linemon.archive import binary
-from linemon.archive.link import ArchiveRefuses, Place, connect, number, psycopg_error, translated
+from linemon.archive.link import ArchiveAway, ArchiveRefuses, Place, connect, number, psycopg_error, translated
 from linemon.archive.tables import AHEAD_NS, Table
 from linemon.errors import StoreError
 from linemon.logs import Seldom
@@ -160,7 +160,7 @@ class ArchiveWriter:
                     keys = number(self._place.schema), number(self._reader)
                     got = self._connection.execute("SELECT pg_try_advisory_lock(%s, %s)", keys).fetchone()
                     if got != (True,):
-                        raise ArchiveRefuses(f"{self._place}: another process archives as {self._reader}")
+                        raise ArchiveAway(f"{self._place}: another process archives as {self._reader}")
                     self._table.make(self._connection)
                 yield self._connection
         except NameTaken:  # others may be brought

@@ -17,6 +17,7 @@ from linemon.sections import Span
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import drawn
 from tests.postgres import Server, server
+from tests.running import eventually
 
 Show = Callable[..., Page]
 BEFORE = 7200  # seconds that are in the archive alone
@@ -49,7 +50,7 @@ def archived(own_feed: Feed, postgres: Server) -> Iterator[Served]:
     served.stop()
 
 
-def ages(page: Page, ys: float | None = None) -> list[float]:
+def ages(page: Page) -> list[float]:
     """How old (s) the points of the first chart's first line are."""
     lines: dict[str, Any] = drawn(page)
     return [time.time() - x / 1e3 for x, y in zip(lines["xs"][0], lines["ys"][0], strict=True) if y == y]
@@ -59,9 +60,12 @@ def test_a_span_from_before_the_store(show: Show, archived: Served) -> None:
     """Of the last hour the store has five minutes, the archive the others; all there is goes back to its first row."""
     page = show(archived.url + "?source=web1&window=1h")
     page.wait_for_function("linemon.charts.sources[0].times[0] < Date.now() - 3500e3")
-    found = ages(page)
-    assert len([age for age in found if 400 < age < 3500]) > 200
-    assert len([age for age in found if age < 290]) > 20
+
+    def is_drawn() -> bool:
+        found = ages(page)
+        return sum(400 < age < 3500 for age in found) > 200 and sum(age < 290 for age in found) > 20
+
+    eventually(is_drawn, "both")
     page.wait_for_function(f"linemon.charts.oldest < Date.now() - {BEFORE - 100}e3")
     page.get_by_role("button", name="all", exact=True).click()
     page.wait_for_function(f"linemon.charts.sources[0].times[0] < Date.now() - {BEFORE - 100}e3")
@@ -73,9 +77,12 @@ def test_a_span_that_only_the_archive_has(show: Show, archived: Served) -> None:
     begin, end = (int(time.time() - ago) * 1000 for ago in (5000, 4800))
     page = show(archived.url + f"?source=web1&from={begin}&to={end}", wait="paused")
     page.wait_for_function("linemon.charts.sources[0].times.length > 150")
-    values = [y for line in drawn(page)["ys"] for y in line if y == y]
-    assert 30.0 in values
-    assert max(values) == 99
+
+    def is_drawn() -> bool:
+        values = [y for line in drawn(page)["ys"] for y in line if y == y]
+        return 30.0 in values and max(values) == 99
+
+    eventually(is_drawn, "its values")
 
 
 def test_an_archive_that_is_away(show: Show, archived: Served, postgres: Server) -> None:
