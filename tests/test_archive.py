@@ -148,6 +148,18 @@ def test_what_people_find(base: Base) -> None:
     assert source.units == ("V", "", "", "", "", "V")
 
 
+def test_more_columns_than_a_view_may_have(base: Base) -> None:
+    """All of them are kept, and read; a view has the first 1,599."""
+    columns = tuple(f"c{i}" for i in range(2500))
+    writer = base.writer()
+    writer.write([rows(3, columns=columns)])
+    assert base.query("SELECT count(*) FROM information_schema.columns WHERE table_name = 's'") == [(1600,)]
+    assert base.read()["s"].between()["c2499"].tolist() == [0 + 2499 / 8, 1 + 2499 / 8, 2 + 2499 / 8]
+    other = base.writer("STORE/other")
+    assert other.meet(rows(0, columns=columns)) is None
+    assert not other._unshown  # it is there already
+
+
 def test_a_life_with_other_columns(base: Base) -> None:
     """They have places of their own: nothing that was is read under another name."""
     writer = base.writer()

@@ -212,6 +212,12 @@ class Table:
 
     # -- views
 
+    def has_view(self, connection: psycopg.Connection[Any], source: str, names: tuple[str, ...]) -> bool:
+        """Whether the view of a source is there, with as many columns as it should have."""
+        asked = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
+        view = f"{quoted(self.views)}.{quoted(source)}"
+        return connection.execute(asked, (view,)).fetchone() == (1 + min(len(names), MOST_COLUMNS),)
+
     def view(self, connection: psycopg.Connection[Any], number: int, source: str, names: tuple[str, ...]) -> None:
         """Have the view of a source, as people and Grafana like it: a column under its name, missing values NULL."""
         shown = [f"NULLIF(v[{i}], 'NaN') AS {quoted(name or f'column {i}')}" for i, name in enumerate(names, 1)]

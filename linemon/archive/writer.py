@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 DROP_S: Final = 600.0  # from one look at what is older than `keep` to the next
 WAIT_MS: Final = 2000  # for a lock: who reads for long must not have all others wait behind us
-SHOW_AGAIN_S: Final = 60.0
+SHOW_S, SHOW_AGAIN_S = 1.0, 60.0  # for views at a time; until one is tried again that could not be made
 
 
 class CursorMoved(StoreError):
@@ -74,7 +73,6 @@ class _Known:
     n: int
     is_new: bool  # it had no cursor
     must_begin: bool  # it is to be noted from when on there are all rows
-    show_at: float = 0.0  # when to have its view next, by the monotonic clock
 
 
 class ArchiveWriter:
@@ -95,6 +93,7 @@ class ArchiveWriter:
         self._schema = self._table.schema
         self._connection: psycopg.Connection[Any] | None = None
         self._known: dict[tuple[str, bool], _Known] = {}
+        self._unshown: dict[str, tuple[float, _Known]] = {}  # whose view is not as it should be, and when to try
         self._drop_at = 0.0
         self._views_fail = Seldom()
 
@@ -102,7 +101,7 @@ class ArchiveWriter:
         """End the session, and with it the lock."""
         if self._connection:
             self._connection.close()
-        self._connection, self._known = None, {}
+        self._connection, self._known, self._unshown = None, {}, {}
 
     def meet(self, empty: Batch) -> tuple[int, int] | None:
         """The life of a source, and the number of its next row, as they stand in the archive; None where it had none,
@@ -136,15 +135,18 @@ class ArchiveWriter:
                     copy.write(binary.TRAILER)
             for source, born, n in moved:
                 source.born, source.n, source.must_begin = born, n, False
-            self._show(connection, batches, known)
+            self._show(connection)
             return [len(batch.time) - len(times) for batch, (times, _) in zip(batches, within, strict=True)]
 
     def tend(self) -> None:
-        """Drop what is older than `keep`, now and then; to be called every second or so."""
-        if self._connection is None or time.monotonic() < self._drop_at:
+        """Drop what is older than `keep`, now and then, and make views; to be called every second or so."""
+        if self._connection is None:
             return
-        self._drop_at = time.monotonic() + DROP_S
         with self._session() as connection:
+            self._show(connection)
+            if time.monotonic() < self._drop_at:
+                return
+            self._drop_at = time.monotonic() + DROP_S
             try:
                 self._table.drop_old(connection, time.time_ns())
             except psycopg_error() as error:
@@ -202,16 +204,19 @@ class ArchiveWriter:
         is_new = ask(added.format(s, "cursors", "%s, %s, %s, %s"), reader, id_, batch.born, batch.begin) == 1
         born, n = ask(f"SELECT born, n FROM {s}.cursors WHERE reader = %s AND source = %s", reader, id_)
         has_begun = batch.late or ask(f"SELECT 1 FROM {s}.meta WHERE key = %s", self._table.begin_key(id_))
-        return _Known(id_, tuple(told), self._table.names_of(tuple(told)), born, n, is_new, not has_begun)
+        known = _Known(id_, tuple(told), self._table.names_of(tuple(told)), born, n, is_new, not has_begun)
+        if not self._table.has_view(connection, name, known.names):
+            self._unshown[name] = 0.0, known
+        return known
 
     def _check_others(self, connection: psycopg.Connection[Any], id_: int, name: str) -> None:
         """NameTaken where another store's process is there that brings this source."""
-        ours = self._reader.partition("/")[0]
-        readers = f"SELECT reader FROM {self._schema}.cursors WHERE source = {id_}".encode()
-        for (reader,) in connection.execute(readers).fetchall():
-            keys = [number(text) % 2**32 for text in (self._place.schema, reader.removesuffix(":late"))]
-            if reader.partition("/")[0] != ours and connection.execute(HELD, keys).fetchone():
-                raise NameTaken(f"another linemon archives {name!r}, too: rename one of them, or set shared = true")
+        store = self._reader.partition("/")[0] + "/"
+        readers = f"SELECT reader FROM {self._schema}.cursors WHERE source = %s AND NOT starts_with(reader, %s)"
+        others = [reader for (reader,) in connection.execute(readers.encode(), (id_, store))]
+        keys = [number(reader.removesuffix(":late")) % 2**32 for reader in others]
+        if keys and connection.execute(HELD, (number(self._place.schema) % 2**32, keys)).fetchone():
+            raise NameTaken(f"another linemon archives {name!r}, too: rename one of them, or set shared = true")
 
     # -- rows
 
@@ -258,23 +263,24 @@ class ArchiveWriter:
             raise CursorMoved(f"{self._place}: another process archives as {self._reader}, too")
         return [*moves.values()]
 
-    def _show(self, connection: psycopg.Connection[Any], batches: Sequence[Batch], known: Sequence[_Known]) -> None:
-        """Have views of sources that are new, or have new columns. One that cannot be made stops nothing."""
-        now = time.monotonic()
-        for batch, source in zip(batches, known, strict=True):
-            if source.show_at > now:
+    def _show(self, connection: psycopg.Connection[Any]) -> None:
+        """Have views of sources that are new, or have new columns, as far as there is time; a failure stops nothing."""
+        began = time.monotonic()
+        for name, (due, source) in list(self._unshown.items()):
+            if time.monotonic() - began > SHOW_S:
+                break
+            if due > began:
                 continue
             try:
-                self._table.view(connection, source.number, batch.source, source.names)
-                source.show_at = inf
+                self._table.view(connection, source.number, name, source.names)
+                del self._unshown[name]
             except psycopg_error() as error:
-                source.show_at = now + SHOW_AGAIN_S
+                self._unshown[name] = began + SHOW_AGAIN_S, source
                 if self._views_fail.due():
-                    log.warning("%s: no view of %r: %s", self._place, batch.source, self._place.cleaned(str(error)))
-                break  # it may have waited; the others are tried with the next rows
+                    log.warning("%s: no view of %r: %s", self._place, name, self._place.cleaned(str(error)))
 
 
 HELD: Final = (
-    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2"
+    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = ANY(%s) AND objsubid = 2"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
