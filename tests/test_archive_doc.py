@@ -1,10 +1,12 @@
-"""docs/ARCHIVE.md: each of its queries is run as Grafana would."""
+"""docs/ARCHIVE.md: its first example is pasted and run, and each of its queries as Grafana would."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import numpy as np
 import psycopg
 import pytest
 
+import linemon
 from linemon.archive.link import Place
 from linemon.archive.writer import ArchiveWriter, Batch
+from linemon.errors import StoreError
 from linemon.sections import Span
 from tests.postgres import Server
+from tests.running import DEADLINE_S, Running, command, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -125,3 +130,32 @@ def test_who_may_read(asked: Any) -> None:
             assert connection.execute(f"SELECT count(*) > 0 FROM {view}".encode()).fetchall() == [(True,)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DELETE FROM linemon.rows")
+
+
+def test_the_first_example_as_it_stands(start_collector: Callable[..., Running], postgres: Server) -> None:
+    """Database, user and section are pasted; rows that come are there."""
+    blocks = re.findall(r"(?m)^(?:    .*\n|\n(?=    ))+", TEXT)
+    made = next(block for block in blocks if "CREATE USER" in block).split(";")
+    postgres.query("postgres", *(statement.strip() for statement in made if statement.strip()))
+    settings = next(block for block in blocks if "[[forward]]" in block)
+    settings = settings[settings.index("    [[forward]]") :]
+    there = settings.replace("@db/", f"@127.0.0.1:{postgres.port}/").replace("//db/", f"//127.0.0.1:{postgres.port}/")
+    running = start_collector("\n".join(line[4:] for line in there.replace("${ARCHIVE_PASSWORD}", "hush").splitlines()))
+    checked = running.run("check")
+    assert checked.returncode == 0, checked.stderr
+    assert "hush" not in checked.stdout + checked.stderr
+    work = subprocess.Popen(command("work", "--config", str(running.config)))
+    try:
+        eventually((running.store_path / "forward.127.0.0.1.json").exists, "it has looked: what comes now is new")
+        running.say("#source web1\n#columns cpu.busy_pct:%\n12.5\n")
+        url = f"postgresql://linemon@127.0.0.1:{postgres.port}/plant"
+
+        def found() -> list[float]:
+            with suppress(StoreError), linemon.open(url) as archive:
+                return list(archive["web1"].between()["cpu.busy_pct"])
+            return []
+
+        assert eventually(found, "the row") == [12.5]
+    finally:
+        work.terminate()
+        assert work.wait(DEADLINE_S) == 0
