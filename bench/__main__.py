@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import alarms, archive, footprint, history, lone, sources, start, tasks
+from bench import alarms, archive, footprint, forward, history, lone, sources, start, tasks
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -43,7 +43,7 @@ from linemon.lines import bulk, wire
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
 PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS = "parse", "lone", "store", "sources", "history", "alarms"
-TASKS, ARCHIVE = "tasks", "archive"
+TASKS, FORWARD, ARCHIVE = "tasks", "forward", "archive"
 AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
@@ -162,7 +162,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    others = [PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS, TASKS, ARCHIVE, AGENT, HTTP, START]
+    others = [PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS, TASKS, FORWARD, ARCHIVE, AGENT, HTTP, START]
     names = [case.name for case in CASES] + others
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
@@ -199,6 +199,7 @@ def main() -> int:
         (HISTORY, history.figures),
         (ALARMS, alarms.figures),
         (TASKS, tasks.figures),
+        (FORWARD, forward.figures),
         (ARCHIVE, archive.figures),
     )
     for what, measured in kinds:
