@@ -1,7 +1,7 @@
 """What an archive has from before what the store holds: asked in a thread, so that a page waits for nothing.
 
 A page draws what is known, and is filled anew once there is an answer. While the archive is away it is asked again
-now and then, for whoever is looking.
+now and then, as long as somebody looks.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import numpy as np
 
-from linemon import Archive, Source, Window
+from linemon import Archive, Window
 from linemon.errors import ConfigError, LinemonError, UnknownSource
 
 from .packing import Points, from_window, joined
+
+if TYPE_CHECKING:
+    from .streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -29,46 +33,68 @@ MOST: Final = 16  # answers that are kept, and questions that wait: the newest
 
 
 class Older:
-    """The archive, for all pages of a server process. To be asked in its loop."""
+    """The archive, for all pages of a server process; without one there is nothing older. To be asked in its loop."""
 
-    def __init__(self, url: str, has_pages: Callable[[], bool], answered: Callable[[], None]) -> None:
-        """`answered` is called where `version` is another one: there is something new. ConfigError."""
+    def __init__(self, url: str) -> None:
+        """ConfigError where it is no address."""
         try:
-            self._archive = Archive(url, patience_s=PATIENCE_S)
+            self._archive = Archive(url, patience_s=PATIENCE_S) if url else None
         except ValueError as error:
             raise ConfigError(f"[dashboard] archive: {error}") from None
-        self._has_pages, self._answered = has_pages, answered
         self._answers: dict[object, tuple[float, Any]] = {}
-        self._questions: dict[object, Callable[[], Any]] = {}  # the newest last
+        self._questions: dict[object, tuple[Callable[[], Any], WeakSet[Stream]]] = {}  # and whose; the newest last
         self._task: asyncio.Task[None] | None = None
-        self.version = 0
-        self.trouble = ""
+        self.version = 0  # another one with each answer
+        self._trouble = ""
 
-    def oldest(self, source: str) -> int | None:
-        """The earliest time (ns) of a source; None where there is none, or it is not known yet."""
+    @property
+    def said(self) -> str:
+        """A sentence on why something is not shown, if so."""
+        return f"What is older is not shown. {self._trouble}" if self._trouble else ""
 
-        def ask() -> int | None:
-            oldest = self._archive[source].oldest
-            return None if oldest is None else int(oldest.astype(np.int64))
+    def oldest(self, stream: Stream) -> int | None:
+        """The earliest time (ns) that the store holds of a source, or the archive; None where the store has nothing."""
+        held = stream.source.oldest if stream.source else None
+        if held is None:
+            return None
+        name, first = stream.name, int(held.astype(np.int64))
 
-        found: int | None = self._ask(("oldest", source), ask)
-        return found
+        def ask(archive: Archive) -> int:
+            oldest = archive[name].oldest
+            return first if oldest is None else int(oldest.astype(np.int64))
 
-    def window(self, source: str, columns: Sequence[str], begin: int, end: int, points: int) -> Window | None:
-        """These columns in [begin, end) ns; None where there is nothing, or it is not known yet."""
+        return min(first, self._ask(("oldest", name), ask, stream) or first)
 
-        def ask() -> Window:
-            first, last = (np.datetime64(at, "ns") for at in (begin, end))
-            return picked(self._archive[source].window(first, last, points), columns)
+    def before(self, points: Points, stream: Stream, drawn: Sequence[int], begin: int, end: int, bucket: int) -> Points:
+        """Points of [begin, end) ns with those from before what the store holds, as far as they are known, before them.
 
-        found: Window | None = self._ask((source, tuple(columns), begin, end, points), ask)
-        return found
+        In buckets of about this length (ns).
+        """
+        held = stream.source.oldest if stream.source else None
+        if self._archive is None or held is None or begin >= (last := int(held.astype(np.int64))):
+            return points
+        name, columns = stream.name, tuple(stream.shape[0][column] for column in drawn)
+        first, last = begin // bucket * bucket, min(end, last)
 
-    def _ask(self, key: object, question: Callable[[], Any]) -> Any:
+        def ask(archive: Archive) -> Window:
+            span = np.datetime64(first, "ns"), np.datetime64(last, "ns")
+            return picked(archive[name].window(*span, -(-(last - first) // bucket)), columns)
+
+        window: Window | None = self._ask((name, columns, first, last, bucket), ask, stream)
+        if window is None:
+            return points
+        return joined([from_window(window, list(range(len(columns))), points.bucket), points])
+
+    def _ask(self, key: object, question: Callable[[Archive], Any], stream: Stream) -> Any:
+        """The answer, or None while there is none; `stream` is renewed once there is."""
+        archive = self._archive
+        if archive is None:
+            return None
         until, answer = self._answers.get(key, (0.0, None))
         if until < time.monotonic():
-            self._questions.pop(key, None)
-            self._questions[key] = question
+            _, streams = self._questions.pop(key, (None, WeakSet()))
+            streams.add(stream)
+            self._questions[key] = (lambda: question(archive)), streams
             for old in list(self._questions)[:-MOST]:
                 del self._questions[old]
             if self._task is None:
@@ -79,63 +105,35 @@ class Older:
         """Answer what is asked, the newest first."""
         try:
             while self._questions:
-                key, question = list(self._questions.items())[-1]
+                key, (question, streams) = list(self._questions.items())[-1]
                 try:
-                    answer = await asyncio.to_thread(question)
+                    answer = await asyncio.to_thread(question) if streams else None
                 except UnknownSource:
                     answer = None
                 except (LinemonError, OSError) as error:
-                    self._tell(str(error))
+                    self._fails(str(error))
                     await asyncio.sleep(AGAIN_S)
-                    if not self._has_pages():
-                        self._questions.clear()
                     continue
+                self._trouble = ""
+                self.version += 1
                 self._questions.pop(key, None)
                 self._answers.pop(key, None)
                 self._answers[key] = time.monotonic() + KEEP_S, answer
                 for old in list(self._answers)[:-MOST]:
                     del self._answers[old]
-                self.version += 1
-                self._tell("")
-                self._answered()
+                for stream in list(streams):
+                    stream.renew()
         except Exception:  # it would be kept until the task is freed
             log.exception("a question to the archive failed")
         finally:
             self._task = None
 
-    def _tell(self, trouble: str) -> None:
-        if trouble == self.trouble:
-            return
-        if trouble:
+    def _fails(self, trouble: str) -> None:
+        if trouble != self._trouble:
             log.warning("%s", trouble)
-        self.trouble = trouble
-        self.version += 1
-        self._answered()
-
-
-def oldest_of(older: Older | None, source: Source) -> int | None:
-    """The earliest time (ns) that the store holds of a source, or the archive; None where the store holds nothing."""
-    oldest = source.oldest
-    if oldest is None:
-        return None
-    held, archived = int(oldest.astype(np.int64)), older.oldest(source.name) if older else None
-    return held if archived is None else min(held, archived)
-
-
-def with_older(
-    older: Older | None, source: Source, points: Points, drawn: list[int], begin: int, end: int, bucket: int
-) -> Points:
-    """Points of [begin, end) ns with what the archive has from before what the store holds, as far as it is known.
-
-    In buckets of about this length (ns).
-    """
-    oldest = source.oldest
-    if older is None or oldest is None or begin >= (held := int(oldest.astype(np.int64))):
-        return points
-    first, last = begin // bucket * bucket, min(end, held)
-    columns, count = [source.columns[column] for column in drawn], -(-(last - first) // bucket)
-    window = older.window(source.name, columns, first, last, count)
-    return joined([from_window(window, list(range(len(drawn))), points.bucket), points]) if window else points
+            self._trouble = trouble
+            for stream in {stream for _, streams in self._questions.values() for stream in streams}:
+                stream.renew()
 
 
 def picked(window: Window, columns: Sequence[str]) -> Window:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
+from linemon.patterns import is_output
 from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
 from linemon.store.marks import Mark
@@ -38,8 +39,7 @@ class Pump:
         self.config = load(Path(file) if file else None)
         self.store = linemon.open(self.config.store.folder)
         self.pages: set[Page] = set()
-        archive = self.config.dashboard.archive
-        self.older = Older(archive, lambda: bool(self.pages), self._look_now) if archive else None
+        self.older = Older(self.config.dashboard.archive)
         self.trouble = ""
         self._marks: list[Mark] = []
         self.busy = 0.0  # seconds of the last tick
@@ -51,11 +51,6 @@ class Pump:
         """Ask this page, too, from now on, as long as it is in `pages`. To be called in the loop of the server."""
         self.pages.add(page)
         if self._next is None:
-            self._next = asyncio.get_running_loop().call_soon(self._run)
-
-    def _look_now(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
             self._next = asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
@@ -142,8 +137,11 @@ class Pump:
 
 @functools.lru_cache(maxsize=4)  # the names change seldom, and there may be ten thousand
 def in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Each name and its form to search in, in the order in which people look for them: `web2` before `web10`."""
-    return tuple((name, name.casefold()) for name in sorted(names, key=natural))
+    """Each name and its form to search in, in the order in which people look for them: `web2` before `web10`.
+
+    What tasks say comes after all else.
+    """
+    return tuple((name, name.casefold()) for name in sorted(names, key=lambda name: (is_output(name), natural(name))))
 
 
 def matching(names: tuple[str, ...], find: str) -> list[str]:

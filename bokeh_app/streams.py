@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bokeh.document import Document
@@ -19,7 +19,7 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import of_sources
-from .older import oldest_of, with_older
+from .outputs import task_of
 from .packing import (
     MS,
     Points,
@@ -36,6 +36,9 @@ from .packing import (
 from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page, as_text
 from .pump import Pump, in_order, matching
 from .rhythm import Patience, Rhythm
+
+if TYPE_CHECKING:
+    from .behind import Behind
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +64,13 @@ class Stream:
         self.ahead, self.furthest = 0, np.nan  # rows with stamps too far ahead of now, and the last of these, epoch ms
         self._pump = pump
         self._bucket = 0
+        self.renew: Callable[[], None] = lambda: None  # has the page filled anew
 
     def look(self, now: float) -> bool:
         """Whether there are rows that were not sent. `now` is monotonic, in seconds."""
         try:
             rows = self.source.rows - self.cursor if self.source else 0
-            newest = _ns(self.source.newest) / 1e9 if self.source and rows > 0 else 0.0
+            newest = ns_of(self.source.newest) / 1e9 if self.source and rows > 0 else 0.0
         except (LinemonError, OSError):
             rows = newest = 0  # the store is being made anew: the page shows how old its newest row is
         if rows or now >= self.rhythm.due:
@@ -93,26 +97,26 @@ class Stream:
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
         self.patience.look(source)
-        latest = self._pump.latest()
+        latest = self._latest()
         recent = self._pump.shared(("recent", self.name), lambda: recently(source, latest))
         self._count_ahead(source, latest)
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
-        begin, end, span = self._range(source, window, sight, _ns(recent.time[-1]))
+        begin, end, span = self._range(window, sight, ns_of(recent.time[-1]))
         end = latest if end is None else end
         key = "fill", self.name, begin, end, tuple(self.drawn), room
         bucket, most = bucket_for(span, room), room * (4 if sight else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
-        points = with_older(self._pump.older, source, points, self.drawn, begin, end, bucket)
+        points = self._pump.older.before(points, self, self.drawn, begin, end, bucket)
         return self._parts(points, recent.values, float(epoch_ms(recent.time)[-1]))
 
     def held(self, window: int, sight: Sequence[float]) -> tuple[int, int]:
         """From and to in ns of what the page holds of it, or will: rows that are to come, too."""
         if self.source is None:
             return LAST_NS, 0
-        begin, end, _ = self._range(self.source, window, sight, min(_ns(self.source.newest), self._pump.latest()))
+        begin, end, _ = self._range(window, sight, min(ns_of(self.source.newest), self._latest()))
         return begin, LAST_NS if end is None else end
 
     def save(self, sight: Sequence[float], most: int) -> Floats:
@@ -132,7 +136,7 @@ class Stream:
         rows = self._pump.shared(("since", self.name, cursor), lambda: source.since(cursor))
         self.cursor = rows.cursor
         times, values = rows.time.view(np.int64), rows.values
-        if (is_ahead := times > self._pump.latest()).any():
+        if (is_ahead := times > self._latest()).any():
             self.ahead += int(is_ahead.sum())
             self.furthest = float(np.fmax(self.furthest, epoch_ms(times).max()))
             times, values = times[~is_ahead], values[~is_ahead]
@@ -147,44 +151,42 @@ class Stream:
 
     def whole(self, is_live: bool) -> Floats:
         """One column over all there is, coarsely, as points; while live the page goes on with it by itself."""
-        source = self.source
-        begin = oldest_of(self._pump.older, source) if source and self.drawn else None
-        if source is None or begin is None:
-            return pack_points(Points.none(1))
-        latest = self._pump.latest()
-        if begin > latest:
+        source, latest = self.source, self._latest()
+        begin = self._pump.older.oldest(self) if self.drawn else None
+        if source is None or begin is None or begin > latest:
             return pack_points(Points.none(1))
 
         def make() -> Floats:
-            span = min(_ns(source.newest), latest) - begin
+            span = min(ns_of(source.newest), latest) - begin
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
             points, _ = between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)
-            return pack_points(with_older(self._pump.older, source, points, self.drawn[:1], begin, latest, bucket))
+            return pack_points(self._pump.older.before(points, self, self.drawn[:1], begin, latest, bucket))
 
-        version = self._pump.older.version if self._pump.older else 0
-        key = "whole", self.name, self.drawn[0], is_live, version
+        key = "whole", self.name, self.drawn[0], is_live, self._pump.older.version
         return self._pump.shared(key, make, 0 if is_live else WHOLE_S)
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
         arrived = self.source.arrived if self.source else None
-        came = np.nan if arrived is None else _ns(arrived) / MS
+        came = np.nan if arrived is None else ns_of(arrived) / MS
         return [
             [came, newest, self.patience.ms, self.ahead, self.furthest],
             shown,
             pack_points(points or Points.none(len(self.drawn), self._bucket)),
         ]
 
+    def _latest(self) -> int:
+        """The last time (ns) that belongs to now; what a task says may lie ahead."""
+        return LAST_NS if task_of(self.name) else self._pump.latest()
+
     def _count_ahead(self, source: linemon.Source, latest: int) -> None:
         self.ahead, self.furthest = 0, np.nan
-        if _ns(source.newest) > latest:
+        if ns_of(source.newest) > latest:
             times = self._pump.shared(("ahead", self.name), lambda: source.between(_time(latest + 1)).time)
             if len(times):
                 self.ahead, self.furthest = len(times), float(epoch_ms(times)[-1])
 
-    def _range(
-        self, source: linemon.Source, window: int, sight: Sequence[float], newest: int
-    ) -> tuple[int, int | None, int]:
+    def _range(self, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
         """From and to in ns, None = open, and the length in ns of what is in sight."""
         if len(sight) == 2:
             start, end = (_clipped(each) for each in sight)
@@ -192,7 +194,7 @@ class Stream:
             return max(0, start - span // 2), min(end + span // 2, LAST_NS), span
         if window > 0:
             return newest - window * 10**9, None, window * 10**9
-        oldest = oldest_of(self._pump.older, source)
+        oldest = self._pump.older.oldest(self)
         begin = newest if oldest is None else oldest
         return begin, None, max(newest - begin, 1)
 
@@ -200,7 +202,7 @@ class Stream:
 def recently(source: linemon.Source, latest: int) -> linemon.Rows:
     """The newest rows that are not later than `latest` (ns), in time order."""
     rows = source.last(RECENT)
-    if not len(rows) or _ns(rows.time[-1]) <= latest:
+    if not len(rows) or ns_of(rows.time[-1]) <= latest:
         return rows
     rows = source.between(None, _time(latest + 1))
     return replace(rows, time=rows.time[-RECENT:], values=rows.values[-RECENT:])
@@ -215,7 +217,7 @@ def between(
     they lie: a copy of all would take more memory than a gateway has.
     """
     first = begin // bucket * bucket
-    newest = _ns(source.newest) + bucket
+    newest = ns_of(source.newest) + bucket
     last = newest if end is None else min(end, max(newest, begin + 1))  # nothing is later
     count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
     bucket = min(bucket, (MOST_NS - first) // count)  # where time ends
@@ -259,24 +261,32 @@ class ChartPage(Page):
     """A page of charts: of one source, or of columns of several."""
 
     def __init__(
-        self, doc: Document, pump: Pump, streams: Sequence[Stream], *, has_health: bool, is_stale: Callable[[], bool]
+        self,
+        doc: Document,
+        pump: Pump,
+        streams: Sequence[Stream],
+        behind: Behind,
+        *,
+        has_health: bool,
+        is_stale: Callable[[], bool],
     ) -> None:
         super().__init__(doc, pump)
-        self._streams = streams
+        self._streams, self._behind = streams, behind
+        self._is_behind_due = False
         self._has_health = has_health
         self._is_stale = is_stale
         self._looked = 0.0
-        self._version = 0  # of what the archive has said, as this page was told
+        for stream in streams:
+            stream.renew = self.renew
         self._marks: list[Mark] | None = None  # of which the page was sent what is near
         self.wishes.on_change("save", lambda attr, old, new: self.save(new[:2]))
 
     def is_due(self, now: float) -> bool:
         if now - self._looked >= LOOK_S:
             self._looked = now
-            if self._has_health or self._must_reload():
+            self._is_behind_due = self._behind.is_due()
+            if self._has_health or self._is_behind_due or self._must_reload():
                 return True
-        if self._pump.older and self._pump.older.version != self._version:
-            return True
         have_come = [stream.look(now) for stream in self._streams]  # at all of them: what has come is sent together
         return any(have_come)
 
@@ -288,14 +298,15 @@ class ChartPage(Page):
             return RELOAD, []
         if self._has_health:
             self.answers.health = json.dumps(health.facts(self._pump, with_lines=True))
-        if (older := self._pump.older) and older.version != self._version:
-            kind, self._version = REPLACE, older.version
-            self.answers.older = f"What is older is not shown. {older.trouble}" if older.trouble else ""
+        self.answers.older = self._pump.older.said
         try:
             parts = self._append() if kind == APPEND else None
             if parts is None:
                 kind, parts = REPLACE, self._fill()
             self._send_marks(kind == REPLACE)
+            if kind == REPLACE or self._is_behind_due:
+                self._is_behind_due = False
+                self.answers.behind = self._behind.text(self.wishes.window, self.wishes.sight, self._pixels)
             names = tuple(stream.name for stream in self._streams)
             said = self._pump.shared(("alarms", names), lambda: json.dumps(of_sources(self._pump, names)), LOOK_S)
             self.answers.alarms = said
@@ -353,7 +364,11 @@ class ChartPage(Page):
     @property
     def _room(self) -> int:
         columns = sum(len(stream.drawn) for stream in self._streams)
-        return room_for(columns, min(max(self.wishes.pixels, 50), MAX_PIXELS))
+        return room_for(columns, self._pixels)
+
+    @property
+    def _pixels(self) -> int:
+        return min(max(self.wishes.pixels, 50), MAX_PIXELS)
 
 
 def found(pump: Pump, text: str) -> list[tuple[str, str]]:
@@ -400,5 +415,5 @@ def _time(ns: int) -> np.datetime64:
     return np.datetime64(ns, "ns")
 
 
-def _ns(time: np.datetime64 | None) -> int:
+def ns_of(time: np.datetime64 | None) -> int:
     return 0 if time is None else int(time.astype(np.int64))

@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from linemon.config import Config, section
+from linemon.config import Config
 from linemon.errors import ConfigError
 from linemon.parts._secrets import secrets_of
 from linemon.parts.forward.target import ForwardConfig, Target
 from linemon.patterns import fits, is_exclusion
+from linemon.settings import section
 
 
 @cache
