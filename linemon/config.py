@@ -201,6 +201,7 @@ class Config:
     devices: DevicesConfig = DevicesConfig()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/forward/targets
+    subscribe: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/subscribe/origins
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -257,9 +258,8 @@ class Config:
         ]
 
 
-# Sections of which there may be several; dict: taken as they stand.
 LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
-LISTS |= dict.fromkeys(("alarm", "notify", "forward"), dict)
+LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)  # taken as they stand
 
 
 def find(path: Path | None = None) -> Path | None:

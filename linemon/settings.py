@@ -69,8 +69,8 @@ def _value(key: str, kind: Any, value: Any) -> Any:
 
 
 def sections_of(key: str) -> str:
-    """``[dashboard] panel`` -> ``[[dashboard.panel]]``."""
-    return key.replace("[", "[[").replace("] ", ".") + "]]"
+    """``[dashboard] panel`` -> ``[[dashboard.panel]]``, ``[[subscribe]] map`` -> ``[[subscribe.map]]``."""
+    return "[[" + key.strip("[").replace("]] ", ".").replace("] ", ".") + "]]"
 
 
 def nested(kind: Any) -> Any:
@@ -107,13 +107,5 @@ EXPECTED: dict[Any, str] = {
 }
 
 
-SECRETS = (
-    "token",
-    "password",
-    "secret",
-    "url",
-    "urls",
-    "heartbeat",
-    "argv",
-    "archive",
-)  # whose values no error shows
+# Keys whose values no error shows.
+SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv", "archive")

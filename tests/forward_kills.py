@@ -40,7 +40,7 @@ class Run:
         folder.mkdir()
         self.folder, self.random = folder, random.Random(seed)
         self.ports = {name: free_port() for name in ("near", "far")}
-        forward = f'[[forward]]\nto = "linemon://127.0.0.1:{self.ports["far"]}"\nevery = 0.05\n'
+        forward = f'[[forward]]\nto = "linemon://127.0.0.1:{self.ports["far"]}"\nevery = 0.05\nsince = "start"\n'
         self.settings = {
             name: f'points = 200000\n[tcp]\nlisten = "127.0.0.1:{port}"\n[history]\nenabled = false\n'
             + (forward if name == "near" else "")

@@ -19,9 +19,12 @@ from linemon.errors import ConfigError
 from linemon.lines import bulk
 from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
+from linemon.parts.forward import targets
 from linemon.parts.forward.target import ForwardConfig
-from linemon.parts.forward.targets import schemes
-from linemon.sections import AlarmConfig, QuietConfig, Span, TaskConfig, TierConfig, TokenConfig
+from linemon.parts.subscribe import origins
+from linemon.parts.subscribe.origin import SubscribeConfig
+from linemon.parts.subscribe.presets import PRESETS
+from linemon.sections import AlarmConfig, MapConfig, QuietConfig, Span, TaskConfig, TierConfig, TokenConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -30,7 +33,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token", "task", "notify", "forward", "alarm", "quiet"
+    lists = "tap", "token", "task", "notify", "forward", "subscribe", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
@@ -52,8 +55,12 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("head", "common", "kinds"),
-    [("notify", NotifyConfig, notifiers.kinds()), ("forward", ForwardConfig, schemes())],
-    ids=["notify", "forward"],
+    [
+        ("notify", NotifyConfig, notifiers.kinds()),
+        ("forward", ForwardConfig, targets.schemes()),
+        ("subscribe", SubscribeConfig, origins.schemes()),
+    ],
+    ids=["notify", "forward", "subscribe"],
 )
 def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleType]) -> None:
     """Each kind's keys stand there as a comment, with their defaults; what all have stands first."""
@@ -61,7 +68,10 @@ def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleT
     parts = [
         dict(re.findall(r"^# (\w+) = (.*?)(?: +#.*)?$", part, re.M)) for part in text.partition("\n\n")[0].split("#\n")
     ]
-    assert set(parts[0]) == {f.name for f in fields(common)}
+    assert set(parts[0]) == {f.name.rstrip("_") for f in fields(common)}
+    if head == "subscribe":
+        assert set(parts.pop()) == {f.name for f in fields(MapConfig)}
+        assert PRESETS.keys() == set(re.findall(r"\w+", text.partition("# preset = []")[2].partition("\n")[0])) - {"of"}
     by_keys = {frozenset(f.name.rstrip("_") for f in fields(kind.Settings)): kind for kind in kinds.values()}
     assert {frozenset(part) for part in parts[1:]} == set(by_keys)
     for part, cls in [(parts[0], common), *((part, by_keys[frozenset(part)].Settings) for part in parts[1:])]:
@@ -76,6 +86,7 @@ def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleT
 EXAMPLES = {
     "name",
     "kind",
+    "from_",
     "password",
     "to",
     "token",

@@ -77,8 +77,9 @@ class Session:
     )  # fmt: skip
 
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS, body: Body | None = None) -> None:
-        self.peer, self.max_line = peer, max_line
+        self.peer = peer
         self.body = body  # of a request or a datagram, where the lines are that
+        self.max_line = max_line
         self._tokens = tokens
         self.grant = None if tokens else tokens.open  # what it may write to
         self.lines = 0  # of any kind: what #error counts
@@ -398,7 +399,8 @@ class Session:
 
     def forget_columns(self, error: LineError) -> None:
         """They do not fit its source: rows wait for the next #source or #seq, and may name their columns then."""
-        self.columns, self.units, self.time_at, self.width, self.refused[b"#seq"] = None, (), None, 0, error
+        self.columns, self.units, self.time_at, self.width = None, (), None, 0
+        self.refused[b"#seq"] = error
 
     def wait(self) -> None:
         """Receive no line of this source until its next #seq."""

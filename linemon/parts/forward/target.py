@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from linemon.errors import ConfigError, LinemonError
 from linemon.logs import Seldom
-from linemon.parts._secrets import clean
+from linemon.parts._secrets import bare, clean
 from linemon.parts.forward.flow import Block, Flow
 from linemon.sections import Span
 
@@ -70,8 +70,7 @@ class ForwardConfig:
     @property
     def shown(self) -> str:
         """`to` as anybody may see it: without user, password and query."""
-        scheme, _, rest = self.to.partition(":")
-        return f"{scheme}:{rest.partition('?')[0].rpartition('@')[2] if rest[:2] != '//' else _bare(rest)}"
+        return bare(self.to)
 
 
 class Later(LinemonError):
@@ -159,9 +158,3 @@ def _host(to: str) -> str:
         return urlsplit(to).hostname or ""
     except ValueError:
         return ""
-
-
-def _bare(rest: str) -> str:
-    """``//user:password@host/path?query`` without what is secret."""
-    authority, slash, path = rest[2:].partition("/")
-    return f"//{authority.rpartition('@')[2].partition('?')[0]}{slash}{path.partition('?')[0]}"

@@ -15,11 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 from linemon.config import Config
 from linemon.errors import ConfigError
-from linemon.parts._secrets import secrets_of
+from linemon.parts._secrets import hidden, secrets_of
 from linemon.parts.forward.target import ForwardConfig, Target
 from linemon.patterns import fits, is_exclusion
 from linemon.settings import section
@@ -103,13 +102,3 @@ def _build(table: dict[str, Any]) -> Target:
     except ValueError as error:
         raise ConfigError(f"{where} {error}") from None
     return target
-
-
-def hidden(to: str) -> list[str]:
-    """What nobody may see of an address: user, password, and the values of its query."""
-    try:
-        parts = urlsplit(to)
-    except ValueError:
-        return [to]
-    values = [value for pair in parts.query.split("&") for _, _, value in [pair.partition("=")]]
-    return [each for each in (parts.username, parts.password, *values) if each]
