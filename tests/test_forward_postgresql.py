@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 import linemon
 from linemon.errors import StoreError
 from tests import archive_kills
+from tests.forked import run
 from tests.forwards import SECRET, Conformance, Near, Row, rows_of
 from tests.postgres import Server, server
 from tests.running import DEADLINE_S, Running, command, eventually
@@ -147,3 +149,36 @@ def test_an_archive_that_was_set_back(tmp_path: Path, postgres: Server) -> None:
         eventually(lambda: set(range(25)) <= {*values()} or None, "the next ones")
     finally:
         near.close()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('to = "postgresql://h/d?schema=A"', "schema="),
+        ('to = "postgresql://me:hush-hush@h/d"\nkeep = "0"', "keep = '0': expected a span such as '90d'"),
+        ('to = "postgresql://h/d"\nkeep = "300y"', "of 200y at most"),
+        ('to = "postgresql://h/d"\ntier = "7s"', "expected one that \\[history\\] has"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, keys: str, said: str) -> None:
+    """By `linemon check`, with the forward's name; a password is not."""
+    config = tmp_path / "linemon.toml"
+    config.write_text(f'[store]\npath = "{tmp_path}/store"\n[[forward]]\nname = "it"\n{keys}\n')
+    checked = run(["check", "--config", str(config)])
+    assert checked.returncode == 2
+    assert re.search(said, checked.stderr), checked.stderr
+    assert "'it'" in checked.stderr
+    assert "hush" not in checked.stderr
+
+
+def test_what_is_perhaps_not_meant(tmp_path: Path) -> None:
+    """A server elsewhere that does not prove who it is. Rows and buckets of one store may go to one database."""
+    forward = '[[forward]]\nname = "{}"\nto = "postgresql://db/plant{}"\ntier = "{}"\n'
+    forwards = forward.format("rows", "", ""), forward.format("minutes", "?sslmode=verify-full", "1m")
+    config = tmp_path / "linemon.toml"
+    config.write_text(f'[store]\npath = "{tmp_path}/store"\n{"".join(forwards)}')
+    checked = run(["check", "--config", str(config)])
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stderr.count("sslmode=verify-full") == 1
+    assert "rows: rows of * to postgresql://db/plant as {source}" in checked.stdout
+    assert "minutes: buckets of 1m of * to postgresql://db/plant as {source}" in checked.stdout

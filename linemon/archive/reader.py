@@ -21,7 +21,7 @@ from linemon.store.catalog import Entry
 from linemon.store.merge import Piece, Sums, View
 from linemon.store.ring import Cells
 from linemon.store.rollup import NO_LIMIT
-from linemon.store.rows import Rows, TimeLike, Window, as_ns, known, some, span_of
+from linemon.store.rows import Rows, TimeLike, Window, as_ns, known, span_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -78,8 +78,7 @@ class Archive:
         return list(self.sources())
 
     def __repr__(self) -> str:
-        names = self.sources()
-        return f"<linemon archive at {self.place}: {len(names)} sources{': ' if names else ''}{some(names)}>"
+        return f"<linemon archive at {self.place}>"
 
     def window(self, sources: Iterable[str], start: TimeLike, end: TimeLike, points: int = 1200) -> dict[str, Window]:
         """[start, end) of each source in at most `points` buckets."""
@@ -229,7 +228,7 @@ class ArchivedSource:
         raise NotImplementedError("an archive does not count rows: ask the store that they come to")
 
     def __repr__(self) -> str:
-        return f"<archived source {self.name!r}: {some(self.columns)}>"
+        return f"<archived source {self.name!r} at {self._archive.place}>"
 
     def _rows(self, question: Callable[[str, int], str]) -> Rows:
         entry = self._archive._entry(self.name)

@@ -66,7 +66,7 @@ class Table:
         self.views = f"{place.schema}_{Span(step).text if step else 'views'}"
         self._unit = "M" if step else "D"
         self._place = place
-        self._is_hypertable = False
+        self._is_hypertable = self._has_policy = False
         self._parts: set[str] = set()  # those that there are
 
     def names_of(self, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,6 +105,7 @@ class Table:
             self._make_schema(connection, self.views)
         asked = "SELECT relkind = 'r' FROM pg_class WHERE oid = %s::regclass"
         self._is_hypertable = connection.execute(asked, (self.full,)).fetchone() == (True,)
+        self._has_policy = False
         self._parts = self._attached(connection)
 
     def _make_schema(self, connection: psycopg.Connection[Any], schema: str) -> None:
@@ -173,6 +174,8 @@ class Table:
             self._parts.discard(name)
 
     def _drop_chunks(self, connection: psycopg.Connection[Any]) -> None:
+        if self._has_policy:
+            return
         keep = f"interval '{round(self.keep)} seconds'"
         try:  # a policy of TimescaleDB's, anew: `keep` may be another
             with connection.transaction():
@@ -181,6 +184,7 @@ class Table:
                     f"SELECT remove_retention_policy('{self.full}', if_exists => true)",
                     f"SELECT add_retention_policy('{self.full}', {keep})",
                 )
+            self._has_policy = True
         except _not_licensed():
             run(connection, f"SELECT drop_chunks('{self.full}', older_than => {keep})")
 

@@ -18,6 +18,7 @@ from linemon.sections import Span
 
 SECRET = ("password",)
 KEEP: Final = ("90d", "10y")  # rows, and buckets
+LONGEST: Final = Span.parse("200y")  # what nanoseconds can count back
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class To(Target):
             raise ValueError(f"to = {to.shown!r}: {error}") from None
         try:
             self._keep = Span.parse(said.keep or KEEP[bool(to.tier)])
+            if self._keep > LONGEST:
+                raise ValueError(said.keep)
         except ValueError:
-            raise ValueError(f"keep = {said.keep!r}: expected a span such as '90d'") from None
+            raise ValueError(f"keep = {said.keep!r}: expected a span such as '90d', of 200y at most") from None
         self.config = replace(to, rename=to.rename or "{source}")  # each tier has a table of its own
         self._step = int(Span.parse(to.tier)) if to.tier else 0
         self._writer: ArchiveWriter | None = None
