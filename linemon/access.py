@@ -34,6 +34,10 @@ class Grant:
         """Whether it lets one write to a source; None stands for all of them."""
         return not self.is_limited or (source is not None and fits(self._sources, source))
 
+    def may_part(self, source: str) -> bool:
+        """Whether it lets one rename or forget a source: who reads the key of parts could remove the store itself."""
+        return self.is_admin and self.may_mark(source)
+
     def may_mark(self, source: str | None) -> bool:
         """Whether it lets one set a mark of a source, or of all: parts mark what they read."""
         return self._sources == OF_PARTS or self.covers(source)
@@ -57,7 +61,7 @@ class Tokens:
             (sha256(secret.encode()).digest(), Grant(sources, secret in admins)) for secret, sources in tokens
         ]
         if self._grants and key:
-            self._grants.append((sha256(key.encode()).digest(), Grant(OF_PARTS)))
+            self._grants.append((sha256(key.encode()).digest(), Grant(OF_PARTS, is_admin=True)))
 
     def __bool__(self) -> bool:
         return bool(self._grants)

@@ -17,6 +17,7 @@ from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
 from linemon.logs import Seldom
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
+from linemon.store.farewells import FarewellWriter
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
 from linemon.store.marks import MarkWriter
 from linemon.store.ring import MINOR, PAGE_BYTES
@@ -76,6 +77,7 @@ class StoreWriter:
         self._to_look: deque[str] = deque()  # the sources that `forget_silent` has not looked at
         try:
             self.marks = MarkWriter(folder, self._file_mode)
+            self.farewells = FarewellWriter(folder, self._file_mode)
             self._open()
         except BaseException:
             os.close(self._lock)
@@ -217,21 +219,26 @@ class StoreWriter:
             self._seen[name] = (head, since_s if head == had else now_s)
             if head == had and now_s - since_s >= after_s:
                 try:
-                    self._forget(ring)
+                    self.let_go(ring)
                 except OSError as error:
                     log.error("source %r cannot be forgotten: %s", name, error.strerror)
                 else:
                     log.info("source %r is forgotten: no row for %g s", name, after_s)
         return not self._to_look
 
-    def _forget(self, ring: Ring) -> None:
+    def let_go(self, ring: Ring, to: str | None = None) -> None:
+        """Give a source another name (None: remove it); who holds the ring must bind again. OSError: nothing done."""
         entry = ring.entry
-        self._catalog.remove(entry)
+        if to is None:
+            self._catalog.remove(entry)
+        else:
+            self.rings[to] = Ring(self._catalog.rename(entry, to), ring.arena)
         del self.rings[entry.source]
         self._seen.pop(entry.source, None)
         ring.is_gone = True
         self.moves += 1
-        self._release(entry, ring.arena)
+        if to is None:
+            self._release(entry, ring.arena)
 
     def _new(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
         count = len(self.rings)
@@ -240,6 +247,8 @@ class StoreWriter:
         if count + 1 == int(0.85 * self.max_sources):
             log.warning("%d of max_sources = %d sources in use", count + 1, self.max_sources)
         ring = self.rings[name] = self._publish(self._place(name, columns, units))
+        if farewell := self.farewells.names.get(name):
+            log.warning("source %r is back: it was %s", name, farewell)
         return ring
 
     def _move(self, ring: Ring, columns: tuple[str, ...], units: tuple[str, ...]) -> None:
@@ -328,6 +337,7 @@ class StoreWriter:
             what = f"has {catalog.damaged} damaged lines" if catalog.damaged else "is empty, or cut"
             log.error("%s %s: kept as %s.bad", catalog.path, what, CATALOG)
             shutil.copyfile(catalog.path, catalog.path.with_suffix(".bad"))
+        self.farewells.end_last(catalog, self.marks)
         self._last_id = max((max(entry.id, entry.born) for entry in catalog.entries.values()), default=0)
         said, now = catalog.head, here()
         is_ours = "store" in said and said.get("machine") == now["machine"]
