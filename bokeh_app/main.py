@@ -14,6 +14,7 @@ from linemon.store.liveness import OWN
 from .alarms import AlarmsPage
 from .charts import chart_figures, overview_figures
 from .compare import compare
+from .devices import DevicesPage, Own
 from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
 from .panels import Panel, unit_of
@@ -46,6 +47,10 @@ def build(doc: Document) -> None:
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
         doc.template_variables.update(about={"kind": "alarms"})
+    elif view.kind == "devices":
+        DevicesPage(doc, pump)
+        doc.title = "Devices · linemon"
+        doc.template_variables.update(about={"kind": "devices"})
     else:
         build_charts(doc, view)
     doc.template_variables["trouble"] = pump.trouble
@@ -71,13 +76,15 @@ def build_charts(doc: Document, view: View) -> None:
         toml = as_toml(name, panels, [column for _, column, _ in columns])
     source = streams[0].source if len(streams) == 1 else None
     names = tuple(pump.names()) if missing else ()
-    ChartPage(
+    page = ChartPage(
         doc,
         pump,
         streams,
         has_health=view.kind == "health",
         is_stale=lambda: bool(missing) and tuple(pump.names()) != names,
     )
+    if view.kind == "source":
+        page.device = Own(pump, name)
     for figure in chart_figures(panels):
         doc.add_root(figure)
     title = {"health": "Health of the collector", "compare": "Compare"}.get(view.kind, name)

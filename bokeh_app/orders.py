@@ -8,8 +8,10 @@ from typing import Any
 
 from linemon.config import Config
 from linemon.errors import LinemonError
+from linemon.patterns import exactly
 from linemon.store.asking import ask
 from linemon.store.marks import Mark
+from linemon.store.status import COLLECT_SOCKET
 
 MARK_S = 20.0  # until a mark must be set
 
@@ -54,4 +56,19 @@ async def tell_work(config: Config, said: dict[str, Any]) -> str:
     return ""
 
 
-ORDERS = {"mark": set_mark, "ack": tell_work, "silence": tell_work, "unsilence": tell_work}
+async def tell_collector(config: Config, said: dict[str, Any]) -> str:
+    """`set`, `block`, `unblock` of a device: by the socket of the collector."""
+    request: dict[str, Any] = {name: said[name] for name in ("do", "settings") if name in said}
+    request["name"] = exactly(str(said["name"]))
+    try:
+        await asyncio.to_thread(ask, config.store.folder, request, COLLECT_SOCKET)
+    except LinemonError as error:
+        return str(error)
+    return ""
+
+
+ORDERS = {
+    "mark": set_mark,
+    **dict.fromkeys(("ack", "silence", "unsilence"), tell_work),
+    **dict.fromkeys(("set", "block", "unblock"), tell_collector),
+}

@@ -1,8 +1,9 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?health=1` the collector; `?alarms=1` what fires; `&window=5m`, or `&from=…&to=…` in epoch ms, which only the
-browser reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+side; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `&window=5m`, or
+`&from=…&to=…` in epoch ms, which only the browser reads. In `plot` a comma, a colon or a percent sign of a
+name is percent-encoded.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         return values[0].decode(errors="replace") if values else ""
 
     source, plot = say("source"), _plot(say("plot"))
-    asked = {"health": say("health"), "alarms": say("alarms"), "source": source, "compare": "plot" in arguments}
+    asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "source")}
+    asked["compare"] = "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
     window = say("window")
     return View(

@@ -19,7 +19,20 @@ from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
-from linemon.sections import AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
+from linemon.sections import (
+    AlarmsConfig,
+    DevicesConfig,
+    HistoryConfig,
+    Names,
+    QuietConfig,
+    Required,
+    Span,
+    TierConfig,
+    TokenConfig,
+    WorkConfig,
+)
+from linemon.sections import TaskConfig as TaskConfig
+from linemon.sections import TasksConfig as TasksConfig
 
 FILE = "linemon.toml"
 
@@ -55,28 +68,6 @@ class StoreConfig:
     @property
     def folder(self) -> Path:
         return Path(self.path).expanduser() if self.path else default_folder()
-
-
-@dataclass(frozen=True)
-class TokenConfig:
-    secret: str = ""
-    file: str = ""
-    sources: tuple[str, ...] = ANY_SOURCE
-    admin: bool = False
-
-    def __post_init__(self) -> None:
-        if bool(self.secret) == bool(self.file):
-            raise ConfigError("[[token]] needs either a secret or a file that holds it")
-
-    def read(self) -> str:
-        """The secret, as the file holds it now. ConfigError where there is none."""
-        try:
-            secret = self.secret or Path(self.file).expanduser().read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"[[token]] file = {self.file!r}: {getattr(error, 'strerror', '') or error}") from error
-        if not secret or not secret.isprintable():
-            raise ConfigError(f"[[token]] file = {self.file!r}: expected a secret in one line")
-        return secret
 
 
 @dataclass(frozen=True)
@@ -209,9 +200,12 @@ class Config:
     agent: AgentConfig = AgentConfig()
     work: WorkConfig = WorkConfig()
     history: HistoryConfig = HistoryConfig()
+    tasks: TasksConfig = TasksConfig()
+    task: tuple[TaskConfig, ...] = ()
     alarms: AlarmsConfig = AlarmsConfig()
     alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
     quiet: tuple[QuietConfig, ...] = ()
+    devices: DevicesConfig = DevicesConfig()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     file: Path | None = field(default=None, metadata={"internal": True})
 
@@ -248,7 +242,15 @@ class Config:
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
         said = [(token.read(), token) for token in self.token]
         more = [(secret, token.sources) for secret, token in said]
-        return Tokens(every + more, key, [secret for secret, token in said if token.admin])
+        admins, enrolling = ([secret for secret, token in said if getattr(token, to)] for to in ("admin", "enrols"))
+        return Tokens(every + more, key, admins, enrolling, self.devices.patterns)
+
+    @property
+    def devices_folder(self) -> Path:
+        """Where devices.json is: of devices that get tokens of their own it must outlive a reboot."""
+        if self.devices.path:
+            return Path(self.devices.path).expanduser()
+        return self.state_folder if any(token.enrols for token in self.token) else self.store.folder
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""
@@ -262,7 +264,8 @@ class Config:
 
 
 # Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, quiet=QuietConfig)  # noqa: C408
+LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
+LISTS |= {"alarm": dict, "notify": dict}
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
@@ -330,9 +333,9 @@ def section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
 
 def _value(key: str, kind: Any, value: Any) -> Any:
     """The value as its field's type. ConfigError names the key, and the value where it is no secret."""
-    if kind is bool and isinstance(value, bool):
+    if kind is Required and isinstance(value, bool):
         return value
-    if kind is str and isinstance(value, str):
+    if kind in PLAIN and isinstance(value, PLAIN[kind]):
         return value
     if kind in (int, float) and not isinstance(value, bool) and isinstance(value, (int, kind)):
         if 0 < value < float("inf"):
@@ -342,14 +345,9 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             return Address.parse(value) if value or kind is Address else None
         except ValueError:
             pass
-    elif kind == Networks and isinstance(value, list):
+    elif kind in PARSED and isinstance(value, list):
         try:
-            return tuple(ip_network(network) for network in value)
-        except (ValueError, TypeError):
-            pass
-    elif kind == Origins and isinstance(value, list):
-        try:
-            return tuple(map(Origin.parse, value))
+            return tuple(map(PARSED[kind], value))
         except (ValueError, AttributeError, TypeError):
             pass
     elif kind in STRINGS and isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -377,10 +375,13 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
-STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names)
+PARSED: dict[Any, Any] = {Networks: ip_network, Origins: Origin.parse}
+PLAIN: dict[Any, Any] = {bool: bool, str: str, dict[str, Any]: dict}
+STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names, Required)
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     str: "a string in quotes",
+    dict[str, Any]: 'a table such as { step = "1h" }',
     int: "a whole number above 0",
     float: "a number above 0",
     Address: 'an address such as "127.0.0.1:4000"',
@@ -392,6 +393,7 @@ EXPECTED: dict[Any, str] = {
     Names: 'a string in quotes, or a list of strings such as ["a*", "!a1"]',
     tuple[int, ...]: "a list of whole numbers such as [123456]",
     tuple[float, ...]: "a list of numbers such as [0, 100]",
+    Required: 'true or false, or a list of strings such as ["web*"]',
     Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
     Span | None: 'a span such as "10s", "15m", "30d", a number of seconds, or "0s" for none',
     tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",

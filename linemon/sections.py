@@ -1,4 +1,4 @@
-"""Sections of linemon.toml: those for what `linemon work` runs. The others are in config.py."""
+"""Sections of linemon.toml: tokens, devices, and those for what `linemon work` runs. The others are in config.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from linemon.access import ANY_SOURCE
 from linemon.errors import ConfigError
 from linemon.ports import Address
 
@@ -43,6 +44,60 @@ class Span(float):
         """``90s``, ``1m``, ``15m``, ``2d``: a name of a folder, too."""
         unit = next((unit for unit in "dhm" if self % UNITS_S[unit] == 0), "s")
         return f"{self / UNITS_S[unit]:g}{unit}"
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    secret: str = ""
+    file: str = ""
+    sources: tuple[str, ...] = ANY_SOURCE
+    admin: bool = False
+    enrols: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.secret) == bool(self.file):
+            raise ConfigError("[[token]] needs either a secret or a file that holds it")
+
+    def read(self) -> str:
+        """The secret, as the file holds it now. ConfigError where there is none."""
+        try:
+            secret = self.secret or Path(self.file).expanduser().read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"[[token]] file = {self.file!r}: {getattr(error, 'strerror', '') or error}") from error
+        if not secret or not secret.isprintable():
+            raise ConfigError(f"[[token]] file = {self.file!r}: expected a secret in one line")
+        return secret
+
+
+Required = bool | tuple[str, ...]  # patterns of sources; true: of all
+NO_OUTPUTS: Final = "!*~*"  # nor `linemon.…`, of which a wildcard does not speak
+
+
+@dataclass(frozen=True)
+class DevicesConfig:
+    path: str = ""
+    name: str = "{product}.{serial}"
+    specs: str = ""
+    required: Required = False
+    max_devices: int = 10000
+
+    def __post_init__(self) -> None:
+        try:
+            first, second = (self.name.format(product="p", serial=serial) for serial in "12")
+        except (ValueError, LookupError, AttributeError, TypeError):
+            first = second = ""
+        if first == second or not first.isprintable():
+            raise ConfigError(f'[devices] name = {self.name!r}: expected a name such as "{{product}}.{{serial}}"')
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of the sources that only their registered devices write."""
+        named = ("*",) * self.required if isinstance(self.required, bool) else self.required
+        return (*named, NO_OUTPUTS) if named else ()
+
+    @property
+    def specs_folder(self) -> Path | None:
+        return Path(self.specs).expanduser() if self.specs else None
 
 
 @dataclass(frozen=True)
@@ -199,20 +254,72 @@ class QuietConfig:
             raise ConfigError(f"[[quiet]] below = {self.below!r}: expected one of: {', '.join(BELOW)}")
         if not self.weekdays:
             raise ConfigError(f"[[quiet]] days = {self.days!r}: expected days such as 'mon-fri' or 'sat,sun'")
-        if self.zone:
-            try:
-                ZoneInfo(self.zone)
-            except (ValueError, OSError, KeyError):
-                raise ConfigError(f"[[quiet]] zone = {self.zone!r}: expected a zone such as 'Europe/Berlin'") from None
+        check_zone("[[quiet]]", self.zone)
 
     @property
     def weekdays(self) -> frozenset[int]:
-        """Monday is 0; empty where `days` is wrong."""
-        found: set[int] = set()
-        for part in self.days.split(","):
-            first, _, last = part.strip().partition("-")
-            if first not in DAYS or (last or first) not in DAYS:
-                return frozenset()
-            at, end = DAYS.index(first), DAYS.index(last or first)
-            found |= {day % 7 for day in range(at, (end if end >= at else end + 7) + 1)}
-        return frozenset(found)
+        return weekdays(self.days)
+
+
+def weekdays(said: str) -> frozenset[int]:
+    """Of ``mon-fri`` or ``sat,sun``; Monday is 0. Empty where it is neither."""
+    found: set[int] = set()
+    for part in said.split(","):
+        first, _, last = part.strip().partition("-")
+        if first not in DAYS or (last or first) not in DAYS:
+            return frozenset()
+        at, end = DAYS.index(first), DAYS.index(last or first)
+        found |= {day % 7 for day in range(at, (end if end >= at else end + 7) + 1)}
+    return frozenset(found)
+
+
+def check_zone(where: str, zone: str) -> None:
+    """ConfigError unless it is one, or empty."""
+    try:
+        ZoneInfo(zone or "UTC")
+    except (ValueError, OSError, KeyError):
+        raise ConfigError(f"{where} zone = {zone!r}: expected a zone such as 'Europe/Berlin'") from None
+
+
+@dataclass(frozen=True)
+class TasksConfig:
+    enabled: bool = True
+    workers: int = 1
+    dask: str = ""
+    allow_open: bool = False
+    state: str = ""
+    budget: float = 0.05
+    save: Span = Span(60)
+    memory: int = 536870912
+
+    def __post_init__(self) -> None:
+        if self.budget > 1:
+            raise ConfigError(f"[tasks] budget = {self.budget:g}: expected a number above 0, at most 1")
+        if not self.dask:
+            return
+        if not (found := CLUSTER.fullmatch(self.dask)):
+            raise ConfigError(f"[tasks] dask = {self.dask!r}: expected an address such as 'tcp://127.0.0.1:8786'")
+        if found[1] == "tcp" and not self.allow_open and not Address.parse(found[2]).is_loopback:
+            raise ConfigError(
+                f"[tasks] dask = {self.dask!r} sends code and rows over the net for everybody to read and change: "
+                "use tls://, or set allow_open = true in [tasks]"
+            )
+
+
+CLUSTER: Final = re.compile(r"(tcp|tls)://((?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """One [[task]]; what its strings mean, linemon/parts/tasks/plan.py says."""
+
+    name: str = ""
+    run: str = ""
+    inputs: tuple[str, ...] = ()
+    when: str = ""
+    zone: str = ""
+    over: Span = Span(1209600)
+    timeout: Span = Span(60)
+    after: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    enabled: bool = True

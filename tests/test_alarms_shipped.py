@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from linemon.config import Config, StoreConfig, load
+from linemon.errors import ConfigError
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.feed import Feed
 from linemon.parts.alarms.first import First
@@ -54,7 +55,8 @@ BAD: dict[str, tuple[dict[str, float], int, bool]] = {
     "rebooted": ({"sys.uptime_s": 30.0}, 30, False),
     "silent agent": ({}, 200, True),
 }
-NOT_HERE = {"disk fills up", "collector down", "notifier fails", "stamps wrong"}  # …_windows.py; test_alarms.py; below
+# test_alarms_windows.py; test_alarms.py; below
+NOT_HERE = {"disk fills up", "collector down", "notifier fails", "stamps wrong", "strange", "task fails"}
 
 
 class House:
@@ -349,3 +351,101 @@ def test_normal_work_tells_nothing(tmp_path: Path) -> None:
     writer.close()
     assert result.span_s > (days - 0.1) * 86400
     assert result.events == []
+
+
+TASKS = """
+[[task]]
+name = "normal"
+run = "linemon:normal"
+inputs = ["*:*"]
+when = "daily at 02:30"
+
+[[task]]
+name = "strange"
+run = "linemon:strange"
+inputs = ["*:*"]
+when = "rows"
+
+[[alarm]]
+name = "not normal"
+columns = "*.pct"
+value = "last() - last('~normal:{1}.pct.high')"
+warning = "> 0"
+"""
+
+
+def gives(house: House, name: str, values: dict[str, float], after_s: float = 0) -> None:
+    """A row of what a task gives, of a time ahead."""
+    ring = house.writer.bind(name, tuple(values), ("",) * len(values))
+    row = np.array([[0.0, *values.values()]])
+    row.view(np.int64)[0, 0] = house.ns + round(after_s * S)
+    ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+
+
+def test_what_a_task_says_is_taken_at_the_time_of_the_row(house: House) -> None:
+    """Although it lies ahead, and the column itself is as before; of two rows of one time the later one counts."""
+    house.configure(TASKS)
+    house.start()
+    for at, high in ((0, 70.0), (60, 70.0), (120, 40.0), (60, 90.0), (120, 50.0), (180, 90.0)):
+        gives(house, "web1~normal", {"cpu.pct.high": high}, at)
+    steady = {"cpu.pct": 60.0, "mem.pct": 60.0}
+    house.live(119, web1=steady)
+    assert not house.told
+    house.live(10, web1=steady)
+    assert house.said == [("not normal", "web1", "warning")]
+    house.live(120, web1=steady)
+    assert house.said[1:] == [("not normal", "web1", "ok")]
+    assert {each.column for each in house.told} == {"cpu.pct"}
+
+
+def test_what_a_task_says_no_more_is_unknown(house: House) -> None:
+    """A prediction that ended is none: the alarm does not go by it."""
+    house.configure(TASKS)
+    house.start()
+    for at in (0, 60, 120):
+        gives(house, "web1~normal", {"cpu.pct.high": 70.0}, at)
+    house.live(400, web1={"cpu.pct": 60.0})
+    house.live(60, web1={"cpu.pct": 99.0})
+    assert not house.told
+
+
+def test_a_window_of_what_a_task_says(house: House) -> None:
+    house.configure(TASKS.replace("not normal", "mean").replace("last('", "mean(2m, '"))
+    house.start()
+    for at in range(0, 300, 60):
+        gives(house, "web1~normal", {"cpu.pct.high": float(at)}, at)
+    house.live(59, web1={"cpu.pct": 100.0})
+    assert not house.told  # not half of the window is there
+    house.live(120, web1={"cpu.pct": 100.0})
+    assert house.said == [("mean", "web1", "warning")]
+    house.live(5, web1={"cpu.pct": 100.0})
+    assert house.said[1:] == [("mean", "web1", "ok")]
+
+
+def test_strange_columns_and_tasks_that_fail(house: House) -> None:
+    """The alarms that come for tasks; that of `strange` only where there is one."""
+    assert "strange" not in {rule.name for rule in rules(house.config)}
+    house.configure(TASKS + '[[alarm]]\nname = "strange"\nnotify = ["all"]\n')
+    house.start()
+    for count, failing in ((0, 0), (4, 10), (0, 0)):
+        gives(house, "web1~strange", {"strange_columns": count})
+        house.rows("linemon.tasks", {"my task.failing": failing, "other.failing": 3})
+        house.live(5, web1={"cpu": 1.0})
+    alarms = ("strange", "web1"), ("task fails", "linemon.tasks")
+    assert set(house.said) == {(*each, kind) for each in alarms for kind in ("warning", "ok")}
+    [text] = [each.text for each in house.told if (each.alarm, each.kind) == ("task fails", "warning")]
+    assert text == "task my task failed 10 times in a row; `linemon tasks` says why"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("last('~normal')", "'~normal': expected a task and a column, such as '~normal:cpu.busy_pct.high'"),
+        ("last('~other:cpu')", "no \\[\\[task\\]\\] has the name 'other'"),
+    ],
+)
+def test_a_task_that_is_not_there(tmp_path: Path, value: str, says: str) -> None:
+    file = tmp_path / "linemon.toml"
+    file.write_text(TASKS + f'[[alarm]]\nname = "x"\ncolumns = "a"\nvalue = "{value}"\nwarning = "> 0"\n')
+    with pytest.raises(ConfigError, match=says):
+        rules(load(file))

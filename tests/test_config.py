@@ -13,12 +13,12 @@ import pytest
 
 from linemon.cli import check
 from linemon.cli.agent import token_for
-from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
+from linemon.config import Address, Config, PanelConfig, TapConfig, load
 from linemon.errors import ConfigError
 from linemon.lines import bulk
 from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
-from linemon.sections import AlarmConfig, QuietConfig, TierConfig
+from linemon.sections import AlarmConfig, QuietConfig, TaskConfig, TierConfig, TokenConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -27,7 +27,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token", "notify", "alarm", "quiet"
+    lists = "tap", "token", "task", "notify", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
@@ -38,6 +38,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
         ("history.tier", TierConfig),
         ("alarm", AlarmConfig),
         ("quiet", QuietConfig),
+        ("task", TaskConfig),
     )
     for head, cls in examples:
         _, _, example = REFERENCE.read_text().partition(f"# [[{head}]]\n")
@@ -67,7 +68,7 @@ def test_the_example_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """What stands in the reference as a comment is right too."""
     lines = REFERENCE.read_text().splitlines()
     at = lines.index("# [[token]]")
-    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 5]]
+    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 6]]
     assert {line.split(" = ")[0] for line in keys} == {f.name for f in fields(TokenConfig)}
     monkeypatch.setenv("ROOM_TOKEN", "s3cret")
     file = tmp_path / "linemon.toml"
@@ -86,7 +87,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, history, http, .*",
+            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, devices, history, http, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
@@ -145,6 +146,9 @@ def test_each_setting_has_a_comment() -> None:
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),
         ('[alarms]\nheartbeat = "s3cret"\n', r"\[alarms\] heartbeat: expected an address such as"),
         ('[alarms]\npage = "http://[::/"\n', r"\[alarms\] page: expected an address such as"),
+        ('[devices]\nname = "{model}"\n', r"\[devices\] name = '{model}': expected a name such as"),
+        ('[devices]\nname = "meter"\n', r"\[devices\] name = 'meter': expected a name such as"),
+        ("[devices]\nrequired = 1\n", r"\[devices\] required = 1: expected true or false, or a list of strings"),
         ("[notify]\n", r"must be written \[\[notify\]\]"),
         ("[tcp\n", r"linemon.toml: "),
     ],

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -32,14 +33,21 @@ from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 from tests.histories import BEGIN, SECOND, Place, assert_same, open_places, tier
 from tests.running import Running, command, eventually
-from tests.web import Answer, ask, get, post
+from tests.web import Address, Answer, ask, get, post
 
 Start = Callable[..., Running]
-FORGET, RENAME = "/api/sources/forget", "/api/sources/rename"
 
 
 def rows_of(running: Running, source: str) -> list[float]:
     return running.store[source].since(0).values[:, 0].tolist()  # type: ignore[no-any-return]
+
+
+def forget(at: Address, name: str, **headers: str) -> Answer:
+    return ask(at, "DELETE", f"/api/sources/{quote(name, safe='')}", **headers)
+
+
+def rename(at: Address, name: str, said: Any, **headers: str) -> Answer:
+    return post(at, said, f"/api/sources/{quote(name, safe='')}/rename", **headers)
 
 
 def names(running: Running) -> list[str]:
@@ -182,24 +190,24 @@ def test_what_cannot_be_done_is_told(collector: Running) -> None:
         assert what in done.stderr
         assert done.stderr.count("\n") == 1
     at = collector.address("http")
-    assert [post(at, {"source": "web3"}, FORGET).status, post(at, {"source": "x", "to": "y"}, RENAME).status] == [
-        404
-    ] * 2
-    assert post(at, {"source": "web1", "to": "web2"}, RENAME).json["field"] == "to"
-    for path, body, field in (
-        (FORGET, b"{", None),
-        (FORGET, [], None),
-        (FORGET, {}, "source"),
-        (FORGET, {"source": ""}, "source"),
-        (FORGET, {"source": 5}, "source"),
-        (FORGET, {"source": "\ud800"}, "source"),
-        (FORGET, {"source": "web1", "to": "x"}, "to"),
-        (RENAME, {"source": "web1"}, "to"),
-        (RENAME, {"source": "web1", "to": "a\nb"}, "to"),
+    for name in ("web3", "", "web1/x", "."):
+        assert [forget(at, name).status, rename(at, name, {"to": "y"}).status] == [404, 404]
+    taken = rename(at, "web1", {"to": "web2"})
+    assert (taken.status, taken.json["field"]) == (409, "to")
+    for body, field in (
+        (b"{", None),
+        ([], None),
+        ({}, "to"),
+        ({"to": ""}, "to"),
+        ({"to": 5}, "to"),
+        ({"to": "\ud800"}, "to"),
+        ({"to": "a\nb"}, "to"),
+        ({"to": "x", "source": "y"}, "source"),
     ):
-        answer = post(at, body, path)
+        answer = rename(at, "web1", body)
         assert (answer.status, answer.json["field"]) == (400, field), body
-    assert [get(at, path).status for path in (FORGET, RENAME)] == [405, 405]
+    assert get(at, "/api/sources/web1").status == get(at, "/api/sources/web1/rename").status == 405
+    assert ask(at, "DELETE", "/api/sources").status == 405
     assert names(collector) == ["web1", "web2"]
 
 
@@ -228,7 +236,7 @@ def test_many_are_forgotten_when_that_was_meant(collector: Running) -> None:
 
 
 def test_only_an_admin_of_the_source_renames_and_forgets_it(start_collector: Start) -> None:
-    """Where tokens are set, one with `admin = true` that opens the source; or who may read the store's key."""
+    """Where tokens are set, one with `admin = true` that opens the source; and who owns the store."""
     running = start_collector(
         '[[token]]\nsecret = "all"\n'
         '[[token]]\nsecret = "boss"\nadmin = true\n'
@@ -238,16 +246,18 @@ def test_only_an_admin_of_the_source_renames_and_forgets_it(start_collector: Sta
     for name in ("web1", "web2", "web3", "room1", "room2"):
         assert post(at, {"tag": name, "value": 1}, Authorization="Bearer all").status == 200
 
-    def do(path: str, secret: str, **said: str) -> int:
-        return post(at, said, path, **({"Authorization": f"Bearer {secret}"} if secret else {})).status
+    def with_(secret: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {secret}"} if secret else {}
 
     for secret, status in (("", 401), ("wrong", 401), ("all", 403), ("rooms", 403)):
-        assert do(FORGET, secret, source="web1") == status
-        assert do(RENAME, secret, source="web1", to="room3") == status
-        assert do(RENAME, secret, source="room1", to="web9") == (status if secret != "rooms" else 403)
+        assert forget(at, "web1", **with_(secret)).status == status
+        assert rename(at, "web1", {"to": "room3"}, **with_(secret)).status == status
+        assert rename(at, "room1", {"to": "web9"}, **with_(secret)).status == status
     assert {"web1", "web2", "web3", "room1", "room2"} <= set(running.store.sources())
-    assert do(FORGET, "rooms", source="room1") == do(RENAME, "rooms", source="room2", to="room1") == 200
-    assert do(FORGET, "boss", source="web1") == do(RENAME, "boss", source="web2", to="x") == 200
+    assert forget(at, "room1", **with_("rooms")).status == 200
+    assert rename(at, "room2", {"to": "room1"}, **with_("rooms")).status == 200
+    assert forget(at, "web1", **with_("boss")).status == 200
+    assert rename(at, "web2", {"to": "x"}, **with_("boss")).json == {"source": "web2", "to": "x"}
     assert running.run("rename", "web3", "web4").returncode == 0
     assert {"room1", "x", "web4"} <= set(running.store.sources())
 
@@ -256,12 +266,27 @@ def test_a_page_of_another_site_forgets_nothing(collector: Running) -> None:
     send(collector, "web1", 1)
     at = collector.address("http")
 
-    def forget(**headers: str) -> Answer:
-        return ask(at, "POST", FORGET, json.dumps({"source": "web1"}), **headers)
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        assert forget(at, "web1", **headers).status == rename(at, "web1", {"to": "x"}, **headers).status == 403
+    assert names(collector) == ["web1"]
+    assert forget(at, "web1", Origin=f"http://{at[0]}:{at[1]}").status == 200
 
-    assert forget(Origin="http://evil.example").status == 403
-    assert forget(Host="evil.example").status == 403
-    assert forget(Origin=f"http://{at[0]}:{at[1]}").status == 200
+
+def test_any_name_is_renamed_and_forgotten(collector: Running) -> None:
+    """By the commands and by HTTP, whatever is in it."""
+    at = collector.address("http")
+    odd = ["a b", "a/b", "ü", "%2F", "a?b#c", 'say "x"', "!x", "*", "m,host=a"]
+    for name in odd:
+        send(collector, name, 1)
+        assert rename(at, name, {"to": f"{name}2"}).status == 200
+        assert collector.run("rename", f"{name}2", name).returncode == 0
+    assert names(collector) == sorted(odd)
+    for number, name in enumerate(odd):
+        if number % 2:
+            assert forget(at, name).status == 200
+        else:
+            assert collector.run("forget", name).returncode == 0
+    assert names(collector) == []
 
 
 # -- who reads
@@ -299,7 +324,7 @@ MakePlace = Callable[..., Place]
 TWO = tier("10s", "1d"), tier("1m", "30d")
 
 
-def rename(place: Place, name: str, to: str | None) -> None:
+def part(place: Place, name: str, to: str | None) -> None:
     place.writer.farewells.part(place.writer, name, to)
     sent = place.sent.pop(name, [])
     if to is not None:
@@ -321,7 +346,7 @@ def test_history_follows_a_rename(make: MakePlace) -> None:
     place.live("old", 0, 600)
     place.add("old", np.arange(5, 300, 7))  # late
     place.live("old", 600, 700)
-    rename(place, "old", "new")
+    part(place, "old", "new")
     place.add("new", np.arange(700, 705))
     place.add("old", np.arange(700, 710))
     place.live("new", 705, 800)
@@ -341,7 +366,7 @@ def test_history_forgets_what_is_forgotten(make: MakePlace) -> None:
     place.turn()
     assert place.store.knows("gone")
     for name in ("a", "gone"):
-        rename(place, name, None)
+        part(place, name, None)
     place.clock.now = BEGIN + 130 * SECOND
     place.add("a", np.arange(120, 130))
     place.settle()
@@ -356,7 +381,7 @@ def test_history_follows_what_came_while_it_was_away(make: MakePlace) -> None:
         place.live(name, 0, 120)
     place.close()
     for name, to in (("a", "x"), ("b", "a"), ("x", "b"), ("c", None), ("b", "c")):
-        rename(place, name, to)
+        part(place, name, to)
     place.add("c", np.arange(120, 130))
     place.open()
     place.settle()
@@ -370,7 +395,7 @@ def test_history_killed_while_it_follows(make: MakePlace, at: int) -> None:
     for name in ("a", "b", "c"):
         place.live(name, 0, 120)
     for name, to in (("a", "x"), ("b", "a"), ("x", "b"), ("c", None)):
-        rename(place, name, to)
+        part(place, name, to)
     calls = 0
 
     def dying(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -416,8 +441,8 @@ def test_tiers_that_have_ended_follow_too(make: MakePlace) -> None:
     for name in ("a", "b"):
         place.live(name, 0, 120)
     place.configure(TWO[1])
-    rename(place, "a", "x")
-    rename(place, "b", None)
+    part(place, "a", "x")
+    part(place, "b", None)
     place.turn()
     for folder in ("10s", "1m"):
         assert Store(place.folder / "history" / folder).sources() == ("x",)
@@ -441,7 +466,7 @@ def test_the_collector_killed_while_sources_are_renamed(start_collector: Start) 
             while not stop.is_set():
                 for name, to in (("a", "b"), ("b", "a")):
                     try:
-                        post(at, {"source": name, "to": to}, RENAME)
+                        rename(at, name, {"to": to})
                     except OSError:
                         return
 

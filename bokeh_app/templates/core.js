@@ -68,6 +68,7 @@ Object.assign(linemon, (() => {
     Bokeh.documents[0].on_event("connection_lost", lost)
     const answers = model("answers")
     linemon.alarms.connect()
+    linemon.devices.connect()
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }

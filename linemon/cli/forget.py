@@ -10,6 +10,7 @@ from linemon.errors import AskedWrongly, LinemonError
 
 HELP = "remove sources with their rows, history and marks"
 EXAMPLE = "linemon forget rom1; linemon forget 'test*' '!test-bench'"
+AT_ONCE = 20  # others have their turn after so many; their names fit into a command
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -20,13 +21,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, options: argparse.Namespace) -> int:
     """Have the collector do it. LinemonError where it is away, or refuses it."""
     from linemon.cli._terminal import sources_of, store_of
-    from linemon.store.asking import post
+    from linemon.store.asking import ask
+    from linemon.store.status import COLLECT_SOCKET
 
     with store_of(config) as store:
         names = sources_of(store, options.sources, history=True)
     if len(names) > 1 and not options.yes and not is_sure(names):
         raise LinemonError("nothing was removed")
-    post(config, "/api/sources/forget", ({"source": name} for name in names))
+    for at in range(0, len(names), AT_ONCE):
+        ask(config.store.folder, {"do": "forget_sources", "sources": names[at : at + AT_ONCE]}, COLLECT_SOCKET)
     return 0
 
 

@@ -17,10 +17,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Have the collector do it, and say nothing. LinemonError where it is away, or refuses it."""
-    from linemon.cli._terminal import store_of
-    from linemon.store.asking import post
+    from linemon.store.asking import ask
+    from linemon.store.status import COLLECT_SOCKET
 
-    with store_of(config) as store:
-        source = store[options.source].name
-    post(config, "/api/sources/rename", [{"source": source, "to": options.to}])
+    request = {"do": "rename_source", "source": options.source, "to": options.to}
+    ask(config.store.folder, request, COLLECT_SOCKET)
     return 0

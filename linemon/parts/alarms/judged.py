@@ -53,6 +53,11 @@ class Group:
             found = self._places[name] = np.array([at.get(each, -1) for each in names or [name]], np.intp)
         return found
 
+    def told(self, name: str) -> list[tuple[str, str]]:
+        """The task and the column of ``~TASK:COLUMN``, of each instance, or of all where they have the same."""
+        names = [filled(name, took) for took in self.took] if "{" in name else [name]
+        return [(task, column) for task, _, column in (each[1:].partition(":") for each in names)]
+
     def __iter__(self) -> Iterator[Instance]:
         self._wake()
         return (each for each in self.instances if each)

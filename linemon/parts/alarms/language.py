@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.errors import ConfigError
+from linemon.patterns import OUTPUT
 from linemon.sections import UNITS_S
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ class Window:
     span: int | None = None  # ns
     column: str | None = None  # None: the instance's own
     number: float = 0.0
+
+    @property
+    def of_task(self) -> str:
+        """The task whose output its column is, as in ``'~normal:cpu.busy_pct.high'``; empty: it is the source's."""
+        return (self.column or "")[1:].partition(":")[0] if (self.column or "").startswith(OUTPUT) else ""
 
     def of(self, frame: Frame) -> Values:
         return frame.window(self)
@@ -343,4 +349,6 @@ class _Reader:
         if kind != "column":
             raise self.error("a column in quotes such as 'mem.used_pct'")
         self.at += 1
+        if word.startswith(OUTPUT) and not all(word[1:].partition(":")):
+            raise ConfigError(f"{word!r}: expected a task and a column, such as '~normal:cpu.busy_pct.high'")
         return word
