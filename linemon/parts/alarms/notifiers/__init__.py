@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from linemon.config import Config, section
+from linemon.config import Config
 from linemon.errors import ConfigError
 from linemon.parts.alarms.notifier import Notifier, NotifyConfig, secrets_of
+from linemon.settings import section
 
 
 @cache
