@@ -26,7 +26,7 @@ linemon.devices = (() => {
   ].filter(Boolean).join("; ")
   async function order(what, error, ...elements) {
     for (const element of elements) element.disabled = true
-    const why = await ask(what)
+    const {error: why} = await ask(what)
     for (const element of elements) element.disabled = false
     error.hidden = !why
     text(error, why)
