@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,8 @@ class State:
         if len(values) > MOST:
             raise Refused(f"no more than {MOST} things are kept")
         change = Change(self.number + 1, at, {key: self.values.get(key) for key in now}, dict(now))
-        return State(values, (*self.undo, change)[-MOST_UNDO:], change.number, self.followed)
+        followed = self.followed if self.values else ("", at)  # names that were given up before are nothing to it
+        return State(values, (*self.undo, change)[-MOST_UNDO:], change.number, followed)
 
     def undone(self, number: int, at: int) -> State:
         """Without the change of this number, which is a change, too. Refused where another one came over it."""
@@ -88,9 +89,9 @@ class State:
             raise Refused("that is too long ago to be taken back")
         return self.changed(change.was, change.now, at)
 
-    def following(self, store: str, farewells: list[Farewell]) -> State:
+    def following(self, store: str, farewells: Iterable[Farewell]) -> State:
         """With the names that sources have now; what was of one that is forgotten is no more."""
-        values, since = self.values, self.followed[1] if self.followed[0] == store else 0
+        values, since = self.values, self.followed[1] if self.followed[0] in ("", store) else 0
         for farewell in (each for each in farewells if each.at > since):
             moved = {key: values[key] for key in values if key[:2] == ("sources", farewell.source)}
             values = {key: value for key, value in values.items() if key not in moved}
@@ -99,9 +100,13 @@ class State:
             since = farewell.at
         return State(values, self.undo, self.number + (values != self.values), (store, since))
 
+    def has(self, name: str, flag: str) -> bool:
+        """Whether a source is so."""
+        return ("sources", name, flag) in self.values
+
     def source(self, name: str) -> dict[str, Value]:
         """What is kept of a source: `hidden`, `pinned`, where they are true."""
-        return {flag: True for flag in FLAGS if self.values.get(("sources", name, flag))}
+        return {flag: True for flag in FLAGS if self.has(name, flag)}
 
     def columns(self, source: str) -> dict[str, dict[str, Value]]:
         """What is kept of its columns, by name; what is said of the source itself comes before what of a pattern is."""
@@ -209,7 +214,7 @@ class Kept:
         """Take the change of this number back; the number of doing that. Refused says why not."""
         return self._replace(lambda state: state.undone(number, time.time_ns()))
 
-    def follow(self, store: str, farewells: list[Farewell]) -> None:
+    def follow(self, store: str, farewells: Sequence[Farewell]) -> None:
         """Give what is kept the names that sources of this store have now."""
         if farewells and self.state.followed != (store, farewells[-1].at) and self.state.values:
             with suppress(Refused):  # the next look tries again

@@ -143,12 +143,15 @@ def test_it_goes_with_the_names_of_sources(tmp_path: Path) -> None:
     """Also where a name goes round; once only; what was of a source that is forgotten is no more."""
     kept = Kept(tmp_path / "state.json")
     kept.change({("sources", "a", "hidden"): True, ("sources", "b", "pinned"): True, WARN: 5.0}, {})
-    farewells = [Farewell(1, "a", "x", 1), Farewell(2, "b", "a", 2), Farewell(3, "x", "b", 1)]
+    before = [Farewell(at, "a", None, 1) for at in (1, 2)]  # than anything was kept
+    at = kept.state.undo[0].at
+    later = [Farewell(at + 1, "a", "x", 1), Farewell(at + 2, "b", "a", 2), Farewell(at + 3, "x", "b", 1)]
+    farewells = before + later
     kept.follow("store", farewells)
     assert kept.state.values == {("sources", "b", "hidden"): True, ("sources", "a", "pinned"): True, WARN: 5.0}
     kept.follow("store", farewells)
     assert kept.state.source("b") == {"hidden": True}
-    kept.follow("store", [*farewells, Farewell(4, "b", None, 1)])
+    kept.follow("store", [*farewells, Farewell(at + 4, "b", None, 1)])
     assert kept.state.values == {("sources", "a", "pinned"): True, WARN: 5.0}
     kept.follow("other", [Farewell(2, "a", "c", 1)])
     assert kept.state.source("c") == {"pinned": True}

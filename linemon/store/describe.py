@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from linemon.errors import StoreError, UnknownSource
-from linemon.store.farewells import Farewell
+from linemon.store.farewells import Farewell, of_store
 from linemon.store.heads import Heads, heads_of
 from linemon.store.liveness import Life
 from linemon.store.reader import Source, Store
@@ -27,14 +27,14 @@ def describe(source: Source, now: int) -> dict[str, Any]:
     newest = None if time is None else iso_ns(int(time.astype(np.int64)))
     arrived = None if life.arrived is None else iso_ns(life.arrived)
     counts = source.rows, source.rejected, source.ahead
-    farewells = _farewells(source._store)
+    farewells = of_store(source._store).names
     return _shown(source.name, source.columns, source.units, *counts, life, newest, arrived, farewells)
 
 
 def describe_all(store: Store, now: int, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """All sources, or these, as `describe` has them; one that cannot be read has an `error`, its counters are null."""
     names = store.sources() if names is None else names
-    farewells = _farewells(store)
+    farewells = of_store(store).names
     for at in range(0, len(names), LOT):
         lot = names[at : at + LOT]
         many = (source for heads in heads_of(store, lot) for source in _described(heads, now, farewells))
@@ -79,13 +79,6 @@ def _shown(
         "silent_since": arrived if life.silent_since is not None else None,
         "back": str(farewells[name]) if name in farewells else None,
     }
-
-
-def _farewells(store: Store) -> dict[str, Farewell]:
-    """Of names that were given up: a source of such a name is one that came back."""
-    with store._lock:
-        store._farewells.refresh()
-        return store._farewells.names
 
 
 def natural(name: str) -> str:

@@ -94,6 +94,13 @@ class FarewellFile(Journal):
                 del self.names[oldest.source]
 
 
+def of_store(store: Store) -> FarewellFile:
+    """The farewells of a store that is open, as they are now. A source of a name in `names` is one that came back."""
+    with store._lock:
+        store._farewells.refresh()
+        return store._farewells
+
+
 class Follower(FarewellFile):
     """The same for who has files of its own by the names of sources; how far it has followed is kept in `path`."""
 
