@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import alarms, devices, footprint, history, lone, sources, start, tasks
+from bench import alarms, devices, footprint, forward, history, lone, mqtt, sources, start, tasks
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -43,7 +43,7 @@ from linemon.lines import bulk, wire
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
 PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS = "parse", "lone", "store", "sources", "history", "alarms"
-TASKS, DEVICES = "tasks", "devices"
+TASKS, DEVICES, FORWARD, MQTT = "tasks", "devices", "forward", "mqtt"
 AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
@@ -163,7 +163,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 def main() -> int:
     names = [case.name for case in CASES] + [PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS, TASKS, DEVICES]
-    names += [AGENT, HTTP, START]
+    names += [FORWARD, MQTT, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -200,6 +200,8 @@ def main() -> int:
         (ALARMS, alarms.figures),
         (TASKS, tasks.figures),
         (DEVICES, devices.figures),
+        (FORWARD, forward.figures),
+        (MQTT, mqtt.figures),
     )
     for what, measured in kinds:
         if what in chosen:

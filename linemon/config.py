@@ -22,11 +22,11 @@ from linemon.sections import (
     DevicesConfig,
     HistoryConfig,
     QuietConfig,
+    TaskConfig,
+    TasksConfig,
     TokenConfig,
     WorkConfig,
 )
-from linemon.sections import TaskConfig as TaskConfig
-from linemon.sections import TasksConfig as TasksConfig
 from linemon.settings import Origins, section
 
 FILE = "linemon.toml"
@@ -200,6 +200,8 @@ class Config:
     quiet: tuple[QuietConfig, ...] = ()
     devices: DevicesConfig = DevicesConfig()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
+    forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/forward/targets
+    subscribe: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/subscribe/origins
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -262,9 +264,8 @@ class Config:
         ]
 
 
-# Sections of which there may be several; dict: taken as they stand.
 LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
-LISTS |= {"alarm": dict, "notify": dict}
+LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)  # taken as they stand
 
 
 def find(path: Path | None = None) -> Path | None:
@@ -280,8 +281,7 @@ def load(path: Path | None = None, *, secrets: bool = True) -> Config:
 
     `secrets`: whether each ``${VAR}`` must be in the environment; who only reads the store needs no token.
     """
-    file = find(path)
-    if file is None:
+    if (file := find(path)) is None:
         return Config()
     try:
         tables = tomllib.loads(file.read_text())

@@ -69,8 +69,8 @@ def _value(key: str, kind: Any, value: Any) -> Any:
 
 
 def sections_of(key: str) -> str:
-    """``[dashboard] panel`` -> ``[[dashboard.panel]]``."""
-    return key.replace("[", "[[").replace("] ", ".") + "]]"
+    """``[dashboard] panel`` -> ``[[dashboard.panel]]``, ``[[subscribe]] map`` -> ``[[subscribe.map]]``."""
+    return "[[" + key.strip("[").replace("]] ", ".").replace("] ", ".") + "]]"
 
 
 def nested(kind: Any) -> Any:

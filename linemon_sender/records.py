@@ -18,9 +18,9 @@ BEGIN, END = re.compile("^/"), re.compile("^!")  # of telegrams of IEC 62056-21 
 class Cutter:
     """Cuts records out of bytes: lines, or those from one that matches `begin` to one that matches `end`."""
 
-    def __init__(self, begin: Pattern | None, end: Pattern | None, crc: str, bad: Callable[[str], None]) -> None:
+    def __init__(self, begin: Pattern | None, end: Pattern | None, bad: Callable[[str], None]) -> None:
         """`bad` is called with the reason for each record that is not whole."""
-        self._begin, self._end, self._crc, self._bad = begin, end, crc, bad
+        self._begin, self._end, self._bad = begin, end, bad
         self._rest = b""  # bytes not yet looked at
         self._lines: list[bytes] = []  # of the record that has begun
         self._size, self._since = 0, 0.0
@@ -30,7 +30,7 @@ class Cutter:
         """What was read."""
         self._rest += data
 
-    def records(self, now: float, is_end: bool = False) -> Iterator[str]:
+    def records(self, now: float, is_end: bool = False) -> Iterator[bytes]:
         """The records that are whole by now; `now` is monotonic. `is_end`: nothing follows what was added."""
         while (cut := self._rest.find(b"\n") + 1) or (is_end and (cut := len(self._rest))):
             line, self._rest = self._rest[:cut], self._rest[cut:]
@@ -56,11 +56,16 @@ class Cutter:
         rest, self._rest, self._lines, self._size = b"".join(self._lines) + self._rest, b"", [], 0
         return rest
 
-    def _line(self, line: bytes, now: float) -> Iterator[str]:
+    @property
+    def pending(self) -> int:
+        """How many bytes were added that are part of no record yet."""
+        return self._size + len(self._rest)
+
+    def _line(self, line: bytes, now: float) -> Iterator[bytes]:
         text = line.decode("utf-8", "replace")
         if not self._begin and not self._end:
             if text.strip():
-                yield text.rstrip("\r\n")
+                yield line.rstrip(b"\r\n")
             return
         if self._begin and self._begin.match(text):
             if self._lines and self._end:
@@ -78,20 +83,18 @@ class Cutter:
         elif self._end and self._end.match(text):
             yield from self._take()
 
-    def _take(self) -> Iterator[str]:
-        record = self.leave_lines()
-        if self._crc == "dsmr" and (reason := _crc_error(record)):
-            self._bad(reason)
-        else:
-            yield record.decode("utf-8", "replace").replace("\r\n", "\n")
-
-    def leave_lines(self) -> bytes:
+    def _take(self) -> Iterator[bytes]:
         record, self._lines, self._size = b"".join(self._lines), [], 0
-        return record
+        yield record
 
     def _drop(self, reason: str) -> None:
-        self.leave_lines()
+        self._lines, self._size = [], 0
         self._bad(reason)
+
+
+def text_of(record: bytes) -> str:
+    """As patterns see it."""
+    return record.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def crc16(data: bytes) -> int:
@@ -104,7 +107,7 @@ def crc16(data: bytes) -> int:
     return crc
 
 
-def _crc_error(record: bytes) -> str:
+def crc_error(record: bytes) -> str:
     """What is wrong with a record that ends in ! and the checksum of all to there; empty if nothing is."""
     begin, end = record.find(b"/"), record.rfind(b"!") + 1
     said = record[end:].strip()
@@ -116,7 +119,7 @@ def _crc_error(record: bytes) -> str:
 
 
 HEAD = re.compile(r"^/(\w{3}).(?:\\\w)*(\S[^\r\n]*)$", re.MULTILINE)
-VERSION = re.compile(r"^1-3:0\.2\.8\((\d)\d*\)", re.MULTILINE)
+VERSION = re.compile(r"^(?:1-3:0\.2\.8|0-0:96\.1\.4)\((\d)\d*\)", re.MULTILINE)  # the second: in Belgium
 SERIALS = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (

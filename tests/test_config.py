@@ -7,6 +7,7 @@ import tomllib
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +19,12 @@ from linemon.errors import ConfigError
 from linemon.lines import bulk
 from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
-from linemon.sections import AlarmConfig, QuietConfig, TaskConfig, TierConfig, TokenConfig
+from linemon.parts.forward import targets
+from linemon.parts.forward.target import ForwardConfig
+from linemon.parts.subscribe import origins
+from linemon.parts.subscribe.origin import SubscribeConfig
+from linemon.parts.subscribe.presets import PRESETS
+from linemon.sections import AlarmConfig, MapConfig, QuietConfig, Span, TaskConfig, TierConfig, TokenConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -27,7 +33,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token", "task", "notify", "alarm", "quiet"
+    lists = "tap", "token", "task", "notify", "forward", "subscribe", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
@@ -47,21 +53,48 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     assert {name: set(table[0] if name == "tap" else table) for name, table in written.items()} == expected
 
 
-def test_the_examples_of_notifiers() -> None:
+@pytest.mark.parametrize(
+    ("head", "common", "kinds"),
+    [
+        ("notify", NotifyConfig, notifiers.kinds()),
+        ("forward", ForwardConfig, targets.schemes()),
+        ("subscribe", SubscribeConfig, origins.schemes()),
+    ],
+    ids=["notify", "forward", "subscribe"],
+)
+def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleType]) -> None:
     """Each kind's keys stand there as a comment, with their defaults; what all have stands first."""
-    _, _, text = REFERENCE.read_text().partition("# [[notify]]\n")
-    parts = [dict(re.findall(r"^# (\w+) = (.*?)(?: +#.*)?$", part, re.M)) for part in text.split("#\n")]
-    assert set(parts[0]) == {f.name for f in fields(NotifyConfig)}
-    kinds = {frozenset(f.name.rstrip("_") for f in fields(kind.Settings)): kind for kind in notifiers.kinds().values()}
-    assert {frozenset(part) for part in parts[1:]} == set(kinds)
-    for part in parts[1:]:
-        for f in fields(kinds[frozenset(part)].Settings):
+    _, _, text = REFERENCE.read_text().partition(f"# [[{head}]]\n")
+    parts = [
+        dict(re.findall(r"^# (\w+) = (.*?)(?: +#.*)?$", part, re.M)) for part in text.partition("\n\n")[0].split("#\n")
+    ]
+    assert set(parts[0]) == {f.name.rstrip("_") for f in fields(common)}
+    if head == "subscribe":
+        assert set(parts.pop()) == {f.name for f in fields(MapConfig)}
+        assert PRESETS.keys() == set(re.findall(r"\w+", text.partition("# preset = []")[2].partition("\n")[0])) - {"of"}
+    by_keys = {frozenset(f.name.rstrip("_") for f in fields(kind.Settings)): kind for kind in kinds.values()}
+    assert {frozenset(part) for part in parts[1:]} == set(by_keys)
+    for part, cls in [(parts[0], common), *((part, by_keys[frozenset(part)].Settings) for part in parts[1:])]:
+        for f in fields(cls):
             shown = tomllib.loads(f"x = {part[f.name.rstrip('_')]}")["x"]
             shown = tuple(shown) if isinstance(shown, list) else shown
+            if shown == "0s" or isinstance(f.default, Span):
+                shown = None if shown == "0s" else Span.parse(shown)
             assert shown == f.default or f.name in EXAMPLES, f.name
 
 
-EXAMPLES = {"password", "to", "token", "chats", "url", "urls", "argv"}  # needed, or secret: not the default is shown
+EXAMPLES = {
+    "name",
+    "kind",
+    "from_",
+    "password",
+    "to",
+    "token",
+    "chats",
+    "url",
+    "urls",
+    "argv",
+}  # needed, or secret: not the default is shown
 
 
 def test_the_example_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +120,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, devices, history, http, .*",
+            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, devices, forward, history, http, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from typing import Any
 import pytest
 
 from linemon.access import Tokens
+from linemon.errors import LinemonError
 from linemon.lines.devices import Devices
 from linemon.lines.session import Session
+from linemon.store.asking import ask as command
 from linemon.store.devices import Device, DeviceBook
 from linemon.store.specs import Specs
+from linemon.store.status import COLLECT_SOCKET
 from tests import forked
+from tests.pki import Authority
 from tests.running import DEADLINE_S, Running, eventually
 from tests.web import Answer, ask, get, post
 
@@ -117,6 +122,11 @@ def test_a_connection_that_goes_on_takes_the_place_of_the_one_that_hangs(collect
     hello = "#source web1\n#device host 42\n#seq 1 x\n"
     with peer(collector, hello) as first:
         assert first.hear() == "#device web1"
+        with peer(collector, hello) as again:
+            assert [first.hear(), first.hear()[:16]] == ["#ack 1", "#error 3 device:"]
+            assert [again.hear(), device(collector, "web1")["clone"]] == ["#device web1", None]
+    with peer(collector, hello) as first:
+        assert first.hear() == "#device web1"
         with peer(collector, hello.replace("x", "y")) as other:
             assert other.hear() == "#error 3 device: this device is connected already"
         with peer(collector, "#source web1\n#device host 42\n1\n") as unnumbered:
@@ -127,6 +137,7 @@ def test_a_connection_that_goes_on_takes_the_place_of_the_one_that_hangs(collect
             assert first.hear().startswith("#error 3 device: another connection")
             assert first.hear() == ""
     eventually(lambda: collector.status()["rejected"].get("device") == 1, "the row that had no number is counted")
+    assert device(collector, "web1")["clone"] == "127.0.0.1"
 
 
 def test_a_silent_connection_is_replaced(start_collector: Start) -> None:
@@ -225,9 +236,10 @@ def test_an_enrolment_token_gives_a_device_its_own(start_collector: Start) -> No
         assert there.hear().startswith("#error 2 token")
 
 
-def test_rows_of_who_did_not_register_are_rejected(start_collector: Start) -> None:
-    """By lines of all kinds and by HTTP; outputs of parts and what linemon says of itself are let through."""
-    running = start_collector("[devices]\nrequired = true\n")
+def test_rows_of_who_did_not_register_are_rejected(start_collector: Start, tmp_path: Path) -> None:
+    """By lines of all kinds, at every door; outputs of parts and what linemon says of itself are let through."""
+    path = tmp_path / "lines"
+    running = start_collector(f'[devices]\nrequired = true\n[unix]\npath = "{path}"\n[udp]\nlisten = "127.0.0.1:0"\n')
     with peer(running, "#errors on\n1\nroom 5\n#source p.1\n2\n#source web~normal\n3\na=1\n") as there:
         assert [there.hear().split(":")[0] for _ in range(3)] == [f"#error {n} device" for n in (2, 3, 5)]
     with peer(running, "#device p 1\n1\n2\n") as there:
@@ -235,7 +247,13 @@ def test_rows_of_who_did_not_register_are_rejected(start_collector: Start) -> No
     eventually(lambda: running.store["p.1"].rows == 2, "rows of the device")
     eventually(lambda: running.store["web~normal"].rows >= 1, "outputs")
     assert post(running.address("http"), {"tag": "room", "value": 1}).status == 400
-    eventually(lambda: running.status()["rejected"] == {"device": 4}, "all of them are counted")
+    assert post(running.address("http"), b"room 1\n", "/api/lines").status == 400
+    assert post(running.address("http"), b"m,t=1 f=1\n", "/write").status == 400
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        sock.connect(str(path))
+        sock.sendall(b"room 5\n")
+        datagrams.sendto(b"room 5\n", running.address("udp"))
+        eventually(lambda: running.status()["rejected"] == {"device": 8}, "all of them are counted")
     assert {"p.1", "web~normal"} <= set(running.store.sources()) <= {"p.1", "web~normal", "linemon.collector"}
 
 
@@ -366,7 +384,8 @@ def test_a_spec_is_pushed_when_it_changes(start_collector: Start, tmp_path: Path
         assert (word, version) == ("#spec", "1")
         assert json.loads(said)["column"] == [{"name": "t", "pattern": "(.*)"}]
         assert [other.hear(), other.hear()[:10]] == ["#device meteo.1", "#spec any "]
-        there.say("#spec 1\n")
+        there.say('#spec 1\n#is 0 {"refused": {"spec": "a pattern that takes too long"}}\n')
+        eventually(lambda: "spec refused: a pattern that takes" in running.run("devices").stdout, "why it is refused")
         eventually(lambda: device(running, "meter.1")["spec"]["version"] == "1", "what it works with")
         (specs / "meter.toml").write_text(SPEC.format("1", "scale = 2\n"))
         log = running.folder / "log"
@@ -430,6 +449,15 @@ def test_a_registry_that_another_collector_has(start_collector: Start, tmp_path:
     start_collector(f'[devices]\npath = "{tmp_path / "shared"}"\n')
     with pytest.raises(AssertionError, match=r"another collector .* has .*devices\.json: set .devices. path"):
         start_collector(f'[devices]\npath = "{tmp_path / "shared"}"\n', name="two")
+
+
+def test_commands_reach_a_collector_in_a_deep_folder(start_collector: Start) -> None:
+    """Whose path is longer than a socket's address may be."""
+    running = start_collector(name="f" * 100)
+    assert len(str(running.store_path)) > 110
+    assert registered(running, "#device p 10\n")
+    assert registered(running, "#device p 9\n")
+    assert [each["name"] for each in devices(running)] == ["p.9", "p.10"]
 
 
 # -- by HTTP
@@ -547,3 +575,100 @@ def test_specs_that_come_with_linemon(collector: Running) -> None:
     with peer(collector, "#device sdm630 1\n") as there:
         there.hear()
         assert there.hear().startswith("#spec ")
+
+
+# -- killed, encrypted, by other doors
+
+
+def test_nothing_that_was_said_is_lost_by_a_kill(start_collector: Start) -> None:
+    """`kill -9` at any moment: names that devices were told and wishes that were taken are there."""
+    running = start_collector(ENROLS)
+    told: dict[str, str] = {}  # the name of each serial
+    wished: dict[str, int] = {}
+    own: dict[str, str] = {}  # tokens
+    for turn in range(3):
+        done = threading.Event()
+
+        def work(running: Running = running, turn: int = turn, done: threading.Event = done) -> None:
+            with suppress(OSError, ValueError, AssertionError, LinemonError):
+                for n in range(10_000):
+                    serial = f"{turn}.{n}"
+                    with peer(running, f"#token enrol\n#source room{n % 7}\n#device p {serial}\n") as there:
+                        name, token = there.hear(), there.hear()
+                        if not token:
+                            return
+                        told[serial], own[serial] = name.removeprefix("#device "), token.removeprefix("#token ")
+                    command(
+                        running.store_path, {"do": "set", "name": told[serial], "settings": {"n": n}}, COLLECT_SOCKET
+                    )
+                    wished[serial] = n
+                    if n == 20:
+                        done.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert done.wait(DEADLINE_S)
+        running.process.kill()
+        running.process.wait(DEADLINE_S)
+        thread.join()
+        running = start_collector()
+        known = {each["serial"]: each for each in devices(running)}
+        assert {serial: known[serial]["name"] for serial in told} == told
+        assert {serial: known[serial]["desired"].get("n") for serial in wished} == wished
+    assert len(set(told.values())) == len(told) > 60
+    for serial in ("0.3", "2.20"):
+        with peer(running, f"#token {own[serial]}\n#device p {serial}\n") as there:
+            assert there.hear() == f"#device {told[serial]}"
+            assert there.hear().startswith("#set 1 ")
+
+
+def test_a_device_by_tls(start_collector: Start, tmp_path: Path) -> None:
+    """Told a wish while it says nothing itself."""
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("server")
+    running = start_collector(
+        f'[tcp]\nlisten = "127.0.0.1:0"\ntls = true\n[tls]\ncert = "{cert}"\nkey = "{key}"\n[agent]\ntls = true\n'
+    )
+    with authority.client().wrap_socket(running.connect(), server_hostname="127.0.0.1") as sock:
+        sock.sendall(b"#device p 1\n1 2\n3 4\n")
+        with sock.makefile("rb") as answers:
+            assert answers.readline() == b"#device p.1\n"
+            assert running.run("set", "p.1", "interval=5").returncode == 0
+            assert answers.readline() == b'#set 1 {"interval":5}\n'
+            assert running.run("devices", "--block", "p.1").returncode == 0
+            assert answers.readline() == b"#error 3 device: it is blocked here\n"
+            assert answers.read() == b""
+
+
+def test_a_device_by_a_unix_socket(start_collector: Start, tmp_path: Path) -> None:
+    running = start_collector(f'[unix]\npath = "{tmp_path / "lines"}"\n')
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(str(tmp_path / "lines"))
+        sock.sendall(b"#device p 1\n1\n")
+        with sock.makefile("rb") as answers:
+            assert answers.readline() == b"#device p.1\n"
+            assert running.run("set", "p.1", "interval=5").returncode == 0
+            assert answers.readline() == b'#set 1 {"interval":5}\n'
+            assert device(running, "p.1")["address"].startswith("unix")
+
+
+def test_a_body_is_no_device(collector: Running) -> None:
+    """It has no connection that goes on."""
+    answer = post(collector.address("http"), b"#device p 1\n1\n", "/api/lines")
+    assert (answer.status, "needs a connection" in answer.text) == (400, True)
+    assert devices(collector) == []
+
+
+def test_a_device_that_does_not_read_is_told_the_newest(collector: Running) -> None:
+    """However often it is set meanwhile; and the collector keeps no more of it than that."""
+    with peer(collector, "#device p 1\n#is 0 {}\n") as there:
+        eventually(lambda: device(collector, "p.1")["reported"] == {}, "it registers")
+        text = "x" * 15_000
+        for n in range(1500):  # more than the kernel keeps
+            wish = {"do": "set", "name": "p.1", "settings": {"n": n, "text": text}}
+            command(collector.store_path, wish, COLLECT_SOCKET)
+        heard: list[str] = []
+        while not heard or '"n":1499' not in heard[-1]:
+            heard.append(there.hear())
+        assert len(heard) < 1500, "all of them waited somewhere"

@@ -146,7 +146,7 @@ class TwoSides(RuleBasedStateMachine):
             assert device.reported.get(key) == value or device.refused.get(key) == "cannot"
         assert all(self.current[key] == value for key, value in BORN.items() if key not in device.desired)
         assert device.spec == self.spec == (f"v{self.spec_version}" if self.spec_version else "")
-        assert len(self.marks) <= device.version
+        assert all(mark.source == device.name and mark.text for mark in self.marks)
         self.cut()
         if self.book:
             self.book.close()

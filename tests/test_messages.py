@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from linemon.errors import LinemonError
+from linemon.parts._secrets import clean, secrets_of
 from linemon.parts.alarms import commands, pen
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.message import Message, cut
-from linemon.parts.alarms.notifier import Answers, clean, secrets_of
+from linemon.parts.alarms.notifier import Answers
 from linemon.parts.alarms.notifiers import mqtt
 from linemon.parts.alarms.pen import DARK, LIGHT, Theme
 from linemon.parts.alarms.picture import Chart, Pictures

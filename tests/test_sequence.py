@@ -417,7 +417,7 @@ def test_acks_named(collector: Collector) -> None:
     """One connection, many sources: each that moved is told, with its sender and source; blanks in its name stay."""
     session = collector.connect()
     said = b"#acks named\n#source room 1\n#columns a\n#seq 1 x\n1\n#source b\n#columns a b\n#seq 9 -\n9 9\n"
-    assert collector.hear(session, said) == "#ack 2 x room 1\n#ack 10 - b\n"
+    assert collector.hear(session, said) == f"#acks {collector.store.id}\n#ack 2 x room 1\n#ack 10 - b\n"
     assert collector.hear(session, b"10 10\n#source c\n1\n") == "#ack 11 - b\n"
     assert collector.hear(collector.connect(), b"#source b\n#seq 1\n") == "#ack 11\n"  # - is the empty sender
 
@@ -437,6 +437,14 @@ def test_a_source_alone_goes_on_where_it_was(collector: Collector) -> None:
     assert collector.hear(unnamed, b"1 2\n") == ""  # not numbered until #seq says so again
 
 
+def test_sources_that_are_asked_for_first(collector: Collector) -> None:
+    """After #acks named each has the columns that were said for it, also where no row came before the next source."""
+    session = collector.connect()
+    collector.hear(session, b"#acks named\n#source a\n#columns x y\n#seq 1 s\n#source b\n#columns z\n#seq 1 s\n")
+    assert collector.hear(session, b"#source a\n1 2\n#source b\n3\n") == "#ack 2 s a\n#ack 2 s b\n"
+    assert (collector.numbers("a"), collector.numbers("b")) == ([1], [3])
+
+
 def test_one_full_source_holds_up_no_other(collector: Collector) -> None:
     """After #acks named its lines are not received until its next #seq; the connection goes on."""
     collector.store.max_sources = 1
@@ -446,14 +454,25 @@ def test_one_full_source_holds_up_no_other(collector: Collector) -> None:
         b"#errors on\n#acks named\n#source a\n#columns x\n#seq 1 s\n1\n"
         b"#source b\n#columns x\n#seq 1 s\n1\n2\n" + b"9" * 70000 + b"\n#source a\n2\n#source b\n3\n",
     )
-    assert (
-        answer == "#error 10 max_sources: source 'b' would be one more than max_sources = 1\n#ack 3 s a\n#ack 1 s b\n"
-    )
+    full = "#error 10 max_sources: source 'b' would be one more than max_sources = 1"
+    assert answer == f"#acks {collector.store.id}\n{full}\n#ack 3 s a\n#ack 1 s b\n"
     assert (session.is_over, session.received, session.stored) == (False, 2, 2)
     collector.store.max_sources = 2
     assert collector.hear(session, b"4\n#source a\n3\n") == "#ack 4 s a\n"  # b waits still
     assert collector.hear(session, b"#source b\n#seq 1 s\n1\n2\n") == "#ack 3 s b\n"
     assert collector.numbers("b") == [1, 2]
+
+
+def test_columns_that_do_not_fit_are_refused_before_a_row(collector: Collector) -> None:
+    """After #acks named #seq says so: no row takes its number, and the rows can be sent as JSON lines instead."""
+    collector.hear(collector.connect(), b"#source s\n#columns a b\n1 2\n")
+    session = collector.connect()
+    answer = collector.hear(session, b"#acks named\n#errors on\n#source s\n#columns b a\n#seq 7 x\n")
+    assert answer.endswith("\n#error 5 columns: source 's' has 'a' as column 1, not 'b'\n")
+    assert "#ack " not in answer
+    assert collector.hear(session, b'#source s\n#seq 7 x\n{"b": 4, "a": 3}\n') == "#ack 8 x s\n"
+    assert collector.numbers("s") == [1, 3]
+    assert "#ack 8 x s" in collector.hear(session, b"#source s\n#columns a b\n#seq 8 x\n")  # these fit
 
 
 def test_owed_acks_are_never_dropped(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linemon_sender.records import Cutter, crc16, who
+from linemon_sender.records import Cutter, crc16, crc_error, text_of, who
 from linemon_sender.registers import Register, together
 from linemon_sender.specs import Spec, SpecError
 from tests.meters import P1_SERIAL, iec, p1
@@ -36,12 +36,16 @@ def shipped(name: str) -> Spec:
 def records(spec: Spec, *reads: bytes, is_end: bool = False) -> tuple[list[str], list[str]]:
     """The records of these readings, and why others are none."""
     bad: list[str] = []
-    cutter = Cutter(spec.begin, spec.end, spec.crc, bad.append)
+    cutter = Cutter(spec.begin, spec.end, bad.append)
     found: list[str] = []
-    for read in reads:
+    for read, is_last in [*((read, False) for read in reads), (b"", is_end)]:
         cutter.add(read)
-        found += cutter.records(0.0)
-    return found + list(cutter.records(0.0, is_end)), bad
+        for record in cutter.records(0.0, is_last):
+            if spec.crc == "dsmr" and (reason := crc_error(record)):
+                bad.append(reason)
+            else:
+                found.append(text_of(record))
+    return found, bad
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.iterdir()), ids=lambda path: path.name)
@@ -347,6 +351,7 @@ def test_registers_are_asked_for_together() -> None:
         (p1(head="/KFM5KAIFA-METER"), ("dsmr5.KFM-KAIFA-METER", P1_SERIAL)),
         (p1(head=r"/Ene5\T210-D ESMR5.0"), ("dsmr5.Ene-210-D_ESMR5.0", P1_SERIAL)),
         (p1(version=42), ("dsmr4.ISk-M550E-1012", P1_SERIAL)),
+        (p1().replace(b"1-3:0.2.8(50)", b"0-0:96.1.4(50217)"), ("dsmr5.ISk-M550E-1012", P1_SERIAL)),
         (iec(), ("iec62056.EMH-ED300L", "1126150012345")),
         (b"/EMH4ED300L\r\n\r\n1.8.0(1*kWh)\r\n!\r\n", None),
         (b"23.5,40.1\r\n", None),

@@ -20,6 +20,7 @@ linemon.devices = (() => {
   }
   const spec = ({spec: {version, offered}}) => offered != null && offered != version ? `${version ?? "none"}, offered ${offered}` : version ?? "–"
   const remarks = (device) => [
+    ...Object.entries(device.refused).filter(([key]) => !(key in device.desired)).map(([key, why]) => `${key} refused: ${why}`),
     device.clone && `a clone at ${device.clone} is refused`,
     device.wanted && `asked for the name ${device.wanted}, which another device has`,
     device.foreign && `${device.foreign} other connection${device.foreign == 1 ? "" : "s"} wrote to it`,

@@ -52,6 +52,7 @@ def line(each: dict[str, Any]) -> list[object]:
     if each["spec"]["offered"] not in (None, spec):
         spec = f"{spec or 'none'}, offered {each['spec']['offered']}"
     more = ["blocked"] * each["blocked"]
+    more += [f"{key} refused: {why}" for key, why in each["refused"].items() if key not in each["desired"]]
     more += [f"clone: {each['clone']}"] if each["clone"] else []
     more += [f"asked for the name {each['wanted']}"] if each["wanted"] else []
     more += [f"{each['foreign']} other connections wrote to it"] if each["foreign"] else []

@@ -15,6 +15,7 @@ from linemon.http.request import JSON, Refused, Request
 from linemon.http.site import Family, Query, Route
 from linemon.lines.devices import MAX_SETTINGS
 from linemon.lines.managing import described, set_settings
+from linemon.store.describe import natural
 
 
 class DeviceRoutes(Family):
@@ -22,7 +23,7 @@ class DeviceRoutes(Family):
 
     def get(self, request: Request, query: Query, grant: Grant) -> None:
         devices = self.house.intake.devices
-        known = sorted(devices.book, key=lambda each: each.name)
+        known = sorted(devices.book, key=lambda each: natural(each.name))
         self.site.give(request, answers.listed(dumps(described(devices, device)) for device in known))
 
     def put(self, request: Request, query: Query, grant: Grant) -> None:

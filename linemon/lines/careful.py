@@ -101,6 +101,8 @@ class CarefulLines:
                 if session.asked is not None:
                     (word, rest), session.asked = session.asked, None
                     self._devices.said(session, word, rest, now)
+                if line == b"#acks named":
+                    session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
                 if session.announced is not None:
                     self._devices.claims(session, session.announced[1], now)
                     self._begin(session)
@@ -169,6 +171,12 @@ class CarefulLines:
         assert session.source is not None
         number, sender = session.announced
         session.announced = None
+        if session.is_named and session.columns is not None:
+            try:  # before a row has taken its number: it may be sent in another way
+                self._store.check_columns(session.source, session.columns)
+            except LineError as error:
+                session.forget_columns(error)
+                raise
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:
             self._accounts.lost += number - sequence.next

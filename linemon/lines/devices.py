@@ -33,7 +33,8 @@ WORD_BYTES: Final = 64  # of a product, a serial, a version
 MAX_SETTINGS: Final = 16384  # bytes of JSON
 KEY: Final = re.compile(r"[^\s=\x00-\x1f]{1,64}")  # the name of a setting
 HEARD_S: Final = 10.0  # a connection that was heard from within this, or INTERVALS of its device's, is alive
-INTERVALS: Final = 3
+INTERVALS, LONGEST_S = 3, 600.0
+CONNECTED: Final = "this device is connected already"
 REPORT: Final = re.compile(rb"(\d{1,15})[ \t]+(.+)", re.DOTALL)
 
 
@@ -145,12 +146,12 @@ class Devices:
         if contact := self._contacts.get(device):
             link = contact.session.link
             interval = device.reported.get("interval")
-            patience = max(HEARD_S, INTERVALS * interval if isinstance(interval, (int, float)) else 0.0)
-            if link and link.silent_s() < patience:
+            usual_s = INTERVALS * interval if isinstance(interval, (int, float)) else 0.0
+            if link and link.silent_s() < max(HEARD_S, min(usual_s, LONGEST_S)):
                 if contact.session.peer != session.peer:
                     raise self._cloned(device, session)
                 self._claims[session] = device
-                session.refused[b"#device"] = self._cloned(device, session)
+                session.refused[b"#device"] = Refusal(CONNECTED)  # unless its #seq says otherwise
                 return
             self._end(contact, "another connection takes its place", now)
         self._begin(session, device, now)
@@ -193,7 +194,7 @@ class Devices:
         device.clone = session.peer
         if self._told["clone"].due():
             log.warning("%s says to be %s, which is connected: is it a copy?", session.peer, " ".join(device.key))
-        return Refusal("this device is connected already")
+        return Refusal(CONNECTED)
 
     def _end(self, contact: Contact, why: str, now: int) -> None:
         """Turn a device away that is connected."""
@@ -212,10 +213,10 @@ class Devices:
         if not match or len(match[2]) > MAX_SETTINGS:
             raise LineError("device", f"expected #is VERSION JSON, a number and up to {MAX_SETTINGS} bytes")
         said = object_of(wire.text(match[2]))
-        refused = said.pop("refused", {})
+        device, version = contact.device, int(match[1])
+        refused = said.pop("refused", device.refused if version == device.reported_version else {})
         if not isinstance(refused, dict) or not all(isinstance(why, str) for why in refused.values()):
             raise LineError("device", '"refused" is an object of reasons, {"KEY": "REASON"}')
-        device, version = contact.device, int(match[1])
         if version > device.version:  # of a registry that was lost: what it wishes now comes after that
             device.version = version + bool(device.desired)
         device.desired = as_reported(device.desired, said)
@@ -224,11 +225,10 @@ class Devices:
             device.reported, device.reported_version, device.refused = said, version, refused
             self.book.keep_later(device)
         if version and device.has_answered and not was_done:
+            self.book.flush()
             changed = {key: value for key, value in said.items() if before.get(key) != value}
-            text = "; ".join(
-                [*map(setting, changed.items()), *(f"{key} refused: {why}" for key, why in refused.items())]
-            )
-            text = "".join(char if char.isprintable() else "?" for char in text or "settings as they came")
+            words = [*map(setting, changed.items()), *(f"{key} refused: {why}" for key, why in refused.items())]
+            text = "".join(char if char.isprintable() else "?" for char in "; ".join(words) or "settings as they came")
             self._mark(Mark.of(now, text[: wire.MAX_MARK], device.name, SETTING))
         self._offer_settings(contact)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from linemon.errors import LinemonError
 from linemon.lines.devices import Devices
+from linemon.store.describe import natural
 from linemon.store.devices import Device
 from linemon.when import iso_ns
 
@@ -57,7 +58,7 @@ def commands(
             fitting = list(devices.book) if name is None else list(devices.matching(str(name)))
             if not fitting and name is not None:
                 raise LinemonError(f"no device fits {name!r}; `linemon devices` lists them")
-            for number, device in enumerate(sorted(fitting, key=lambda each: each.name), 1):
+            for number, device in enumerate(sorted(fitting, key=lambda each: natural(each.name)), 1):
                 done.append(do(device, request))
                 if number % AT_ONCE == 0:
                     await rest()

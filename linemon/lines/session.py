@@ -360,6 +360,7 @@ class Session:
                 self.columns, self.units, self.time_at, self.width, self.ring,
                 self.sequence, self.number, self.is_waiting,
             )  # fmt: skip
+            self.columns_used = True  # they are of that source, had it rows or not
 
     def _set_columns(self, rest: bytes) -> None:
         self.columns, self.units, self.time_at, self.width, self.columns_used = None, (), None, 0, False
@@ -395,6 +396,11 @@ class Session:
         if self.is_named and len(self.places) >= MAX_PLACES and self.source not in self.places:
             raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")
         self.announced = int(match[1]), "" if sender == "-" else sender
+
+    def forget_columns(self, error: LineError) -> None:
+        """They do not fit its source: rows wait for the next #source or #seq, and may name their columns then."""
+        self.columns, self.units, self.time_at, self.width = None, (), None, 0
+        self.refused[b"#seq"] = error
 
     def wait(self) -> None:
         """Receive no line of this source until its next #seq."""

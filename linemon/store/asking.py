@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from linemon.errors import LinemonError
+from linemon.net import address_of
 from linemon.store.status import COLLECT_SOCKET, WORK_SOCKET
 
 WAIT_S: Final = 45.0  # for an answer: a notifier that is tested may take its time
@@ -32,7 +33,8 @@ def ask(folder: Path, request: dict[str, Any], name: str = WORK_SOCKET, wait_s: 
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(wait_s)
-            sock.connect(str(folder / name))
+            with address_of(folder / name) as address:
+                sock.connect(address)
             sock.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(sock.makefile("rb").readline() or b'{"error": "it ended meanwhile"}')
     except (FileNotFoundError, ConnectionRefusedError):

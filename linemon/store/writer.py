@@ -15,6 +15,7 @@ from pathlib import Path
 
 from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
 from linemon.logs import Seldom
+from linemon.patterns import is_output
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
 from linemon.store.farewells import FarewellWriter
@@ -36,6 +37,10 @@ class Ring:
     arena: ArenaWriter
     is_gone: bool = False  # the source was forgotten: whoever holds this must bind again
     coming: tuple[str, ...] = ()  # columns that `StoreWriter.widen` will add
+
+    def __post_init__(self) -> None:
+        keep = self.arena.foretelling.add if is_output(self.entry.source) else self.arena.foretelling.discard
+        keep(self.entry.slot)
 
     @property
     def width(self) -> int:
@@ -101,6 +106,11 @@ class StoreWriter:
             arena.sync()
 
     @property
+    def id(self) -> str:
+        """Twelve characters that name this store and no other."""
+        return str(self._catalog.head["store"])
+
+    @property
     def ahead(self) -> int:
         """How many rows of this run were stamped more than five minutes later than they came."""
         return self._ahead + sum(arena.ahead for arena in self._arenas.values())
@@ -148,11 +158,7 @@ class StoreWriter:
                 )
             return ring
         shared = min(len(columns), len(have.columns))
-        if columns[:shared] != have.columns[:shared]:
-            at = next(i for i in range(shared) if columns[i] != have.columns[i])
-            raise LineError(
-                "columns", f"source {name!r} has {have.columns[at]!r} as column {at + 1}, not {columns[at]!r}"
-            )
+        self.check_columns(name, columns)
         said = tuple(new or old for new, old in zip(units, have.units, strict=False))
         new_units = said + have.units[shared:] + units[shared:]
         if len(columns) > shared:
@@ -163,6 +169,14 @@ class StoreWriter:
             ring.entry = entry
             self._log_units(name, have.units, new_units)
         return ring
+
+    def check_columns(self, name: str, columns: tuple[str, ...]) -> None:
+        """LineError `columns` if rows of these named columns do not fit the source."""
+        self._check_count(name, len(columns))
+        have = self.rings[name].columns if name in self.rings else ()
+        for at, (has, said) in enumerate(zip(have, columns, strict=False)):
+            if has != said:
+                raise LineError("columns", f"source {name!r} has {has!r} as column {at + 1}, not {said!r}")
 
     def _check_count(self, name: str, columns: int) -> None:
         if columns > self.max_columns:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from linemon.errors import LinemonError
-from linemon.parts.alarms.aside import aside
+from linemon.parts._aside import aside
 from linemon.parts.alarms.message import plain
 from linemon.parts.alarms.notifier import House
 from linemon.sections import Span

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import quote, quote_plus, urlsplit
 
 from linemon.errors import ConfigError, LinemonError
+from linemon.parts._secrets import clean
 from linemon.parts.alarms.message import Message
 from linemon.sections import Span
 
 NAME: Final = re.compile(r"[A-Za-z0-9 ._-]{1,64}")
 LEVELS: Final = ("warning", "critical")
-SHORTEST: Final = 4  # characters of a secret: what is shorter stands in many words
 MOST_SERVED: Final = 1000
-MOST_SHOWN: Final = 300  # characters of an error
 
 
 @dataclass(frozen=True)
@@ -149,22 +146,3 @@ def attempted(send: Callable[[], object]) -> Later | Refused | None:
     except (Later, Refused) as error:
         return error
     return None
-
-
-def secrets_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """What must not be shown of secrets; of addresses among them also what is beside the host. The longest first."""
-    found: set[str] = set()
-    for text in texts:
-        found.add(text)
-        with suppress(ValueError):  # no address
-            parts = urlsplit(text)
-            found |= {parts.path, parts.path.strip("/"), parts.query, parts.password or "", parts.username or ""}
-    found |= {said for each in found for said in (quote(each), quote(each, safe=""), quote_plus(each))}
-    return tuple(sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True))
-
-
-def clean(text: str, secrets: Iterable[str]) -> str:
-    """The text in one line, without the secrets."""
-    for secret in secrets:
-        text = text.replace(secret, "...")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_SHOWN]

@@ -21,11 +21,12 @@ from typing import Any, Final
 from linemon.config import Config
 from linemon.errors import AskedWrongly
 from linemon.logs import Seldom
-from linemon.parts.alarms.aside import aside
+from linemon.parts._aside import aside
+from linemon.parts._secrets import clean, secrets_of
 from linemon.parts.alarms.event import Event, iso
 from linemon.parts.alarms.letters import Letters
 from linemon.parts.alarms.message import Message
-from linemon.parts.alarms.notifier import Answers, Later, Notifier, Refused, clean, secrets_of
+from linemon.parts.alarms.notifier import Answers, Later, Notifier, Refused
 from linemon.parts.alarms.notifiers import build
 from linemon.parts.alarms.picture import Pictures
 from linemon.parts.alarms.waiting import Letter, Waiting

@@ -17,9 +17,9 @@ from linemon.config import Config
 from linemon.errors import LinemonError, StoreError
 from linemon.locks import Taken, take
 from linemon.logs import Seldom
+from linemon.parts._aside import aside
 from linemon.parts._marks import set_marks
 from linemon.parts._port import Output
-from linemon.parts.alarms.aside import aside
 from linemon.parts.alarms.feed import Feed
 from linemon.parts.alarms.first import First
 from linemon.parts.alarms.judged import Group

@@ -16,7 +16,8 @@ from typing import Any
 
 from linemon.config import Config
 from linemon.errors import ConfigError
-from linemon.parts.alarms.notifier import Notifier, NotifyConfig, secrets_of
+from linemon.parts._secrets import secrets_of
+from linemon.parts.alarms.notifier import Notifier, NotifyConfig
 from linemon.settings import section
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from linemon.parts.alarms.aside import aside
+from linemon.parts._aside import aside
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.message import Message
 from linemon.parts.alarms.notifier import House, Later, Notifier, Refused

@@ -18,8 +18,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from linemon.logs import Seldom
+from linemon.parts._aside import aside
 from linemon.parts.alarms import commands
-from linemon.parts.alarms.aside import aside
 from linemon.parts.alarms.message import Message, cut, plain
 from linemon.parts.alarms.notifier import House, Later, Notifier, Refused, attempted
 from linemon.parts.alarms.notifiers import _http
