@@ -41,11 +41,18 @@ class Cursors:
 
     def begins(self, key: str, born: int, head: int) -> Saved:
         """Where a life of a source is to be gone on with; `head`: how many rows it has had by now."""
-        saved = self._saved.get(key)
+        saved = self._saved.get(key) or self._renamed(key, born)
         if saved and saved.born == born and saved.done <= head:
             return saved
         is_old = saved is None and born < self._began and self._since == "now"
         return Saved(born, head, head) if is_old else Saved(born, 0, 0)
+
+    def _renamed(self, key: str, born: int) -> Saved | None:
+        """What is known of a source that had another name before, by its life."""
+        _, _, of = key.partition("\0")
+        return next(
+            (saved for name, saved in self._saved.items() if saved.born == born and name.partition("\0")[2] == of), None
+        )
 
     def save(self, flows: dict[str, Flow], is_end: bool = False) -> None:
         """Replace the file where there is something new. OSError."""
