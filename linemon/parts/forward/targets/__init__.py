@@ -8,6 +8,7 @@ where they are used.
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import fields
 from functools import cache
@@ -79,11 +80,10 @@ def may_meet(one: ForwardConfig, other: ForwardConfig) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
     if one.shown != other.shown or one.far_name("\0") != other.far_name("\0"):
         return False
-    return any(
-        fits(theirs.sources, sample.replace("*", "x").replace("?", "x"))
-        for mine, theirs in ((one, other), (other, one))
-        for sample in ([each for each in mine.sources if not is_exclusion(each)] or ["*"])
-    )
+    patterns = [each for each in one.sources + other.sources if not is_exclusion(each)] or ["*"]
+    parts = [re.split(r"[*?]|\[.*?\]", each) for each in patterns]
+    names = {first[0] + between + last[-1] for first in parts for last in parts for between in ("", "x")}
+    return any(fits(one.sources, name) and fits(other.sources, name) for name in names.union(patterns))
 
 
 def _build(table: dict[str, Any]) -> Target:
