@@ -107,4 +107,5 @@ EXPECTED: dict[Any, str] = {
 }
 
 
-SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
+# Keys whose values no error shows.
+SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv", "archive")
