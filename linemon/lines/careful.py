@@ -30,6 +30,7 @@ from linemon.store.writer import Ring, StoreWriter
 
 DIGITS: Final = b"0123456789"
 HELD_BACK: Final = ("store_full", "max_sources", "token", "device")  # reasons that may pass: numbered lines wait
+NAMED: Final = re.compile(rb"#acks[ \t]+named")
 GARBLED: Final = re.compile(rb"(#(?:source|columns|token))[ \t]")
 
 
@@ -98,7 +99,7 @@ class CarefulLines:
                 if meant := session.said(line):
                     said = f"a comment; did you mean {meant} at the start of the line, with a blank behind it?"
                     self._accounts.note(session, said, line, now)
-                if line == b"#acks named":
+                if NAMED.fullmatch(line):
                     session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
                 if session.asked is not None:
                     (word, rest), session.asked = session.asked, None
