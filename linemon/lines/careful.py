@@ -30,7 +30,6 @@ from linemon.store.writer import Ring, StoreWriter
 
 DIGITS: Final = b"0123456789"
 HELD_BACK: Final = ("store_full", "max_sources", "token", "device")  # reasons that may pass: numbered lines wait
-NAMED: Final = re.compile(rb"#acks[ \t]+named")
 GARBLED: Final = re.compile(rb"(#(?:source|columns|token))[ \t]")
 
 
@@ -99,11 +98,12 @@ class CarefulLines:
                 if meant := session.said(line):
                     said = f"a comment; did you mean {meant} at the start of the line, with a blank behind it?"
                     self._accounts.note(session, said, line, now)
-                if NAMED.fullmatch(line):
-                    session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
                 if session.asked is not None:
                     (word, rest), session.asked = session.asked, None
-                    self._devices.said(session, word, rest, now)
+                    if word == b"#acks":
+                        session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows, come back
+                    else:
+                        self._devices.said(session, word, rest, now)
                 if session.announced is not None:
                     self._devices.claims(session, session.announced[1], now)
                     self._begin(session)

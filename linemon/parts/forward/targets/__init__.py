@@ -45,7 +45,7 @@ def build(config: Config) -> dict[str, Target]:
         if target.config.title in found:
             raise ConfigError(f"[[forward]] name = {target.config.title!r}: there are two of that name")
         for other in found.values():
-            if may_meet(target.config, other.config):
+            if may_meet(target, other):
                 raise ConfigError(
                     f"[[forward]] {target.config.title!r} and {other.config.title!r} may send to one source there: "
                     "have their `rename` keep them apart"
@@ -76,14 +76,15 @@ def check(config: Config) -> tuple[list[str], list[str]]:
     return said, warnings
 
 
-def may_meet(one: ForwardConfig, other: ForwardConfig) -> bool:
+def may_meet(one: Target, other: Target) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
-    if one.shown != other.shown or one.far_name("\0") != other.far_name("\0"):
+    if one.config.shown != other.config.shown or one.place("\0") != other.place("\0"):
         return False
-    patterns = [each for each in one.sources + other.sources if not is_exclusion(each)] or ["*"]
+    mine, theirs = one.config.sources, other.config.sources
+    patterns = [each for each in mine + theirs if not is_exclusion(each)] or ["*"]
     parts = [re.split(r"[*?]|\[.*?\]", each) for each in patterns]
     names = {first[0] + between + last[-1] for first in parts for last in parts for between in ("", "x")}
-    return any(fits(one.sources, name) and fits(other.sources, name) for name in names.union(patterns))
+    return any(fits(mine, name) and fits(theirs, name) for name in names.union(patterns))
 
 
 def _build(table: dict[str, Any]) -> Target:
