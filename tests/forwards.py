@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from linemon.store.reader import Store
 from linemon.store.status import read_part
 from linemon.store.writer import StoreWriter
 from tests.forked import NURSERY, Forked, run
@@ -100,6 +101,17 @@ class Near:
 def rows_of(count: int, start: int = 0, columns: Sequence[str] = ("a", "b")) -> list[Row]:
     """A row a second, of values that are all different."""
     return [(START + i * 10**9, {c: i + j / 8 for j, c in enumerate(columns)}) for i in range(start, start + count)]
+
+
+def rows_in(store: Store, source: str) -> list[Row]:
+    """In order of arrival, missing values left out."""
+    if source not in store:
+        return []
+    rows = store[source].since(0)
+    return [
+        (at, {c: v for c, v in zip(rows.columns, values, strict=True) if v == v})
+        for at, values in zip(rows.time.view("int64").tolist(), rows.values.tolist(), strict=True)
+    ]
 
 
 class Conformance(ABC):
