@@ -214,6 +214,7 @@ class Config:
     quiet: tuple[QuietConfig, ...] = ()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # the same: parts/forward/targets
+    subscribe: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # the same: parts/subscribe/origins
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -263,7 +264,8 @@ class Config:
 
 
 # Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = dict(tap=TapConfig, token=TokenConfig, alarm=dict, notify=dict, forward=dict, quiet=QuietConfig)  # noqa: C408
+LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "quiet": QuietConfig}
+LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 

@@ -24,10 +24,11 @@ def run(config: Config, options: argparse.Namespace) -> int:
     from linemon.parts.alarms import notifiers
     from linemon.parts.alarms.rules import check as check_alarms
     from linemon.parts.forward import targets
+    from linemon.parts.subscribe import origins
     from linemon.store.folder import sources_that_fit
 
     alarms, notify = check_alarms(config, config.store.folder), notifiers.check(config)
-    forwards = targets.check(config)
+    forwards, subscriptions = targets.check(config), origins.check(config)
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
     store = config.store
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
@@ -60,6 +61,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     print(f"work:      {work}; what must outlive a reboot is in {config.state_folder}")
     show("alarms:", *alarms)
     show("forwards:", *forwards)
+    show("takes:", *subscriptions)
     show("notify:", notify[0] or ["nobody: alarms are shown only"], notify[1])
     warn(config, fitting[1])
     return 0

@@ -74,31 +74,35 @@ class Output:
     def _look(self) -> None:
         """Do what is due; where rows wait, see whether the collector, or its secret, is another one."""
         self._timer = self._loop.call_later(LOOK_S, self._look)
-        if self._spool.waiting and (peer := self._find()) != self._peer:
+        if self._spool.waiting and (peer := collector_of(self._config)) != self._peer:
             self._connect(*peer)
         if self._connection:
             self._connection.turn()
-
-    def _find(self) -> tuple[Address, str]:
-        """Where to write to, and what to show: linemon.toml says it, or else the store's collector does."""
-        store, work = self._config.store.folder, self._config.work
-        address = work.to
-        if address is None:
-            address = Address.parse(read_status(store).get("tcp", str(self._config.tcp.listen))).from_here
-        return address, work.token or read_key(store)
 
     def _connect(self, address: Address, token: str) -> None:
         if self._connection:
             self._rejected += self._connection.rejected
             self._connection.close(0)
-        work, tls = self._config.work, None
-        if work.to and work.tls:
-            tls = Tls(address.host, work.ca, work.cert)
-        elif not work.to and self._config.tcp.tls:
-            tls = Tls(address.host, self._config.tls.cert, work.cert, is_its_own=True)
-        peer = address.host, address.port
+        peer, tls = (address.host, address.port), tls_of(self._config, address)
         self._connection = SpoolSender(peer, token, self._spool, self._selector, _log, tls=tls)
         self._peer = address, token
+
+
+def collector_of(config: Config) -> tuple[Address, str]:
+    """Where to write to, and what to show: linemon.toml says it, or else the store's collector does."""
+    store, work = config.store.folder, config.work
+    address = work.to
+    if address is None:
+        address = Address.parse(read_status(store).get("tcp", str(config.tcp.listen))).from_here
+    return address, work.token or read_key(store)
+
+
+def tls_of(config: Config, address: Address) -> Tls | None:
+    """How to speak to the collector at this address, where it is in TLS."""
+    work = config.work
+    if work.to:
+        return Tls(address.host, work.ca, work.cert) if work.tls else None
+    return Tls(address.host, config.tls.cert, work.cert, is_its_own=True) if config.tcp.tls else None
 
 
 def header_of(columns: Mapping[str, str]) -> bytes:

@@ -1,0 +1,91 @@
+"""Far sides by the schemes of their addresses: one file each in a package, what lies there is found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from linemon.config import section
+from linemon.errors import ConfigError, LinemonError
+from linemon.parts._secrets import secrets_of
+
+NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+FORWARDED: Final = "f:"  # a SENDER that begins so is a forward: f:STORE:BORN
+
+Common = TypeVar("Common")
+
+
+class Away(LinemonError):
+    """What is needed cannot be reached now: it is tried again, ever more seldom."""
+
+
+class Denied(LinemonError):
+    """We are not let in, or not with these rows: nothing is lost, and it is tried once a minute."""
+
+
+@cache
+def schemes(package: str) -> dict[str, ModuleType]:
+    """By scheme; of those that say ``TLS``, the same with an ``s`` behind it too."""
+    found = {}
+    for each in sorted(iter_modules(import_module(package).__path__), key=lambda each: each.name):
+        if each.name.startswith("_"):
+            continue
+        module = import_module(f"{package}.{each.name}")
+        found[each.name] = module
+        if getattr(module, "TLS", False):
+            found[f"{each.name}s"] = module
+    return found
+
+
+def read(
+    package: str, common: type[Common], head: str, key: str, table: dict[str, Any]
+) -> tuple[Common, ModuleType, Any, tuple[str, ...]]:
+    """A table of linemon.toml: the settings that all have, the scheme's file, its own settings, what nobody may see.
+
+    `key` has the address. ConfigError says what is wrong; ValueError, for the caller to say where.
+    """
+    names = {each.name.rstrip("_") for each in fields(common)}  # type: ignore[arg-type]  # it is a dataclass
+    address = str(table.get(key, ""))
+    where = f"{head} {table.get('name') or host_of(address)!r}"
+    config = section(common, head, {name: value for name, value in table.items() if name in names})
+    module = schemes(package).get(address.partition(":")[0])
+    if module is None:
+        expected = ", ".join(schemes(package))
+        raise ConfigError(f"{where} {key} = {shown(address)!r}: expected an address of one of: {expected}")
+    settings = section(module.Settings, where, {name: value for name, value in table.items() if name not in names})
+    secrets = secrets_of([*hidden(address), *(getattr(settings, name) for name in module.SECRET)])
+    return config, module, settings, secrets
+
+
+def host_of(address: str) -> str:
+    """The host of an address, the first of several."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def hidden(address: str) -> Iterable[str]:
+    """What nobody may see of an address: user, password, and the values of its query."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return [address]
+    values = [value for pair in parts.query.split("&") for _, _, value in [pair.partition("=")]]
+    return [each for each in (parts.username, parts.password, *values) if each]
+
+
+def shown(address: str) -> str:
+    """An address as anybody may see it: without user, password and query."""
+    scheme, _, rest = address.partition(":")
+    if rest[:2] != "//":
+        return f"{scheme}:{rest.partition('?')[0].rpartition('@')[2]}"
+    authority, slash, path = rest[2:].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2].partition('?')[0]}{slash}{path.partition('?')[0]}"

@@ -1,0 +1,45 @@
+"""Where a subscription takes from, one file each: what lies here is found. Its name is the scheme of `from`; where it
+says ``TLS``, the same with an ``s`` behind it is spoken in TLS.
+
+A file has ``Settings``, a dataclass of its own keys in linemon.toml (ValueError says what is wrong); ``SECRET``, the
+names of those that nobody may see; and ``From``, an `Origin`. Libraries that linemon does not need itself are imported
+where they are used.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from linemon.config import Config
+from linemon.errors import ConfigError
+from linemon.parts._far import read
+from linemon.parts.subscribe.origin import Origin, SubscribeConfig
+
+
+def build(config: Config) -> dict[str, Origin]:
+    """Those that linemon.toml names. ConfigError says what is wrong with one."""
+    found: dict[str, Origin] = {}
+    for table in config.subscribe:
+        common, module, settings, secrets = read(__name__, SubscribeConfig, "[[subscribe]]", "from", table)
+        try:
+            origin: Origin = module.From(common, settings, secrets)
+        except ValueError as error:
+            raise ConfigError(f"[[subscribe]] {common.title!r} {error}") from None
+        if common.title in found:
+            raise ConfigError(f"[[subscribe]] name = {common.title!r}: there are two of that name")
+        found[common.title] = origin
+    return found
+
+
+def check(config: Config) -> tuple[list[str], list[str]]:
+    """What `linemon check` says of them, and warns of. ConfigError says what is wrong with one."""
+    said, warnings = [], []
+    for name, origin in build(config).items():
+        said.append(f"{name}: {origin.what()} from {origin.config.shown}")
+        try:
+            found = origin.check(config)
+        except ImportError as error:
+            library = (error.name or "").partition(".")[0]
+            found = [f"it needs {library}, which is not installed: {sys.executable} -m pip install {library}"]
+        warnings += [f"[[subscribe]] {name!r}: {each}" for each in found]
+    return said, warnings
