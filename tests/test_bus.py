@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from nats.js import JetStreamContext
 
+from linemon.parts._nats import Bus as Address
+from linemon.parts.subscribe.origins.nats import partitions
 from tests.bus import PASSWORD, Cluster, Taker
-from tests.forwards import Conformance, Row
+from tests.forwards import Conformance, Near, Row, rows_of, same
+from tests.running import Running, eventually
 from tests.test_forward import rows_in
 
 
@@ -41,3 +47,350 @@ class TestNats(Conformance):
 
     def read(self, source: str) -> list[Row]:
         return rows_in(self.far.collector.store, source)
+
+
+FORWARD = 'since = "start"\nevery = 0.05\npartitions = 2\nmax_bytes = 10000000\n'
+EVEN, ODD = "t", "s"  # sources of partition 0 and 1
+
+
+class Bus:
+    """A cluster, a store whose rows go there, and a linemon that takes them."""
+
+    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB") -> None:
+        self.folder = folder
+        self.cluster = Cluster(folder / "cluster", size, max_payload)
+        self.address = self.cluster.address("BUS")
+        self.near = Near(folder / "near", self.forward(), 100_000)
+        self.takers: list[Taker] = []
+
+    def forward(self, keys: str = FORWARD) -> str:
+        return f'[[forward]]\nname = "it"\nto = "{self.address}"\npassword = "{PASSWORD}"\n{keys}'
+
+    def taker(self, keys: str = "", settings: str = "", work: str = "") -> Taker:
+        self.takers.append(Taker(self.folder / f"far{len(self.takers)}", self.address, keys, settings, work))
+        return self.takers[-1]
+
+    def close(self) -> None:
+        self.near.close()
+        for taker in self.takers:
+            taker.close()
+        self.cluster.kill_all()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Bus]:
+    bus = Bus(tmp_path)
+    yield bus
+    bus.close()
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[Bus]:
+    """Of one server: what it does alone is enough."""
+    bus = Bus(tmp_path, 1)
+    yield bus
+    bus.close()
+
+
+def arrives(taker: Taker, source: str, rows: list[Row], deadline_s: float = 30) -> None:
+    try:
+        eventually(lambda: same(rows_in(taker.collector.store, source), rows), "the rows", deadline_s)
+    except AssertionError:
+        found = rows_in(taker.collector.store, source)
+        twice = len(found) - len({at for at, _ in found})
+        raise AssertionError(
+            f"{len(found)} rows in place of {len(rows)}, {twice} twice\n{taker.status()}\n{taker.log()}"
+        ) from None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_kills_of_everything(cluster: Bus) -> None:
+    """Of the leading server 3 times, of the subscription 15, of the forward 5: no row is lost, none is there twice."""
+    taker = cluster.taker(settings="points = 100000\n")
+    cluster.near.start()
+    taker.start()
+    count = 0
+
+    def rows_come(times: int) -> None:
+        nonlocal count
+        for _ in range(times):
+            for source in (EVEN, ODD):
+                cluster.near.add(source, rows_of(20, count))
+            count += 20
+            time.sleep(0.01)  # they come while others work
+
+    rows_come(5)
+    eventually(lambda: taker.status().get("rows"), "it runs", 60)
+    for i in range(15):
+        rows_come(10)
+        taker.kill()
+        rows_come(5)
+        taker.start()
+        if i % 5 == 2:
+            cluster.near.kill()
+            leader = cluster.cluster.leader(f"BUS-{i % 2}")
+            cluster.near.start()
+            rows_come(20)
+            cluster.cluster.kill(leader)
+            rows_come(50)
+            cluster.cluster.start()
+        elif i % 5 == 4:
+            cluster.near.kill()
+            cluster.near.start()
+    for source in (EVEN, ODD):
+        arrives(taker, source, rows_of(count), 120)
+    assert taker.collector.status()["lost"] == 0
+
+
+def test_a_purge_is_counted(bus: Bus) -> None:
+    """What the bus dropped before it was taken is lost, and said; what comes then is taken."""
+    taker = bus.taker()
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(10))
+    taker.start()
+    arrives(taker, EVEN, rows_of(10))
+    taker.stop()
+    for i in range(1, 4):  # each a message
+        bus.near.add(EVEN, rows_of(10, 10 * i))
+        bus.near.until(sent=10 * i + 10)
+    bus.cluster.do(lambda js: js.purge_stream("BUS-0"))
+    bus.near.add(EVEN, rows_of(10, 40))
+    bus.near.until(sent=50)
+    taker.start()
+    arrives(taker, EVEN, rows_of(10) + rows_of(10, 40))
+    taker.until(lost=3, behind_s=0.0)
+    assert "dropped messages before they were taken, 3 by now" in taker.log()
+    taker.stop()
+    taker.start()
+    assert taker.until(partitions="all of 2")["lost"] == 0  # it is counted once
+
+
+def test_a_purge_while_it_takes(bus: Bus) -> None:
+    taker = bus.taker()
+    bus.near.start()
+    taker.start()
+    bus.near.add(EVEN, rows_of(10))
+    arrives(taker, EVEN, rows_of(10))
+    bus.cluster.do(lambda js: js.purge_stream("BUS-0"))
+    bus.near.add(EVEN, rows_of(10, 10))
+    arrives(taker, EVEN, rows_of(20))
+    taker.until(lost=0)
+
+
+def test_a_stream_that_is_made_anew(bus: Bus) -> None:
+    """Its numbers begin again: the position in the old one says nothing."""
+    taker = bus.taker()
+    bus.near.start()
+    taker.start()
+    for i in range(5):
+        bus.near.add(EVEN, rows_of(10, 10 * i))
+        bus.near.until(sent=10 * i + 10)
+    arrives(taker, EVEN, rows_of(50))
+
+    async def delete(js: JetStreamContext) -> None:
+        for partition in range(2):
+            await js.delete_stream(f"BUS-{partition}")
+
+    bus.cluster.do(delete)
+    bus.near.add(EVEN, rows_of(10, 50))
+    arrives(taker, EVEN, rows_of(60), 60)
+    assert "is not the one that was read" in taker.log()
+
+
+def test_another_number_of_partitions(bus: Bus) -> None:
+    """It is an error: sources would change their partition, and their newer rows come before older ones."""
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(10))
+    bus.near.until(sent=10)
+    bus.near.stop()
+    bus.near.set(bus.forward(FORWARD.replace("partitions = 2", "partitions = 4")))
+    bus.near.start()
+    found = eventually(lambda: bus.near.status().get("denied"), "denied", 30)
+    assert "BUS has 2 partitions, not 4: set partitions = 2, or use another stream" in found
+
+
+def test_partitions_that_are_not_there(bus: Bus) -> None:
+    taker = bus.taker('take = "1-2"')
+    taker.start()
+    eventually(lambda: "there is no stream BUS-1" in taker.status().get("away", ""), "it waits")
+    bus.near.add(EVEN, rows_of(10))
+    bus.near.start()
+    found = eventually(lambda: taker.status().get("denied"), "denied", 30)
+    assert "take = '1-2': BUS has 2 partitions, from 0" in found
+
+
+def test_settings_of_a_stream_that_differ_are_said(bus: Bus) -> None:
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(10))
+    bus.near.until(sent=10, differs="BUS-0 has replicas = 1; BUS-1 has replicas = 1")
+
+
+def test_a_partition_that_moves_to_another_centre(bus: Bus) -> None:
+    """Both deliver it for a while, into one collector: each row is there once."""
+    one = bus.taker('take = "0,1"')
+    host, port = one.collector.address()
+    other = bus.taker('take = "1"', work=f'to = "{host}:{port}"\n')
+    bus.near.start()
+    one.start()
+    eventually(one.status, "it runs")
+    for i in range(50):
+        bus.near.add(EVEN, rows_of(20, 20 * i))
+        bus.near.add(ODD, rows_of(20, 20 * i))
+        if i == 15:
+            other.start()
+            eventually(lambda: other.status().get("rows"), "both deliver it")
+        if i == 35:
+            one.stop()
+            one.collector.config.write_text(one.collector.config.read_text().replace('"0,1"', '"0"'))
+            one.start()
+        time.sleep(0.02)  # rows come while both work
+    arrives(one, EVEN, rows_of(1000))
+    arrives(one, ODD, rows_of(1000))
+    assert one.collector.status()["lost"] == 0
+
+
+def test_a_block_that_grew_is_no_duplicate(bus: Bus) -> None:
+    """A forward that was killed before it noted its cursor sends the same rows with newer ones behind them."""
+    bus.near.start()
+    state = bus.near.folder / "store" / "forward.it.json"
+    bus.near.add(EVEN, rows_of(1))
+    bus.near.until(sent=1)
+    bus.near.stop()
+    before = state.read_text()
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(10, 1))
+    bus.near.until(sent=10)
+    bus.near.stop()
+    state.write_text(before)
+    bus.near.add(EVEN, rows_of(10, 11))
+    bus.near.start()
+    bus.near.until(sent=20)
+    taker = bus.taker()
+    taker.start()
+    arrives(taker, EVEN, rows_of(21))
+
+
+def test_a_row_that_is_longer_than_a_message(tmp_path: Path) -> None:
+    """It is refused, and said; the others go on in smaller messages."""
+    bus = Bus(tmp_path, 1, "8KB")
+    try:
+        taker = bus.taker()
+        wide = [f"c{i}" for i in range(900)]
+        bus.near.add("wide", rows_of(3, columns=wide))
+        bus.near.add(EVEN, rows_of(1000))
+        bus.near.start()
+        taker.start()
+        arrives(taker, EVEN, rows_of(1000))
+        status = bus.near.until(refused=3, sent=1000, behind_s=0.0)
+        assert "the bus takes 6144" in status["last refused"]
+    finally:
+        bus.close()
+
+
+def test_columns_that_do_not_fit_go_by_name(bus: Bus) -> None:
+    """The source has others there: as lines that name their columns the rows fit."""
+    taker = bus.taker()
+    taker.collector.say(f"#source {EVEN}\n#columns time z b\n1700000000 1 2\n")
+    rows = [*rows_of(3), (30_000_000 * 10**9, {"a": 1971.0, "b": float("nan")}), *rows_of(3, 10)]
+    bus.near.add(EVEN, rows)
+    bus.near.start()
+    taker.start()
+    fitting: list[Row] = [(1_700_000_000 * 10**9, {"z": 1.0, "b": 2.0})]
+    fitting += [(at, {c: values[c] for c in ("b", "a") if values[c] == values[c]}) for at, values in rows]
+    arrives(taker, EVEN, fitting)
+    bus.near.add(EVEN, rows_of(3, 20))
+    arrives(taker, EVEN, fitting + [(at, {c: values[c] for c in ("b", "a")}) for at, values in rows_of(3, 20)])
+    taker.until(refused=0)
+
+
+def test_a_source_without_room_waits(bus: Bus) -> None:
+    """Nothing of its partition is lost, the other partition goes on, and status says why."""
+    taker = bus.taker(settings="max_sources = 4\n")  # with two of its own
+    bus.near.start()
+    taker.start()
+    eventually(lambda: len(taker.collector.store.sources()) == 2, "its own sources")
+    for source in (EVEN, ODD):
+        bus.near.add(source, rows_of(3))
+        arrives(taker, source, rows_of(3))
+    bus.near.add("r", rows_of(3))  # of partition 1
+    denied = eventually(lambda: taker.status().get("denied"), "denied")
+    assert "of source 'r': max_sources" in denied
+    bus.near.add(ODD, rows_of(3, 3))
+    bus.near.add(EVEN, rows_of(3, 3))
+    arrives(taker, EVEN, rows_of(6))
+    taker.stop()
+    taker.collector.stop()
+    taker.collector.config.write_text(taker.collector.config.read_text().replace("max_sources = 4", "max_sources = 5"))
+    taker.collector = Running(taker.folder)
+    taker.start()
+    arrives(taker, "r", rows_of(3))
+    arrives(taker, ODD, rows_of(6))
+
+
+def test_what_is_no_block_is_counted(bus: Bus) -> None:
+    taker = bus.taker()
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(3))
+    bus.near.until(sent=3)
+    for text in (b"", b"hello", b"#source x\n1 2\n", b'#source a\n#columns ["time"]\n#seq 0 me\n1'):
+        bus.cluster.do(lambda js, text=text: js.publish("BUS.0", text))
+    bus.near.add(EVEN, rows_of(3, 3))
+    taker.start()
+    arrives(taker, EVEN, rows_of(6))
+    taker.until(refused=4, messages=6)
+    assert "message 2 of partition 0 is no block of lines" in taker.log()
+
+
+def test_rows_that_come_back_are_not_stored_twice(bus: Bus) -> None:
+    """A linemon that takes from the bus that it fills knows its own."""
+    taker = bus.taker()
+    taker.close()
+    config = taker.collector.config
+    config.write_text(config.read_text() + bus.forward(FORWARD))
+    taker.collector = Running(taker.folder)
+    taker.start()
+    with taker.collector.connect() as sock:
+        sock.sendall(f"#source {EVEN}\n#columns time a b\n".encode())
+        for i in range(20):
+            at, values = rows_of(1, i)[0]
+            sock.sendall(f"{at} {values['a']} {values['b']}\n".encode())
+        taker.until(rows=20)
+    assert same(rows_in(taker.collector.store, EVEN), rows_of(20))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [("", ()), ("3", (3,)), ("0-3", (0, 1, 2, 3)), ("0,2-3,9", (0, 2, 3, 9)), ("4-4", (4,))]
+)
+def test_partitions_that_are_taken(said: str, expected: tuple[int, ...]) -> None:
+    assert partitions(said) == expected
+
+
+@pytest.mark.parametrize("said", ["x", "1-", "-1", "3-1", "1,,2", "1;2", "1 - 2"])
+def test_partitions_that_are_none(said: str) -> None:
+    with pytest.raises(ValueError, match="take"):
+        partitions(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nats://a",
+        "nats://a/",
+        "nats://a/b.c",
+        "nats://a/b/c",
+        "nats://a:x/B",
+        "nats://a:99999/B",
+        "nats://,/B",
+        "nats://a/B?x=1",
+    ],
+)
+def test_addresses_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="expected an address such as 'nats://a:4222,b:4222/STREAM'"):
+        Address.parse("to", text)
+
+
+def test_addresses() -> None:
+    bus = Address.parse("to", "natss://me:a%2Fb@one,two:99,[::1]:7,[::2]/B-1")
+    assert [str(server) for server in bus.servers] == ["one:4222", "two:99", "[::1]:7", "[::2]:4222"]
+    assert (bus.stream, bus.user, bus.password, bus.is_tls) == ("B-1", "me", "a/b", True)

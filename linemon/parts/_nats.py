@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SECRET: Final = ("password", "token")
 PORT: Final = 4222
 STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+SERVER: Final = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:(\d+))?")
 PARTITIONS: Final = "linemon-partitions"  # the key in the metadata of a stream
 ONE_SERVER: Final = 10074  # the server's code for: it keeps one replica only
 RECONNECT_S: Final = 0.25
@@ -46,12 +47,10 @@ class Bus(NamedTuple):
         try:
             parts = urlsplit(text)
             login, _, hosts = parts.netloc.rpartition("@")
-            servers = tuple(
-                Address.parse(host if re.search(r":\d+$", host) else f"{host}:{PORT}") for host in hosts.split(",")
-            )
-            stream = parts.path.strip("/")
-            if not STREAM.fullmatch(stream) or parts.query:
+            said, stream = [SERVER.fullmatch(each) for each in hosts.split(",")], parts.path.strip("/")
+            if not all(said) or not STREAM.fullmatch(stream) or parts.query:
                 raise ValueError
+            servers = tuple(Address.parse(f"{each[1]}:{each[3] or PORT}") for each in said if each)
         except ValueError:
             raise ValueError(
                 f"{key} = {shown(text)!r}: expected an address such as 'nats://a:4222,b:4222/STREAM', STREAM of 1 to "
