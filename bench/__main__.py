@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import alarms, footprint, history, sources, start
+from bench import alarms, footprint, history, lone, sources, start, tasks
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -42,7 +42,8 @@ from linemon.lines import bulk, wire
 
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
-PARSE, STORE, SOURCES, HISTORY, ALARMS = "parse", "store", "sources", "history", "alarms"
+PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS = "parse", "lone", "store", "sources", "history", "alarms"
+TASKS = "tasks"
 AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
@@ -161,7 +162,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + [PARSE, STORE, SOURCES, HISTORY, ALARMS, AGENT, HTTP, START]
+    names = [case.name for case in CASES] + [PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS, TASKS, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -190,11 +191,18 @@ def main() -> int:
         print(f"\n{'parse only: rows of 6 a call':30} {'wire.rows':>20} {'float() a token':>20}   ns a row")
         for line in report[PARSE]:
             print(f"{line['rows']:30,} {line['wire.rows']:20,.0f} {line['float()']:20,.0f}")
-    kinds = ((STORE, figures), (SOURCES, sources.figures), (HISTORY, history.figures), (ALARMS, alarms.figures))
+    kinds = (
+        (LONE, lone.figures),
+        (STORE, figures),
+        (SOURCES, sources.figures),
+        (HISTORY, history.figures),
+        (ALARMS, alarms.figures),
+        (TASKS, tasks.figures),
+    )
     for what, measured in kinds:
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
-            print(f"\n{what}, CPU time of one process, medians")
+            print(f"\n{what}" + ", CPU time of one process, medians" * (what not in (LONE, TASKS)))
             for line in report[what]:
                 verdict = "ok" if line["measured"] <= (line["budget"] or math.inf) else "OVER"
                 budget = f"  {line['budget']:g} {verdict}" if line["budget"] else ""

@@ -20,6 +20,8 @@ from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
 from linemon.sections import AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
+from linemon.sections import TaskConfig as TaskConfig
+from linemon.sections import TasksConfig as TasksConfig
 
 FILE = "linemon.toml"
 
@@ -209,12 +211,14 @@ class Config:
     agent: AgentConfig = AgentConfig()
     work: WorkConfig = WorkConfig()
     history: HistoryConfig = HistoryConfig()
+    tasks: TasksConfig = TasksConfig()
+    task: tuple[TaskConfig, ...] = ()
     alarms: AlarmsConfig = AlarmsConfig()
     alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
     quiet: tuple[QuietConfig, ...] = ()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
-    forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # the same: parts/forward/targets
-    subscribe: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # the same: parts/subscribe/origins
+    forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/forward/targets
+    subscribe: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/subscribe/origins
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
@@ -263,9 +267,8 @@ class Config:
         ]
 
 
-# Sections of which there may be several; dict: taken as they stand.
-LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "quiet": QuietConfig}
-LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)
+LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
+LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)  # there may be several; taken as they stand
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
 
 
@@ -282,8 +285,7 @@ def load(path: Path | None = None, *, secrets: bool = True) -> Config:
 
     `secrets`: whether each ``${VAR}`` must be in the environment; who only reads the store needs no token.
     """
-    file = find(path)
-    if file is None:
+    if (file := find(path)) is None:
         return Config()
     try:
         tables = tomllib.loads(file.read_text())
@@ -333,9 +335,7 @@ def section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
 
 def _value(key: str, kind: Any, value: Any) -> Any:
     """The value as its field's type. ConfigError names the key, and the value where it is no secret."""
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is str and isinstance(value, str):
+    if kind in PLAIN and isinstance(value, PLAIN[kind]):
         return value
     if kind in (int, float) and not isinstance(value, bool) and isinstance(value, (int, kind)):
         if 0 < value < float("inf"):
@@ -345,14 +345,9 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             return Address.parse(value) if value or kind is Address else None
         except ValueError:
             pass
-    elif kind == Networks and isinstance(value, list):
+    elif kind in PARSED and isinstance(value, list):
         try:
-            return tuple(ip_network(network) for network in value)
-        except (ValueError, TypeError):
-            pass
-    elif kind == Origins and isinstance(value, list):
-        try:
-            return tuple(map(Origin.parse, value))
+            return tuple(map(PARSED[kind], value))
         except (ValueError, AttributeError, TypeError):
             pass
     elif kind in STRINGS and isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -380,10 +375,13 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
+PARSED: dict[Any, Any] = {Networks: ip_network, Origins: Origin.parse}
+PLAIN: dict[Any, Any] = {bool: bool, str: str, dict[str, Any]: dict}
 STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names)
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     str: "a string in quotes",
+    dict[str, Any]: 'a table such as { step = "1h" }',
     int: "a whole number above 0",
     float: "a number above 0",
     Address: 'an address such as "127.0.0.1:4000"',

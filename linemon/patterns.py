@@ -7,13 +7,15 @@ from fnmatch import fnmatchcase
 
 ESCAPES = str.maketrans({char: f"[{char}]" for char in "*?["})
 OURS = "linemon."  # sources about linemon itself: only a pattern that names them means them
+OUTPUT = "~"  # in SOURCE~TASK, what a task gives of a source: likewise
 
 
 def fits(patterns: Sequence[str], name: str) -> bool:
     """Whether a pattern (``*``, ``?``, ``[abc]`` as in a shell) fits the name, and none of those that begin with ``!``.
 
     Their order does not matter; if all begin with ``!``, every other name fits. ``[!]x`` is for a name that begins
-    with ``!``. A wildcard stands for no source ``linemon.…`` unless the pattern has ``linemon.`` in it.
+    with ``!``. A wildcard stands for no source ``linemon.…``, and for no output ``SOURCE~TASK``, unless the pattern has
+    ``linemon.`` or ``~`` in it.
     """
     yes = [pattern for pattern in patterns if not is_exclusion(pattern)] or ["*"]
     return any(_fits(pattern, name) for pattern in yes) and not any(
@@ -24,6 +26,11 @@ def fits(patterns: Sequence[str], name: str) -> bool:
 def exactly(name: str) -> str:
     """The pattern that fits this name and no other."""
     return ("[!]" if is_exclusion(name) else name[:1].translate(ESCAPES)) + name[1:].translate(ESCAPES)
+
+
+def is_output(name: str) -> bool:
+    """Whether a source is what a task gives of another, by its name."""
+    return OUTPUT in name[1:]
 
 
 def is_exclusion(pattern: str) -> bool:
@@ -37,7 +44,7 @@ def is_pattern(text: str) -> bool:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    if name.startswith(OURS) and OURS not in pattern:
+    if (name.startswith(OURS) or is_output(name)) and OURS not in pattern and OUTPUT not in pattern:
         return False
     if pattern.startswith("[!]"):
         pattern = "!" + pattern[3:]

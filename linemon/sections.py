@@ -199,20 +199,72 @@ class QuietConfig:
             raise ConfigError(f"[[quiet]] below = {self.below!r}: expected one of: {', '.join(BELOW)}")
         if not self.weekdays:
             raise ConfigError(f"[[quiet]] days = {self.days!r}: expected days such as 'mon-fri' or 'sat,sun'")
-        if self.zone:
-            try:
-                ZoneInfo(self.zone)
-            except (ValueError, OSError, KeyError):
-                raise ConfigError(f"[[quiet]] zone = {self.zone!r}: expected a zone such as 'Europe/Berlin'") from None
+        check_zone("[[quiet]]", self.zone)
 
     @property
     def weekdays(self) -> frozenset[int]:
-        """Monday is 0; empty where `days` is wrong."""
-        found: set[int] = set()
-        for part in self.days.split(","):
-            first, _, last = part.strip().partition("-")
-            if first not in DAYS or (last or first) not in DAYS:
-                return frozenset()
-            at, end = DAYS.index(first), DAYS.index(last or first)
-            found |= {day % 7 for day in range(at, (end if end >= at else end + 7) + 1)}
-        return frozenset(found)
+        return weekdays(self.days)
+
+
+def weekdays(said: str) -> frozenset[int]:
+    """Of ``mon-fri`` or ``sat,sun``; Monday is 0. Empty where it is neither."""
+    found: set[int] = set()
+    for part in said.split(","):
+        first, _, last = part.strip().partition("-")
+        if first not in DAYS or (last or first) not in DAYS:
+            return frozenset()
+        at, end = DAYS.index(first), DAYS.index(last or first)
+        found |= {day % 7 for day in range(at, (end if end >= at else end + 7) + 1)}
+    return frozenset(found)
+
+
+def check_zone(where: str, zone: str) -> None:
+    """ConfigError unless it is one, or empty."""
+    try:
+        ZoneInfo(zone or "UTC")
+    except (ValueError, OSError, KeyError):
+        raise ConfigError(f"{where} zone = {zone!r}: expected a zone such as 'Europe/Berlin'") from None
+
+
+@dataclass(frozen=True)
+class TasksConfig:
+    enabled: bool = True
+    workers: int = 1
+    dask: str = ""
+    allow_open: bool = False
+    state: str = ""
+    budget: float = 0.05
+    save: Span = Span(60)
+    memory: int = 536870912
+
+    def __post_init__(self) -> None:
+        if self.budget > 1:
+            raise ConfigError(f"[tasks] budget = {self.budget:g}: expected a number above 0, at most 1")
+        if not self.dask:
+            return
+        if not (found := CLUSTER.fullmatch(self.dask)):
+            raise ConfigError(f"[tasks] dask = {self.dask!r}: expected an address such as 'tcp://127.0.0.1:8786'")
+        if found[1] == "tcp" and not self.allow_open and not Address.parse(found[2]).is_loopback:
+            raise ConfigError(
+                f"[tasks] dask = {self.dask!r} sends code and rows over the net for everybody to read and change: "
+                "use tls://, or set allow_open = true in [tasks]"
+            )
+
+
+CLUSTER: Final = re.compile(r"(tcp|tls)://((?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """One [[task]]; what its strings mean, linemon/parts/tasks/plan.py says."""
+
+    name: str = ""
+    run: str = ""
+    inputs: tuple[str, ...] = ()
+    when: str = ""
+    zone: str = ""
+    over: Span = Span(1209600)
+    timeout: Span = Span(60)
+    after: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    enabled: bool = True

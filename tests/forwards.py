@@ -96,12 +96,13 @@ def rows_of(count: int, start: int = 0, columns: Sequence[str] = ("a", "b")) -> 
 
 
 class Conformance(ABC):
-    """The suite. `to` and `keys` are those of a [[forward]] named ``it``."""
+    """The suite; `forward` is a [[forward]] named ``it``."""
 
     exactly_once = False
     keeps_order = True
     secrets: tuple[str, ...] = ()
     points = 3600
+    ugly: Sequence[float] = UGLY
 
     @pytest.fixture(autouse=True)
     def sides(self, tmp_path: Path) -> Iterator[None]:
@@ -138,10 +139,9 @@ class Conformance(ABC):
         found = self.read(source)
         if self.exactly_once:
             return same(found, wanted)
-        if self.keeps_order:
-            firsts = dict.fromkeys(json.dumps(row) for row in found)
-            return [*firsts] == [json.dumps(row) for row in wanted]
-        return sorted({json.dumps(row) for row in found}) == sorted(json.dumps(row) for row in wanted)
+        firsts = [*dict.fromkeys(json.dumps(row, sort_keys=True) for row in found)]
+        texts = [json.dumps(row, sort_keys=True) for row in wanted]
+        return firsts == texts if self.keeps_order else sorted(firsts) == sorted(texts)
 
     def arrives(self, source: str, rows: list[Row]) -> None:
         try:
@@ -219,7 +219,7 @@ class Conformance(ABC):
         self.arrives("s", first + second)
 
     def test_ugly_values(self) -> None:
-        rows: list[Row] = [(START + i * 10**9, {"a": value, "b": float("nan")}) for i, value in enumerate(UGLY)]
+        rows: list[Row] = [(START + i * 10**9, {"a": value, "b": float("nan")}) for i, value in enumerate(self.ugly)]
         rows.append((START + 100 * 10**9, {"a": float("nan"), "b": 1.0}))
         rows.append((30_000_000 * 10**9, {"a": 1971.0, "b": 1.0}))  # its nanoseconds look like microseconds
         rows.append((START + 200 * 10**9, {"a": 1.0, "b": 2.0}))
@@ -282,6 +282,7 @@ class Conformance(ABC):
             port = stalled.getsockname()[1]
             dead = "".join(
                 f'[[forward]]\nname = "dead{i}"\nto = "{scheme}://127.0.0.1:{port}/x"\nsince = "start"\n'
+                f'rename = "dead{i}/{{source}}"\n'
                 for i, scheme in enumerate(("influx", "victoria") * 5)
             )
             self.near.set(self.forward() + dead)

@@ -343,6 +343,7 @@ def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked
                 acked[session] = session.sequence.next
                 session.sequence = None
                 session.owed.clear()
+            session.places.clear()
 
 
 def _replies(data: bytes) -> list[tuple[str, int] | str]:
@@ -424,7 +425,8 @@ WORDS = [
     b"#mark ", b"#mark x", b"#mark 2026-11-22 10:15 x", b"#mark 1700000000 ", b"#mark -1 x", b"#Mark x",
     b"# x",    b"\xef\xbb\xbf", b"\xef\xbb\xbf#source s\n", b"\xff#source s\n", b"x #token s\n", b"#seq 3 -",
     b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
-    b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"GET / HTTP/1.1", b"\x16\x03\x01",
+    b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"#acks named", b"#acks named\n#source s\n#seq 1 x\n",
+    b"#source t\n#seq 2 x\n", b"GET / HTTP/1.1", b"\x16\x03\x01",
     b"m,host=h f=1", b"m,b=2,a=1 f=1,g=2i", b"m f=1", b"m g=t", b'm s="x y"', b'm s="a\\"b,c=d",f=1u', b"m\\ n f=1",
     b"m,a\\=b=c\\,d f\\ g=1", b"f=1", b"g=-5i", b"h=9223372036854775808i", b"u=18446744073709551615u", b"t=True",
     b"e=1e5", b',k=v', b'="', b'"', b"\\", b"\\\\", b"\\,", b"\\ ", b"\\=", b"=", b",", b"i", b"u", b"TRUE", b"false",
@@ -465,6 +467,7 @@ SPECIAL = b' \t\n\r#,="\\0123456789+-.eEnaiut:;TZ_\x00\x7f\xff\xf8\xf8\xf9\xfa\x
 LINES = [  # $ is a number, @ a time, % a name, ! something new
     b"$", b"$ $", b"$ $ $", b"@ $", b"$ @ $", b"% $", b"% $ @", b"% %=$", b"% %=$ @", b"%,%=% %=$,%=$ @",
     b"%,%=%,%=! %=$", b"% %=$i,%=$u", b"% %=t,%=$", b'% %="!",%=$', b"#source %", b"#columns % %",
+    b"#acks named\n#source %\n#seq 1 %", b"#source %\n#seq 1 %\n$", b"#seq 1 %",
     b"#columns time %", b"#columns % % time", b"#columns %:!", b"#columns % % %", b"!",
     b"%=$", b"%=$ %=$", b"%=$ %=$", b"time=@ %=$", b"%=$ time=@", b'{"%": $}', b'{"%": $, "%": $}',
     b'{"%":$,"%":{"%":$}}', b'{"time": @, "%": $}', b'{"%":[$,$],"%":"!"}', b'{"ts":"@","%":$}', b"put % @ $",

@@ -75,6 +75,19 @@ class Body:
     is_datagram: bool = False  # rows go nowhere without #source; of a request it is known already who may write
 
 
+@dataclass(frozen=True)
+class Place:
+    """What a connection goes back to where it says `#source` of one that it left, after `#acks named`."""
+
+    key: tuple[str, str]
+    number: int
+    is_waiting: bool
+    names: list[str] | None
+    units: list[str]
+    width: int | None
+    time_at: int | None
+
+
 class Collector:
     """Takes connections, and remembers what became of their lines."""
 
@@ -109,6 +122,7 @@ class Collector:
     def forget_unused(self) -> None:
         """A number that no ring keeps lasts as long as somebody is at it."""
         used = {key for connection in self.open for key in (connection.key, connection.left)}
+        used |= {place.key for connection in self.open for place in connection.places.values()}
         self.awaited = {key: number for key, number in self.awaited.items() if key in used}
 
     def whole(self, peer: str, data: bytes, clean_end: bool = True) -> Connection:
@@ -158,6 +172,10 @@ class Connection:
         self.bad: list[tuple[int, str]] = []  # (line, reason) of each rejected line
         self.notes: list[tuple[int, str]] = []  # the same of comments that look like directives
         self.replies: list[tuple[str, int] | str] = []  # ("#error", line), or all of a #stats answer
+
+        self.is_named = False  # `#acks named`: it may leave a source and come back
+        self.places: dict[str, Place] = {}
+        self.is_waiting = False  # a line was held back: the others are not received until the next #seq
 
         self.authorized = self.token == ""
         self.wants_errors = False
@@ -268,7 +286,7 @@ class Connection:
         if line[-1:] == b"\r":
             line = line[:-1]
         if len(line) > self.collector.max_line:
-            if not self.is_held():
+            if not self.is_waiting and not self.is_held():
                 self.reject("length")
             return
         line = without_blanks(line)
@@ -284,7 +302,7 @@ class Connection:
             except Rejected as why:
                 self.answer_error(why.reason)
             return
-        if self.is_held():
+        if self.is_waiting or self.is_held():
             return
         try:
             self.data_line(line)
@@ -301,7 +319,10 @@ class Connection:
         if self.key is not None and reason in ("store_full", "max_sources", "token"):
             self.collector.advance(self.key, self.number - 1)  # it comes again, when there is room or right for it
             self.answer_error(reason)
-            self.close()
+            if self.is_named:
+                self.is_waiting = True
+            else:
+                self.close()
             return
         words = [word for word in (b"#source", b"#columns", b"#token") if holds(line, word)]
         if self.lines > 1 or not words:
@@ -498,6 +519,8 @@ class Connection:
             self.say_mark(rest)
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
+        elif word == b"#acks" and rest == b"named":
+            self.is_named = True
         elif line == b"#stats":
             self.replies.append(
                 f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
@@ -520,13 +543,22 @@ class Connection:
             raise
 
     def say_source(self, rest: bytes) -> None:
+        if self.is_named and self.source_name is not None and self.key is not None:
+            self.places[self.source_name] = Place(
+                self.key, self.number, self.is_waiting, self.names, self.units, self.width, self.time_at
+            )
         if self.rows_came:
             self.forget_columns()
             self.in_rows = False
-        self.rows_came = False
+        self.rows_came = self.is_waiting = False
         self.source_name = self.key = None
         self.collector.forget_unused()
         self.source_name = source_name(utf8(rest))
+        if place := self.places.get(self.source_name):
+            self.key, self.number, self.is_waiting = place.key, place.number, place.is_waiting
+            if self.names is None:
+                self.names, self.units, self.width, self.time_at = place.names, place.units, place.width, place.time_at
+                self.rows_came = self.in_rows = True
 
     def say_seq(self, rest: bytes) -> None:
         self.left, self.key = self.key, None
@@ -545,7 +577,7 @@ class Connection:
         key = self.source_name, sender
         awaited = self.collector.awaited.get(key, self.collector.kept.get(key, int(number)))
         self.collector.lost += max(0, int(number) - awaited)
-        self.key, self.number = key, int(number)
+        self.key, self.number, self.is_waiting = key, int(number), False
         self.collector.awaited[key] = awaited
         self.collector.advance(key, max(awaited, int(number)))
 

@@ -46,7 +46,7 @@ def remembered(function: Callable[Asked, Said]) -> Callable[Asked, Said]:
             try:
                 known[key] = function(*args, **named), None
             except Rejected as why:
-                known[key] = None, why
+                known[key] = None, why.with_traceback(None)  # which would keep whole connections
         said, why_not = known[key]
         if why_not is not None:
             raise type(why_not)(why_not.reason)

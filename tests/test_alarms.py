@@ -248,7 +248,7 @@ WRONG = [
     ('warning = "> 90"\nvalue = "meen(5m)"', 5, r"there is no function 'meen'; there are: last, min"),
     ('warning = "> 90"\nvalue = "mean(5)"', 5, r"expected a span such as mean\(5m\), not '5'"),
     ('warning = "> 90"\nonly_if = "last()"', 5, r"only_if = 'last\(\)': expected a test such as '> 90'"),
-    ('warning = "> 90"\nvalue = "age()"', 5, r"age\(\) and overdue\(\) stand alone, and without columns"),
+    ('warning = "> 90"\nvalue = "age()"', 5, r"age\(\), overdue\(\) and skew\(\) stand alone, and without columns"),
     ('warning = "> 90"\nrepeet = "1h"', 5, r"repeet: unknown setting; expected one of: name, source"),
     ('warning = "> 90"\nrepeat = "1s"', 5, r"repeat = '1s': expected 'never', or a span of 1m or more"),
     ('warning = "> 90"\nno_data = "no"', 5, r"no_data = 'no': expected one of: keep, ok, alarm"),

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from linemon.config import Config, StoreConfig, load
+from linemon.errors import ConfigError
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.feed import Feed
+from linemon.parts.alarms.first import First
 from linemon.parts.alarms.keeping import State
 from linemon.parts.alarms.machine import S
 from linemon.parts.alarms.nobody import Nobody
@@ -53,7 +55,8 @@ BAD: dict[str, tuple[dict[str, float], int, bool]] = {
     "rebooted": ({"sys.uptime_s": 30.0}, 30, False),
     "silent agent": ({}, 200, True),
 }
-NOT_HERE = {"disk fills up", "collector down", "notifier fails"}  # test_alarms_windows.py; test_alarms.py
+# test_alarms_windows.py; test_alarms.py; below
+NOT_HERE = {"disk fills up", "collector down", "notifier fails", "stamps wrong", "strange", "task fails"}
 
 
 class House:
@@ -85,7 +88,9 @@ class House:
             self.state.silences, self.groups,
         )  # fmt: skip
         self.feed = Feed(Store(self.folder / "store"), rules(self.config), self.telling, 20000)
-        self.nobody = Nobody(self.telling, self.feed, self.state)
+        self.looks = [Nobody(self.telling, self.feed, self.state).look]
+        if self.state.is_first:
+            self.looks.append(First(self.config, self.telling, self.feed).look)
 
     def groups(self, alarm: str) -> Any:
         return list(self.feed.groups(alarm))
@@ -100,10 +105,11 @@ class House:
     def row(self, source: str, **values: float) -> None:
         self.rows(source, values)
 
-    def rows(self, source: str, values: dict[str, float]) -> None:
+    def rows(self, source: str, values: dict[str, float], skew: float = 0.0) -> None:
+        """One row; `skew`: s by which the sender's clock is ahead."""
         ring = self.writer.bind(source, tuple(values), ("",) * len(values))
         row = np.array([[0.0, *values.values()]])
-        row.view(np.int64)[0, 0] = self.ns
+        row.view(np.int64)[0, 0] = self.ns + round(skew * S)
         with mock.patch("linemon.store.arena.time.time_ns", return_value=self.ns):
             ring.arena.append_to(ring.entry.slot, row.view(np.int64))
 
@@ -111,7 +117,8 @@ class House:
         for turn in (self.feed.attach(self.ns, self.state.resume), self.feed.turn(self.ns)):
             for _ in turn:
                 pass
-        self.nobody.look(self.ns)
+        for look in self.looks:
+            look(self.ns)
 
     def live(self, seconds: int, step: int = 1, **sources: dict[str, float]) -> None:
         """So long, with a row of each of these sources each `step` seconds."""
@@ -161,6 +168,26 @@ def test_a_large_disk_is_not_full(house: House) -> None:
     """95 % of 20 TB leaves a terabyte."""
     house.live(600, 10, host=HOST | {"fs./.used_pct": 95.0, "fs./.free_bytes": 1e12})
     assert house.log == []
+
+
+@pytest.mark.parametrize("skew", [-8.0, -86400.0, 2.0, 86400.0])
+def test_a_clock_that_is_wrong_is_seen_by_its_stamps(house: House, skew: float) -> None:
+    """Also where rows are a day ahead, and so not judged; what comes late as a backlog is another thing."""
+
+    def live(minutes: int, *skews: float) -> None:
+        for second in range(0, minutes * 60, 10):
+            house.now += 10
+            house.rows("host", HOST, skews[second // 10 % len(skews)])
+            house.turn()
+
+    live(15, 0.0, -4.0, 0.5)
+    live(5, *range(-3600, -1000, 90), 0.0)  # behind, and less and less
+    live(15, -0.3)
+    assert house.log == []
+    live(12, skew, skew - 0.2)
+    assert house.log == [("stamps wrong", "warning")]
+    live(12, 0.0)
+    assert house.log[1:] == [("stamps wrong", "ok")]
 
 
 def test_needs(tmp_path: Path) -> None:
@@ -215,6 +242,32 @@ def test_a_restart_goes_on(tmp_path: Path) -> None:
     house.writer.close()
 
 
+@pytest.mark.parametrize("wrong", [20, 21])
+def test_a_first_start_tells_of_many_at_once(tmp_path: Path, wrong: int) -> None:
+    """What the rings hold is judged; up to twenty incidents are told one by one. A later start is no first one."""
+    house = House(tmp_path, '[[alarm]]\nname = "v"\ncolumns = "v"\nwarning = "> 90"\ncritical = "> 98"\n')
+    for i in range(100):
+        house.now += 1
+        for source in range(wrong):
+            house.row(f"s{source}", v=99.0 if i > 50 else 95.0)
+    hosts: dict[str, Any] = {f"s{source}": {"v": 99.0} for source in range(wrong)}
+    house.start()
+    house.live(14, **hosts)
+    assert house.said == []
+    house.live(10, **hosts)
+    if wrong == 20:
+        assert sorted(house.said) == sorted(("v", f"s{i}", "critical") for i in range(20))
+    else:
+        assert house.said == [("already wrong", "linemon.collector", "critical")]
+        assert "21 alarms" in house.told[0].text
+    house.stop()
+    house.start()
+    house.live(30, **hosts)
+    house.live(5, **hosts | {"s0": {"v": 0.0}})
+    assert house.said[1 if wrong > 20 else 20 :] == [("v", "s0", "ok")]
+    house.writer.close()
+
+
 def test_a_state_that_cannot_be_read_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "state").write_text("{")
     house = House(tmp_path)
@@ -253,3 +306,146 @@ def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
     assert line[:4] == ["v", "s", "v", "2"]
     assert 38 <= int(line[4]) <= 46  # twice 1,000 s and the window
     assert "buckets of 1m" in result.notes[0]
+
+
+def normal(host: int, days: int, random: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+    """Rows, a minute each: office hours, a backup each night, logs that grow and are rotated."""
+    minute = np.arange(days * 1440)
+    day = np.sin(2 * np.pi * (minute / 1440 - 0.3)).clip(0) * (minute // 1440 < 5)
+    backup = (minute % 1440 >= 150) & (minute % 1440 < 190)
+    noise = random.normal(size=(4, len(minute)))
+    busy = (10 + 50 * day + 8 * noise[0] + 20 * (random.random(len(minute)) < 0.01)).clip(0, 100)
+    busy[backup] = 80 + noise[3, backup]
+    level = (70.0, 85.0, 92.0)[host]  # the last one is a large disk
+    disk = level + minute % 1440 / 1440 * 1.5 + minute / 1440 * 0.1 + backup * 0.5
+    memory = (55 + 15 * day + 2 * noise[1], 86 + 1.5 * noise[1], 40 + 10 * day + noise[1])[host]
+    still = dict(HOST)
+    found = {name: np.full(len(minute), value) for name, value in still.items()}
+    return found | {
+        "cpu.busy_pct": busy, "load.15m": busy / 25 + backup, "mem.used_pct": memory.clip(0, 100),
+        "fs./.used_pct": disk, "fs./.free_bytes": (100 - disk) / 100 * (1e11, 2e11, 8e12)[host],
+        "swap.used_pct": np.full(len(minute), 30.0 * host), "temp.cpu_celsius": 45 + busy / 4 + noise[2],
+        "net.eth0.errors_per_s": (random.random(len(minute)) < 1e-3) / 60, "sys.uptime_s": 1e6 + minute * 60.0,
+        "cpu.steal_pct": np.abs(noise[3]), "clock.offset_s": noise[3] * 1e-3,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_normal_work_tells_nothing(tmp_path: Path) -> None:
+    """Three hosts; also of the alarms that are shown only. Two days: a week takes minutes, and tells nothing either."""
+    days = 2
+    file = tmp_path / "linemon.toml"
+    notify = '[[notify]]\nname = "all"\nkind = "command"\nargv = ["true"]\n'
+    file.write_text(f'[store]\npath = "{tmp_path}/store"\npoints = {days * 1440}\n{notify}')
+    config, writer = load(file), StoreWriter(tmp_path / "store", days * 1440, 10)
+    oldest = int(time.time()) // 60 * 60 - days * 86400
+    for host in range(3):
+        columns = normal(host, days, np.random.default_rng(host))
+        ring = writer.bind(f"host{host}", tuple(columns), ("",) * len(columns))
+        rows = np.column_stack((np.zeros(days * 1440), *columns.values()))
+        rows.view(np.int64)[:, 0] = (oldest + 60 * np.arange(days * 1440)) * S
+        for part in np.split(rows, 4 * days):
+            ring.arena.append_to(ring.entry.slot, part.view(np.int64))
+    by_rows = [rule for rule in rules(config) if not rule.terms.by_clock]  # others judge 600,000 seconds: minutes
+    result = trial(Store(tmp_path / "store"), config, by_rows, None)
+    writer.close()
+    assert result.span_s > (days - 0.1) * 86400
+    assert result.events == []
+
+
+TASKS = """
+[[task]]
+name = "normal"
+run = "linemon:normal"
+inputs = ["*:*"]
+when = "daily at 02:30"
+
+[[task]]
+name = "strange"
+run = "linemon:strange"
+inputs = ["*:*"]
+when = "rows"
+
+[[alarm]]
+name = "not normal"
+columns = "*.pct"
+value = "last() - last('~normal:{1}.pct.high')"
+warning = "> 0"
+"""
+
+
+def gives(house: House, name: str, values: dict[str, float], after_s: float = 0) -> None:
+    """A row of what a task gives, of a time ahead."""
+    ring = house.writer.bind(name, tuple(values), ("",) * len(values))
+    row = np.array([[0.0, *values.values()]])
+    row.view(np.int64)[0, 0] = house.ns + round(after_s * S)
+    ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+
+
+def test_what_a_task_says_is_taken_at_the_time_of_the_row(house: House) -> None:
+    """Although it lies ahead, and the column itself is as before; of two rows of one time the later one counts."""
+    house.configure(TASKS)
+    house.start()
+    for at, high in ((0, 70.0), (60, 70.0), (120, 40.0), (60, 90.0), (120, 50.0), (180, 90.0)):
+        gives(house, "web1~normal", {"cpu.pct.high": high}, at)
+    steady = {"cpu.pct": 60.0, "mem.pct": 60.0}
+    house.live(119, web1=steady)
+    assert not house.told
+    house.live(10, web1=steady)
+    assert house.said == [("not normal", "web1", "warning")]
+    house.live(120, web1=steady)
+    assert house.said[1:] == [("not normal", "web1", "ok")]
+    assert {each.column for each in house.told} == {"cpu.pct"}
+
+
+def test_what_a_task_says_no_more_is_unknown(house: House) -> None:
+    """A prediction that ended is none: the alarm does not go by it."""
+    house.configure(TASKS)
+    house.start()
+    for at in (0, 60, 120):
+        gives(house, "web1~normal", {"cpu.pct.high": 70.0}, at)
+    house.live(400, web1={"cpu.pct": 60.0})
+    house.live(60, web1={"cpu.pct": 99.0})
+    assert not house.told
+
+
+def test_a_window_of_what_a_task_says(house: House) -> None:
+    house.configure(TASKS.replace("not normal", "mean").replace("last('", "mean(2m, '"))
+    house.start()
+    for at in range(0, 300, 60):
+        gives(house, "web1~normal", {"cpu.pct.high": float(at)}, at)
+    house.live(59, web1={"cpu.pct": 100.0})
+    assert not house.told  # not half of the window is there
+    house.live(120, web1={"cpu.pct": 100.0})
+    assert house.said == [("mean", "web1", "warning")]
+    house.live(5, web1={"cpu.pct": 100.0})
+    assert house.said[1:] == [("mean", "web1", "ok")]
+
+
+def test_strange_columns_and_tasks_that_fail(house: House) -> None:
+    """The alarms that come for tasks; that of `strange` only where there is one."""
+    assert "strange" not in {rule.name for rule in rules(house.config)}
+    house.configure(TASKS + '[[alarm]]\nname = "strange"\nnotify = ["all"]\n')
+    house.start()
+    for count, failing in ((0, 0), (4, 10), (0, 0)):
+        gives(house, "web1~strange", {"strange_columns": count})
+        house.rows("linemon.tasks", {"my task.failing": failing, "other.failing": 3})
+        house.live(5, web1={"cpu": 1.0})
+    alarms = ("strange", "web1"), ("task fails", "linemon.tasks")
+    assert set(house.said) == {(*each, kind) for each in alarms for kind in ("warning", "ok")}
+    [text] = [each.text for each in house.told if (each.alarm, each.kind) == ("task fails", "warning")]
+    assert text == "task my task failed 10 times in a row; `linemon tasks` says why"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("last('~normal')", "'~normal': expected a task and a column, such as '~normal:cpu.busy_pct.high'"),
+        ("last('~other:cpu')", "no \\[\\[task\\]\\] has the name 'other'"),
+    ],
+)
+def test_a_task_that_is_not_there(tmp_path: Path, value: str, says: str) -> None:
+    file = tmp_path / "linemon.toml"
+    file.write_text(TASKS + f'[[alarm]]\nname = "x"\ncolumns = "a"\nvalue = "{value}"\nwarning = "> 0"\n')
+    with pytest.raises(ConfigError, match=says):
+        rules(load(file))

@@ -158,6 +158,9 @@ class Tiers:
     def rows(self, begin: int, end: int, places: Cells) -> None:
         return None
 
+    def told(self, task: str) -> None:
+        return None
+
     def buckets(self, begin: int, end: int, places: Cells, points: int) -> tuple[Cells, Floats, int]:
         starts = self.end - 60 * S * np.arange(len(self.minutes), 0, -1)
         some = (starts >= begin) & (starts < end)

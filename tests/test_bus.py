@@ -329,12 +329,15 @@ def test_a_source_without_room_waits(bus: Bus) -> None:
 
 
 def test_what_is_no_block_is_counted(bus: Bus) -> None:
+    async def publish(js: JetStreamContext) -> None:
+        for text in (b"", b"hello", b"#source x\n1 2\n", b'#source a\n#columns ["time"]\n#seq 0 me\n1'):
+            await js.publish("BUS.0", text)
+
     taker = bus.taker()
     bus.near.start()
     bus.near.add(EVEN, rows_of(3))
     bus.near.until(sent=3)
-    for text in (b"", b"hello", b"#source x\n1 2\n", b'#source a\n#columns ["time"]\n#seq 0 me\n1'):
-        bus.cluster.do(lambda js, text=text: js.publish("BUS.0", text))
+    bus.cluster.do(publish)
     bus.near.add(EVEN, rows_of(3, 3))
     taker.start()
     arrives(taker, EVEN, rows_of(6))

@@ -17,11 +17,12 @@ from linemon.cli.agent import token_for
 from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
 from linemon.errors import ConfigError
 from linemon.lines import bulk
+from linemon.parts._far import schemes
 from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
 from linemon.parts.forward.target import ForwardConfig
-from linemon.parts.forward.targets import schemes
-from linemon.sections import AlarmConfig, QuietConfig, Span, TierConfig
+from linemon.parts.subscribe.origin import SubscribeConfig
+from linemon.sections import AlarmConfig, QuietConfig, Span, TaskConfig, TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -30,7 +31,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     """Each field is in the file, each key of the file is a field, the values are the defaults."""
     assert load(REFERENCE) == Config(file=REFERENCE)
     written = tomllib.loads(REFERENCE.read_text())
-    lists = "tap", "token", "notify", "forward", "alarm", "quiet"
+    lists = "tap", "token", "task", "notify", "forward", "subscribe", "alarm", "quiet"
     sections: dict[str, Any] = {f.name: f.default for f in fields(Config) if not f.metadata and f.name not in lists}
     expected = {name: {f.name for f in fields(section)} for name, section in sections.items()}
     expected["tap"] = {f.name for f in fields(TapConfig)}
@@ -41,6 +42,7 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
         ("history.tier", TierConfig),
         ("alarm", AlarmConfig),
         ("quiet", QuietConfig),
+        ("task", TaskConfig),
     )
     for head, cls in examples:
         _, _, example = REFERENCE.read_text().partition(f"# [[{head}]]\n")
@@ -51,8 +53,12 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("head", "common", "kinds"),
-    [("notify", NotifyConfig, notifiers.kinds()), ("forward", ForwardConfig, schemes())],
-    ids=["notify", "forward"],
+    [
+        ("notify", NotifyConfig, notifiers.kinds()),
+        ("forward", ForwardConfig, schemes("linemon.parts.forward.targets")),
+        ("subscribe", SubscribeConfig, schemes("linemon.parts.subscribe.origins")),
+    ],
+    ids=["notify", "forward", "subscribe"],
 )
 def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleType]) -> None:
     """Each kind's keys stand there as a comment, with their defaults; what all have stands first."""
@@ -60,15 +66,15 @@ def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleT
     parts = [
         dict(re.findall(r"^# (\w+) = (.*?)(?: +#.*)?$", part, re.M)) for part in text.partition("\n\n")[0].split("#\n")
     ]
-    assert set(parts[0]) == {f.name for f in fields(common)}
+    assert set(parts[0]) == {f.name.rstrip("_") for f in fields(common)}
     by_keys = {frozenset(f.name.rstrip("_") for f in fields(kind.Settings)): kind for kind in kinds.values()}
     assert {frozenset(part) for part in parts[1:]} == set(by_keys)
     for part, cls in [(parts[0], common), *((part, by_keys[frozenset(part)].Settings) for part in parts[1:])]:
         for f in fields(cls):
             shown = tomllib.loads(f"x = {part[f.name.rstrip('_')]}")["x"]
             shown = tuple(shown) if isinstance(shown, list) else shown
-            if isinstance(f.default, Span) and not isinstance(shown, (int, float)):
-                shown = Span.parse(shown)
+            if shown == "0s" or isinstance(f.default, Span):
+                shown = None if shown == "0s" else Span.parse(shown)
             assert shown == f.default or f.name in EXAMPLES, f.name
 
 
@@ -77,6 +83,7 @@ EXAMPLES = {
     "kind",
     "password",
     "to",
+    "from_",
     "token",
     "chats",
     "url",

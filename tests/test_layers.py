@@ -24,7 +24,7 @@ MAY = {
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},
     "collector": {"ground", "store", "lines", "doors"},
-    "parts": {"ground", "store", "linemon_sender"},
+    "parts": {"ground", "store", "tasks", "linemon_sender"},
     "cli": {"ground", "store", "lines", "doors", "outputs", "http", "collector", "parts", "analysis", "linemon_sender"},
     "linemon_sender": set(),
     "agent": {"linemon_sender"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +133,14 @@ scrape_configs:
             return match[1] if match else None
 
         address = eventually(listens, "its port", 60)
+
+        def is_ready() -> bool:  # it listens before it has opened its store, and answers 503 until then
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(f"http://{address}/-/ready", timeout=DEADLINE_S).close()
+                return True
+            return False
+
+        eventually(is_ready, "that it is ready", 60)
 
         def asked(query: str) -> list[dict[str, Any]]:
             with urllib.request.urlopen(f"http://{address}/api/v1/query?query={query}", timeout=DEADLINE_S) as answer:

@@ -38,6 +38,9 @@ EXPECTED: dict[str, tuple[str, dict[str, tuple[tuple[str, ...], list[list[float]
     "sar": ("sar", {"sar": (("user", "nice", "system", "iowait", "steal", "idle"),
                             [[3.52, 0, 1.01, 0.25, 0, 95.23], [4.02, 0, 1.26, 0, 0, 94.72]])}),
     "ping": ("ping", {"ping.gateway": (("value",), [[0.412], [12.9]])}),
+    "df": ("df", {"df.used_pct;disk=/dev/vda1": (("value",), [[66]]),
+                  "df.used_pct;disk=/dev/sdb": (("value",), [[3]])}),
+    "Text between the numbers": ("ttyACM0", {"board": (("Temp", "Hum"), [[21.5, 40], [-0.5, 41]])}),
     "sensors": ("sensors", {"sensors": (
         ("coretemp-isa-0000.Package id 0.temp1_input", "coretemp-isa-0000.Package id 0.temp1_max",
          "nvme-pci-0100.Composite.temp1_input"), [[45, 100, 38.85]],
@@ -92,11 +95,11 @@ def test_a_recipe(name: str, collector: Running) -> None:
         if needed in command and not shutil.which(needed):
             pytest.skip(f"{needed} is not installed")
     environment = stage(collector, played)
-    if played == "ttyUSB0":
-        command = command.replace("/dev/ttyUSB0", "port")
+    if played.startswith("tty"):
+        command = command.replace(f"/dev/{played}", "port")
         os.mkfifo(collector.folder / "port")
         port = subprocess.Popen(
-            ["sh", "-c", "exec ttyUSB0 > port"], cwd=collector.folder, env=environment, start_new_session=True
+            ["sh", "-c", f"exec {played} > port"], cwd=collector.folder, env=environment, start_new_session=True
         )
     elif played.endswith((".csv", ".log")):
         shutil.copy(PRINTED / played, collector.folder)
@@ -114,7 +117,7 @@ def test_a_recipe(name: str, collector: Running) -> None:
     finally:
         os.killpg(pipe.pid, signal.SIGKILL)
         pipe.wait()
-        if played == "ttyUSB0":
+        if played.startswith("tty"):
             os.killpg(port.pid, signal.SIGKILL)
             port.wait()
         said.close()

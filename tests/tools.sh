@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, tmux as a terminal, systemd, Prometheus, Mosquitto.
+# for network namespaces, tmux as a terminal, systemd, Mosquitto, Prometheus, and databases that rows are forwarded to.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -16,11 +16,14 @@ command -v openssl >/dev/null || missing="$missing openssl"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
-# Only unpacked: its package would start a server.
-if [ ! -x .venv/debian/usr/bin/prometheus ] && command -v apt-get >/dev/null && apt-cache show prometheus >/dev/null 2>&1; then
-    mkdir -p .venv/debian
-    (cd .venv/debian && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
-fi
+/usr/bin/python3 -c 'import twisted, cachetools' 2>/dev/null || missing="$missing python3-twisted python3-cachetools"
+# Only unpacked: their packages would start servers.
+for package in prometheus victoria-metrics influxdb graphite-carbon python3-whisper; do
+    if [ ! -e ".venv/debian/$package" ] && command -v apt-get >/dev/null && apt-cache show $package >/dev/null 2>&1; then
+        mkdir -p .venv/debian
+        (cd .venv/debian && apt-get download -qq $package && dpkg -x ${package}_*.deb . && rm ${package}_*.deb && touch $package)
+    fi
+done
 [ -n "$missing" ] || exit 0
 sudo=
 if [ "$(id -u)" != 0 ]; then

@@ -33,6 +33,7 @@ def groups(
     cut: float = 0.6,
     method: str = "linkage",
     preference: float = 0.5,
+    before: Mapping[str, Series] | None = None,
 ) -> tuple[Times, dict[str, Outputs]]:
     """For each source ``COLUMN.group`` (0 = the largest), ``.exemplar`` (1 for the most typical of it), ``.r``.
 
@@ -44,6 +45,8 @@ def groups(
     linkage: Sokal and Michener, University of Kansas Science Bulletin 38 (1958) 1409; by chains of nearest neighbours:
     Murtagh, The Computer Journal 26 (1983) 354). ``affinity`` is affinity propagation with this `preference` (Frey and
     Dueck, Science 315 (2007) 972). ValueError for another method.
+
+    `before`: what was found before, by source. A group that shares most columns with one of then has its number.
     """
     if method not in ("linkage", "affinity"):
         raise ValueError(f"method = {method!r} is neither 'linkage' nor 'affinity'")
@@ -59,7 +62,10 @@ def groups(
         return times(0, length, 0), outputs
     r = correlations(np.array(series), max(1, HOUR_NS // length), shifts)
     labels = joined(r, cut) if method == "linkage" else propagated(r, preference)
-    for (source, column), label, mean, is_exemplar in zip(names, labels, *_within(r, labels), strict=True):
+    numbers = labels
+    if before:
+        numbers = _renamed(labels, np.array([_number(before.get(source), column) for source, column in names]))
+    for (source, column), label, mean, is_exemplar in zip(names, numbers, *_within(r, labels), strict=True):
         outputs[source][named(column, "group")] = np.array([float(label)])
         outputs[source][named(column, "r")] = np.array([mean])
         outputs[source][named(column, "exemplar")] = np.array([float(is_exemplar)])
@@ -189,6 +195,29 @@ def _by_size(member: npt.NDArray[np.int64]) -> Labels:
     rank[order] = np.arange(len(order))
     numbers: Labels = rank[inverse]
     return numbers
+
+
+def _number(before: Series | None, column: str) -> int:
+    """The group that the column was in, -1 where there was none."""
+    if before is None or f"{column}.group" not in before.columns or not len(before.time):
+        return -1
+    number = float(before[f"{column}.group"][-1])
+    return int(number) if number >= 0 else -1
+
+
+def _renamed(labels: Labels, before: Labels) -> Labels:
+    """The same groups, those with most in common with one of before under its number, others under unused ones."""
+    pairs, count = np.unique(np.stack([labels, before])[:, before >= 0], axis=1, return_counts=True)
+    new: dict[int, int] = {}
+    for label, number in pairs[:, np.argsort(-count, kind="stable")].T.tolist():
+        if label not in new and number not in new.values():
+            new[label] = number
+    taken = set(new.values())
+    free = (number for number in range(len(labels) + len(new)) if number not in taken)
+    for label in range(int(labels.max()) + 1):
+        if label not in new:
+            new[label] = next(free)
+    return np.array([new[label] for label in labels.tolist()])
 
 
 def _within(r: Floats, labels: Labels) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -25,10 +25,12 @@ def run(config: Config, options: argparse.Namespace) -> int:
     from linemon.parts.alarms.rules import check as check_alarms
     from linemon.parts.forward import targets
     from linemon.parts.subscribe import origins
+    from linemon.parts.tasks.plan import check as check_tasks
     from linemon.store.folder import sources_that_fit
 
     alarms, notify = check_alarms(config, config.store.folder), notifiers.check(config)
     forwards, subscriptions = targets.check(config), origins.check(config)
+    tasks = check_tasks(config, config.store.folder)
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
     store = config.store
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
@@ -59,6 +61,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
         print(f"           at most {sizes}, {100 * history.share:g} % of the free space in all")
     work = "runs with linemon up" if config.work.enabled else "does not run with linemon up ([work] enabled = false)"
     print(f"work:      {work}; what must outlive a reboot is in {config.state_folder}")
+    show("tasks:", *tasks)
     show("alarms:", *alarms)
     show("forwards:", *forwards)
     show("takes:", *subscriptions)

@@ -288,5 +288,7 @@ class Answers:
         rejected += self._refused.total()
         by_reason = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common() if count > 0)
         print(f"stored {counts['stored']}, rejected {rejected}" + (f" ({by_reason})" if rejected else ""))
+        if rejected and not counts["stored"]:
+            say("docs/RECIPES.md has one line each that makes lines of vmstat, df, ping, JSON, CSV and others")
         is_whole = counts["received"] == counts["stored"] and not self._refused and not self.is_broken
         return 0 if is_whole else 1

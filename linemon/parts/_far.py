@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from linemon.config import section
@@ -18,8 +18,6 @@ from linemon.parts._secrets import secrets_of
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 FORWARDED: Final = "f:"  # a SENDER that begins so is a forward: f:STORE:BORN
-
-Common = TypeVar("Common")
 
 
 class Away(LinemonError):
@@ -44,24 +42,28 @@ def schemes(package: str) -> dict[str, ModuleType]:
     return found
 
 
-def read(
-    package: str, common: type[Common], head: str, key: str, table: dict[str, Any]
-) -> tuple[Common, ModuleType, Any, tuple[str, ...]]:
-    """A table of linemon.toml: the settings that all have, the scheme's file, its own settings, what nobody may see.
+def made(package: str, is_called: str, kind: type, head: str, key: str, table: dict[str, Any]) -> Any:
+    """The far side of a table of linemon.toml, in which `key` has the address: what its file calls so, made of the
+    settings that all have, which are of this kind, its own settings, and what nobody may see.
 
-    `key` has the address. ConfigError says what is wrong; ValueError, for the caller to say where.
+    ConfigError says what is wrong.
     """
-    names = {each.name.rstrip("_") for each in fields(common)}  # type: ignore[arg-type]  # it is a dataclass
+    names = {each.name.rstrip("_") for each in fields(kind)}
     address = str(table.get(key, ""))
-    where = f"{head} {table.get('name') or host_of(address)!r}"
-    config = section(common, head, {name: value for name, value in table.items() if name in names})
+    common: Any = section(kind, head, {name: value for name, value in table.items() if name in names})
+    where = f"{head} {common.title!r}"
     module = schemes(package).get(address.partition(":")[0])
     if module is None:
         expected = ", ".join(schemes(package))
         raise ConfigError(f"{where} {key} = {shown(address)!r}: expected an address of one of: {expected}")
-    settings = section(module.Settings, where, {name: value for name, value in table.items() if name not in names})
-    secrets = secrets_of([*hidden(address), *(getattr(settings, name) for name in module.SECRET)])
-    return config, module, settings, secrets
+    try:
+        own = section(module.Settings, where, {name: value for name, value in table.items() if name not in names})
+        secrets = secrets_of([*hidden(address), *(getattr(own, name) for name in module.SECRET)])
+        return getattr(module, is_called)(common, own, secrets)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{where} {error}") from None
 
 
 def host_of(address: str) -> str:

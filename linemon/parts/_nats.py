@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 from zlib import crc32
@@ -30,6 +31,17 @@ ONE_SERVER: Final = 10074  # the server's code for: it keeps one replica only
 RECONNECT_S: Final = 0.25
 
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Access:
+    """The keys of linemon.toml that say who we are to a bus, and whom we trust."""
+
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    creds: str = ""
+    ca: str = ""
 
 
 class Bus(NamedTuple):
@@ -72,8 +84,8 @@ def partition_of(source: str, partitions: int) -> int:
     return crc32(source.encode()) % partitions
 
 
-async def connect(bus: Bus, settings: Any, seconds: float) -> Client:
-    """A connection that finds another server by itself. `settings` have user, password, token, creds, ca.
+async def connect(bus: Bus, settings: Access, seconds: float) -> Client:
+    """A connection that finds another server by itself.
 
     Away, Denied; ImportError where the library is not there.
     """

@@ -74,7 +74,7 @@ class Output:
     def _look(self) -> None:
         """Do what is due; where rows wait, see whether the collector, or its secret, is another one."""
         self._timer = self._loop.call_later(LOOK_S, self._look)
-        if self._spool.waiting and (peer := collector_of(self._config)) != self._peer:
+        if self._spool.waiting and (peer := find(self._config)) != self._peer:
             self._connect(*peer)
         if self._connection:
             self._connection.turn()
@@ -88,7 +88,7 @@ class Output:
         self._peer = address, token
 
 
-def collector_of(config: Config) -> tuple[Address, str]:
+def find(config: Config) -> tuple[Address, str]:
     """Where to write to, and what to show: linemon.toml says it, or else the store's collector does."""
     store, work = config.store.folder, config.work
     address = work.to
@@ -98,11 +98,13 @@ def collector_of(config: Config) -> tuple[Address, str]:
 
 
 def tls_of(config: Config, address: Address) -> Tls | None:
-    """How to speak to the collector at this address, where it is in TLS."""
+    """How the connection is made secret; None where it is not."""
     work = config.work
-    if work.to:
-        return Tls(address.host, work.ca, work.cert) if work.tls else None
-    return Tls(address.host, config.tls.cert, work.cert, is_its_own=True) if config.tcp.tls else None
+    if work.to and work.tls:
+        return Tls(address.host, work.ca, work.cert)
+    if not work.to and config.tcp.tls:
+        return Tls(address.host, config.tls.cert, work.cert, is_its_own=True)
+    return None
 
 
 def header_of(columns: Mapping[str, str]) -> bytes:

@@ -22,16 +22,16 @@ class NotRunning(LinemonError):
     """Nobody is there to be asked."""
 
 
-def ask(folder: Path, request: dict[str, Any]) -> str:
+def ask(folder: Path, request: dict[str, Any], part: str = "alarms", wait_s: float | None = WAIT_S) -> str:
     """What was said, of a command to the parts of this store. LinemonError says why not; it blocks."""
     try:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(WAIT_S)
+            sock.settimeout(wait_s)
             sock.connect(str(folder / WORK_SOCKET))
             sock.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(sock.makefile("rb").readline(LONGEST) or b'{"error": "it ended meanwhile"}')
     except (FileNotFoundError, ConnectionRefusedError):
-        raise NotRunning("alarms are not running: `linemon status` says more") from None
+        raise NotRunning(f"{part} are not running: `linemon status` says more") from None
     except (OSError, ValueError) as error:
         raise LinemonError(f"`linemon work` does not answer: {error}") from None
     if "error" in answer:

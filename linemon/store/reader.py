@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linemon.errors import StoreError, UnknownSource
+from linemon.patterns import is_output
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
 from linemon.store.marks import Mark, MarkFile
@@ -186,7 +187,7 @@ class Source:
         for entry, arena, slot in self._attempts():
             block, cursor = range_of(arena, slot, begin, stop)
             if self._whole(entry, arena, slot):
-                return entry, block, cursor
+                return entry, window.last_of_each(block) if is_output(self.name) else block, cursor
         raise AssertionError  # the attempts end with an error of their own
 
     def _attempts(self) -> Iterator[tuple[Entry, Arena, int]]:
@@ -317,7 +318,7 @@ class Store:
         for arena, members in rings.items():
             buckets, cursors, holds = window.of_rings(arena, np.array([slot for _, slot in members]), edges)
             for i, (entry, slot) in enumerate(members):
-                if holds[i] and Source._whole(entry, arena, slot):
+                if holds[i] and not is_output(entry.source) and Source._whole(entry, arena, slot):
                     found[entry.source] = Window.of(entry, edges, buckets, i, int(cursors[i]))
                 else:
                     moved, block, cursor = Source(self, entry.source)._between(begin, stop)

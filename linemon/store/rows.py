@@ -126,6 +126,12 @@ class Window:
             raise KeyError(f"there is no column {column!r}{known(column, self.columns)}")
         return self.mean[:, self.columns.index(column)]
 
+    def select(self, columns: tuple[str, ...]) -> Window:
+        """Only these columns, in this order; ValueError if one is not there."""
+        at = [self.columns.index(column) for column in columns]
+        parts = {name: getattr(self, name)[:, at] for name in ("min", "max", "mean", "count")}
+        return replace(self, columns=columns, units=tuple(self.units[i] for i in at), **parts)
+
     def __repr__(self) -> str:
         return f"<{len(self)} buckets from {self.time[0]} to {self.time[-1]}: {some(self.columns)}>"
 

@@ -28,6 +28,12 @@ class Buckets:
         return cls(low, high, mean, np.zeros(shape, np.int64))
 
 
+def last_of_each(block: Cells) -> Cells:
+    """Of rows (n, 1 + k) in time order the last of each time: what is foretold again counts from then on."""
+    found: Cells = block[np.append(block[1:, 0] != block[:-1, 0], True)[: len(block)]]
+    return found
+
+
 def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, npt.NDArray[np.bool_]]:
     """Buckets between `edges` (n + 1,), int64 ns, of rings that are read where they lie, and the cursors after them.
 

@@ -1,4 +1,6 @@
-"""Alarms that are shipped, provoked on a real host: an agent that is stopped, a file system that is filled."""
+"""Alarms that are shipped, provoked on a real host: an agent and a collector that are stopped, a file system that is
+filled, a notifier that refuses.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +29,21 @@ keep = "1s"
 name = "silent agent"
 warning = "> 5"
 only_if = "overdue() > 3"
+[[alarm]]
+name = "collector down"
+critical = "> 5"
+"""
+REFUSES = """
+[[notify]]
+name = "refuses"
+kind = "command"
+argv = ["false"]
+[[alarm]]
+name = "v"
+source = "web1"
+columns = "v"
+warning = "> 90"
+notify = ["refuses"]
 """
 DISK = 'truncate -s 16M "$0/disk" && mkfs.ext4 -q "$0/disk" && mount -o loop "$0/disk" "$0/mnt" && exec "$@"'
 
@@ -87,3 +105,44 @@ def test_a_file_system_that_is_filled_is_full(watched: Watched, tmp_path: Path) 
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_disk_that_fills_up_is_told_of_before_it_is_full(watched: Watched) -> None:
+    """A day and a half of a disk that grew by more than a percent an hour, as a spool brings it; then rows of now."""
+    now = int(time.time())
+    lines = (f"{at} {90 + (at - now) / 3000:.3f}\n" for at in range(now - 36 * 3600, now, 60))
+    head = "#source host\n#columns time fs./.used_pct:%\n"
+    watched.collector.say(head + "".join(lines))
+
+    def told() -> bool:
+        watched.collector.say(f"{head}{time.time():.3f} 90\n")
+        return bool(watched.told)
+
+    eventually(told, "it is told", 90)
+    assert [each["alarm"] for each in watched.told] == ["disk fills up"]
+    assert "/ is full in 8 hours" in watched.told[0]["text"]
+
+
+def test_a_collector_that_is_stopped_is_down(watched: Watched) -> None:
+    """And silence of the sources behind it proves nothing meanwhile."""
+    watched.row(5)
+    own = "linemon.collector"
+    eventually(lambda: own in watched.collector.store and watched.collector.store[own].rows > 3, "its own rows")
+    watched.collector.process.send_signal(signal.SIGSTOP)
+    try:
+        assert watched.until("critical", deadline_s=60)["alarm"] == "collector down"
+    finally:
+        watched.collector.process.send_signal(signal.SIGCONT)
+    assert watched.until("ok", deadline_s=60)["alarm"] == "collector down"
+    assert len(watched.told) == 2
+
+
+def test_a_notifier_that_refuses_is_told_of_by_another(tmp_path: Path) -> None:
+    watched = Watched(tmp_path / "one", REFUSES)
+    try:
+        watched.row(99)
+        told = watched.until("warning", deadline_s=60)
+        assert (told["alarm"], told["column"]) == ("notifier fails", "notify.refuses.fails")
+        assert "notifier refuses fails" in told["text"]
+    finally:
+        watched.stop()

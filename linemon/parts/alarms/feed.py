@@ -13,7 +13,8 @@ from linemon.errors import UnknownSource
 from linemon.parts.alarms.judged import Group, Judged
 from linemon.parts.alarms.machine import Desk, Instance, S
 from linemon.parts.alarms.rules import Rule
-from linemon.parts.alarms.windows import Cells, Floats, Rows
+from linemon.parts.alarms.windows import Cells, Floats, Rows, Told
+from linemon.patterns import OUTPUT
 from linemon.store.catalog import Entry
 from linemon.store.liveness import OWN, collector_silent_since
 from linemon.store.merge import RingNow
@@ -34,6 +35,7 @@ class StorePast:
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
         self._looked, self._tiers = float("-inf"), (0, 0)  # begin and step of the tier that reaches back farthest
+        self._told: dict[str, tuple[object, Told]] = {}  # of each task, as it was when it had so many rows
 
     def rows(self, begin: int, end: int, places: Cells) -> tuple[Rows, int] | None:
         ring = RingNow(*self._store._ring(self._name))
@@ -72,6 +74,17 @@ class StorePast:
                     parts[i, row] = part[some, place]
         oldest = source.oldest
         return found.time[some].view(np.int64), parts, end if oldest is None else as_ns(oldest)
+
+    def told(self, task: str) -> Told | None:
+        name = f"{self._name}{OUTPUT}{task}"
+        if name not in self._store:
+            return None
+        entry, arena, slot = self._store._ring(name)
+        state = entry, arena.head(slot)
+        if task not in self._told or self._told[task][0] != state:
+            rows = self._store[name].between()
+            self._told[task] = state, Told.of(rows.columns, rows.time.view(np.int64), rows.values)
+        return self._told[task][1]
 
     def _history(self) -> tuple[int, int]:
         if time.monotonic() - self._looked > LOOK_S:
@@ -213,6 +226,7 @@ class Feed:
             judged.rows(rows.time.view(np.int64), rows.values, w)
             arrived = int(reading.arena.cells[reading.slot, ARRIVED])
             judged.arrived = min(w, arrived) if arrived else w
+            judged.came(int(rows.time[-1].view(np.int64)), judged.arrived)
         return True
 
     def hears(self, w: int) -> bool:

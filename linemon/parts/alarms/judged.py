@@ -19,6 +19,10 @@ USUAL_ROWS: Final = 100  # that tell how long a source usually waits
 USUAL_AGAIN: Final = 10 * S
 NO_DATA: Final = 30 * S  # the least default of no_data_after, and how many usual intervals it is
 NO_DATA_STEPS: Final = 10
+SKEW_MINUTES: Final = 10  # whose quickest row tells how far a source's clock is behind
+STEADY: Final = 60 * S  # of a backlog that is caught up, times become less late by more
+BEHIND, BEFORE = 5 * S, S  # by so much rows may be late, on their way; and early
+FOREVER: Final = 1 << 62
 LOOK: Final = 30 * S  # a group at which nothing can have changed is judged in full so often, for who looks at values
 
 
@@ -48,6 +52,11 @@ class Group:
             at = {column: i for i, column in enumerate(self.source.columns)}
             found = self._places[name] = np.array([at.get(each, -1) for each in names or [name]], np.intp)
         return found
+
+    def told(self, name: str) -> list[tuple[str, str]]:
+        """The task and the column of ``~TASK:COLUMN``, of each instance, or of all where they have the same."""
+        names = [filled(name, took) for took in self.took] if "{" in name else [name]
+        return [(task, column) for task, _, column in (each[1:].partition(":") for each in names)]
 
     def __iter__(self) -> Iterator[Instance]:
         self._wake()
@@ -177,11 +186,13 @@ class Judged:
         self._waiting: list[tuple[int, Floats]] = []  # rows stamped ahead: time, values (width,)
         self._arrivals: deque[int] = deque(maxlen=USUAL_ROWS)
         self._usual, self._usual_at = math.nan, 0
+        self._lags: deque[list[int]] = deque(maxlen=SKEW_MINUTES)  # minute, least, greatest; ns
         short = [node.span or 0 for group in self.groups for node in group.rule.windows if (node.span or 0) <= SHORT]
         needed = {int(at) for group in self.groups for node in group.rule.windows for at in group.places(node.column)}
         self._late = min((group.rule.terms.late for group in self.groups), default=0)
         self._newest = -(1 << 62)
         self._by_row = [group for group in self.groups if not group.rule.terms.by_clock]
+        self.by_clock = [group for group in self.groups if group.rule.terms.by_clock]
         owners: dict[int, list[Group]] = {}
         for group in self.groups:
             nodes = windows(group.rule.value) if group.rule.bounds else ()
@@ -221,9 +232,11 @@ class Judged:
     # -- what the language asks of the source
 
     def clock(self, function: str, w: int) -> float:
-        """age, overdue, seen, at w; nan where it is not known."""
+        """age, overdue, seen, skew, at w; nan where it is not known."""
         if function == "seen":
             return (w - self.born) / 1e9 if self.born else math.nan
+        if function == "skew":
+            return self.skew_s
         started = self.desk.started
         if self.arrived is None or started is None or w - started < YOUNG:
             return math.nan
@@ -234,6 +247,27 @@ class Judged:
     def usual_s(self) -> float:
         """The interval of its rows: the larger of the median gaps of their times and of their arrivals; nan below 3."""
         return self._usual
+
+    @property
+    def skew_s(self) -> float:
+        """By how much its sender's clock is wrong, as the times of its rows say; 0 where that is within what is usual.
+
+        nan before there were ten minutes with rows, and where what came was a backlog.
+        """
+        if len(self._lags) < SKEW_MINUTES:
+            return math.nan
+        least, greatest = min(each[1] for each in self._lags), max(each[2] for each in self._lags)
+        if greatest - least > STEADY:
+            return math.nan
+        return least / 1e9 if least > BEHIND else -greatest / 1e9 if greatest < -BEFORE else 0.0
+
+    def came(self, time: int, arrived: int) -> None:
+        """The newest row has this time, and came then."""
+        minute, lag = arrived // MINUTE, arrived - time
+        if self._lags and self._lags[-1][0] == minute:
+            self._lags[-1][1:] = min(lag, self._lags[-1][1]), max(lag, self._lags[-1][2])
+        else:
+            self._lags.append([minute, lag, lag])
 
     def patience(self, group: Group) -> float:
         """no_data_after in ns; inf where no interval is known."""
@@ -311,12 +345,26 @@ class Judged:
     def tick(self, w: int, hears: bool = True) -> None:
         """The collector's clock, once a second."""
         self._reach(w)
-        for group in self.groups:
-            if group.rule.terms.by_clock and self.arrived is not None:
+        self.tick_clocks(w, hears)
+        for group in self._by_row:
+            group.tick(w, hears)
+
+    def tick_clocks(self, w: int, hears: bool = True) -> None:
+        """The same, but only for what is judged by the clock."""
+        for group in self.by_clock:
+            if self.arrived is not None:
                 group.instance(0).last_arrival = self.arrived
                 if hears:
                     group.clock(w)
             group.tick(w, hears)
+
+    def rests_until(self) -> int:
+        """Until when no tick changes what is judged by rows."""
+        every = [each for group in self._by_row for each in group]
+        if not all(each.rests for each in every):
+            return 0
+        due = (each.last_arrival + each.patience for each in every if each.last_arrival is not None)
+        return int(min((*due, FOREVER)))
 
     def _reach(self, w: int) -> None:
         """Judge the rows stamped ahead that the clock has reached."""

@@ -47,6 +47,7 @@ class State:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = float("-inf")
+        self.is_first = True  # nothing was ever told
         self.n = 0
         self.silences: list[Saved] = []
         self.store = ""  # of which the cursors are
@@ -61,6 +62,7 @@ class State:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return
+        self.is_first = False
         try:
             said = json.loads(data)
             if said["version"] != VERSION:

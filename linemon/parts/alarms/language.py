@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from linemon.errors import ConfigError
+from linemon.patterns import OUTPUT
 from linemon.sections import UNITS_S
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ OPS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 REDUCED: Final = ("min", "max", "mean", "median", "sum", "count", "std", "change", "rate", "slope")
-CLOCKS: Final = ("age", "overdue", "seen")
+CLOCKS: Final = ("age", "overdue", "seen", "skew")
 FUNCTIONS: Final = ("last", *REDUCED, "p", "eta", *CLOCKS)
 DAY: Final = 86400 * 10**9
 LONGEST: Final = 400 * DAY
@@ -111,13 +112,18 @@ class Window:
     column: str | None = None  # None: the instance's own
     number: float = 0.0
 
+    @property
+    def of_task(self) -> str:
+        """The task whose output its column is, as in ``'~normal:cpu.busy_pct.high'``; empty: it is the source's."""
+        return (self.column or "")[1:].partition(":")[0] if (self.column or "").startswith(OUTPUT) else ""
+
     def of(self, frame: Frame) -> Values:
         return frame.window(self)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """``age``, ``overdue``, ``seen``: of the source, at the collector's clock."""
+    """``age``, ``overdue``, ``seen``, ``skew``: of the source, at the collector's clock."""
 
     function: str
 
@@ -191,7 +197,7 @@ def windows(tree: Value | Tests | None) -> list[Window]:
 
 def asks_age(tree: Value) -> bool:
     """Whether it is judged by the clock."""
-    return any(isinstance(each, Clock) and each.function in ("age", "overdue") for each in parts(tree))
+    return any(isinstance(each, Clock) and each.function != "seen" for each in parts(tree))
 
 
 def unit_of(tree: Value, column: str) -> str:
@@ -343,4 +349,6 @@ class _Reader:
         if kind != "column":
             raise self.error("a column in quotes such as 'mem.used_pct'")
         self.at += 1
+        if word.startswith(OUTPUT) and not all(word[1:].partition(":")):
+            raise ConfigError(f"{word!r}: expected a task and a column, such as '~normal:cpu.busy_pct.high'")
         return word

@@ -21,6 +21,7 @@ from linemon.parts._aside import aside
 from linemon.parts._marks import set_marks
 from linemon.parts._port import Output
 from linemon.parts.alarms.feed import Feed
+from linemon.parts.alarms.first import First
 from linemon.parts.alarms.judged import Group
 from linemon.parts.alarms.keeping import LOG, Log, State, state_file
 from linemon.parts.alarms.machine import OK, PENDING, Instance, S
@@ -108,7 +109,9 @@ class Alarms:
                 state.silences, self._groups,
             )  # fmt: skip
             feed = self._feed = Feed(store, self._rules, telling, alarms.max_instances)
-            nobody = Nobody(telling, feed, state)
+            looks = [Nobody(telling, feed, state).look]
+            if state.is_first:
+                looks.append(First(self._config, telling, feed).look)
             sending = asyncio.create_task(outbox.run())
             opened.callback(sending.cancel)
             try:
@@ -116,7 +119,9 @@ class Alarms:
                     if sending.done():
                         sending.result()
                     began = time.monotonic()
-                    await self._turn(feed, telling, state, nobody)
+                    await self._turn(feed, telling, state)
+                    for look in looks:
+                        look(time.time_ns())
                     self._behind_s = round(max(0.0, time.monotonic() - began - TURN_S), 1)
                     self._write(feed, telling, state, journal)
                     self._send(output)
@@ -128,14 +133,13 @@ class Alarms:
                 self._write(feed, telling, state, journal, ending=True)
                 (self._config.store.folder / ALARMS).unlink(missing_ok=True)
 
-    async def _turn(self, feed: Feed, telling: Telling, state: State, nobody: Nobody) -> None:
+    async def _turn(self, feed: Feed, telling: Telling, state: State) -> None:
         w = time.time_ns()
         for _ in feed.attach(w, state.resume):
             await asyncio.sleep(0)
         self._end_orphans(feed, telling, state, w)
         for _ in feed.turn(w):
             await asyncio.sleep(0)
-        nobody.look(w)
 
     def _end_orphans(self, feed: Feed, telling: Telling, state: State, w: int) -> None:
         """Instances of the state whose alarm is no more, or another one: told only where they were."""

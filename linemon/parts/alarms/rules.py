@@ -83,6 +83,8 @@ class Rule:
         None where that cannot be said. The mean of values below a limit is below it; so are their max and median. nan:
         while they stay the same, as of what has not changed.
         """
+        if any(node.of_task for node in self.windows):
+            return None
         tree, factor = self.value, 1.0
         if isinstance(tree, language.Sign) and tree.sign == "*" and isinstance(right := tree.right, language.Number):
             tree, factor = tree.left, right.number
@@ -110,7 +112,7 @@ class Rule:
     def every(self) -> int:
         """How long (ns) its value stays as it was computed: of long windows alone; 0 of others."""
         found = language.windows(self.value)
-        if not found or any((node.span or 0) <= SHORT for node in found) or self.terms.by_clock:
+        if not found or any((node.span or 0) <= SHORT or node.of_task for node in found) or self.terms.by_clock:
             return 0
         return min((node.span or 0) // PARTS for node in found)
 
@@ -191,10 +193,15 @@ def rules(config: Config) -> list[Rule]:
             raise _at(lines, i, "name", f"{where}: there are two of this name")
         places[name] = i
         tables[name] = tables.get(name, {}) | table
-    found = []
+    found, tasks = [], {task.name for task in config.task if task.enabled and config.tasks.enabled}
     for name, table in tables.items():
         try:
             rule = make(name, table, told, config, name in ours)
+            unknown = {node.of_task for node in rule.windows} - tasks - {""}
+            if unknown and name in ours:
+                continue
+            if unknown:
+                raise ConfigError(f"[[alarm]] {name!r} value: no [[task]] has the name {min(unknown)!r}")
         except ConfigError as error:
             key = str(error).removeprefix(f"[[alarm]] {name!r} ").split(" ")[0].rstrip(":")
             raise _at(lines, places.get(name, -1), key, str(error)) from None
@@ -253,7 +260,9 @@ def make(
         raise ConfigError(f"{where} value = '': expected a value such as last() or mean(5m)")
     by_clock = language.asks_age(value)
     if by_clock and (said.columns or language.windows(value)):
-        raise ConfigError(f"{where} value = {said.value!r}: age() and overdue() stand alone, and without columns")
+        raise ConfigError(
+            f"{where} value = {said.value!r}: age(), overdue() and skew() stand alone, and without columns"
+        )
     if said.columns == () and any(each.column is None for each in language.windows(value)):
         raise ConfigError(f"{where} columns: expected which columns, as value = {said.value!r} asks for their values")
     for unknown in set(said.notify or ()) - set(notifiers):

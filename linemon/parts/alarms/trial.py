@@ -75,10 +75,16 @@ def _tick(judged: Judged, begin: int, end: int) -> None:
     """A tick a second between rows, where one could change something."""
     if not begin:
         return
-    is_watched = any(group.rule.terms.by_clock for group in judged.groups) and end - begin > GAP
+    is_watched = bool(judged.by_clock) and end - begin > GAP
+    quiet = judged.rests_until()
+    if quiet >= end and not is_watched:
+        return
     for w in range(begin + S, end, S):
-        if is_watched or any(not each.rests or w - (each.last_arrival or w) >= each.patience for _, each in judged):
+        if w >= quiet:
             judged.tick(w)
+            quiet = judged.rests_until()
+        elif is_watched:
+            judged.tick_clocks(w)
 
 
 def _rows(store: Store, name: str, since: int | None, at: int, notes: list[str]) -> Iterator[tuple[int, int, Floats]]:

@@ -6,12 +6,13 @@ by column; longer ones from what `Past` brings, at most every span/600. Missing 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from linemon.parts.alarms.language import Window
+from linemon.patterns import OUTPUT
 
 if TYPE_CHECKING:
     from linemon.parts.alarms.judged import Group
@@ -23,7 +24,24 @@ SHORT: Final = 600 * 10**9  # the longest window that is computed anew at each r
 PARTS: Final = 600  # of a longer one: so often it is
 MINUTE, HOUR = 60 * 10**9, 3600 * 10**9
 NEW_HIGH: Final = 0.5  # by how much `eta` wants a value to be beyond all of the day before
+PATIENCE: Final = 3  # times the usual step of what a task gives, after which there is none for a moment
 Rows = tuple[Cells, Floats]  # times (n,), in order, and values (k, n + 1); the last of these is nothing
+
+
+class Told(NamedTuple):
+    """What a task gives of a source: its columns, times (n,) in order, values (k + 1, n + 1); the last are nan."""
+
+    columns: tuple[str, ...]
+    times: Cells
+    values: Floats
+
+    @classmethod
+    def of(cls, columns: tuple[str, ...], times: Cells, values: Floats) -> Told:
+        """From rows (n,), (n, k) in time order; of those of one time the last counts."""
+        counts = np.append(times[1:] != times[:-1], True)[: len(times)]
+        told = np.full((len(columns) + 1, int(counts.sum()) + 1), np.nan)
+        told[:-1, :-1] = values[counts].T
+        return cls(columns, times[counts], told)
 
 
 class Past(Protocol):
@@ -35,6 +53,10 @@ class Past(Protocol):
 
     def buckets(self, begin: int, end: int, places: Cells, points: int) -> tuple[Cells, Floats, int]:
         """Starts (n,) of those with rows; their min, max, mean, count (4, k, n); since when there are any."""
+        ...
+
+    def told(self, task: str) -> Told | None:
+        """What a task gives of the source, as far as it is held; None where there is nothing."""
         ...
 
 
@@ -113,6 +135,8 @@ class Frame:
         return np.float64(self._source.clock(function, self._w))
 
     def window(self, node: Window) -> Floats:
+        if node.column and node.column.startswith(OUTPUT):
+            return np.stack([self._told(node, *pair) for pair in self._group.told(node.column or "")])
         places = self._group.places(node.column)
         recent = self._source.recent
         if node.function == "last":
@@ -124,6 +148,23 @@ class Frame:
             rows = recent.times, one if len(places) == 1 else part[recent.place[places]]
             return reduced(node, rows, self.times, recent.begin)
         return self._seldom(node, places, node.span // PARTS)
+
+    def _told(self, node: Window, task: str, column: str) -> Floats:
+        """The function of what a task gives, at each time."""
+        found = self._source.past.told(task) if self._source.past else None
+        if found is None or column not in found.columns or not len(found.times):
+            return np.full(len(self.times), np.nan)
+        values = found.values[[found.columns.index(column)]]
+        if node.function != "last":
+            return np.asarray(reduced(node, (found.times, values), self.times, int(found.times[0]))[0])
+        is_value = values[0, :-1] == values[0, :-1]
+        times = found.times[is_value]
+        at = np.searchsorted(times, self.times, "right") - 1
+        if not len(times):
+            return np.full(len(self.times), np.nan)
+        patience = max(MINUTE, PATIENCE * float(np.median(np.diff(times)))) if len(times) > 1 else np.inf
+        is_there = (at >= 0) & (self.times - times[at] <= patience)
+        return np.asarray(np.where(is_there, values[0, :-1][is_value][at], np.nan))
 
     def _seldom(self, node: Window, places: Cells, every: int) -> Floats:
         found = np.empty((len(places), len(self.times)))

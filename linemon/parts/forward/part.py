@@ -19,9 +19,10 @@ import numpy as np
 from linemon.config import Config
 from linemon.errors import LinemonError
 from linemon.parts._aside import aside
+from linemon.parts._far import FORWARDED
 from linemon.parts._port import Output
 from linemon.parts.forward.cursors import Cursors
-from linemon.parts.forward.flow import FORWARDED, Block, Feed, Flow, held
+from linemon.parts.forward.flow import Block, Feed, Flow, held
 from linemon.parts.forward.target import DENIED_S, Denied, Later, Refused, Target, TooLong
 from linemon.store import levels
 from linemon.store.folder import own_folder

@@ -6,17 +6,16 @@ import logging
 import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from linemon.errors import ConfigError, LinemonError
 from linemon.logs import Seldom
+from linemon.parts._far import NAME, host_of, shown
 from linemon.parts._secrets import clean
 from linemon.parts.forward.flow import Block, Flow
 from linemon.sections import Span
 
 log = logging.getLogger(__name__)
 
-NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SINCE: Final = ("now", "start")
 DENIED_S: Final = 60.0  # from one question of who is not let in to the next
 
@@ -61,7 +60,7 @@ class ForwardConfig:
     @property
     def title(self) -> str:
         """Its name, or else the host of `to`."""
-        return self.name or _host(self.to)
+        return self.name or host_of(self.to)
 
     def far_name(self, source: str) -> str:
         """What a source is called there."""
@@ -70,8 +69,7 @@ class ForwardConfig:
     @property
     def shown(self) -> str:
         """`to` as anybody may see it: without user, password and query."""
-        scheme, _, rest = self.to.partition(":")
-        return f"{scheme}:{rest.partition('?')[0].rpartition('@')[2] if rest[:2] != '//' else _bare(rest)}"
+        return shown(self.to)
 
 
 class Later(LinemonError):
@@ -148,16 +146,3 @@ class Target:
 
     def clean(self, text: str) -> str:
         return clean(text, self._secrets)
-
-
-def _host(to: str) -> str:
-    try:
-        return urlsplit(to).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _bare(rest: str) -> str:
-    """``//user:password@host/path?query`` without what is secret."""
-    authority, slash, path = rest[2:].partition("/")
-    return f"//{authority.rpartition('@')[2].partition('?')[0]}{slash}{path.partition('?')[0]}"

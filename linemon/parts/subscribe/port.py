@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from linemon.config import Config
 from linemon.parts._far import FORWARDED, Away, Denied
-from linemon.parts._port import collector_of, tls_of
+from linemon.parts._port import find, tls_of
 
 HEADER: Final = re.compile(rb"(?m)^#source ([^\n]+)\n#columns (\[[^\n]*\])\n#seq (\d{1,18}) (\S{1,64})\n")
 WAITS: Final = ("token", "max_sources", "store_full", "sequence")  # reasons that may pass
@@ -85,7 +85,7 @@ class Port:
 
     async def _open(self) -> None:
         self.close()
-        address, token = collector_of(self._config)
+        address, token = find(self._config)
         tls = tls_of(self._config, address)
         try:
             secure = {"ssl": tls.context(), "server_hostname": address.host} if tls else {}

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from linemon.parts._far import FORWARDED
 from linemon.parts._port import ISO_BEFORE, header_of, time_of
-from linemon.parts.forward.flow import FORWARDED, Block, Flow
+from linemon.parts.forward.flow import Block, Flow
 from linemon.parts.forward.target import DENIED_S, Denied, Later, Target
 from linemon.ports import Address
 from linemon_sender.dialler import connect
@@ -26,7 +27,7 @@ from linemon_sender.tls import Tls
 
 TLS = True
 SECRET = ("token",)
-WINDOW: Final = 1 << 20  # bytes on their way
+WINDOW: Final = 1 << 22  # bytes on their way
 AT_ONCE: Final = 1 << 16  # bytes that are handed to the system
 ALIVE_S: Final = 60.0  # a collector hangs up on who is silent
 WAITS: Final = ("token", "max_sources", "store_full", "sequence")  # reasons that may pass

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from linemon.parts import _nats
 from linemon.parts._far import Away, Denied
-from linemon.parts._nats import Bus, asked, look, partition_of, partitions_of
+from linemon.parts._nats import ONE_SERVER, PARTITIONS, Access, Bus, asked, connect, look, partition_of, partitions_of
+from linemon.parts._nats import SECRET as SECRET
 from linemon.parts._port import header_of
 from linemon.parts.forward.flow import Block, Flow
 from linemon.parts.forward.target import Denied as NotLetIn
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 TLS = True
-SECRET = _nats.SECRET
 LONGEST: Final = 256 << 10  # bytes of a message
 WINDOW: Final = 16 << 20  # bytes that wait to be acknowledged
 TRY_S: Final = 2.0  # until a message is sent again
@@ -38,14 +37,9 @@ AGAIN_S: Final = 0.25  # while a stream has no leader
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Access):
     """Those of streams hold for new ones: what there is is left as it is."""
 
-    user: str = ""
-    password: str = ""
-    token: str = ""
-    creds: str = ""
-    ca: str = ""
     partitions: int = 16
     replicas: int = 3
     max_age: Span = Span(259200)
@@ -110,7 +104,7 @@ class To(Target):
     async def _open(self) -> None:
         self._acked = asyncio.Event()
         seconds = float(self.config.timeout)
-        self._client = await _nats.connect(self._bus, self.settings, seconds)
+        self._client = await connect(self._bus, self.settings, seconds)
         self._most = min(LONGEST, self._client.max_payload * 3 // 4)
         self._differs = [text for i in range(len(self._lanes)) for text in await self._have(i)]
 
@@ -134,10 +128,10 @@ class To(Target):
                     max_bytes=wanted.max_bytes,
                     retention=RetentionPolicy.LIMITS,
                     storage=StorageType.FILE,
-                    metadata={_nats.PARTITIONS: str(wanted.partitions)},
+                    metadata={PARTITIONS: str(wanted.partitions)},
                 )
             except APIError as error:
-                if error.err_code != _nats.ONE_SERVER:  # a cluster, one of whose servers is away, is waited for
+                if error.err_code != ONE_SERVER:  # a cluster, one of whose servers is away, is waited for
                     raise Away(f"it makes no stream {bus.name(partition)}: {error.description}") from None
         assert info
         if (found := partitions_of(info)) != wanted.partitions:

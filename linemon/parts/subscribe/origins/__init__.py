@@ -12,7 +12,7 @@ import sys
 
 from linemon.config import Config
 from linemon.errors import ConfigError
-from linemon.parts._far import read
+from linemon.parts._far import made
 from linemon.parts.subscribe.origin import Origin, SubscribeConfig
 
 
@@ -20,14 +20,10 @@ def build(config: Config) -> dict[str, Origin]:
     """Those that linemon.toml names. ConfigError says what is wrong with one."""
     found: dict[str, Origin] = {}
     for table in config.subscribe:
-        common, module, settings, secrets = read(__name__, SubscribeConfig, "[[subscribe]]", "from", table)
-        try:
-            origin: Origin = module.From(common, settings, secrets)
-        except ValueError as error:
-            raise ConfigError(f"[[subscribe]] {common.title!r} {error}") from None
-        if common.title in found:
-            raise ConfigError(f"[[subscribe]] name = {common.title!r}: there are two of that name")
-        found[common.title] = origin
+        origin: Origin = made(__name__, "From", SubscribeConfig, "[[subscribe]]", "from", table)
+        if origin.config.title in found:
+            raise ConfigError(f"[[subscribe]] name = {origin.config.title!r}: there are two of that name")
+        found[origin.config.title] = origin
     return found
 
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from linemon.config import Config
 from linemon.logs import Seldom
-from linemon.parts import _nats
 from linemon.parts._far import Away, Denied
-from linemon.parts._nats import Bus, asked, look, partitions_of
+from linemon.parts._nats import SECRET as SECRET
+from linemon.parts._nats import Access, Bus, asked, connect, look, partitions_of
 from linemon.parts.subscribe.origin import BackOff, House, Origin
 from linemon.parts.subscribe.port import Port, sections_of
 from linemon.store.folder import replace_file
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TLS = True
-SECRET = _nats.SECRET
 TAKE: Final = re.compile(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*")
 AT_ONCE: Final = 8  # messages that a partition asks for
 EXPIRES_S: Final = 30  # until it asks again
@@ -45,12 +44,7 @@ SAVE_S: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Settings:
-    user: str = ""
-    password: str = ""
-    token: str = ""
-    creds: str = ""
-    ca: str = ""
+class Settings(Access):
     take: str = ""
 
 
@@ -149,7 +143,7 @@ class From(Origin):
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is None or self._client.is_closed:
-                self._client = await _nats.connect(self._bus, self.settings, float(self.config.timeout))
+                self._client = await connect(self._bus, self.settings, float(self.config.timeout))
             return self._client
 
     async def _mine(self) -> tuple[int, ...]:
