@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from linemon.parts._far import FORWARDED, Away, Denied
 from linemon.parts._port import find, tls_of
 
 HEADER: Final = re.compile(rb"(?m)^#source ([^\n]+)\n#columns (\[[^\n]*\])\n#seq (\d{1,18}) (\S{1,64})\n")
+SLICE: Final = 100  # rows
 WAITS: Final = ("token", "max_sources", "store_full", "sequence")  # reasons that may pass
 
 
@@ -113,12 +114,10 @@ class Port:
             self._ask(section)
         await self._until(lambda: all(each.source in self._acked or each.source in self._over for each in asked))
         left = [each for each in batch.values() if self._acked.get(each.source, 0) < each.end]
-        for section in left:
-            if section.source in self._over:
-                continue
-            rows = as_json(section) if section.source in self._named else section.rows
-            self._write(b"#source %b\n%b" % (section.source.encode(), rows))
-            self._said.append(Said(self._lines, section.end - section.first, section, False))
+        for section, rows in slices([each for each in left if each.source not in self._over]):
+            lines = as_json(section, rows) if section.source in self._named else b"".join(rows)
+            self._write(b"#source %b\n%b" % (section.source.encode(), lines))
+            self._said.append(Said(self._lines, len(rows), section, False))
             self._at[section.source] = place(section, section.end)
         await self._until(
             lambda: all(self._acked.get(each.source, 0) >= each.end or each.source in self._over for each in left)
@@ -187,13 +186,22 @@ def place(section: Section, number: int) -> tuple[str, str, int]:
     return section.sender, section.columns, number
 
 
-def as_json(section: Section) -> bytes:
-    """Its rows as lines that name their columns; what is missing is left out."""
+def slices(sections: list[Section]) -> Iterator[tuple[Section, list[bytes]]]:
+    """Some rows of each, then more: the collector takes so many a second of one source; the next waits behind it."""
+    rows = [section.rows.splitlines(True) for section in sections]
+    for at in range(0, max(map(len, rows), default=0), SLICE):
+        for section, lines in zip(sections, rows, strict=True):
+            if at < len(lines):
+                yield section, lines[at : at + SLICE]
+
+
+def as_json(section: Section, rows: list[bytes]) -> bytes:
+    """Rows of it as lines that name their columns; what is missing is left out."""
     names = [each if isinstance(each, str) else each[0] for each in json.loads(section.columns)]
     keys = [json.dumps(name) for name in names]
     lines = []
-    for row in section.rows.decode().splitlines():
-        pairs = [f"{key}: {said}" for key, said in zip(keys, row.split(" "), strict=True) if said != "NaN"]
+    for row in rows:
+        pairs = [f"{key}: {said}" for key, said in zip(keys, row.decode().split(), strict=True) if said != "NaN"]
         if not pairs[0].rpartition(" ")[2].isdecimal():  # a time as text
             key, _, said = pairs[0].partition(": ")
             pairs[0] = f'{key}: "{said}"'
