@@ -91,6 +91,10 @@ class Cluster:
 
         return eventually(look, f"{stream} has a leader", 60) - 1
 
+    def bytes_of(self, stream: str) -> int:
+        """What a stream has, once."""
+        return self.do(lambda js: js.stream_info(stream)).state.bytes
+
     def kill(self, i: int) -> None:
         if server := self.servers[i]:
             server.kill()
