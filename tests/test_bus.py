@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,11 @@ from linemon.parts._nats import Bus as Address
 from linemon.parts.subscribe.origins.nats import partitions
 from tests.bus import PASSWORD, Cluster, Taker
 from tests.forwards import Conformance, Near, Row, rows_of, same
-from tests.running import Running, eventually
+from tests.running import Running, command, eventually
 from tests.test_forward import rows_in
 
 
+@pytest.mark.slow
 class TestNats(Conformance):
     """What is on the bus is what a subscription takes from it, into another linemon."""
 
@@ -360,6 +363,54 @@ def test_rows_that_come_back_are_not_stored_twice(bus: Bus) -> None:
             sock.sendall(f"{at} {values['a']} {values['b']}\n".encode())
         taker.until(rows=20)
     assert same(rows_in(taker.collector.store, EVEN), rows_of(20))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_docs_scale_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edge, a centre that computes the row of its groups, and another that sees it: as written there."""
+    text = (Path(__file__).parents[1] / "docs" / "SCALE.md").read_text()
+    cluster = Cluster(tmp_path / "cluster")
+    servers = ",".join(f"127.0.0.1:{port}" for port in cluster.ports)
+    edge, centre, pane = (
+        each.replace("bus1:4222,bus2:4222,bus3:4222", servers) for each in re.findall(r"```toml\n(.*?)```", text, re.S)
+    )
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "tasks").mkdir(mode=0o700)
+    (tmp_path / "one" / "tasks" / "fleet.py").write_text(re.findall(r"```python\n(.*?)```", text, re.S)[0])
+    monkeypatch.setenv("BUS_PASSWORD", PASSWORD)
+    sides = [
+        Running(tmp_path / name, f'{blocks}[work]\nstate = "{tmp_path}/{name}-state"\n')
+        for name, blocks in (
+            ("edge", edge.replace('"10s"', "0.1")),
+            ("one", centre + pane.replace("every 1m", "every 10s")),
+            ("two", pane[pane.index("[[subscribe]]") :]),
+        )
+    ]
+    works = []
+    try:
+        for side in sides:
+            checked = side.run("check")
+            assert (checked.returncode, checked.stderr) == (0, ""), checked
+            with open(side.folder / "work.log", "ab") as log:
+                works.append(subprocess.Popen(command("work", "--config", str(side.config)), stderr=log))
+        edge_side, one, two = sides
+
+        def a_row_is_there() -> bool:
+            edge_side.say("#source host1\n#columns cpu.busy_pct\n20\n#source host2\n#columns cpu.busy_pct\n40\n")
+            time.sleep(0.2)  # some rows a second
+            source = two.store["fleet.centre1"]
+            return source.columns == ("edge1",) and bool((source.last(1).values == 30).all())
+
+        eventually(a_row_is_there, "the row of the groups", 200)
+        assert one.store["edge1/host1"].columns == ("cpu.busy_pct",)
+    finally:
+        for work in works:
+            work.kill()
+            work.wait()
+        for side in sides:
+            assert side.stop() == 0, (side.folder / "work.log").read_text()
+        cluster.kill_all()
 
 
 @pytest.mark.parametrize(
