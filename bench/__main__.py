@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import alarms, bus, footprint, history, lone, sources, start, tasks
+from bench import alarms, bus, footprint, forward, history, lone, mqtt, sources, start, tasks
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -43,7 +43,7 @@ from linemon.lines import bulk, wire
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
 PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS = "parse", "lone", "store", "sources", "history", "alarms"
-TASKS, BUS = "tasks", "bus"
+TASKS, FORWARD, MQTT, BUS = "tasks", "forward", "mqtt", "bus"
 AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
@@ -170,6 +170,7 @@ def main() -> int:
         HISTORY,
         ALARMS,
         TASKS,
+        FORWARD,
         BUS,
         AGENT,
         HTTP,
@@ -210,12 +211,14 @@ def main() -> int:
         (HISTORY, history.figures),
         (ALARMS, alarms.figures),
         (TASKS, tasks.figures),
+        (FORWARD, forward.figures),
+        (MQTT, mqtt.figures),
         (BUS, bus.figures),
     )
     for what, measured in kinds:
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
-            print(f"\n{what}" + ", CPU time of one process, medians" * (what not in (LONE, TASKS, BUS)))
+            print(f"\n{what}" + ", CPU time of one process, medians" * (what not in (LONE, TASKS)))
             for line in report[what]:
                 verdict = "ok" if line["measured"] <= (line["budget"] or math.inf) else "OVER"
                 budget = f"  {line['budget']:g} {verdict}" if line["budget"] else ""

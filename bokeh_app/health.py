@@ -10,6 +10,7 @@ import numpy as np
 
 from linemon.errors import LinemonError
 from linemon.store.liveness import OWN
+from linemon.store.status import read_forwards
 
 from .packing import epoch_ms
 from .pump import Pump
@@ -44,6 +45,7 @@ def _facts(pump: Pump, with_lines: bool) -> dict[str, Any]:
         known["counters"] = {name: status[name] for name in COUNTERS if name in status}
         known["rejected"] = status.get("rejected", {})
         known["dropped"] = status.get("dropped", {})
+        known["forwards"] = read_forwards(pump.store.path)
         known["bad_lines"] = status.get("bad_lines", [])[-100:]
         known["pages"] = len(pump.pages)
         known["tick_ms"] = pump.busy * 1e3

@@ -19,7 +19,7 @@ from linemon.access import ANY_SOURCE, Origin, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
-from linemon.sections import AlarmsConfig, HistoryConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
+from linemon.sections import AlarmsConfig, HistoryConfig, MapConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
 from linemon.sections import TaskConfig as TaskConfig
 from linemon.sections import TasksConfig as TasksConfig
 
@@ -268,8 +268,9 @@ class Config:
 
 
 LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
-LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)  # there may be several; taken as they stand
+LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)  # taken as they stand
 NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
+NESTED[tuple[MapConfig, ...]] = MapConfig
 
 
 def find(path: Path | None = None) -> Path | None:
@@ -335,6 +336,7 @@ def section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
 
 def _value(key: str, kind: Any, value: Any) -> Any:
     """The value as its field's type. ConfigError names the key, and the value where it is no secret."""
+    nested = "[[" + key.strip("[").replace("]] ", ".").replace("] ", ".") + "]]"
     if kind in PLAIN and isinstance(value, PLAIN[kind]):
         return value
     if kind in (int, float) and not isinstance(value, bool) and isinstance(value, (int, kind)):
@@ -366,9 +368,9 @@ def _value(key: str, kind: Any, value: Any) -> Any:
         except ValueError:
             pass
     elif kind in NESTED and isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        return tuple(section(NESTED[kind], key.replace("[", "[[").replace("] ", ".") + "]]", each) for each in value)
+        return tuple(section(NESTED[kind], nested, each) for each in value)
     shown = "..." if key.rpartition(" ")[2] in SECRETS else repr(value)
-    raise ConfigError(f"{key} = {shown}: expected {EXPECTED[kind]}")
+    raise ConfigError(f"{key} = {shown}: expected {EXPECTED.get(kind, f'sections {nested}')}")
 
 
 def _is_finite(value: Any) -> bool:
@@ -395,8 +397,6 @@ EXPECTED: dict[Any, str] = {
     tuple[float, ...]: "a list of numbers such as [0, 100]",
     Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
     Span | None: 'a span such as "10s", "15m", "30d", a number of seconds, or "0s" for none',
-    tuple[PanelConfig, ...]: "sections [[dashboard.panel]]",
-    tuple[TierConfig, ...]: "sections [[history.tier]]",
 }
 
 

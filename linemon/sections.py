@@ -268,3 +268,38 @@ class TaskConfig:
     after: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     enabled: bool = True
+
+
+PLACE: Final = re.compile(r"\{(\w+)(\.\.\.)?\}")
+PAYLOADS: Final = ("auto", "number", "json", "influx", "lines")
+TEXTS: Final = {"on": 1, "off": 0, "online": 1, "offline": 0, "true": 1, "false": 0}
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """One [[subscribe.map]]: topics of one shape, and how they become lines."""
+
+    topic: str = ""
+    source: str = ""
+    payload: str = "auto"
+    time: str = ""
+    skip: tuple[str, ...] = ()
+    texts: dict[str, Any] = field(default_factory=TEXTS.copy)
+    retained: bool = False
+
+    def __post_init__(self) -> None:
+        where, places = f"[[subscribe.map]] {self.topic!r}", PLACE.findall(self.topic)
+        levels = self.topic.split("/")
+        wrong = [each for each in levels if set("{}+#") & set(each) and not PLACE.fullmatch(each)]
+        if not self.topic or wrong or any("..." in each for each in levels[:-1]):
+            raise ConfigError(f"{where}: expected levels that are words or {{x}}, the last one perhaps {{x...}}")
+        unknown = {name for name, _ in PLACE.findall(self.source)} - {name for name, _ in places}
+        if unknown or not (self.source or self.payload in ("influx", "lines")):
+            raise ConfigError(
+                f"{where} source = {self.source!r}: expected a name, with {{x}} for what stands in `topic`"
+            )
+        if self.payload not in PAYLOADS:
+            raise ConfigError(f"{where} payload = {self.payload!r}: expected one of: {', '.join(PAYLOADS)}")
+        for text, value in self.texts.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ConfigError(f"{where} texts: {text} = {value!r}: expected a number")

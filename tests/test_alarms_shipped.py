@@ -57,6 +57,7 @@ BAD: dict[str, tuple[dict[str, float], int, bool]] = {
 }
 # test_alarms_windows.py; test_alarms.py; below
 NOT_HERE = {"disk fills up", "collector down", "notifier fails", "stamps wrong", "strange", "task fails"}
+NOT_HERE |= {"forward behind", "forward refused"}
 
 
 class House:
@@ -449,3 +450,14 @@ def test_a_task_that_is_not_there(tmp_path: Path, value: str, says: str) -> None
     file.write_text(TASKS + f'[[alarm]]\nname = "x"\ncolumns = "a"\nvalue = "{value}"\nwarning = "> 0"\n')
     with pytest.raises(ConfigError, match=says):
         rules(load(file))
+
+
+def test_a_forward_that_is_behind_or_refused(house: House) -> None:
+    """Told of once each; a forward that is well raises nothing."""
+    well = {"behind_s": 0.4, "sent": 1000.0, "refused": 3.0, "missed": 0.0}
+    house.live(600, 10, **{"linemon.forward.it": well})
+    assert house.said == []
+    house.live(60, 10, **{"linemon.forward.it": well | {"behind_s": 901.0, "refused": 8.0}})
+    texts = {each.alarm: each.text for each in house.told}
+    assert texts["forward behind"] == "linemon.forward.it is 901 s behind; `linemon status` says why"
+    assert texts["forward refused"].startswith("linemon.forward.it: the far side refused 5 rows")

@@ -22,7 +22,8 @@ from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
 from linemon.parts.forward.target import ForwardConfig
 from linemon.parts.subscribe.origin import SubscribeConfig
-from linemon.sections import AlarmConfig, QuietConfig, Span, TaskConfig, TierConfig
+from linemon.parts.subscribe.presets import PRESETS
+from linemon.sections import AlarmConfig, MapConfig, QuietConfig, Span, TaskConfig, TierConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -67,6 +68,9 @@ def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleT
         dict(re.findall(r"^# (\w+) = (.*?)(?: +#.*)?$", part, re.M)) for part in text.partition("\n\n")[0].split("#\n")
     ]
     assert set(parts[0]) == {f.name.rstrip("_") for f in fields(common)}
+    if head == "subscribe":
+        assert set(parts.pop()) == {f.name for f in fields(MapConfig)}
+        assert PRESETS.keys() == set(re.findall(r"\w+", text.partition("# preset = []")[2].partition("\n")[0])) - {"of"}
     by_keys = {frozenset(f.name.rstrip("_") for f in fields(kind.Settings)): kind for kind in kinds.values()}
     assert {frozenset(part) for part in parts[1:]} == set(by_keys)
     for part, cls in [(parts[0], common), *((part, by_keys[frozenset(part)].Settings) for part in parts[1:])]:
@@ -81,9 +85,9 @@ def test_the_examples_of_kinds(head: str, common: type, kinds: dict[str, ModuleT
 EXAMPLES = {
     "name",
     "kind",
+    "from_",
     "password",
     "to",
-    "from_",
     "token",
     "chats",
     "url",

@@ -12,6 +12,7 @@ import pytest
 
 from linemon.store.reader import Store
 from linemon.store.status import read_part
+from tests import forward_kills
 from tests.forwards import START, Conformance, Row, rows_of
 from tests.running import Running, command, eventually
 from tests.sinks import free_port
@@ -163,3 +164,12 @@ def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
             work.terminate()
             assert work.wait(20) == 0
         assert (a.stop(), b.stop()) == (0, 0)
+
+
+def test_exactly_once_over_kills(tmp_path: Path) -> None:
+    """The collector, the forward and the far side are killed at random moments; `python -m tests.forward_kills` does it
+    more often.
+    """
+    outcome = forward_kills.run(tmp_path / "run", 2, seed=3)
+    assert outcome.rows > 100
+    assert (outcome.lost, outcome.twice, outcome.disorder) == (0, 0, 0)

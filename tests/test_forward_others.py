@@ -37,8 +37,6 @@ def whisper() -> Any:
 class TestGraphite(Process):
     """Debian's carbon, with a file for each metric; it keeps a value a second."""
 
-    points = 600
-
     def arguments(self) -> list[str]:
         data = self.folder / "carbon"
         data.mkdir(exist_ok=True)

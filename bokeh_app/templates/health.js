@@ -3,6 +3,7 @@
 linemon.health = (() => {
   const {$, text, make, model, format, duration, date, seconds, now, S} = linemon
   const SILENT_MS = 10000
+  const FORWARD = ["behind_s", "sent", "refused", "missed", "away", "denied", "waits", "last refused"]
 
   function strip(facts) {
     const isSilent = !(facts.age_ms < SILENT_MS)
@@ -31,12 +32,13 @@ linemon.health = (() => {
       ...Object.entries(facts.counters ?? {}),
       ...Object.entries(facts.rejected ?? {}).map(([reason, n]) => [`rejected: ${reason}`, n]),
       ...Object.entries(facts.dropped ?? {}).map(([reason, n]) => [`dropped: ${reason}`, n]),
+      ...(facts.forwards ?? []).flatMap((each) => FORWARD.map((what) => [`forward ${each.name}: ${what}`, each[what]])),
       ["pages open", facts.pages], ["last tick of this page's server, ms", facts.tick_ms?.toFixed(1)],
     ].filter(([, value]) => value != null)
     const key = JSON.stringify(pairs)
     if (place.dataset.key != key) {
       place.dataset.key = key
-      place.replaceChildren(...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, Number(value).toLocaleString("en")))))
+      place.replaceChildren(...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value == "string" && isNaN(value) ? value : Number(value).toLocaleString("en")))))
     }
     const body = $("bad-lines").tBodies[0], lines = [...facts.bad_lines ?? []].reverse(), last = JSON.stringify(lines[0] ?? null) + lines.length
     $("no-bad-lines").hidden = lines.length > 0

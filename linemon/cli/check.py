@@ -29,8 +29,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     from linemon.store.folder import sources_that_fit
 
     alarms, notify = check_alarms(config, config.store.folder), notifiers.check(config)
-    forwards, subscriptions = targets.check(config), origins.check(config)
-    tasks = check_tasks(config, config.store.folder)
+    forwards, tasks = targets.check(config), check_tasks(config, config.store.folder)
+    subscriptions = origins.check(config)
     print(f"{config.file or 'built-in defaults (no linemon.toml here or in the config folder)'}: OK")
     store = config.store
     print(f"store:     {store.folder}, the newest {store.points} rows of up to {store.max_sources} sources")
@@ -64,7 +64,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     show("tasks:", *tasks)
     show("alarms:", *alarms)
     show("forwards:", *forwards)
-    show("takes:", *subscriptions)
+    show("subscribes:", *subscriptions)
     show("notify:", notify[0] or ["nobody: alarms are shown only"], notify[1])
     warn(config, fitting[1])
     return 0

@@ -12,6 +12,7 @@ from linemon.config import Address
 from linemon.http.answers import dumps
 from linemon.http.request import JSON, Request
 from linemon.http.site import TEXT, Family, Query, Route, Site
+from linemon.store.status import read_forwards
 from linemon.when import iso_ns
 
 
@@ -31,6 +32,7 @@ class About(Family):
             **{name: status[name] for name in names},
             "sources": len(self.house.store),
             "uptime_s": round(time.monotonic() - self._started, 3),
+            "forwards": read_forwards(self.house.config.store.folder),
             "last_bad": {**bad[-1], "time": iso_ns(bad[-1]["time"])} if bad else None,
         }
         request.answer(HTTPStatus.OK, JSON, dumps(said))

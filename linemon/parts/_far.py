@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, Final
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from linemon.config import section
 from linemon.errors import ConfigError, LinemonError
-from linemon.parts._secrets import secrets_of
+from linemon.parts._secrets import bare, hidden, secrets_of
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 FORWARDED: Final = "f:"  # a SENDER that begins so is a forward: f:STORE:BORN
@@ -42,9 +42,12 @@ def schemes(package: str) -> dict[str, ModuleType]:
     return found
 
 
-def made(package: str, is_called: str, kind: type, head: str, key: str, table: dict[str, Any]) -> Any:
+def made(
+    package: str, is_called: str, kind: type, head: str, key: str, table: dict[str, Any], state: Path | None = None
+) -> Any:
     """The far side of a table of linemon.toml, in which `key` has the address: what its file calls so, made of the
-    settings that all have, which are of this kind, its own settings, and what nobody may see.
+    settings that all have, which are of this kind, its own settings, what nobody may see, and a file of its own in the
+    folder `state`.
 
     ConfigError says what is wrong.
     """
@@ -55,11 +58,12 @@ def made(package: str, is_called: str, kind: type, head: str, key: str, table: d
     module = schemes(package).get(address.partition(":")[0])
     if module is None:
         expected = ", ".join(schemes(package))
-        raise ConfigError(f"{where} {key} = {shown(address)!r}: expected an address of one of: {expected}")
+        raise ConfigError(f"{where} {key} = {bare(address)!r}: expected an address of one of: {expected}")
     try:
         own = section(module.Settings, where, {name: value for name, value in table.items() if name not in names})
         secrets = secrets_of([*hidden(address), *(getattr(own, name) for name in module.SECRET)])
-        return getattr(module, is_called)(common, own, secrets)
+        files = [state / f"{head.strip('[]')}.{common.title}.json"] if state else []
+        return getattr(module, is_called)(common, own, secrets, *files)
     except ConfigError:
         raise
     except ValueError as error:
@@ -72,22 +76,3 @@ def host_of(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:
         return ""
-
-
-def hidden(address: str) -> Iterable[str]:
-    """What nobody may see of an address: user, password, and the values of its query."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return [address]
-    values = [value for pair in parts.query.split("&") for _, _, value in [pair.partition("=")]]
-    return [each for each in (parts.username, parts.password, *values) if each]
-
-
-def shown(address: str) -> str:
-    """An address as anybody may see it: without user, password and query."""
-    scheme, _, rest = address.partition(":")
-    if rest[:2] != "//":
-        return f"{scheme}:{rest.partition('?')[0].rpartition('@')[2]}"
-    authority, slash, path = rest[2:].partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2].partition('?')[0]}{slash}{path.partition('?')[0]}"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 from zlib import crc32
 
-from linemon.parts._far import Away, Denied, shown
+from linemon.parts._far import Away, Denied
+from linemon.parts._secrets import bare
 from linemon.ports import Address
 from linemon_sender.tls import Tls
 
@@ -65,7 +66,7 @@ class Bus(NamedTuple):
             servers = tuple(Address.parse(f"{each[1]}:{each[3] or PORT}") for each in said if each)
         except ValueError:
             raise ValueError(
-                f"{key} = {shown(text)!r}: expected an address such as 'nats://a:4222,b:4222/STREAM', STREAM of 1 to "
+                f"{key} = {bare(text)!r}: expected an address such as 'nats://a:4222,b:4222/STREAM', STREAM of 1 to "
                 "64 letters, digits, _ or -"
             ) from None
         user, _, password = login.partition(":")

@@ -23,6 +23,25 @@ def secrets_of(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True))
 
 
+def hidden(address: str) -> list[str]:
+    """What nobody may see of an address: user, password, and the values of its query."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return [address]
+    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    return [each for each in (parts.username, parts.password, *values) if each]
+
+
+def bare(address: str) -> str:
+    """An address without them."""
+    scheme, _, rest = address.partition(":")
+    authority, slash, path = rest.removeprefix("//").partition("/")
+    if not rest.startswith("//"):  # a folder
+        return f"{scheme}:{rest}"
+    return f"{scheme}://{authority.rpartition('@')[2].partition('?')[0]}{slash}{path.partition('?')[0]}"
+
+
 def clean(text: str, secrets: Iterable[str]) -> str:
     """The text in one line, without the secrets."""
     for secret in secrets:

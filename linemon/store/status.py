@@ -26,6 +26,13 @@ def read_part(folder: Path, name: str) -> dict[str, Any]:
     return _read(folder / WORK / f"{name}.json")
 
 
+def read_forwards(folder: Path) -> list[dict[str, Any]]:
+    """What each forward that runs last said of itself."""
+    return [
+        {"name": path.stem.partition(".")[2], **_read(path)} for path in sorted((folder / WORK).glob("forward.*.json"))
+    ]
+
+
 def read_alarms(folder: Path) -> tuple[list[dict[str, Any]], float]:
     """All instances, the firing ones first, and how many seconds ago that was written; inf where it never was."""
     try:

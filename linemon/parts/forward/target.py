@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from linemon.errors import ConfigError, LinemonError
 from linemon.logs import Seldom
-from linemon.parts._far import NAME, host_of, shown
-from linemon.parts._secrets import clean
+from linemon.parts._far import NAME, host_of
+from linemon.parts._secrets import bare, clean
 from linemon.parts.forward.flow import Block, Flow
 from linemon.sections import Span
 
@@ -69,7 +69,7 @@ class ForwardConfig:
     @property
     def shown(self) -> str:
         """`to` as anybody may see it: without user, password and query."""
-        return shown(self.to)
+        return bare(self.to)
 
 
 class Later(LinemonError):

@@ -1,7 +1,7 @@
-"""Subscriptions: what others publish, as lines to this linemon's own port (docs/SCALE.md).
+"""Subscriptions: what others publish, taken as lines (docs/MQTT.md).
 
-part.py runs one of them; origin.py says what an origin is, origins/ has one file for each scheme; port.py is the
-connection to the collector, and knows what it holds.
+part.py runs one of them; origin.py says what an origin is, origins/ has one file for each scheme; port.py hands lines
+to the collector; mapping.py makes them of topics and payloads, presets.py knows those of common devices.
 """
 
 from __future__ import annotations
@@ -13,7 +13,5 @@ from linemon.parts.subscribe.part import Subscription
 
 def parts(config: Config) -> list[Subscription]:
     """One for each [[subscribe]]. ConfigError says what is wrong with one."""
-    return [
-        Subscription(config, origin, table)
-        for origin, table in zip(build(config).values(), config.subscribe, strict=True)
-    ]
+    origins = build(config).values()
+    return [Subscription(config, origin, table) for origin, table in zip(origins, config.subscribe, strict=True)]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from linemon.config import Config
-from linemon.errors import ConfigError, LinemonError
-from linemon.parts._far import NAME, Denied, host_of, shown
-from linemon.parts._secrets import clean
-from linemon.parts.subscribe.port import Port
-from linemon.sections import Span
-
-BACK_OFF_S: Final = (1.0, 60.0)
-DENIED_S: Final = 60.0  # from one question of who is not let in to the next
+from linemon.errors import ConfigError
+from linemon.parts._far import NAME, host_of
+from linemon.parts._secrets import bare, clean
 
 
 @dataclass(frozen=True)
@@ -25,13 +18,11 @@ class SubscribeConfig:
 
     name: str = ""
     from_: str = ""
-    timeout: Span = Span(10)
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.title):
             raise ConfigError(
-                f"[[subscribe]] {self.title!r}: expected a name of 1 to 64 letters, digits, . _ or -; this one needs "
-                "`name`"
+                f"[[subscribe]] {self.title!r}: expected a name of 1 to 64 letters, digits, . _ or -; it needs `name`"
             )
 
     @property
@@ -41,37 +32,27 @@ class SubscribeConfig:
 
     @property
     def shown(self) -> str:
-        """`from` as anybody may see it."""
-        return shown(self.from_)
-
-
-class House(NamedTuple):
-    """What an origin works with."""
-
-    port: Callable[[], Port]  # makes a connection to the collector, for lines
-    file: Path  # of its own, for what must outlive it
+        """`from` as anybody may see it: without user, password and query."""
+        return bare(self.from_)
 
 
 class Origin:
-    """Where one subscription takes from. `run` is in the loop of all parts: it must not block."""
+    """Where one subscription takes from."""
 
-    def __init__(self, config: SubscribeConfig, settings: Any, secrets: tuple[str, ...]) -> None:
-        self.config, self.settings, self._secrets = config, settings, secrets
-
-    def what(self) -> str:
-        """What is taken, for `linemon check`."""
-        raise NotImplementedError
+    def __init__(self, config: SubscribeConfig, settings: Any, secrets: tuple[str, ...], state: Path) -> None:
+        """`state`: a file of its own, for what must outlive the process."""
+        self.config, self.settings, self._secrets, self._file = config, settings, secrets, state
 
     def check(self, config: Config) -> list[str]:
-        """For `linemon check`: what is allowed and perhaps not meant. ConfigError where more is wrong."""
+        """For `linemon check`: what is allowed and perhaps not meant."""
         return []
 
-    async def run(self, house: House) -> None:
-        """Take, until cancelled: whatever is away is waited for."""
+    async def run(self, config: Config) -> None:
+        """Take until cancelled, in the loop of all parts: it must not block. Whatever is away is waited for."""
         raise NotImplementedError
 
-    def counts(self) -> dict[str, float]:
-        """What the source `linemon.subscribe.NAME` has: totals, and ``behind_s``."""
+    def totals(self) -> dict[str, float]:
+        """What the source `linemon.subscribe.NAME` has."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
@@ -80,21 +61,3 @@ class Origin:
 
     def clean(self, text: str) -> str:
         return clean(text, self._secrets)
-
-
-class BackOff:
-    """How long to wait after the n-th failure in a row."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-
-    def worked(self) -> None:
-        self._failures = 0
-
-    def after(self, error: LinemonError) -> float:
-        """Seconds."""
-        if isinstance(error, Denied):
-            return DENIED_S
-        least, most = BACK_OFF_S
-        self._failures += 1
-        return float(min(most, least * 2 ** min(self._failures - 1, 10)) * random.uniform(0.75, 1.0))  # noqa: S311

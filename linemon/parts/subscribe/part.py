@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from linemon.config import Config
 from linemon.parts._port import Output
-from linemon.parts.subscribe.origin import House, Origin
-from linemon.parts.subscribe.port import Port
+from linemon.parts.subscribe.origin import Origin
 from linemon.store.folder import own_folder
 
 TELL_S: Final = 1.0
@@ -24,18 +23,16 @@ class Subscription:
         self._config, self._origin = config, origin
 
     def state(self) -> dict[str, Any]:
-        return {"from": self._origin.config.shown, **self._origin.counts(), **self._origin.state()}
+        return {"from": self._origin.config.shown, **self._origin.totals(), **self._origin.state()}
 
     async def run(self) -> None:
         """Take until cancelled; once a second say how it is."""
         own_folder(self._config.state_folder, 0o700)
         output = Output(self._config, f"linemon.{self.name}")
-        seconds = float(self._origin.config.timeout)
-        house = House(lambda: Port(self._config, seconds), self._config.state_folder / f"{self.name}.json")
-        task = asyncio.create_task(self._origin.run(house))
+        task = asyncio.create_task(self._origin.run(self._config))
         try:
             while not task.done():
-                counts = self._origin.counts()
+                counts = self._origin.totals()
                 units = {name: "s" if name.endswith("_s") else "" for name in counts}
                 output.send(units, [(time.time_ns(), counts.values())])
                 await asyncio.wait([task], timeout=TELL_S)

@@ -1,9 +1,8 @@
-"""Where a subscription takes from, one file each: what lies here is found. Its name is the scheme of `from`; where it
-says ``TLS``, the same with an ``s`` behind it is spoken in TLS.
+"""Origins, one file each: what lies here is found. Its name is the scheme of a [[subscribe]]'s `from`; where it says
+``TLS``, the same with an ``s`` behind it is spoken in TLS.
 
 A file has ``Settings``, a dataclass of its own keys in linemon.toml (ValueError says what is wrong); ``SECRET``, the
-names of those that nobody may see; and ``From``, an `Origin`. Libraries that linemon does not need itself are imported
-where they are used.
+names of those that nobody may see; and ``From``, an `Origin`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ def build(config: Config) -> dict[str, Origin]:
     """Those that linemon.toml names. ConfigError says what is wrong with one."""
     found: dict[str, Origin] = {}
     for table in config.subscribe:
-        origin: Origin = made(__name__, "From", SubscribeConfig, "[[subscribe]]", "from", table)
+        origin: Origin = made(__name__, "From", SubscribeConfig, "[[subscribe]]", "from", table, config.state_folder)
         if origin.config.title in found:
             raise ConfigError(f"[[subscribe]] name = {origin.config.title!r}: there are two of that name")
         found[origin.config.title] = origin
@@ -31,7 +30,7 @@ def check(config: Config) -> tuple[list[str], list[str]]:
     """What `linemon check` says of them, and warns of. ConfigError says what is wrong with one."""
     said, warnings = [], []
     for name, origin in build(config).items():
-        said.append(f"{name}: {origin.what()} from {origin.config.shown}")
+        said.append(f"{name}: from {origin.config.shown}")
         try:
             found = origin.check(config)
         except ImportError as error:

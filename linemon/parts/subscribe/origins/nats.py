@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import re
 import time
 from contextlib import suppress
@@ -23,8 +24,8 @@ from linemon.logs import Seldom
 from linemon.parts._far import Away, Denied
 from linemon.parts._nats import SECRET as SECRET
 from linemon.parts._nats import Access, Bus, asked, connect, look, partitions_of
-from linemon.parts.subscribe.origin import BackOff, House, Origin
-from linemon.parts.subscribe.port import Port, sections_of
+from linemon.parts.subscribe.numbered import NumberedPort, sections_of
+from linemon.parts.subscribe.origin import Origin
 from linemon.store.folder import replace_file
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ EXPIRES_S: Final = 30  # until it asks again
 ALIVE_S: Final = 2  # from one sign of life to the next
 DEAD_S: Final = 5
 SAVE_S: Final = 1.0
+TIMEOUT_S: Final = 10.0  # for one answer
+BACK_OFF_S: Final = (1.0, 60.0)
+DENIED_S: Final = 60.0  # from one question of who is not let in to the next
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,8 @@ class From(Origin):
         self._connecting = asyncio.Lock()
         self._why: tuple[str, str] | None = None
         self._partitions = self._messages = self._rows = self._lost = self._refused = 0
-        self._ports: list[Port] = []
+        self._ports: list[NumberedPort] = []
         self._losses = Seldom()
-
-    def what(self) -> str:
-        return f"partitions {self.settings.take}" if self.settings.take else "all partitions"
 
     def check(self, config: Config) -> list[str]:
         import nats  # noqa: F401  whether it is there
@@ -84,7 +85,7 @@ class From(Origin):
                 return [f"a [[forward]] with relay = true sends what comes from {self._bus.stream} there again"]
         return []
 
-    def counts(self) -> dict[str, float]:
+    def totals(self) -> dict[str, float]:
         since = min((lane.waits_since for lane in self._lanes if lane.waits_since is not None), default=None)
         return {
             "behind_s": 0.0 if since is None else round(max(0.0, time.time() - since), 1),
@@ -104,7 +105,7 @@ class From(Origin):
 
     # -- from one failure to the next
 
-    async def run(self, house: House) -> None:
+    async def run(self, config: Config) -> None:
         self._lanes, self._ports, back_off = [], [], BackOff()
         while not self._lanes:
             try:
@@ -113,11 +114,11 @@ class From(Origin):
             except (Away, Denied) as error:
                 self._why = told(error, self)
                 await asyncio.sleep(back_off.after(error))
-        positions = Positions(house.file, self._lanes)
+        positions = Positions(self._file, self._lanes)
         try:
             async with asyncio.TaskGroup() as group:
                 for lane in self._lanes:
-                    group.create_task(self._follow(lane, house))
+                    group.create_task(self._follow(lane, NumberedPort(config, TIMEOUT_S)))
                 group.create_task(positions.keep())
         finally:
             positions.save()
@@ -125,9 +126,9 @@ class From(Origin):
                 with suppress(Exception):
                     await asyncio.wait_for(self._client.close(), 1)
 
-    async def _follow(self, lane: Lane, house: House) -> None:
+    async def _follow(self, lane: Lane, port: NumberedPort) -> None:
         """Take one partition for ever."""
-        port, back_off = house.port(), BackOff()
+        back_off = BackOff()
         self._ports.append(port)
         try:
             while True:
@@ -143,7 +144,7 @@ class From(Origin):
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is None or self._client.is_closed:
-                self._client = await connect(self._bus, self.settings, float(self.config.timeout))
+                self._client = await connect(self._bus, self.settings, TIMEOUT_S)
             return self._client
 
     async def _mine(self) -> tuple[int, ...]:
@@ -162,7 +163,7 @@ class From(Origin):
 
     # -- one partition
 
-    async def _read(self, lane: Lane, port: Port, back_off: BackOff) -> None:
+    async def _read(self, lane: Lane, port: NumberedPort, back_off: BackOff) -> None:
         """Take messages in their order; Away after a gap, or when nothing comes any more."""
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -232,7 +233,7 @@ class From(Origin):
                 self._lost,
             )
 
-    async def _taken(self, lane: Lane, message: Msg, count: int, port: Port) -> None:
+    async def _taken(self, lane: Lane, message: Msg, count: int, port: NumberedPort) -> None:
         """Have the collector hold a message's rows. `count`: how many of this consumer came."""
         told = message.metadata
         number = told.sequence.stream
@@ -255,6 +256,24 @@ class From(Origin):
         lane.next = number + 1
         if not told.num_pending:
             lane.waits_since = None
+
+
+class BackOff:
+    """How long to wait after the n-th failure in a row."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def worked(self) -> None:
+        self._failures = 0
+
+    def after(self, error: Away | Denied) -> float:
+        """Seconds."""
+        if isinstance(error, Denied):
+            return DENIED_S
+        least, most = BACK_OFF_S
+        self._failures += 1
+        return float(min(most, least * 2 ** min(self._failures - 1, 10)) * random.uniform(0.75, 1.0))  # noqa: S311
 
 
 class Positions:
