@@ -20,7 +20,9 @@ except ImportError:
 
 from agent.options import Options, UsageError, help_text, is_local
 from agent.sampler import FIXED, Sampler
-from linemon_sender.sender import SpoolSender, columns_line
+from agent.settings import HostSettings, host
+from linemon_sender.columns import columns_line
+from linemon_sender.sender import SpoolSender
 from linemon_sender.spool import Spool, SpoolError
 
 NAN = float("nan")
@@ -42,22 +44,38 @@ def main(argv: list[str] | None = None) -> int:
 
         print(agent_unit(argv), end="")
         return 0
-    return run(options)
+    try:
+        return run(options)
+    except UsageError as error:
+        log(f"{error}; --help shows how")
+        return 2
 
 
 def run(options: Options) -> int:
-    """Sample, send and serve until a signal."""
+    """Sample, send and serve until a signal; or read another device. UsageError."""
     selector = selectors.DefaultSelector()
     ended: list[int] = []
     woken, waker = socket.socketpair()  # a signal must end a wait that has just begun, too
     woken.setblocking(False)
     waker.setblocking(False)
-    selector.register(woken, selectors.EVENT_READ, lambda _: ended.extend(woken.recv(16)))
+    selector.register(woken, selectors.EVENT_READ, lambda _: ended.extend(set(woken.recv(16)) - {signal.SIGALRM}))
     signal.set_wakeup_fd(waker.fileno())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    tls = None
+    if options.tls and options.to:
+        from linemon_sender.tls import Tls
+
+        tls = Tls(options.to[0], options.ca, options.cert)
+    elif options.token and options.to and not is_local(options.to):
+        log(f"warning: the token goes to {options.to[0]} in the clear; --tls keeps it secret")
+    if options.read:
+        from agent.field.loop import run as run_field
+
+        return run_field(options, selector, ended, tls, log)
 
     sampler = Sampler(psutil, log, groups=options.groups, subsamples=options.subsamples > 1)
+    settings = HostSettings(options, sampler)
     listener = sender = None
     if options.listen:
         from agent.listener import Listener
@@ -71,27 +89,30 @@ def run(options: Options) -> int:
             log("warning: everyone who reaches this port can read this machine's metrics")
     if options.to:
         try:
-            spool = Spool(options.name, options.spool, options.spool_bytes, options.spool_age, log)
+            device = host(options, settings, log)
+            spool = Spool(
+                options.name, options.spool, options.spool_bytes, options.spool_age, log, device=device.identity
+            )
         except SpoolError as error:
             log(str(error))
             return 1
-        tls = None
-        if options.tls:
-            from linemon_sender.tls import Tls
-
-            tls = Tls(options.to[0], options.ca, options.cert)
-        elif options.token and not is_local(options.to):
-            log(f"warning: the token goes to {options.to[0]} in the clear; --tls keeps it secret")
-        sender = SpoolSender(options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls)
+        sender = SpoolSender(
+            options.to, options.token, spool, selector, log, fixed=len(FIXED), lazy=True, tls=tls, device=device
+        )
 
     sampler.sample(0)  # what the first differences are taken from
-    header, names = b"", list[str]()
-    step = options.interval / options.subsamples
-    begun = time.monotonic()
-    steps = 1  # the point of the grid that is next
+    header, names, wanted = b"", list[str](), list[bool]()
+    settings.is_new = True
     gc.collect()
     gc.freeze()  # what is here now stays: later collections need not look at it
     while not ended:
+        if settings.is_new:
+            settings.is_new = False
+            names = []
+            subsamples, step = settings.subsamples, settings.interval / settings.subsamples
+            begun, steps = time.monotonic(), 1  # of the grid: its start, and the point that is next
+            if sender:  # wishes are heard within a second: at the next row, or as they come, at the cost of a wake-up
+                sender.lazy = settings.interval <= 1.0
         due = begun + steps * step
         for key, mask in selector.select(max(0.0, due - time.monotonic())):
             key.data(mask)
@@ -99,7 +120,7 @@ def run(options: Options) -> int:
         if late < 0:
             continue
         passed = 1 + int(late / step)  # points of the grid, most of them missed if it is more than one
-        is_row = (steps + passed - 1) // options.subsamples != (steps - 1) // options.subsamples
+        is_row = (steps + passed - 1) // subsamples != (steps - 1) // subsamples
         steps += passed
         if not is_row:
             sampler.subsample()
@@ -111,8 +132,9 @@ def run(options: Options) -> int:
         if sender:
             if len(names) != len(sampler.columns):
                 names, header = list(sampler.columns), columns_line(sampler.columns)
+                wanted = settings.wanted(names)
             row = [f"{at:.6f}"]
-            row.extend([f"{values.get(name, NAN):.15g}" for name in names])
+            row.extend([f"{values.get(name, NAN):.15g}" if yes else "nan" for name, yes in zip(names, wanted)])
             spool.append(" ".join(row).encode(), header)
             sender.turn()
         if listener:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getopt
 import os
 import socket
 
@@ -12,7 +11,7 @@ from linemon_sender.tutorial import TUTORIAL
 HELP = """\
 usage: linemon agent [--to HOST:PORT] [--listen HOST:PORT] [options]
 
-Reads this machine's metrics and sends them to a collector, or serves them itself.
+Reads this machine's metrics and sends them to a collector, or serves them itself. With --read it reads another device.
 
   --to HOST:PORT      the collector; default: $LINEMON_TO, else 127.0.0.1:4000 unless --listen is given
   --listen HOST:PORT  serve rows to LabPlot or nc; may be given together with --to
@@ -23,6 +22,11 @@ Reads this machine's metrics and sends them to a collector, or serves them itsel
   --subsamples N      readings of cpu, memory and network within an interval, which then also come as their
                       min, mean and max; 1 to {subsamples}; default: 1
   --groups A,B        more columns, at more cost: {groups}; default: none
+  --read URL          another device's readings, by the spec that the collector has for its product:
+                      serial:/dev/ttyUSB0?baud=115200 (bits=8, parity=none, stop=1), tcp://HOST:PORT, file:PATH,
+                      exec:COMMAND, http://…, modbus://HOST:502?unit=1; ${{NAME}} is taken from the environment
+  --product PRODUCT   with --read: what that device is; default: what its telegrams say (IEC 62056-21, DSMR)
+  --serial SERIAL     which one it is; default: what its telegrams say, with --product this machine and URL
   --spool FOLDER      where rows wait until the collector holds them; default: in memory
   --spool-bytes N     rows that may wait, at least {smallest}; then the oldest are dropped; default: {max_bytes}
   --spool-age SECONDS that rows may wait; default: {max_age:g}
@@ -38,8 +42,21 @@ examples:
   linemon agent --to collector.example:4000 --name web1 --interval 5
   linemon agent --listen 127.0.0.1:1027     and then: nc 127.0.0.1 1027
 """
-KNOWN = ["to=", "listen=", "columns=", "name=", "interval=", "subsamples=", "groups=", "spool=", "spool-bytes="]
-KNOWN += ["spool-age=", "token=", "tls", "ca=", "cert=", "print-unit", "help"]
+VALUED: tuple[str, ...] = (
+    "to",
+    "listen",
+    "columns",
+    "name",
+    "interval",
+    "subsamples",
+    "groups",
+    "read",
+    "product",
+    "serial",
+    "spool",
+)
+VALUED += ("spool-bytes", "spool-age", "token", "ca", "cert")
+FLAGS = ("tls", "print-unit", "help")
 SHORTEST, LONGEST = 0.05, 60.0  # seconds; a collector hangs up on who says nothing for minutes
 SUBSAMPLES = 100  # at most
 SHORTEST_SUBSAMPLE = 0.01  # seconds between two readings
@@ -54,14 +71,8 @@ class Options:
 
     def __init__(self, argv: list[str]) -> None:
         """Raises UsageError."""
-        try:
-            pairs, rest = getopt.gnu_getopt(argv, "h", KNOWN)
-        except getopt.GetoptError as error:
-            raise UsageError(str(error)) from None
-        if rest:
-            raise UsageError(f"unexpected argument {rest[0]!r}")
-        given = dict(pairs)
-        self.help = "--help" in given or "-h" in given
+        given = _given(argv)
+        self.help = "--help" in given
         self.print_unit = "--print-unit" in given
         self.listen = address("--listen", given["--listen"]) if "--listen" in given else None
         to = given.get("--to") or os.environ.get("LINEMON_TO") or ("" if self.listen else "127.0.0.1:4000")
@@ -92,6 +103,14 @@ class Options:
             for group in self.groups:
                 if group not in names():
                     raise UsageError(f"--groups: {group!r} is none of {', '.join(names())}")
+        self.read, self.product, self.serial = (given.get(f"--{name}", "") for name in ("read", "product", "serial"))
+        self.has_name = "--name" in given
+        if self.read:
+            for option in ("--listen", "--subsamples", "--groups"):
+                if option in given:
+                    raise UsageError(f"{option} does not go with --read")
+        elif self.product or self.serial:
+            raise UsageError("--product and --serial go with --read")
         self.spool = given.get("--spool", "")
         self.spool_bytes = int(_number(given, "--spool-bytes", MAX_BYTES, SMALLEST, 1 << 40, "bytes"))
         self.spool_age = _number(given, "--spool-age", MAX_AGE, 1, 1e9, "seconds")
@@ -128,6 +147,27 @@ def address(option: str, text: str) -> tuple[str, int]:
 def is_local(address: tuple[str, int]) -> bool:
     """Whether what is said to that address stays on this machine."""
     return address[0].startswith("127.") or address[0] in ("::1", "localhost")
+
+
+def _given(argv: list[str]) -> dict[str, str]:
+    """What is said of each option, the last counts. UsageError. (getopt brings gettext, which costs memory.)"""
+    given: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        option, has_value, value = word.partition("=")
+        name = "help" if option == "-h" else option[2:]
+        if not option.startswith("--") and name != "help":
+            raise UsageError(f"unexpected argument {word!r}")
+        if name not in VALUED + FLAGS:
+            raise UsageError(f"there is no option {option}")
+        if name in VALUED and not has_value:
+            value = next(words, "\0")
+            if value == "\0":
+                raise UsageError(f"{option} needs a value")
+        elif name in FLAGS and has_value:
+            raise UsageError(f"{option} takes no value")
+        given[f"--{name}"] = value
+    return given
 
 
 def _number(given: dict[str, str], option: str, default: float, least: float, most: float, unit: str) -> float:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from agent.spikes import Spikes
+
     Group = Callable[[float], dict[str, float]]  # gives its columns at a monotonic time, in seconds
 
 # The columns every host has, first and in this order, so that they fit whatever devices come and go.
@@ -112,18 +114,10 @@ class Sampler:
         ]
         self._fast: dict[str, Group] = {each.__name__: each for each in fast}
         self._slow: dict[str, Group] = {each.__name__: each for each in slow}
-        if groups:  # what nobody asks for is not even loaded
-            from agent.groups import group
-
-            for name in groups:
-                module = group(name)
-                (self._slow if module.SLOW else self._fast)[name] = module.Probe(ps, log, system)
+        self._probes, self._args = probes, (ps, log, system)
+        self._groups: tuple[str, ...] = ()
         self._spikes: Spikes | None = None
-        if subsamples:
-            from agent.spikes import Spikes
-
-            self._spikes = Spikes(probes.readings, probes.nets)
-        self._slow_values: dict[str, dict[str, float]] = {name: {} for name in self._slow}
+        self._slow_values: dict[str, dict[str, float]] = {}
         self._slow_row: dict[str, float] = {}  # these together, rounded,
         self._slow_changed = False  # unless they changed since
         self._slow_due = float("-inf")
@@ -138,6 +132,28 @@ class Sampler:
         """Units by column name, in the order they are sent; FIXED first, new devices at the end."""
         for name in FIXED:
             self._add(name)
+        self.read(groups, subsamples)
+
+    def read(self, groups: tuple[str, ...], subsamples: bool) -> None:
+        """Read these groups from now on, and within the interval or not; columns that are there stay."""
+        for name in set(self._groups) - set(groups):
+            self._fast.pop(name, None)
+            self._slow.pop(name, None)
+            self._slow_values.pop(name, None)
+            self._slow_changed = True
+        for name in groups:
+            if name not in self._groups:  # what nobody asks for is not even loaded
+                from agent.groups import group
+
+                module = group(name)
+                (self._slow if module.SLOW else self._fast)[name] = module.Probe(*self._args)
+        self._groups = groups
+        if not subsamples:
+            self._spikes = None
+        elif self._spikes is None:
+            from agent.spikes import Spikes
+
+            self._spikes = Spikes(self._probes.readings, self._probes.nets)
 
     def sample(self, dropped_rows: int) -> tuple[float, dict[str, float]] | None:
         """The epoch time in seconds and the values by column; what is missing is left out.
@@ -200,7 +216,9 @@ class Sampler:
             if number != self._slow_round:  # one before took so long that the others are with another thread
                 return
             self._asked.add(name)
-            self._slow_values[name] = self._ask(name, group, now)
+            values = self._ask(name, group, now)
+            if name in self._slow:  # it may have been given up meanwhile
+                self._slow_values[name] = values
             self._slow_changed = True
             self._asked.discard(name)
 

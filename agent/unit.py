@@ -23,7 +23,13 @@ def agent_unit(options: list[str]) -> str:
     more = "MemoryMax=128M\nTasksMax=16"
     if start[0] != archive and not _installed():
         more += f"\nWorkingDirectory={os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}"
-    return unit("linemon-agent", "linemon agent: this host's metrics", [sys.executable, *start, *kept], more)
+    command = [sys.executable, *start, *kept]
+    if not any(option.partition("=")[0] == "--read" for option in kept):
+        return unit("linemon-agent", "linemon agent: this host's metrics", command, more)
+    text = unit("linemon-device", "linemon agent: a device's readings", command, more)
+    if "serial:" in " ".join(kept):  # as a user of its own it may open what the group of serial ports may
+        text = text.replace("PrivateDevices=yes", "PrivateDevices=no\nSupplementaryGroups=dialout")
+    return text
 
 
 def _installed() -> bool:

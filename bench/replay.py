@@ -24,7 +24,8 @@ def send(port: int, rows: int, speed: float) -> None:
     import psutil
 
     from agent.sampler import Sampler
-    from linemon_sender.sender import SpoolSender, columns_line
+    from linemon_sender.columns import columns_line
+    from linemon_sender.sender import SpoolSender
     from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 
     def log(text: str) -> None:

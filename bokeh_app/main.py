@@ -12,16 +12,20 @@ from bokeh.server.contexts import BokehSessionContext
 from linemon.store.liveness import OWN
 
 from .alarms import AlarmsPage
+from .behind import Behind
 from .charts import chart_figures, overview_figures
 from .compare import compare
+from .devices import DevicesPage, Own
+from .groups import MAX_LISTED, Group, groups, of_groups, runs
 from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
 from .streams import ChartPage, Stream
-from .view import WINDOWS, View, parse
+from .view import SHIFTS, WINDOWS, View, parse
 
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
+TITLES = {"health": "Health of the collector", "compare": "Compare", "groups": "What moves together"}
 
 
 def build(doc: Document) -> None:
@@ -46,6 +50,10 @@ def build(doc: Document) -> None:
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
         doc.template_variables.update(about={"kind": "alarms"})
+    elif view.kind == "devices":
+        DevicesPage(doc, pump)
+        doc.title = "Devices · linemon"
+        doc.template_variables.update(about={"kind": "devices"})
     else:
         build_charts(doc, view)
     doc.template_variables["trouble"] = pump.trouble
@@ -55,9 +63,13 @@ def build_charts(doc: Document, view: View) -> None:
     """The page of a source, of a comparison, or of the collector."""
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
-    if view.kind == "compare":
+    found: list[Group] = []
+    numbers, unshown, toml, misfits = list[int](), 0, "", False
+    if view.kind == "groups":
+        found = groups(pump)
+        streams, panels, columns = of_groups(pump, view, found)
+    elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
-        numbers, toml, misfits = [], "", False
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -67,20 +79,29 @@ def build_charts(doc: Document, view: View) -> None:
         streams, numbers = [stream], list(range(len(stream.drawn), len(stream.shown)))
         panels = [renumbered(panel, stream.drawn) for panel in panels]
         columns = [(0, shape[0][number], unit_of(shape[0][number], shape[1][number])) for number in stream.shown]
+        unshown = max(0, len(shape[0]) - len(columns))
         misfits = misses(name, shape[0], pump.config.dashboard.panel)
         toml = as_toml(name, panels, [column for _, column, _ in columns])
     source = streams[0].source if len(streams) == 1 else None
-    names = tuple(pump.names()) if missing else ()
-    ChartPage(
+
+    def made_of() -> tuple[object, ...]:
+        return runs(pump) if view.kind == "groups" else pump.names() if missing else ()
+
+    known = made_of()
+    stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
+    page = ChartPage(
         doc,
         pump,
         streams,
+        Behind(pump, streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
-        is_stale=lambda: bool(missing) and tuple(pump.names()) != names,
+        is_stale=lambda: made_of() != known,
     )
+    if view.kind == "source":
+        page.device = Own(pump, name)
     for figure in chart_figures(panels):
         doc.add_root(figure)
-    title = {"health": "Health of the collector", "compare": "Compare"}.get(view.kind, name)
+    title = TITLES.get(view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -103,8 +124,9 @@ def build_charts(doc: Document, view: View) -> None:
             for panel in panels
         ],
         "tiles": [],
+        "shift": view.shift.text if view.shift else "",
     }
-    if view.kind != "compare" and len(columns) > 1:
+    if view.kind not in ("compare", "groups") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
@@ -113,8 +135,11 @@ def build_charts(doc: Document, view: View) -> None:
         is_known=bool(panels),
         missing=missing,
         misfits=misfits,
+        shifts=SHIFTS,
+        groups=found,
+        most_listed=MAX_LISTED,
         numbers=[(number, columns[number][1]) for number in numbers],
-        unshown=0 if view.kind == "compare" else max(0, len(shape[0]) - len(columns)),
+        unshown=unshown,
         toml=toml,
     )
 

@@ -1,47 +1,86 @@
-"""What a page has done in its place: it writes nothing itself, so others are asked to."""
+"""What a page has done in its place: it writes nothing and computes nothing itself, so others are asked to."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Any
 
+import numpy as np
+
 from linemon.config import Config
 from linemon.errors import LinemonError
+from linemon.patterns import exactly
 from linemon.store.asking import ask
 from linemon.store.marks import Mark
+from linemon.store.status import COLLECT_SOCKET
+
+from .panels import unit_of
 
 MARK_S = 20.0  # until a mark must be set
+CHANGED_S = 30.0  # until what changed must be found
+CHANGED_ROWS = 20
+MAX_SOURCES = 100  # named at once
+
+one_at_a_time = asyncio.Semaphore(1)  # of what keeps a processor busy, for all pages
 
 
-async def carry_out(config: Config, said: dict[str, Any]) -> str:
-    """Do what a page says, `{"do": …}`; why that could not be, or nothing."""
-    if not config.dashboard.listen.is_loopback and not config.dashboard.password:
-        return "this page is open to everybody: it sets nothing without [dashboard] password"
+async def carry_out(config: Config, said: dict[str, Any]) -> dict[str, Any]:
+    """Do what a page says, `{"do": …}`; its answer, in which `error` says why that could not be."""
     try:
-        return await ORDERS[said["do"]](config, said)
-    except (KeyError, TypeError, ValueError, OSError, TimeoutError) as error:
-        return f"that could not be done: {error}"
+        if said["do"] == "changed":
+            return await what_changed(config, said)
+        if not config.dashboard.listen.is_loopback and not config.dashboard.password:
+            return {"error": "this page is open to everybody: it sets nothing without [dashboard] password"}
+        return {"error": await ORDERS[said["do"]](config, said)}
+    except TimeoutError:
+        return {"error": "it took too long, and was stopped"}
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        return {"error": f"that could not be done: {error}"}
 
 
 async def set_mark(config: Config, said: dict[str, Any]) -> str:
     """`{"text", "time": epoch ms, "source"}`, by `linemon mark`, which knows the collector's port, token and TLS."""
     mark = Mark.of(int(float(said["time"]) * 1e6), str(said["text"]))
-    arguments = [f"--at={mark.fields['time']}", *([f"--source={said['source']}"] if said["source"] else [])]
-    if config.file:
-        arguments.append(f"--config={config.file}")
-    command = [sys.executable, "-m", "linemon", "mark", *arguments, "--", mark.text]
+    of = [f"--source={said['source']}"] if said["source"] else []
+    arguments = [f"--at={mark.fields['time']}", *of, *of_file(config)]
+    async with asyncio.timeout(MARK_S):
+        return (await linemon("mark", *arguments, "--", mark.text))[1]
+
+
+async def what_changed(config: Config, said: dict[str, Any]) -> dict[str, Any]:
+    """`{"from", "to": epoch ms, "sources": names, or null for all}`: `found`, as `linemon changed --json` says it."""
+    names = said["sources"]
+    patterns = ["*"] if names is None else [exactly(str(name)) for name in names[:MAX_SOURCES]]
+    span = [f"--{side}={np.datetime64(int(said[side]), 'ms')}Z" for side in ("from", "to")]
+    options = [*span, "--json", f"--top={CHANGED_ROWS}", *of_file(config)]
+    async with asyncio.timeout(CHANGED_S), one_at_a_time:
+        found, error = await linemon("changed", *options, "--", *patterns)
+    rows = [] if error else json.loads(found)
+    return {"error": error, "found": [row | {"unit": unit_of(row["column"], row["unit"])} for row in rows]}
+
+
+def of_file(config: Config) -> list[str]:
+    """The option that names the settings of this server."""
+    return [f"--config={config.file}"] if config.file else []
+
+
+async def linemon(*arguments: str) -> tuple[str, str]:
+    """What a command prints, and why it failed, or nothing; it is killed where nobody waits for it any more."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
+        sys.executable, "-m", "linemon", *arguments,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
     try:
-        async with asyncio.timeout(MARK_S):
-            _, complaint = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return complaint.decode(errors="replace").removeprefix("linemon: ").strip() if process.returncode else ""
+        printed, complaint = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if not process.returncode:
+        return printed.decode(), ""
+    return "", complaint.decode(errors="replace").removeprefix("linemon: ").strip() or "it failed"
 
 
 async def tell_work(config: Config, said: dict[str, Any]) -> str:
@@ -54,4 +93,19 @@ async def tell_work(config: Config, said: dict[str, Any]) -> str:
     return ""
 
 
-ORDERS = {"mark": set_mark, "ack": tell_work, "silence": tell_work, "unsilence": tell_work}
+async def tell_collector(config: Config, said: dict[str, Any]) -> str:
+    """`set`, `block`, `unblock` of a device: by the socket of the collector."""
+    request: dict[str, Any] = {name: said[name] for name in ("do", "settings") if name in said}
+    request["name"] = exactly(str(said["name"]))
+    try:
+        await asyncio.to_thread(ask, config.store.folder, request, COLLECT_SOCKET)
+    except LinemonError as error:
+        return str(error)
+    return ""
+
+
+ORDERS = {
+    "mark": set_mark,
+    **dict.fromkeys(("ack", "silence", "unsilence"), tell_work),
+    **dict.fromkeys(("set", "block", "unblock"), tell_collector),
+}

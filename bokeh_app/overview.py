@@ -23,11 +23,13 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import summary
+from .outputs import listed
 from .packing import as_pairs, epoch_ms
 from .page import APPEND, Page
 from .panels import label_of, take_apart
 from .pump import Pump, matching, pump
 from .rhythm import Patience
+from .strange import strange
 from .streams import found
 
 MAX_ROWS = 200  # listed; the rest is counted, drawn in the map, and found by typing
@@ -99,7 +101,7 @@ class Watch:
 
     def look(self) -> None:
         """Read what is new."""
-        names = self.pump.names()
+        names = listed(self.pump.names())
         for name in self.seen.keys() - set(names):
             del self.seen[name]
             self.changes += 1
@@ -186,6 +188,7 @@ class OverviewPage(Page):
             self._list(watch)
         self.answers.health = json.dumps(health.facts(self._pump))
         self.answers.alarms = json.dumps(summary(self._pump))
+        self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), TICK_S)
         rows = [watch.seen[name] for name in self._listed if name in watch.seen]
         if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
             self._slow_due = 0.0

@@ -31,10 +31,12 @@ from .rhythm import AGAIN_S, LEAST_S, LONGEST_S
 log = logging.getLogger(__name__)
 
 MAX_OPEN = 12  # messages a page may owe an answer for; it answers every eighth one: answers cost as much as messages
-QUIET_S = 5.0  # the longest a page is sent nothing
+QUIET_S = 5.0  # the longest a page is sent nothing,
+DEVICE_S = 1.0  # and one that shows a device: somebody waits for what becomes of a setting
 MAX_PIXELS = 4000
 MAX_FIND = 255
 MAX_ASK = 10_000  # characters
+MAX_DOING = 4  # things at once
 APPEND, REPLACE, RELOAD = 0.0, 1.0, 2.0
 
 
@@ -62,6 +64,9 @@ class Answers(DataModel):
     names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
     alarms: str = String("")  # type: ignore[assignment]  # what fires
+    strange: str = String("")  # type: ignore[assignment]  # what is strange now
+    behind: str = String("")  # type: ignore[assignment]  # what lies behind the lines: see `behind.py`
+    devices: str = String("")  # type: ignore[assignment]  # those that registered, or the one that is shown
     marks: str = String("")  # type: ignore[assignment]  # those that lie in sight, or near
     told: str = String("")  # type: ignore[assignment]  # what became of what was to be done
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
@@ -75,8 +80,9 @@ class Page:
         self._doc = doc
         self._pump = pump
         self._sending: asyncio.Task[None] | None = None
-        self._doing: asyncio.Task[None] | None = None
+        self._doing: set[asyncio.Task[None]] = set()
         self._sent, self._sent_at = 0, 0.0
+        self.device: Callable[[], str] = str  # says what `answers.devices` is, where the page is a device's own
         for model in self.wishes, self.answers:
             doc.add_root(model)
         for wish in "window", "sight", "refill", "sort":
@@ -109,13 +115,15 @@ class Page:
             return now + LONGEST_S
         if self._sending or now < self._sent_at + LEAST_S - AGAIN_S:
             return max(now, self._sent_at) + LEAST_S
-        if self.is_due(now) or now - self._sent_at > QUIET_S:
+        if self.is_due(now) or now - self._sent_at > (DEVICE_S if self.answers.devices else QUIET_S):
             self._sending = asyncio.get_running_loop().create_task(self._send_locked())
         return self.due()
 
     def send(self, kind: float) -> None:
         """Send now."""
         kind, arrays = self.message(kind)
+        if said := self.device():
+            self.answers.devices = said
         self._sent += 1
         self._sent_at = time.monotonic()
         self.answers.packed = as_text([[kind, self._sent, time.time() * 1e3], *arrays])
@@ -131,20 +139,20 @@ class Page:
     def _close(self, context: object) -> None:
         self._pump.pages.discard(self)
 
-    def _do(self, asked: str) -> None:  # one thing after the other
-        if self._doing is None and len(asked) <= MAX_ASK:
-            self._doing = asyncio.get_running_loop().create_task(self._carry_out(asked))
+    def _do(self, asked: str) -> None:
+        if len(self._doing) < MAX_DOING and len(asked) <= MAX_ASK:
+            task = asyncio.get_running_loop().create_task(self._carry_out(asked))
+            self._doing.add(task)
+            task.add_done_callback(self._doing.discard)
 
     async def _carry_out(self, asked: str) -> None:
         try:
             said = json.loads(asked)
-            error = await carry_out(self._pump.config, said)
-            told = json.dumps({"number": said.get("number"), "error": error})
+            answer = await carry_out(self._pump.config, said)
+            told = json.dumps({"number": said.get("number"), **answer})
             await self._locked(lambda: self.answers.update(told=told))
         except Exception:  # it would be kept until the task is freed
             log.exception("what a page asked for failed")
-        finally:
-            self._doing = None
 
     async def _send_locked(self) -> None:
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
+from linemon.patterns import is_output
 from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
 from linemon.store.marks import Mark
@@ -133,8 +134,11 @@ class Pump:
 
 @functools.lru_cache(maxsize=4)  # the names change seldom, and there may be ten thousand
 def in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Each name and its form to search in, in the order in which people look for them: `web2` before `web10`."""
-    return tuple((name, name.casefold()) for name in sorted(names, key=natural))
+    """Each name and its form to search in, in the order in which people look for them: `web2` before `web10`.
+
+    What tasks say comes after all else.
+    """
+    return tuple((name, name.casefold()) for name in sorted(names, key=lambda name: (is_output(name), natural(name))))
 
 
 def matching(names: tuple[str, ...], find: str) -> list[str]:

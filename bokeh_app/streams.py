@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bokeh.document import Document
@@ -19,6 +19,7 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import of_sources
+from .outputs import task_of
 from .packing import (
     MS,
     Points,
@@ -35,6 +36,9 @@ from .packing import (
 from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page, as_text
 from .pump import Pump, in_order, matching
 from .rhythm import Patience, Rhythm
+
+if TYPE_CHECKING:
+    from .behind import Behind
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +69,7 @@ class Stream:
         """Whether there are rows that were not sent. `now` is monotonic, in seconds."""
         try:
             rows = self.source.rows - self.cursor if self.source else 0
-            newest = _ns(self.source.newest) / 1e9 if self.source and rows > 0 else 0.0
+            newest = ns_of(self.source.newest) / 1e9 if self.source and rows > 0 else 0.0
         except (LinemonError, OSError):
             rows = newest = 0  # the store is being made anew: the page shows how old its newest row is
         if rows or now >= self.rhythm.due:
@@ -92,13 +96,13 @@ class Stream:
         if source is None:
             return self._parts(None, np.empty((0, 0)), np.nan)
         self.patience.look(source)
-        latest = self._pump.latest()
+        latest = self._latest()
         recent = self._pump.shared(("recent", self.name), lambda: recently(source, latest))
         self._count_ahead(source, latest)
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
-        begin, end, span = self._range(source, window, sight, _ns(recent.time[-1]))
+        begin, end, span = self._range(source, window, sight, ns_of(recent.time[-1]))
         end = latest if end is None else end
         key = "fill", self.name, begin, end, tuple(self.drawn), room
         bucket, most = bucket_for(span, room), room * (4 if sight else 2)
@@ -110,7 +114,7 @@ class Stream:
         """From and to in ns of what the page holds of it, or will: rows that are to come, too."""
         if self.source is None:
             return LAST_NS, 0
-        begin, end, _ = self._range(self.source, window, sight, min(_ns(self.source.newest), self._pump.latest()))
+        begin, end, _ = self._range(self.source, window, sight, min(ns_of(self.source.newest), self._latest()))
         return begin, LAST_NS if end is None else end
 
     def save(self, sight: Sequence[float], most: int) -> Floats:
@@ -130,7 +134,7 @@ class Stream:
         rows = self._pump.shared(("since", self.name, cursor), lambda: source.since(cursor))
         self.cursor = rows.cursor
         times, values = rows.time.view(np.int64), rows.values
-        if (is_ahead := times > self._pump.latest()).any():
+        if (is_ahead := times > self._latest()).any():
             self.ahead += int(is_ahead.sum())
             self.furthest = float(np.fmax(self.furthest, epoch_ms(times).max()))
             times, values = times[~is_ahead], values[~is_ahead]
@@ -149,12 +153,12 @@ class Stream:
         oldest = source.oldest if source and self.drawn else None
         if source is None or oldest is None:
             return pack_points(Points.none(1))
-        begin, latest = _ns(oldest), self._pump.latest()
+        begin, latest = ns_of(oldest), self._latest()
         if begin > latest:
             return pack_points(Points.none(1))
 
         def make() -> Floats:
-            span = min(_ns(source.newest), latest) - begin
+            span = min(ns_of(source.newest), latest) - begin
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
             return pack_points(between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
 
@@ -163,16 +167,20 @@ class Stream:
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
         arrived = self.source.arrived if self.source else None
-        came = np.nan if arrived is None else _ns(arrived) / MS
+        came = np.nan if arrived is None else ns_of(arrived) / MS
         return [
             [came, newest, self.patience.ms, self.ahead, self.furthest],
             shown,
             pack_points(points or Points.none(len(self.drawn), self._bucket)),
         ]
 
+    def _latest(self) -> int:
+        """The last time (ns) that belongs to now; what a task says may lie ahead."""
+        return LAST_NS if task_of(self.name) else self._pump.latest()
+
     def _count_ahead(self, source: linemon.Source, latest: int) -> None:
         self.ahead, self.furthest = 0, np.nan
-        if _ns(source.newest) > latest:
+        if ns_of(source.newest) > latest:
             times = self._pump.shared(("ahead", self.name), lambda: source.between(_time(latest + 1)).time)
             if len(times):
                 self.ahead, self.furthest = len(times), float(epoch_ms(times)[-1])
@@ -187,14 +195,14 @@ class Stream:
         if window > 0:
             return newest - window * 10**9, None, window * 10**9
         oldest = source.oldest
-        begin = newest if oldest is None else _ns(oldest)
+        begin = newest if oldest is None else ns_of(oldest)
         return begin, None, max(newest - begin, 1)
 
 
 def recently(source: linemon.Source, latest: int) -> linemon.Rows:
     """The newest rows that are not later than `latest` (ns), in time order."""
     rows = source.last(RECENT)
-    if not len(rows) or _ns(rows.time[-1]) <= latest:
+    if not len(rows) or ns_of(rows.time[-1]) <= latest:
         return rows
     rows = source.between(None, _time(latest + 1))
     return replace(rows, time=rows.time[-RECENT:], values=rows.values[-RECENT:])
@@ -209,7 +217,7 @@ def between(
     they lie: a copy of all would take more memory than a gateway has.
     """
     first = begin // bucket * bucket
-    newest = _ns(source.newest) + bucket
+    newest = ns_of(source.newest) + bucket
     last = newest if end is None else min(end, max(newest, begin + 1))  # nothing is later
     count = max(1, -(-(min(last, LAST_NS) - first) // bucket))
     bucket = min(bucket, (MOST_NS - first) // count)  # where time ends
@@ -253,10 +261,18 @@ class ChartPage(Page):
     """A page of charts: of one source, or of columns of several."""
 
     def __init__(
-        self, doc: Document, pump: Pump, streams: Sequence[Stream], *, has_health: bool, is_stale: Callable[[], bool]
+        self,
+        doc: Document,
+        pump: Pump,
+        streams: Sequence[Stream],
+        behind: Behind,
+        *,
+        has_health: bool,
+        is_stale: Callable[[], bool],
     ) -> None:
         super().__init__(doc, pump)
-        self._streams = streams
+        self._streams, self._behind = streams, behind
+        self._is_behind_due = False
         self._has_health = has_health
         self._is_stale = is_stale
         self._looked = 0.0
@@ -266,7 +282,8 @@ class ChartPage(Page):
     def is_due(self, now: float) -> bool:
         if now - self._looked >= LOOK_S:
             self._looked = now
-            if self._has_health or self._must_reload():
+            self._is_behind_due = self._behind.is_due()
+            if self._has_health or self._is_behind_due or self._must_reload():
                 return True
         have_come = [stream.look(now) for stream in self._streams]  # at all of them: what has come is sent together
         return any(have_come)
@@ -284,6 +301,9 @@ class ChartPage(Page):
             if parts is None:
                 kind, parts = REPLACE, self._fill()
             self._send_marks(kind == REPLACE)
+            if kind == REPLACE or self._is_behind_due:
+                self._is_behind_due = False
+                self.answers.behind = self._behind.text(self.wishes.window, self.wishes.sight, self._pixels)
             names = tuple(stream.name for stream in self._streams)
             said = self._pump.shared(("alarms", names), lambda: json.dumps(of_sources(self._pump, names)), LOOK_S)
             self.answers.alarms = said
@@ -341,7 +361,11 @@ class ChartPage(Page):
     @property
     def _room(self) -> int:
         columns = sum(len(stream.drawn) for stream in self._streams)
-        return room_for(columns, min(max(self.wishes.pixels, 50), MAX_PIXELS))
+        return room_for(columns, self._pixels)
+
+    @property
+    def _pixels(self) -> int:
+        return min(max(self.wishes.pixels, 50), MAX_PIXELS)
 
 
 def found(pump: Pump, text: str) -> list[tuple[str, str]]:
@@ -388,5 +412,5 @@ def _time(ns: int) -> np.datetime64:
     return np.datetime64(ns, "ns")
 
 
-def _ns(time: np.datetime64 | None) -> int:
+def ns_of(time: np.datetime64 | None) -> int:
     return 0 if time is None else int(time.astype(np.int64))

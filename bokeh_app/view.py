@@ -1,8 +1,9 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?health=1` the collector; `?alarms=1` what fires; `&window=5m`, or `&from=…&to=…` in epoch ms, which only the
-browser reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+side; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
+`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…` in epoch ms, which only the browser
+reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from linemon.sections import Span
+
 DAY = 86400
 WINDOWS = {
     "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600,
@@ -18,6 +21,8 @@ WINDOWS = {
 }  # fmt: skip
 DEFAULT_WINDOW = "5m"
 MAX_PLOT = 80  # columns in one comparison
+SHIFTS = {"1h": "an hour", "1d": "a day", "7d": "a week", "28d": "four weeks"}  # in the menu
+MAX_SHIFT_S = 100 * 365 * DAY
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class View:
     plot: tuple[tuple[str, str], ...] = ()
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
+    shift: Span | None = None
+    misread: str = ""  # what `shift` said, where that is no span
 
 
 def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
@@ -39,16 +46,27 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         return values[0].decode(errors="replace") if values else ""
 
     source, plot = say("source"), _plot(say("plot"))
-    asked = {"health": say("health"), "alarms": say("alarms"), "source": source, "compare": "plot" in arguments}
+    asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
+    asked["compare"] = "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
-    window = say("window")
+    window, shift = say("window"), _span(say("shift"))
     return View(
         kind,
         source,
         plot,
         bool(say("beside")),
         window if window in WINDOWS else DEFAULT_WINDOW,
+        shift,
+        "" if shift else say("shift"),
     )
+
+
+def _span(text: str) -> Span | None:
+    try:
+        span = Span.parse(text)
+    except ValueError:
+        return None
+    return span if span <= MAX_SHIFT_S else None
 
 
 def _plot(text: str) -> tuple[tuple[str, str], ...]:

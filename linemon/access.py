@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import urlsplit
@@ -24,15 +24,31 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Grant:
     """What a token opens: sources whose name fits the patterns; ``*`` alone is all of them."""
 
-    def __init__(self, sources: tuple[str, ...] = ANY_SOURCE, is_admin: bool = False) -> None:
-        """`is_admin`: it also lets one change what others see, such as acknowledge an alarm."""
-        self.is_admin = is_admin
-        self.is_limited = "*" not in sources or any(map(is_exclusion, sources))
-        self._sources = sources
+    def __init__(
+        self,
+        sources: tuple[str, ...] = ANY_SOURCE,
+        is_admin: bool = False,
+        enrols: bool = False,
+        required: tuple[str, ...] = (),
+        device: tuple[str, str] | None = None,
+    ) -> None:
+        """`is_admin`: it also lets one change what others see, such as acknowledge an alarm.
+
+        `enrols`: a device that registers with it gets a token of its own; `device`: it is the own one of this product
+        and serial. `required`: patterns of sources that only their registered devices write.
+        """
+        self.is_admin, self.enrols, self.device = is_admin, enrols, device
+        self._opens_all = "*" in sources and not any(map(is_exclusion, sources))
+        self.is_limited = not self._opens_all or bool(required)
+        self._sources, self._required = sources, required
 
     def covers(self, source: str | None) -> bool:
         """Whether it lets one write to a source; None stands for all of them."""
-        return not self.is_limited or (source is not None and fits(self._sources, source))
+        return self._opens_all or (source is not None and fits(self._sources, source))
+
+    def wants_device(self, source: str | None) -> bool:
+        """Whether only its registered device may write to a source."""
+        return bool(self._required) and source is not None and fits(self._required, source)
 
     def may_mark(self, source: str | None) -> bool:
         """Whether it lets one set a mark of a source, or of all: parts mark what they read."""
@@ -46,18 +62,28 @@ class Tokens:
     """The tokens that a port asks for; false where it asks for none.
 
     `key`: the secret of the parts of `linemon work`, good wherever tokens are asked for. `admins`: those of `tokens`
-    that are an admin's.
+    that are an admin's. `enrolling`: those by which devices get one of their own. `required`: as of a grant.
     """
 
     def __init__(
-        self, tokens: Iterable[tuple[str, tuple[str, ...]]] = (), key: str = "", admins: Iterable[str] = ()
+        self,
+        tokens: Iterable[tuple[str, tuple[str, ...]]] = (),
+        key: str = "",
+        admins: Iterable[str] = (),
+        enrolling: Iterable[str] = (),
+        required: tuple[str, ...] = (),
     ) -> None:
-        admins = set(admins)
+        admins, enrolling = set(admins), set(enrolling)
         self._grants = [
-            (sha256(secret.encode()).digest(), Grant(sources, secret in admins)) for secret, sources in tokens
+            (sha256(secret.encode()).digest(), Grant(sources, secret in admins, secret in enrolling, required))
+            for secret, sources in tokens
         ]
         if self._grants and key:
             self._grants.append((sha256(key.encode()).digest(), Grant(OF_PARTS)))
+        self.open = Grant(is_admin=True, required=required) if required else EVERYTHING
+        """What may be written where no token is asked for."""
+        self.of_devices: Callable[[bytes], Grant | None] = lambda secret: None
+        """Finds what a device's own token opens."""
 
     def __bool__(self) -> bool:
         return bool(self._grants)
@@ -68,7 +94,7 @@ class Tokens:
         for digest, grant in self._grants:
             if hmac.compare_digest(digest, given):
                 found = grant
-        return found
+        return found or (self.of_devices(secret) if self._grants else None)
 
 
 NO_TOKENS = Tokens()

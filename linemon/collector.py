@@ -28,13 +28,20 @@ from linemon.config import Config
 from linemon.doors import Count, House, doors
 from linemon.errors import ConfigError, LineError
 from linemon.lines import bulk
+from linemon.lines.devices import Devices
 from linemon.lines.intake import Intake
+from linemon.lines.managing import commands
+from linemon.store.answering import Commands
+from linemon.store.devices import DeviceBook
 from linemon.store.folder import KEY, keep_key
 from linemon.store.liveness import OWN
+from linemon.store.marks import Mark
 from linemon.store.reader import Store
-from linemon.store.status import STATUS
+from linemon.store.specs import SHIPPED, Specs
+from linemon.store.status import COLLECT_SOCKET, STATUS
 from linemon.store.writer import StoreWriter
 from linemon.tls import server_context
+from linemon_sender.specs import Spec
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +59,9 @@ class Collector:
         self.config = config
         store = config.store
         self.store = StoreWriter(store.folder, store.points, store.max_sources, store.max_columns, store.mode)
-        self.intake = Intake(self.store)
+        specs = Specs(config.devices.specs_folder, Spec, Specs(SHIPPED, Spec))
+        self.devices = Devices(DeviceBook(config.devices_folder), specs, config.devices, self._mark)
+        self.intake = Intake(self.store, self.devices)
         self._reader = Store(config.store.folder)  # for those doors that send rows out
         self._started = datetime.now(UTC)
         self._written: dict[str, Any] = {}
@@ -63,6 +72,7 @@ class Collector:
         tokens, tls = self._secrets()
         house = House(config, self.intake, self._reader, tokens, tls, self.status, self._rows_came, self._serve)
         self.ports = [door.start(house) for door in doors()]
+        self._commands = self._take_commands()
         self._counted, self._counted_at = self._totals(), time.monotonic()
 
     def status(self) -> dict[str, Any]:
@@ -107,6 +117,7 @@ class Collector:
                         await self._stop.wait()
                     break
                 self.store.check_place()
+                self.devices.update()
                 self._write_status()
                 self._count_ourselves()
                 self.store.note_arrivals()
@@ -127,8 +138,11 @@ class Collector:
             await asyncio.wait([*self._serving, syncing] if syncing else self._serving)
             for port in self.ports:
                 port.close()
+            if self._commands:
+                self._commands.close()
             if not self.store.is_gone():  # another collector's may be in its place
                 self._write_status()
+            self.devices.book.close()
             self._reader.close()
             self.store.close()
 
@@ -146,7 +160,22 @@ class Collector:
 
     def _secrets(self) -> tuple[Tokens, ssl.SSLContext | None]:
         """The tokens, and what TLS needs, as their files are now. ConfigError where one is wrong."""
-        return self.config.tokens(self._key), server_context(self.config.tls) if self.config.tls.cert else None
+        tokens = self.config.tokens(self._key)
+        tokens.of_devices = self.devices.find
+        return tokens, server_context(self.config.tls) if self.config.tls.cert else None
+
+    def _take_commands(self) -> Commands | None:
+        """What its own user asks by a socket beside the rings. Without one the collector works on."""
+        made = commands(self.devices, time.time_ns, lambda: asyncio.sleep(0))
+        try:
+            return Commands(self.store.folder / COLLECT_SOCKET, lambda: made)
+        except OSError as error:
+            log.error("`linemon devices` and `linemon set` reach nobody: %s", error.strerror)
+            return None
+
+    def _mark(self, mark: Mark) -> None:
+        with contextlib.suppress(LineError):  # no room: the log says so
+            self.store.marks.add(mark)
 
     def _keep_key(self) -> str:
         """The secret of parts. Where the disk has no room for it, they write nothing that a token is asked for."""

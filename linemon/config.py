@@ -10,18 +10,24 @@ import re
 import tempfile
 import tomllib
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_network
-from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
-from linemon.access import ANY_SOURCE, Origin, Tokens
+from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import ConfigError
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
-from linemon.sections import AlarmsConfig, HistoryConfig, MapConfig, Names, QuietConfig, Span, TierConfig, WorkConfig
-from linemon.sections import TaskConfig as TaskConfig
-from linemon.sections import TasksConfig as TasksConfig
+from linemon.sections import (
+    AlarmsConfig,
+    DevicesConfig,
+    HistoryConfig,
+    QuietConfig,
+    TaskConfig,
+    TasksConfig,
+    TokenConfig,
+    WorkConfig,
+)
+from linemon.settings import Origins, section
 
 FILE = "linemon.toml"
 
@@ -30,9 +36,6 @@ def default_folder() -> Path:
     """The store when none is configured: in memory where the system has such a place, one per user."""
     memory = Path("/dev/shm")  # noqa: S108  a folder of our own in it, which its writer checks
     return (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"linemon-{os.getuid()}"
-
-
-Origins = tuple[Origin, ...]
 
 
 @dataclass(frozen=True)
@@ -57,28 +60,6 @@ class StoreConfig:
     @property
     def folder(self) -> Path:
         return Path(self.path).expanduser() if self.path else default_folder()
-
-
-@dataclass(frozen=True)
-class TokenConfig:
-    secret: str = ""
-    file: str = ""
-    sources: tuple[str, ...] = ANY_SOURCE
-    admin: bool = False
-
-    def __post_init__(self) -> None:
-        if bool(self.secret) == bool(self.file):
-            raise ConfigError("[[token]] needs either a secret or a file that holds it")
-
-    def read(self) -> str:
-        """The secret, as the file holds it now. ConfigError where there is none."""
-        try:
-            secret = self.secret or Path(self.file).expanduser().read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"[[token]] file = {self.file!r}: {getattr(error, 'strerror', '') or error}") from error
-        if not secret or not secret.isprintable():
-            raise ConfigError(f"[[token]] file = {self.file!r}: expected a secret in one line")
-        return secret
 
 
 @dataclass(frozen=True)
@@ -216,25 +197,26 @@ class Config:
     alarms: AlarmsConfig = AlarmsConfig()
     alarm: tuple[dict[str, Any], ...] = ()  # as they stand there: parts/alarms/rules.py lays them over those it ships
     quiet: tuple[QuietConfig, ...] = ()
+    devices: DevicesConfig = DevicesConfig()
     notify: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # as they stand there: parts/alarms/notifiers
     forward: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/forward/targets
     subscribe: tuple[dict[str, Any], ...] = field(default=(), repr=False)  # parts/subscribe/origins
     file: Path | None = field(default=None, metadata={"internal": True})
 
     def __post_init__(self) -> None:
-        for section, port in self.ports():
+        for title, port in self.ports():
             way_out, knows_peers = "", False
             if isinstance(port, TcpConfig | HttpConfig | UdpConfig):
                 way_out, knows_peers = "set [tcp] token, or ", self.knows_peers(port)
                 if port.tls and not self.tls.cert:
-                    raise ConfigError(f"{section} tls = true needs [tls] cert, and key where cert does not hold it")
+                    raise ConfigError(f"{title} tls = true needs [tls] cert, and key where cert does not hold it")
             elif isinstance(port, DashboardConfig):
                 way_out, knows_peers = "set a password, or ", bool(port.password)
             if port.listen is None or port.listen.is_loopback or port.allow_open or knows_peers:
                 continue
             raise ConfigError(
-                f"{section} listen = {str(port.listen)!r} lets other machines in without a token: "
-                f"{way_out}set allow_open = true in {section}"
+                f"{title} listen = {str(port.listen)!r} lets other machines in without a token: "
+                f"{way_out}set allow_open = true in {title}"
             )
 
     def knows_peers(self, port: TcpConfig | HttpConfig | UdpConfig) -> bool:
@@ -254,7 +236,15 @@ class Config:
         every = [(self.tcp.token, ANY_SOURCE)] if self.tcp.token else []
         said = [(token.read(), token) for token in self.token]
         more = [(secret, token.sources) for secret, token in said]
-        return Tokens(every + more, key, [secret for secret, token in said if token.admin])
+        admins, enrolling = ([secret for secret, token in said if getattr(token, to)] for to in ("admin", "enrols"))
+        return Tokens(every + more, key, admins, enrolling, self.devices.patterns)
+
+    @property
+    def devices_folder(self) -> Path:
+        """Where devices.json is: of devices that get tokens of their own it must outlive a reboot."""
+        if self.devices.path:
+            return Path(self.devices.path).expanduser()
+        return self.state_folder if any(token.enrols for token in self.token) else self.store.folder
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""
@@ -269,8 +259,6 @@ class Config:
 
 LISTS: dict[str, Any] = {"tap": TapConfig, "token": TokenConfig, "task": TaskConfig, "quiet": QuietConfig}
 LISTS |= dict.fromkeys(("alarm", "notify", "forward", "subscribe"), dict)  # taken as they stand
-NESTED: dict[Any, Any] = {tuple[PanelConfig, ...]: PanelConfig, tuple[TierConfig, ...]: TierConfig}  # and within one
-NESTED[tuple[MapConfig, ...]] = MapConfig
 
 
 def find(path: Path | None = None) -> Path | None:
@@ -317,90 +305,6 @@ def _config(tables: dict[str, Any], file: Path) -> Config:
         else:
             raise ConfigError(f"{name} = {table!r}: expected a section [{name}]")
     return Config(**sections, file=file)
-
-
-Section = TypeVar("Section")
-
-
-def section(cls: type[Section], title: str, table: dict[str, Any]) -> Section:
-    """A section's dataclass from what stands in it; ConfigError. A field `for_` is the key ``for``."""
-    hints = {name.rstrip("_"): (name, kind) for name, kind in get_type_hints(cls).items()}
-    values = {}
-    for key, value in table.items():
-        if key not in hints:
-            raise ConfigError(f"{title} {key}: unknown setting; expected one of: {', '.join(hints)}")
-        name, kind = hints[key]
-        values[name] = _value(f"{title} {key}", kind, value)
-    return cls(**values)
-
-
-def _value(key: str, kind: Any, value: Any) -> Any:
-    """The value as its field's type. ConfigError names the key, and the value where it is no secret."""
-    nested = "[[" + key.strip("[").replace("]] ", ".").replace("] ", ".") + "]]"
-    if kind in PLAIN and isinstance(value, PLAIN[kind]):
-        return value
-    if kind in (int, float) and not isinstance(value, bool) and isinstance(value, (int, kind)):
-        if 0 < value < float("inf"):
-            return kind(value)
-    elif kind in (Address, Address | None) and isinstance(value, str):
-        try:
-            return Address.parse(value) if value or kind is Address else None
-        except ValueError:
-            pass
-    elif kind in PARSED and isinstance(value, list):
-        try:
-            return tuple(map(PARSED[kind], value))
-        except (ValueError, AttributeError, TypeError):
-            pass
-    elif kind in STRINGS and isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return tuple(value)
-    elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
-        return tuple(map(float, value))
-    elif kind == tuple[int, ...] and isinstance(value, list) and {*map(type, value)} <= {int}:
-        return tuple(value)
-    elif kind == Names and isinstance(value, str):
-        return (value,)
-    elif kind in (Span, Span | None):
-        if kind != Span and value in (0, "0s", "never"):
-            return None
-        try:
-            return Span.parse(value)
-        except ValueError:
-            pass
-    elif kind in NESTED and isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        return tuple(section(NESTED[kind], nested, each) for each in value)
-    shown = "..." if key.rpartition(" ")[2] in SECRETS else repr(value)
-    raise ConfigError(f"{key} = {shown}: expected {EXPECTED.get(kind, f'sections {nested}')}")
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-
-
-PARSED: dict[Any, Any] = {Networks: ip_network, Origins: Origin.parse}
-PLAIN: dict[Any, Any] = {bool: bool, str: str, dict[str, Any]: dict}
-STRINGS = (tuple[str, ...], tuple[str, ...] | None, Names)
-EXPECTED: dict[Any, str] = {
-    bool: "true or false",
-    str: "a string in quotes",
-    dict[str, Any]: 'a table such as { step = "1h" }',
-    int: "a whole number above 0",
-    float: "a number above 0",
-    Address: 'an address such as "127.0.0.1:4000"',
-    Address | None: 'an address such as "127.0.0.1:8094", or "" for none',
-    Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',
-    Origins: 'a list of sites such as ["lab.example", "lab.example:8443", "https://lab.example:8443"]',
-    tuple[str, ...]: 'a list of strings such as ["a", "b"]',
-    tuple[str, ...] | None: 'a list of strings such as ["a", "b"]',
-    Names: 'a string in quotes, or a list of strings such as ["a*", "!a1"]',
-    tuple[int, ...]: "a list of whole numbers such as [123456]",
-    tuple[float, ...]: "a list of numbers such as [0, 100]",
-    Span: 'a span such as "10s", "15m", "30d", or a number of seconds above 0',
-    Span | None: 'a span such as "10s", "15m", "30d", a number of seconds, or "0s" for none',
-}
-
-
-SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
 
 
 def _filled(key: str, value: Any, secrets: bool) -> Any:

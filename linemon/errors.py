@@ -73,6 +73,7 @@ REASONS = {
     "length": "longer than max_line, or than max_body by HTTP",
     "token": "no token, or one that does not open this source",
     "max_sources": "one source more than max_sources",
+    "device": "of a device that was refused, or to a source that takes its registered device's rows only",
     "sequence": "on a connection that numbers its lines: no row of its source, or after a #seq that was refused",
     "mark": "a #mark without a text, or with one that is too long, or too many a second",
     "store_full": "no room left in the store's folder",

@@ -10,6 +10,7 @@ import resource
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from linemon.logs import Seldom
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 NO_FILE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 REST_S = 1.0
+LONGEST_ADDRESS = 103  # bytes of a path that is a socket's address, everywhere
+OPEN_FILES = Path("/proc/self/fd")
 
 
 class Listener:
@@ -129,16 +132,30 @@ def listen_unix(path: Path, mode: int) -> socket.socket:
             path.unlink()
         before = os.umask(0o177)  # until it is told who may write, nobody else may
         try:
-            sock.bind(str(path))
+            with address_of(path) as address:
+                sock.bind(address)
         finally:
             os.umask(before)
         path.chmod(mode)
         sock.listen(1024)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
+        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from error
     sock.setblocking(False)
     return sock
+
+
+@contextmanager
+def address_of(path: Path) -> Iterator[str]:
+    """The address of a socket in the file system. Where its path is too long for one it goes by its open folder."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS or not OPEN_FILES.exists():
+        yield str(path)
+        return
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield str(OPEN_FILES / str(fd) / path.name)
+    finally:
+        os.close(fd)
 
 
 def _is_left(path: Path) -> bool:
@@ -146,7 +163,8 @@ def _is_left(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.setblocking(False)
         try:
-            sock.connect(str(path))
+            with address_of(path) as address:
+                sock.connect(address)
         except ConnectionRefusedError:
             return True
         except OSError:

@@ -1,4 +1,4 @@
-"""Sections of linemon.toml: those for what `linemon work` runs. The others are in config.py."""
+"""Sections of linemon.toml: tokens, devices, and those for what `linemon work` runs. The others are in config.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from linemon.access import ANY_SOURCE
 from linemon.errors import ConfigError
 from linemon.ports import Address
 
@@ -43,6 +44,60 @@ class Span(float):
         """``90s``, ``1m``, ``15m``, ``2d``: a name of a folder, too."""
         unit = next((unit for unit in "dhm" if self % UNITS_S[unit] == 0), "s")
         return f"{self / UNITS_S[unit]:g}{unit}"
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    secret: str = ""
+    file: str = ""
+    sources: tuple[str, ...] = ANY_SOURCE
+    admin: bool = False
+    enrols: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.secret) == bool(self.file):
+            raise ConfigError("[[token]] needs either a secret or a file that holds it")
+
+    def read(self) -> str:
+        """The secret, as the file holds it now. ConfigError where there is none."""
+        try:
+            secret = self.secret or Path(self.file).expanduser().read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"[[token]] file = {self.file!r}: {getattr(error, 'strerror', '') or error}") from error
+        if not secret or not secret.isprintable():
+            raise ConfigError(f"[[token]] file = {self.file!r}: expected a secret in one line")
+        return secret
+
+
+Required = bool | tuple[str, ...]  # patterns of sources; true: of all
+NO_OUTPUTS: Final = "!*~*"  # nor `linemon.…`, of which a wildcard does not speak
+
+
+@dataclass(frozen=True)
+class DevicesConfig:
+    path: str = ""
+    name: str = "{product}.{serial}"
+    specs: str = ""
+    required: Required = False
+    max_devices: int = 10000
+
+    def __post_init__(self) -> None:
+        try:
+            first, second = (self.name.format(product="p", serial=serial) for serial in "12")
+        except (ValueError, LookupError, AttributeError, TypeError):
+            first = second = ""
+        if first == second or not first.isprintable():
+            raise ConfigError(f'[devices] name = {self.name!r}: expected a name such as "{{product}}.{{serial}}"')
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of the sources that only their registered devices write."""
+        named = ("*",) * self.required if isinstance(self.required, bool) else self.required
+        return (*named, NO_OUTPUTS) if named else ()
+
+    @property
+    def specs_folder(self) -> Path | None:
+        return Path(self.specs).expanduser() if self.specs else None
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,19 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, SupportsFloat, SupportsIndex
+from typing import Any, Final, SupportsFloat, SupportsIndex
 
 from linemon import when
 from linemon.config import Address
 from linemon.errors import LineError
 from linemon.lines import wire
-from linemon_sender.sender import SpoolSender, columns_line
+from linemon_sender.columns import columns_line
+from linemon_sender.device import Device, State
+from linemon_sender.sender import SpoolSender
 from linemon_sender.spool import MAX_AGE, MAX_BYTES, Spool
 from linemon_sender.tls import Tls
 
+TYPES: Final = {float: "a number", int: "a whole number", str: "a string", bool: "true or false", list: "a list"}
 TURN_S: Final = 1.0  # between two looks at what is due, where nothing happens
 log = logging.getLogger("linemon.sender")
 
@@ -59,6 +62,9 @@ class Sender:
         tls: bool = False,
         ca: str | os.PathLike[str] = "",
         cert: str | os.PathLike[str] = "",
+        device: tuple[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        accept: Callable[[str, Any], Any] | None = None,
     ) -> None:
         """Rows of `columns`, names or names with their units, for `source`.
 
@@ -66,9 +72,14 @@ class Sender:
         `spool_bytes` and `spool_age` (seconds) bound what waits; the newest are kept.
         `tls`: speak TLS; the collector must show a certificate for the host of `to` that `ca` has signed (a PEM file;
         empty = whom this machine trusts). `cert`: one of ours with its key, where the collector asks for it.
+        `device`: product and serial, with which it registers (docs/DEVICES.md); its name then is the collector's, its
+        own token is kept in the folder `spool`. `settings`: what it works with, unless the collector wishes otherwise;
+        look at the attribute `settings` for what counts. `accept(key, wish)` gives the value for a wish, or raises
+        ValueError with the reason why not; without it a wish must be of the setting's type. It is called in another
+        thread.
         LineError for a name that the line language has no place for, ValueError for a wrong address, columns that are
-        no list of strings, or `ca` or `cert` without `tls`; linemon_sender.spool.SpoolError where the folder cannot be
-        used.
+        no list of strings, `ca` or `cert` without `tls`, or what is no product or serial;
+        linemon_sender.spool.SpoolError where the folder cannot be used.
         """
         if isinstance(columns, (str, bytes)) or not all(isinstance(name, str) for name in columns):
             raise ValueError(f"columns = {columns!r}: expected a list of names, or a dict of names with their units")
@@ -92,11 +103,18 @@ class Sender:
         self._closed = self._woken = False
         self._pid = os.getpid()
         self._selector = selectors.DefaultSelector()
-        self._spool = Spool(self.source, os.fspath(spool), spool_bytes, spool_age, log.warning)
+        self._came, self._accept = dict(settings or {}), accept or self._same_type
+        self.settings: dict[str, Any] = self._came
+        """What it works with: as it came, or as the collector wishes. A new dict for each change."""
+        folder = os.fspath(spool)
+        state = State(os.path.join(folder, "device"), log.warning) if folder else None
+        as_device = Device(*device, self._apply, log.info, state) if device else None
+        identity = as_device.identity if as_device else ""
+        self._spool = Spool(self.source, folder, spool_bytes, spool_age, log.warning, device=identity)
         token = token or os.environ.get("LINEMON_TOKEN", "")
         secret = Tls(address.host, os.fspath(ca), os.fspath(cert)) if tls else None
         self._connection = SpoolSender(
-            (address.host, address.port), token, self._spool, self._selector, _log, tls=secret
+            (address.host, address.port), token, self._spool, self._selector, _log, tls=secret, device=as_device
         )
         self._thread = threading.Thread(target=self._run, name=f"linemon.Sender {source}", daemon=True)
         self._thread.start()
@@ -176,6 +194,27 @@ class Sender:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _apply(self, wishes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Work by these wishes, and as it came where there is none; what counts, and what is refused."""
+        settings, refused = dict(self._came), {}
+        for key, wish in wishes.items():
+            try:
+                if key not in settings:
+                    raise ValueError(f"it has {', '.join(settings) or 'no settings'}")
+                settings[key] = self._accept(key, wish)
+            except ValueError as error:
+                refused[key] = str(error)
+        self.settings = settings
+        return settings, refused
+
+    def _same_type(self, key: str, wish: Any) -> Any:
+        came = type(self._came[key])
+        if came is float and type(wish) is int:
+            wish = float(wish)
+        if type(wish) is not came:
+            raise ValueError(f"expected {TYPES.get(came, came.__name__)}, such as {self._came[key]!r}")
+        return wish
+
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             raise RuntimeError(
@@ -206,7 +245,7 @@ class Sender:
 
 
 def _log(text: str) -> None:
-    log.log(logging.INFO if text.startswith("sends to") else logging.WARNING, text)
+    log.log(logging.INFO if text.startswith(("sends to", "is known")) else logging.WARNING, text)
 
 
 def _time(at: SupportsIndex | SupportsFloat | None) -> str:

@@ -23,6 +23,7 @@ import time
 from select import EPOLLET, EPOLLIN, EPOLLRDHUP, epoll
 
 from linemon.access import NO_TOKENS, Door
+from linemon.connection import LineConnection
 from linemon.doors import Count, House, Port
 from linemon.errors import LineError
 from linemon.lines.lanes import LANE_BYTES, Lanes, Read
@@ -43,18 +44,6 @@ EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
 SPARE_FILES = 500  # open files that are not for connections: rings of up to so many widths, taps
 
 
-class LineConnection:
-    """One peer: its socket, the number of that, and what it said."""
-
-    __slots__ = ("fd", "has_ended", "session", "sock")
-
-    def __init__(self, sock: socket.socket, session: Session) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.session = session
-        self.has_ended = False  # the end of the stream is behind what was not read yet
-
-
 class LinePort(Port):
     """A port for connections that send lines."""
 
@@ -65,6 +54,7 @@ class LinePort(Port):
         self, house: House, listening: socket.socket, door: Door, max_connections: int, idle_timeout: float
     ) -> None:
         self._max_line = house.config.tcp.max_line
+        self._is_open_wide = house.config.tcp.allow_open  # others may read what goes over it
         self._idle_timeout = idle_timeout
         self._intake = house.intake
         self._rows_came = house.rows_came
@@ -253,7 +243,7 @@ class LinePort(Port):
         self._intake.flush(now)
         for connection in dict.fromkeys([*(connection for connection, _ in reads), *others]):
             session = connection.session
-            if session.replies or session.owed or session.is_over:
+            if session.replies or session.owed or session.news or session.is_over:
                 self._reply(connection)  # only now: lines that ask for answers may have waited for the flush
             if session.ring and self._is_open(connection) and not isinstance(connection.sock, ssl.SSLSocket):
                 self._lanes.enter(connection.fd, session)
@@ -275,6 +265,7 @@ class LinePort(Port):
                     self.door.leave(peer)
                     continue
             connection = LineConnection(sock, Session(peer, self._max_line, self.tokens))
+            connection.link(self._lanes.heard, self._speak, self._is_open_wide)
             self._lanes.make_room(connection.fd)
             self._lanes.heard[connection.fd] = heard
             self._connections[connection.fd] = connection
@@ -383,6 +374,11 @@ class LinePort(Port):
         if session.is_over:
             self._hang_up(connection)
 
+    def _speak(self, connection: LineConnection) -> None:
+        if self._is_open(connection):
+            self._lanes.leave(connection.fd)  # acknowledgements there must not get between pieces of an answer
+            self._reply(connection)
+
     def _hang_up(self, connection: LineConnection) -> None:
         """End a connection on our part; what the peer has sent is read, or its answers might be thrown away."""
         with contextlib.suppress(OSError):
@@ -397,7 +393,7 @@ class LinePort(Port):
             if now - self._lanes.heard[connection.fd] > self._idle_timeout:
                 self._intake.broke(session, time.time_ns())
                 self._close(connection)
-            elif session.replies or session.owed:
+            elif session.replies or session.owed or session.news:
                 self._reply(connection)
 
     def _is_open(self, connection: LineConnection) -> bool:
@@ -410,6 +406,7 @@ class LinePort(Port):
         self._lanes.leave(connection.fd)
         self._again.discard(connection)
         self.door.leave(connection.session.peer)
+        self._intake.devices.leave(connection.session, time.time_ns())
         if connection in self._paced:
             self._paced.discard(connection)
         else:

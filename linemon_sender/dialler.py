@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0  # seconds, for each of the address's addresses
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt, at most
 ATTEMPT_EVERY = 1.0  # seconds from one attempt to the next, at least
+REFUSED_PAUSE, LONGEST_REFUSED = 10.0, 300.0  # seconds before the next, at least, of who is refused
 DEAD_AFTER = 30.0  # seconds without a sign of life from the other end
 
 # Where the platform has them: a peer that vanished without a word is noticed within DEAD_AFTER.
@@ -45,6 +46,7 @@ class Dialler:
         self._tls = tls
         self._address, self._ready, self._failed = address, ready, failed
         self._pause = SHORTEST_PAUSE
+        self._rest = ATTEMPT_EVERY
         self._attempted = float("-inf")
         self._closed = False
         self.connection: socket.socket | None = None
@@ -61,7 +63,11 @@ class Dialler:
 
     def worked(self) -> None:
         """The connection was of use: after it the next one need not be waited for long."""
-        self._pause = SHORTEST_PAUSE
+        self._pause, self._rest = SHORTEST_PAUSE, ATTEMPT_EVERY
+
+    def refused(self) -> None:
+        """The other end wants none of it: it is asked ever more seldom."""
+        self._rest = min(max(2 * self._rest, REFUSED_PAUSE), LONGEST_REFUSED)
 
     def close(self) -> None:
         """Make no more."""
@@ -73,7 +79,7 @@ class Dialler:
         while not self._closed:
             if self._attempted > 0:
                 chance = int.from_bytes(os.urandom(4), "big") / 2**32  # so that a fleet spreads out
-                next_at = self._attempted + ATTEMPT_EVERY
+                next_at = self._attempted + self._rest
                 time.sleep(max(0.0, next_at - time.monotonic(), chance * self._pause))
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._attempted = time.monotonic()

@@ -8,14 +8,14 @@ from contextlib import suppress
 
 
 class Segment:
-    """Numbered rows of one source, one SENDER and one set of columns."""
+    """Numbered rows of one source, one device if it is one, one SENDER and one set of columns."""
 
-    def __init__(self, source: str, sender: str, first: int, columns: bytes, now: float) -> None:
-        self.source, self.sender = source, sender
+    def __init__(self, source: str, sender: str, first: int, columns: bytes, now: float, device: str = "") -> None:
+        self.source, self.sender, self.device = source, sender, device
         self.first, self.count = first, 0
         self.lost_from: int | None = None
         """The number from which on the rows cannot be read any more; they are lost, and counted as such already."""
-        self.columns = columns  # the #columns line, without its newline
+        self.columns = columns  # the #columns line, without its newline; before it the #spec line, if there is one
         self.born = self.newest = now  # monotonic
         self.size = self.start = 0  # bytes, and where the rows begin
         self.data = bytearray()  # the rows, where there is no file
@@ -24,7 +24,9 @@ class Segment:
 
     def create(self, path: str, boot: str) -> None:
         """Keep the rows in a new file of that name. OSError."""
-        head = f"#source {self.source}\n#boot {boot}\n#seq {self.first} {self.sender}\n"
+        head = f"#source {self.source}\n" if self.source else ""
+        head += f"#device {self.device}\n" if self.device else ""
+        head += f"#boot {boot}\n#seq {self.first} {self.sender}\n"
         text = head.encode() + self.columns + b"\n"
         self.path = path
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -112,10 +114,16 @@ def load(path: str, now: float) -> tuple[Segment, str, bool]:
         word, _, rest = columns.decode().partition(" ")
         said[word] = rest
         start += len(columns) + 1
-    if not columns.startswith(b"#columns ") or not {"#source", "#boot", "#seq"} <= said.keys():
+    if (
+        not columns.startswith(b"#columns ")
+        or not {"#boot", "#seq"} <= said.keys()
+        or not {"#source", "#device"} & said.keys()
+    ):
         raise ValueError("its first lines are not #source, #boot, #seq, #columns")
+    if "#spec" in said:
+        columns = f"#spec {said['#spec']}\n".encode() + columns
     number, _, sender = said["#seq"].partition(" ")
-    segment = Segment(said["#source"], sender, int(number), columns, now - age)
+    segment = Segment(said.get("#source", ""), sender, int(number), columns, now - age, said.get("#device", ""))
     segment.path, segment.size, segment.start = path, whole, start
     segment.count = content.count(b"\n", start, whole)
     return segment, said["#boot"], whole < len(content)

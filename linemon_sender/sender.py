@@ -12,22 +12,23 @@ import socket
 import time
 from contextlib import suppress
 
+from linemon_sender.columns import first_tokens
 from linemon_sender.dialler import DEAD_AFTER, Dialler
+from linemon_sender.seldom import Seldom
 from linemon_sender.spool import NO_RUN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from linemon_sender.device import Device
     from linemon_sender.spool import Spool
     from linemon_sender.tls import Tls
 
 ANSWER_TIMEOUT = 10.0  # seconds until `#seq` must be answered
 ALIVE_EVERY = 60.0  # seconds until an idle connection gets an empty line; a collector hangs up on who is silent
-COMPLAIN_EVERY = 60.0  # seconds between two of the collector's complaints in the log
-LONGEST_ANSWER = 4096  # bytes of an unfinished answer that are kept
+LONGEST_ANSWER = 65600  # bytes of an unfinished answer that are kept; a spec may be long
 WINDOW = 65536  # bytes of rows on their way, about
-NEVER = float("-inf")
 
 
 class SpoolSender:
@@ -46,22 +47,24 @@ class SpoolSender:
         fixed: int = 0,
         lazy: bool = False,
         tls: Tls | None = None,
+        device: Device | None = None,
     ) -> None:
         """`fixed`: how many columns are enough where the collector refuses them all; 0 = no fewer than all.
 
         `tls`: for the connection, None = in the clear.
         `lazy`: with nothing else to send, answers are read at the next turn. It saves a wake-up per row.
+        `device`: what the spool's rows are from; it registers as soon as the spool knows which it is.
         """
         self._address = address
         self._where = "{}:{}".format(f"[{address[0]}]" if ":" in address[0] else address[0], address[1])
-        self._token, self._spool, self._fixed, self._lazy = token, spool, fixed, lazy
+        self._token, self._spool, self._fixed, self.lazy = token, spool, fixed, lazy
+        self._device = device
         self._selector, self._log = selector, log
         self._state = ""  # as the log says: "sends", "lost" or "refused"; empty: it has said nothing yet
         self.rejected = 0
         """Rows that the collector took and rejected, as it said; the log has its reasons."""
         self._reported = 0  # dropped rows that the log has told of
-        self._complained_at = NEVER
-        self._complaints = 0  # since then
+        self._rejects = Seldom(log)
         self._sock: socket.socket | None = None
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -71,6 +74,7 @@ class SpoolSender:
         # Of the connection, which _adopt begins:
         self._run, self._number = NO_RUN, 0  # whose rows it carries, and the number of the next
         self._greeted = False  # `#seq` was answered
+        self._registered = False  # `#device` was
         self._columns = self._declared = b""  # of the rows that are sent, and as the collector was told
         self._on_trial = False  # these columns are not yet accepted
         self._refused = False  # all of them were, and it gets the fixed ones
@@ -89,10 +93,14 @@ class SpoolSender:
 
     def turn(self) -> None:
         """Do what is due: read answers, send what the spool has. Returns at once."""
-        if self._sock is None and self._spool.run != NO_RUN and (sock := self._dialler.take()):
+        if self._sock is None and self._wanted() != NO_RUN and (sock := self._dialler.take()):
             self._adopt(sock)
         self._read()
         self._check_time()
+        self._follow()
+        if self._device and self._device.is_news and self._registered and self._run[2] == self._device.identity:
+            self._write(self._device.report())
+            self._flush()
         self._send()
         self._watch()
 
@@ -104,7 +112,7 @@ class SpoolSender:
     def close(self, seconds: float = 1.0) -> None:
         """Wait so long for acknowledgements, then end the connection; what is not acknowledged is told of."""
         end = time.monotonic() + seconds
-        self._lazy = False
+        self.lazy = False
         self.turn()
         while self._spool.waiting and (left := end - time.monotonic()) > 0:
             for key, mask in self._selector.select(left):
@@ -126,12 +134,28 @@ class SpoolSender:
 
     # -- rows on their way
 
+    def _wanted(self) -> tuple[str, str, str]:
+        """The run that a connection is to carry now: the spool's, without SENDER where a device has no row."""
+        spool = self._spool
+        return (spool.source, "", spool.device) if spool.device and spool.run == NO_RUN else spool.run
+
+    def _follow(self) -> None:
+        """Have the connection carry what it is to carry."""
+        wanted = self._wanted()
+        source, sender, device = self._run
+        if self._sock is None or wanted in (self._run, NO_RUN, (source, "", device)):
+            return
+        if not sender and (source, device) == (wanted[0], wanted[2]):
+            self._ask()
+        else:
+            self._hang_up()  # an `#ack` on its way would be taken for one of the other SENDER's
+            self._dialler.dial()
+
     def _send(self) -> None:
         """Hand rows to the socket, as many as it and the window take."""
         while self._sock is not None and self._flush() and self._greeted:
             if self._spool.run not in (self._run, NO_RUN):
-                self._hang_up()  # an `#ack` on its way would be taken for one of the other SENDER's
-                self._dialler.dial()
+                self._follow()
                 return
             columns = self._spool.columns()
             if columns is None:
@@ -158,19 +182,19 @@ class SpoolSender:
         """Name the columns of the next rows; one row must be accepted before more follow."""
         self._columns, self._on_trial = columns, True
         if self._refused:
-            columns = _first_tokens(columns, 2 + self._fixed)
+            columns = first_tokens(columns, 2 + self._fixed)
             if columns == self._declared:
                 self._on_trial = False
                 return
         self._declared = columns
-        self._write(columns + b"\n")
+        self._write(columns + b"\n", 1 + columns.count(b"\n"))
         self._columns_line = self._lines
 
     def _add(self, number: int, count: int, lines: bytes) -> None:
         if number != self._number:
             self._write(f"#seq {number} {self._run[1]}\n".encode())
         if self._refused:
-            cut = [_first_tokens(line, 1 + self._fixed) for line in lines.splitlines()]
+            cut = [first_tokens(line, 1 + self._fixed) for line in lines.splitlines()]
             lines = b"\n".join(cut) + b"\n"
         if not self._flying:
             self._moved_at = time.monotonic()
@@ -201,18 +225,19 @@ class SpoolSender:
         if self._sock is None:
             return
         now = time.monotonic()
-        if not self._greeted and now - self._moved_at > ANSWER_TIMEOUT:
-            self._lost(self._refusal or "it does not answer #seq; is it linemon's collector?")
+        if not self._greeted and not (self._registered and not self._run[1]) and now - self._moved_at > ANSWER_TIMEOUT:
+            asked = "#seq" if self._run[1] else "#device"
+            self._lost(self._refusal or f"it does not answer {asked}; is it linemon's collector?")
         elif (self._flying or self._unsent) and now - self._moved_at > DEAD_AFTER:
             self._lost(f"no acknowledgement for {DEAD_AFTER:g} s")
-        elif self._greeted and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
+        elif (self._greeted or not self._run[1]) and not self._unsent and now - self._wrote_at > ALIVE_EVERY:
             self._write(b"\n")
 
     def _watch(self) -> None:
         """Have the selector tell of what must not wait until the next turn."""
         if self._sock is None:
             return
-        waits = not self._lazy or not self._greeted or self._on_trial or self._spool.columns() is not None
+        waits = not self.lazy or not self._greeted or self._on_trial or self._spool.columns() is not None
         mask = selectors.EVENT_READ if waits else 0
         if self._unsent:
             mask |= selectors.EVENT_WRITE
@@ -242,19 +267,35 @@ class SpoolSender:
             self._lost(error.strerror or str(error))
             return
         if not answer:
-            self._lost("closed by the collector")
+            self._lost((not self._greeted and self._refusal) or "closed by the collector")
             return
         *lines, rest = (self._answer + answer).split(b"\n")
         self._answer = rest[:LONGEST_ANSWER]
         acked = 0
         for line in lines:
+            if self._sock is None:  # what was said made us hang up
+                return
             if line.startswith(b"#ack ") and line[5:].strip().isdigit():
                 acked = int(line[5:])
             elif line.startswith(b"#error "):
                 text = line[len(b"#error ") :].decode("utf-8", "replace")
                 self._heard("".join([char if char.isprintable() else "?" for char in text]))
+            elif self._device and line.startswith(b"#"):
+                self._told(self._device, line.rstrip(b"\r"))
         if acked:
             self._acknowledged(acked)
+
+    def _told(self, device: Device, line: bytes) -> None:
+        """What the collector wants of the device; of the one that it was before, nothing counts any more."""
+        if line.startswith(b"#device "):
+            self._registered = device.is_news = True
+            if not self._run[1]:
+                self._dialler.worked()
+        if self._run[2] == device.identity:
+            before = device.name
+            device.hear(line)
+            if device.name != before:
+                self._log(f"is known to {self._where} as {device.name}")
 
     def _acknowledged(self, number: int) -> None:
         if self._spool.run != self._run:  # all of it was, before
@@ -274,6 +315,9 @@ class SpoolSender:
             self._complaint(error)
         self._moved_at = time.monotonic()
         if not self._greeted:
+            if self._run[2] and not self._registered and not self._run[0]:
+                self._lost("it registers no devices, so this one needs a name (--name)")
+                return
             self._greeted = True
             self._held, self._backlog = number, self._spool.waiting
         elif not self._flying:
@@ -294,9 +338,14 @@ class SpoolSender:
         self._complaint(error)
 
     def _complaint(self, text: str) -> None:
-        """Take one complaint, LINE REASON; the log gets the first, then one every COMPLAIN_EVERY."""
+        """Take one complaint, LINE REASON."""
         line, _, reason = text.partition(" ")
         self._refusal = self._refusal or f"it says: {reason}"
+        if self._device and reason.startswith("device"):
+            self._dialler.refused()
+        if not self._greeted and self._device and reason.startswith("token") and self._device.forget_token():
+            self._lost("it does not know this device's own token, which shows the one it was started with now")
+            return
         # A host whose devices changed since the agent's last run may not fit the columns that the collector
         # holds. Those of every host always do, and a part of the columns is better than none.
         about_columns = line in (str(self._columns_line), str(self._columns_line + 1)) and "column" in reason
@@ -304,11 +353,7 @@ class SpoolSender:
             self._refused, self._columns = True, b""
             self._log(f"{self._where} gets the first {self._fixed} columns, as it refuses more: {reason}")
             return
-        self._complaints += 1
-        if time.monotonic() - self._complained_at >= COMPLAIN_EVERY:
-            more = f" ({self._complaints} since the last such line)" if self._complaints > 1 else ""
-            self._log(f"{self._where} rejects line {line}: {reason}{more}")
-            self._complained_at, self._complaints = time.monotonic(), 0
+        self._rejects(f"{self._where} rejects line {line}: {reason}")
 
     # -- connections
 
@@ -316,18 +361,29 @@ class SpoolSender:
         """Begin a connection that the thread has made: say who sends, and ask how far the collector is."""
         self._sock = sock
         self._unsent, self._answer = b"", b""
-        self._greeted = self._on_trial = self._refused = False
+        self._greeted = self._registered = self._on_trial = self._refused = False
         self._mask = self._lines = self._columns_line = 0
         self._errors, self._refusal, self._moved = [], "", False
         self._columns = self._declared = b""
         self._flying = []
         self._moved_at = self._wrote_at = time.monotonic()
+        self._run = source, sender, device = self._wanted()
+        self._write(b"#errors on\n")
+        if token := (self._device.token if self._device else "") or self._token:
+            self._write(f"#token {token}\n".encode())
+        if source:
+            self._write(f"#source {source}\n".encode())
+        if device and self._device:
+            self._write(f"#device {device}\n".encode())
+        if sender:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask how far the collector is with the rows of the spool."""
         self._run = self._spool.run
         self._number = self._spool.rewind()
-        if self._token:
-            self._write(f"#token {self._token}\n".encode())
-        source, sender = self._run
-        self._write(f"#errors on\n#source {source}\n#seq {self._number} {sender}\n".encode(), 3)
+        self._moved_at = time.monotonic()
+        self._write(f"#seq {self._number} {self._run[1]}\n".encode())
 
     def _lost(self, reason: str) -> None:
         if self._sock is None:
@@ -348,8 +404,6 @@ class SpoolSender:
             self._selector.unregister(sock)
         sock.close()
 
-    # -- one line in the log per change of state
-
     def _fails(self, text: str, state: str = "lost") -> None:
         if self._state not in (state, "refused"):
             self._state = state
@@ -361,14 +415,6 @@ class SpoolSender:
             self._state = "sends"
             lost = self._spool.dropped - self._reported
             dropped = f", {lost} rows were dropped" if lost else ""
-            self._log(f"sends to {self._where} as {self._spool.source}{waited}{dropped}")
+            name = (self._device.name if self._device else "") or self._run[0]
+            self._log(f"sends to {self._where} as {name}{waited}{dropped}")
             self._reported = self._spool.dropped
-
-
-def columns_line(columns: dict[str, str]) -> bytes:
-    """The `#columns` line of these names and their units, `time` first; without a newline."""
-    return " ".join(["#columns time", *[f"{name}:{unit}" if unit else name for name, unit in columns.items()]]).encode()
-
-
-def _first_tokens(line: bytes, count: int) -> bytes:
-    return b" ".join(line.split(b" ", count)[:count])

@@ -41,7 +41,7 @@ RETRY = 10.0  # seconds until a disk that took no more is tried again
 FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # reasons not to read a file that say nothing about it
 LONGEST_LINE = 65536 + 1  # bytes
 SUFFIX = ".lines"
-NO_RUN = ("", "")
+NO_RUN = ("", "", "")
 
 
 class SpoolError(Exception):
@@ -62,15 +62,17 @@ class Spool:
         max_age: float,
         log: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        device: str = "",
     ) -> None:
         """Rows of `source`, in files in `folder`, or in memory where it is empty. SpoolError.
 
-        The newest are kept: at most `max_bytes`, and none older than `max_age` seconds.
+        The newest are kept: at most `max_bytes`, and none older than `max_age` seconds. `device`: `PRODUCT SERIAL`, of
+        a device; the source may be empty then.
         """
-        self.source = source
+        self.source, self.device = source, device
         self.dropped = 0
         """Rows lost: they waited too long, were too many or cannot be read; some may have been on their way."""
-        self._folder, self._max_bytes, self._max_age = folder, max(max_bytes, SMALLEST), max_age
+        self.folder, self._max_bytes, self._max_age = folder, max(max_bytes, SMALLEST), max_age
         self._log, self._monotonic = log, monotonic
         self._segments: list[Segment] = []
         self._active: Segment | None = None
@@ -90,6 +92,20 @@ class Spool:
             except OSError as error:
                 raise SpoolError(f"cannot use the spool folder {folder}: {error.strerror}") from error
 
+    def identify(self, device: str) -> None:
+        """Rows that follow are of this device, `PRODUCT SERIAL`; those before have to wait until they are taken."""
+        if device != self.device:
+            self.device = device
+            self._runs = {False: ("", 1), True: ("", 1)}
+            self.finish()
+
+    def finish(self) -> None:
+        """Rows that follow go into another segment; those before leave no file once they are acknowledged."""
+        if self._active is not None:
+            self._active.seal()
+            self._active = None
+        self._sweep()
+
     # -- adding
 
     def append(self, row: bytes, columns: bytes) -> None:
@@ -102,7 +118,7 @@ class Spool:
             or (segment.columns is not columns and segment.columns != columns)
             or segment.size + len(line) > self._max_bytes // SEGMENTS
             or now - segment.born > self._max_age / SEGMENTS
-            or (self._folder and not segment.path and now >= self._retry_at)
+            or (self.folder and not segment.path and now >= self._retry_at)
         ):
             segment = self._begin(columns, now)
         try:
@@ -118,18 +134,18 @@ class Spool:
     def _begin(self, columns: bytes, now: float) -> Segment:
         """A new last segment, on disk if there is a folder that takes it."""
         segment = None
-        if self._folder and now >= self._retry_at:
+        if self.folder and now >= self._retry_at:
             segment = self._new(columns, now, on_disk=True)
             self._index += 1
             try:
-                segment.create(os.path.join(self._folder, f"{self._index:012d}{SUFFIX}"), self._boot)
+                segment.create(os.path.join(self.folder, f"{self._index:012d}{SUFFIX}"), self._boot)
             except OSError as error:
                 segment.remove()
                 self._disk_failed(error, now)
                 segment = None
             else:
                 if self._retry_at > 0:
-                    self._log(f"the spool folder {self._folder} takes rows again")
+                    self._log(f"the spool folder {self.folder} takes rows again")
                     self._retry_at = float("-inf")
         segment = segment or self._new(columns, now, on_disk=False)
         if self._active is not None:
@@ -144,11 +160,11 @@ class Spool:
 
     def _new(self, columns: bytes, now: float, on_disk: bool) -> Segment:
         sender, number = self._runs[on_disk]
-        return Segment(self.source, sender or os.urandom(8).hex(), number, columns, now)
+        return Segment(self.source, sender or os.urandom(8).hex(), number, columns, now, self.device)
 
     def _disk_failed(self, error: OSError, now: float) -> None:
         if self._retry_at < 0:
-            self._log(f"the spool folder {self._folder} takes no more: {error.strerror}; new rows wait in memory")
+            self._log(f"the spool folder {self.folder} takes no more: {error.strerror}; new rows wait in memory")
         self._retry_at = now + RETRY
 
     def _expire(self, now: float) -> None:
@@ -175,13 +191,13 @@ class Spool:
         return max(0, segment.readable_end - begin)
 
     @property
-    def run(self) -> tuple[str, str]:
-        """Source and SENDER of the first row, NO_RUN if there is none.
+    def run(self) -> tuple[str, str, str]:
+        """Source, SENDER and device of the first row, NO_RUN if there is none.
 
         Rows of another run have to wait until this one is acknowledged.
         """
         first = self._segments[0] if self._segments else None
-        return (first.source, first.sender) if first else NO_RUN
+        return (first.source, first.sender, first.device) if first else NO_RUN
 
     def rewind(self) -> int:
         """Take again from the first row that is not acknowledged; its number."""
@@ -318,19 +334,19 @@ class Spool:
     def _open(self) -> None:
         if not hasattr(os, "pwrite"):
             raise SpoolError("a spool in a folder needs a POSIX system")
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        self._lock = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self._lock = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if fcntl:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SpoolError(f"the spool folder {self._folder} is used by another process") from None
-        for name in sorted(os.listdir(self._folder)):
+                raise SpoolError(f"the spool folder {self.folder} is used by another process") from None
+        for name in sorted(os.listdir(self.folder)):
             index, suffix = os.path.splitext(name)
             if suffix != SUFFIX or not index.isdigit():
                 continue
             self._index = int(index)
-            path = os.path.join(self._folder, name)
+            path = os.path.join(self.folder, name)
             try:
                 if not os.path.getsize(path):  # killed between making it and writing into it
                     os.unlink(path)
@@ -346,17 +362,19 @@ class Spool:
             if is_cut:
                 self._log(f"the last line of {path} was half written; it is cut off")
                 self.dropped += 1
+            if segment.source == self.source and not segment.device:
+                segment.device = self.device  # from before this was a device
             if segment.count:
                 self._segments.append(segment)
                 self._size += segment.size
             else:
                 segment.remove()
-            same = boot == self._boot and segment.source == self.source
+            same = boot == self._boot and (segment.source, segment.device) == (self.source, self.device)
             self._runs[True] = (segment.sender, segment.end) if same else ("", 1)
         if self._segments:
             self._restart(self._segments[0].first)
             self._expire(self._monotonic())
-            self._log(f"{self.waiting} rows are in the spool folder {self._folder}; those not yet sent will be")
+            self._log(f"{self.waiting} rows are in the spool folder {self.folder}; those not yet sent will be")
 
 
 def boot_id() -> str:

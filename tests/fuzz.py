@@ -67,6 +67,21 @@ MARKS = b"\xf8\xf9\xfa\xfb\xfc\xfd"
 PIECES = re.compile(rb"([^%b]*)([%b]?)" % (MARKS, MARKS))
 
 
+class Alive:
+    """Whoever is connected was heard just now."""
+
+    is_private = True
+
+    def silent_s(self) -> float:
+        return 0.0
+
+    def wake(self) -> None:
+        """What it has to say is looked at in the end."""
+
+
+ALIVE = Alive()
+
+
 class EmptyStore(StoreWriter):
     """A store that forgets everything in no time, and keeps no catalog; and UDP's port in front of it."""
 
@@ -184,6 +199,9 @@ def by_reference(given: Input) -> Outcome:
         connection.hear(event.data)
         if event.end:
             connection.end() if event.end == "clean" else connection.reset()
+        for number in [number for number, each in live.items() if each.closed and each is not connection]:
+            del live[number]  # another has taken its place
+            closed.add(number)
         if event.end or connection.closed:
             del live[event.connection]
         if connection.closed and not event.end:
@@ -305,6 +323,7 @@ def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked
             if not event.data:
                 continue
             live[event.connection] = Session(PEERS[event.connection], given.max_line, tokens)
+            live[event.connection].link = ALIVE
         session = live[event.connection]
         if lanes and (lane := lanes.of[event.connection]) and event.data.endswith(b"\n"):
             left, _ = lanes.take({lane: [(event.connection, event.data)]}, NOW)
@@ -337,13 +356,24 @@ def _connections(given: Input, intake: fuzz_doors.Watched, tokens: Tokens, acked
         if session.is_over and not event.end and event.connection in live:
             del live[event.connection]
             closed.add(event.connection)
+        for number, other in list(live.items()):
+            if other.is_over and number != event.connection:  # another has taken its place
+                del live[number]
+                closed.add(number)
+                _leave(other, acked)
         if event.end or event.connection in closed:
-            session.left = None  # as when the connection is gone
-            if session.sequence:
-                acked[session] = session.sequence.next
-                session.sequence = None
-                session.owed.clear()
-            session.places.clear()
+            intake.devices.leave(session, NOW)
+            _leave(session, acked)
+
+
+def _leave(session: Session, acked: dict[Session, int]) -> None:
+    """As when the connection is gone."""
+    session.left = None
+    if session.sequence:
+        acked[session] = session.sequence.next
+        session.sequence = None
+        session.owed.clear()
+    session.places.clear()
 
 
 def _replies(data: bytes) -> list[tuple[str, int] | str]:
@@ -423,6 +453,8 @@ WORDS = [
     b"#source ", b"#source s", b"#source t", b"#columns ", b"#columns a b", b"#columns a b time", b"#columns a:V",
     b"#columns value", b"#columns c1 c2", b"#token s", b"#token x", b"#errors on", b"#errors off", b"#stats", b"#",
     b"#mark ", b"#mark x", b"#mark 2026-11-22 10:15 x", b"#mark 1700000000 ", b"#mark -1 x", b"#Mark x",
+    b"#device p 1", b"#device p 2", b"#device p 1\n#seq 1 x\n", b"#device ", b"#Device ", b"#is 0 {}", b"#is 1 ",
+    b'{"interval": 1, "refused": {"a": "b"}}', b"#spec 3", b"#spec ", b"#source p.1", b"#source p.2\n#device p 1\n",
     b"# x",    b"\xef\xbb\xbf", b"\xef\xbb\xbf#source s\n", b"\xff#source s\n", b"x #token s\n", b"#seq 3 -",
     b"#seq 1 x", b"#seq 0", b"#seq 2 y", b"#seq 3 x", b"#seq 1", b"#seq x", b"#seq ",
     b"#source s\n#seq 1 x\n", b"#source s\n#seq 2 x\n", b"#acks named", b"#acks named\n#source s\n#seq 1 x\n",

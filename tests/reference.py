@@ -6,6 +6,7 @@ everything in lists. What `linemon` makes of any bytes, cut in any way, must be 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,6 +45,10 @@ from tests.reference_words import (
     with_tags,
     without_blanks,
 )
+
+
+class TurnedAway(Rejected):
+    """A device that cannot be it: it is told so, and the connection ends."""
 
 
 class WrongToken(Rejected):
@@ -107,6 +112,8 @@ class Collector:
         self.kept: dict[tuple[str, str], int] = {}  # the next number of each source and sender that has rows,
         self.awaited: dict[tuple[str, str], int] = {}  # and of those that an open connection is at
         self.open: list[Connection] = []
+        self.devices: dict[tuple[str, str], str] = {}  # the source of each product and serial
+        self.connected: dict[tuple[str, str], Connection] = {}
 
     def connect(self, peer: str, body: Body | None = None) -> Connection:
         connection = Connection(self, peer, body)
@@ -191,6 +198,8 @@ class Connection:
         self.marked = 0  # how many marks it asked for: all in one second here
         self.said_anew = True  # no row was stored since
         self.refused: list[tuple[str, str]] = []  # (directive, reason): rows are rejected because of the first
+        self.device: tuple[str, str] | None = None  # product and serial as which it registered,
+        self.claim: tuple[str, str] | None = None  # or would, if its #seq is that of who is connected as this
 
     # -- lines
 
@@ -238,6 +247,8 @@ class Connection:
             self.acked = self.collector.awaited[self.key]
         if self in self.collector.open:
             self.collector.open.remove(self)
+        if self.device is not None and self.collector.connected.get(self.device) is self:
+            del self.collector.connected[self.device]
         self.collector.forget_unused()
 
     def line(self, line: bytes) -> None:
@@ -299,6 +310,8 @@ class Connection:
                 self.directive(line)
             except WrongToken:
                 self.wrong_token()
+            except TurnedAway:
+                self.turn_away()
             except Rejected as why:
                 self.answer_error(why.reason)
             return
@@ -306,6 +319,11 @@ class Connection:
             return
         try:
             self.data_line(line)
+        except TurnedAway as why:
+            if self.key is None:
+                self.wants_errors = False
+                self.reject(why.reason)
+            self.turn_away()
         except Rejected as why:
             self.refuse(line, why.reason)
         else:
@@ -316,7 +334,7 @@ class Connection:
 
     def refuse(self, line: bytes, reason: str) -> None:
         """A data line that cannot be taken."""
-        if self.key is not None and reason in ("store_full", "max_sources", "token"):
+        if self.key is not None and reason in ("store_full", "max_sources", "token", "device"):
             self.collector.advance(self.key, self.number - 1)  # it comes again, when there is room or right for it
             self.answer_error(reason)
             if self.is_named:
@@ -332,6 +350,10 @@ class Connection:
         else:
             self.refused.append((min(words, key=line.find).decode(), "name"))
             self.answer_error("name")
+
+    def turn_away(self) -> None:
+        self.replies.append(("#error", self.lines))
+        self.close()
 
     def wrong_token(self) -> None:
         self.reject("token")
@@ -428,8 +450,7 @@ class Connection:
 
     def named(self, read: Callable[[str], Named], text: str) -> None:
         """A row of the connection's source whose columns have their names with them."""
-        for _, reason in self.refused:
-            raise Rejected(reason)
+        self.heed_refused()
         row = read(text)
         name = self.own_source("named")
         self.influx(Point(name, row.values, row.strings, row.time))
@@ -446,8 +467,7 @@ class Connection:
 
     def row(self, tokens: list[str]) -> None:
         """Numbers, and the time where #columns said that it stands."""
-        for _, reason in self.refused:
-            raise Rejected(reason)
+        self.heed_refused()
         self.rows_came = True
         if self.time_at is not None:
             tokens = with_clock(tokens, self.time_at)
@@ -464,6 +484,10 @@ class Connection:
         if self.key is not None:
             self.collector.kept[self.key] = self.collector.awaited[self.key]
         self.collector.store(source, at, values)
+
+    def heed_refused(self) -> None:
+        for which, reason in self.refused:
+            raise TurnedAway(reason) if which == "#device" and self.claim else Rejected(reason)
 
     def own_source(self, default: str) -> str:
         """Where rows go that do not name their source."""
@@ -517,6 +541,18 @@ class Connection:
                 raise WrongToken("token")
         elif word == b"#mark":
             self.say_mark(rest)
+        elif word == b"#device":
+            self.refused = [(which, reason) for which, reason in self.refused if which != "#device"]
+            try:
+                product, serial = words_of_device(rest)
+            except Rejected as why:
+                self.refused.append(("#device", why.reason))
+                raise
+            self.say_device(product, serial)
+        elif word in (b"#is", b"#spec"):
+            if self.device is None:
+                raise Rejected("device")
+            report(rest) if word == b"#is" else word_of_device(rest)
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
         elif word == b"#acks" and rest == b"named":
@@ -574,12 +610,57 @@ class Connection:
         sender = "" if sender == "-" else sender
         if len(sender.encode()) > 64 or not sender.isprintable():
             raise Rejected("sequence")
+        if self.claim is not None:
+            self.prove_claim(sender)
         key = self.source_name, sender
         awaited = self.collector.awaited.get(key, self.collector.kept.get(key, int(number)))
         self.collector.lost += max(0, int(number) - awaited)
         self.key, self.number, self.is_waiting = key, int(number), False
         self.collector.awaited[key] = awaited
         self.collector.advance(key, max(awaited, int(number)))
+
+    def say_device(self, product: str, serial: str) -> None:
+        """The same product and serial are the same source for ever."""
+        key = product, serial
+        if self.device is not None or self.claim is not None or not self.authorized:
+            raise TurnedAway("device")
+        if key not in self.collector.devices:
+            wanted = f"{product}.{serial}" if self.source_name is None else self.source_name
+            taken = self.collector.devices.values()
+            free = [name for name in (wanted, f"{wanted}.{serial[:4]}", f"{wanted}.{serial}") if name not in taken]
+            if not free:
+                raise TurnedAway("device")
+            self.collector.devices[key] = source_name(free[0])
+        name = self.collector.devices[key]
+        if name != self.source_name:
+            self.refused = [(which, reason) for which, reason in self.refused if which not in ("#source", "#seq")]
+            self.said_anew = True
+            self.say_source(name.encode())
+        there = self.collector.connected.get(key)
+        if there is None:
+            self.register(key)
+        elif there.peer != self.peer:
+            raise TurnedAway("device")
+        else:
+            self.claim = key
+            self.refused.append(("#device", "device"))
+
+    def prove_claim(self, sender: str) -> None:
+        """Who goes on with the numbers of the connection that is there takes its place."""
+        assert self.claim is not None
+        there, key = self.collector.connected.get(self.claim), self.claim
+        self.claim = None
+        if there is not None:
+            if sender == "" or there.key is None or there.key[1] != sender:
+                raise TurnedAway("device")
+            there.turn_away()
+        self.refused = [(which, reason) for which, reason in self.refused if which != "#device"]
+        self.register(key)
+
+    def register(self, key: tuple[str, str]) -> None:
+        self.device = key
+        self.collector.connected[key] = self
+        self.replies.append(f"#device {self.collector.devices[key]}")
 
     def say_mark(self, rest: bytes) -> None:
         """``[TIME] TEXT``; the time is one where the first word, or a date and a clock, can be nothing else."""
@@ -620,7 +701,8 @@ class Connection:
         self.names, self.units, self.width, self.time_at = None, [], None, None
 
 
-DIRECTIVES = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats")
+OFTEN_MISSPELT = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats", b"#device")
+DIRECTIVES = (*OFTEN_MISSPELT, b"#is", b"#spec")
 NEED_A_CONNECTION = (b"#seq", b"#acks", b"#device", b"#is", b"#spec")  # one that goes on
 
 
@@ -633,7 +715,39 @@ def looks_like_directive(line: bytes) -> bool:
     """A directive in other letters, or with a blank or a colon too many."""
     text = without_blanks(line[1:]).lower()
     return any(text[: len(word) - 1] == word[1:] and text[len(word) - 1 : len(word)] in (b":", b" ", b"\t")
-               for word in DIRECTIVES)  # fmt: skip
+               for word in OFTEN_MISSPELT)  # fmt: skip
+
+
+def word_of_device(word: bytes) -> str:
+    text = utf8(word)
+    if not 1 <= len(word) <= 64 or " " in text or not text.isprintable():
+        raise Rejected("device")
+    return text
+
+
+def words_of_device(rest: bytes) -> list[str]:
+    words = [word for word in rest.replace(b"\t", b" ").split(b" ") if word]
+    if len(words) != 2:
+        raise Rejected("device")
+    return [word_of_device(word) for word in words]
+
+
+def report(rest: bytes) -> None:
+    """``VERSION JSON``, an object."""
+    digits = 0
+    while rest[digits : digits + 1].isdigit():
+        digits += 1
+    text = rest[digits:].lstrip(b" \t")
+    if not 1 <= digits <= 15 or len(text) == len(rest) - digits or not 1 <= len(text) <= 16384:
+        raise Rejected("device")
+    try:
+        said = json.loads(utf8(text))
+        json.dumps(said, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise Rejected("device") from None
+    refused = said.get("refused", {}) if isinstance(said, dict) else None
+    if not isinstance(refused, dict) or not all(isinstance(why, str) for why in refused.values()):
+        raise Rejected("device")
 
 
 def said_columns(rest: str) -> list[tuple[str, str]]:

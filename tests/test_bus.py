@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -329,6 +330,24 @@ def test_a_source_without_room_waits(bus: Bus) -> None:
     taker.start()
     arrives(taker, "r", rows_of(3))
     arrives(taker, ODD, rows_of(6))
+
+
+def test_a_collector_that_asks_for_a_token(bus: Bus) -> None:
+    """Its own is used; one that opens other sources only is named, and nothing is lost."""
+    taker = bus.taker(settings='[[token]]\nsecret = "for-others"\nsources = ["other*"]\n')
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(3))
+    taker.start()
+    denied = eventually(lambda: taker.status().get("denied"), "denied")
+    assert f"of source '{EVEN}': token: this token may not write to '{EVEN}'" in denied
+    taker.stop()
+    taker.collector.stop()
+    text = taker.collector.config.read_text()
+    taker.collector.config.write_text(text.replace("[tcp]\n", '[tcp]\ntoken = "hush-hush"\n'))
+    taker.collector = Running(taker.folder)
+    taker.start()
+    arrives(taker, EVEN, rows_of(3))
+    assert "hush-hush" not in taker.log() + json.dumps(taker.status())
 
 
 def test_what_is_no_block_is_counted(bus: Bus) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from linemon.cli import check
 from linemon.cli.agent import token_for
-from linemon.config import Address, Config, PanelConfig, TapConfig, TokenConfig, load
+from linemon.config import Address, Config, PanelConfig, TapConfig, load
 from linemon.errors import ConfigError
 from linemon.lines import bulk
 from linemon.parts._far import schemes
@@ -23,7 +23,7 @@ from linemon.parts.alarms.notifier import NotifyConfig
 from linemon.parts.forward.target import ForwardConfig
 from linemon.parts.subscribe.origin import SubscribeConfig
 from linemon.parts.subscribe.presets import PRESETS
-from linemon.sections import AlarmConfig, MapConfig, QuietConfig, Span, TaskConfig, TierConfig
+from linemon.sections import AlarmConfig, MapConfig, QuietConfig, Span, TaskConfig, TierConfig, TokenConfig
 
 REFERENCE = Path(__file__).parent.parent / "linemon.toml"
 
@@ -100,7 +100,7 @@ def test_the_example_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """What stands in the reference as a comment is right too."""
     lines = REFERENCE.read_text().splitlines()
     at = lines.index("# [[token]]")
-    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 5]]
+    keys = [line.removeprefix("# ") for line in lines[at + 1 : at + 6]]
     assert {line.split(" = ")[0] for line in keys} == {f.name for f in fields(TokenConfig)}
     monkeypatch.setenv("ROOM_TOKEN", "s3cret")
     file = tmp_path / "linemon.toml"
@@ -119,7 +119,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, forward, history, http, .*",
+            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, devices, forward, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),
@@ -178,6 +178,9 @@ def test_each_setting_has_a_comment() -> None:
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),
         ('[alarms]\nheartbeat = "s3cret"\n', r"\[alarms\] heartbeat: expected an address such as"),
         ('[alarms]\npage = "http://[::/"\n', r"\[alarms\] page: expected an address such as"),
+        ('[devices]\nname = "{model}"\n', r"\[devices\] name = '{model}': expected a name such as"),
+        ('[devices]\nname = "meter"\n', r"\[devices\] name = 'meter': expected a name such as"),
+        ("[devices]\nrequired = 1\n", r"\[devices\] required = 1: expected true or false, or a list of strings"),
         ("[notify]\n", r"must be written \[\[notify\]\]"),
         ("[tcp\n", r"linemon.toml: "),
     ],

@@ -190,3 +190,23 @@ def test_export_as_hdf5(collector: Running) -> None:
     with xarray.open_dataset(file, group="room1") as minutes:
         assert minutes["t.count"].dtype == np.int64
     assert collector.run("export", "*", "--format", "hdf5").returncode == 2
+
+
+def test_what_is_foretold_again_counts_from_then_on(collector: Running) -> None:
+    """Of rows of an output with one time the last is exported, and seen in windows; of other sources all are."""
+    for source in ("web1~normal", "web1"):
+        for values in ((1, 2, 3), (20, 30)):
+            first = 3 - len(values)
+            rows = "".join(f"{1700000000 + 60 * (first + i)} {value}\n" for i, value in enumerate(values))
+            collector.say(f"#source {source}\n#columns time high\n{rows}")
+    ahead = f"#columns time high\n{time.time() + 86400} 1\n"
+    collector.say("".join(f"#source {name}\n{ahead}" for name in ("web2~normal", "web2")))
+    counts = {each["source"]: each["ahead"] for each in json.loads(collector.run("sources", "--json").stdout)}
+    assert (counts["web2~normal"], counts["web2"]) == (0, 1)  # what a task says may lie ahead
+    output, web1 = collector.store["web1~normal"], collector.store["web1"]
+    assert output.between()["high"].tolist() == [1, 20, 30]
+    assert web1.between()["high"].tolist() == [1, 2, 20, 3, 30]
+    for each, means in ((output, [1, 20, 30]), (web1, [1, 11, 16.5])):
+        assert each.window("2023-11-14T22:13:20", "2023-11-14T22:16:20", 3)["high"].tolist() == means
+    lines = collector.run("export", "web1~normal").stdout.splitlines()
+    assert [line.partition(",")[2] for line in lines] == ["high", "1.0", "20.0", "30.0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -306,6 +307,35 @@ def test_in_tls(start_collector: Callable[..., Running], tmp_path: Path, caplog:
     assert "room2" not in collector.store
     with pytest.raises(ValueError, match="tls=True"):
         linemon.Sender("room2", ca=authority.cert)
+
+
+def test_as_a_device(collector: Running, tmp_path: Path) -> None:
+    """It registers, works by what is wished at the centre, and says what it refuses."""
+
+    def accept(key: str, wish: Any) -> Any:
+        if key == "interval" and not 1 <= wish <= 60:
+            raise ValueError("expected 1 to 60 seconds")
+        return wish
+
+    came = {"interval": 10.0, "mode": "day"}
+    options: dict[str, Any] = {"to": address(collector), "spool": tmp_path / "spool", "device": ("sensor", "A17")}
+    with linemon.Sender("roof", ("t",), **options, settings=came, accept=accept) as roof:
+        roof.send(1.0)
+        assert roof.flush(20.0)
+        done = collector.run("set", "roof", "interval=5", "mode=night", "--wait", "10s")
+        assert done.returncode == 0, done.stderr
+        assert roof.settings == {"interval": 5, "mode": "night"}
+        collector.run("set", "roof", "interval=500", "colour=red", "--wait", "10s")
+        assert roof.settings == {**came, "mode": "night"}
+        (said,) = json.loads(collector.run("devices", "--json").stdout)
+        assert (said["name"], said["product"], said["serial"]) == ("roof", "sensor", "A17")
+        assert said["refused"] == {"interval": "expected 1 to 60 seconds", "colour": "it has interval, mode"}
+    with linemon.Sender("roof", ("t",), **options, settings=came) as roof:  # by their types
+        eventually(lambda: roof.settings["mode"] == "night", "the wish, after a restart")
+        assert roof.settings["interval"] == 500.0
+        collector.run("set", "roof", "mode=7", "--wait", "10s")
+        (said,) = json.loads(collector.run("devices", "--json").stdout)
+        assert said["refused"]["mode"] == "expected a string, such as 'day'"
 
 
 def test_wrong_use(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from linemon.cli import check
-from linemon.config import Config, TokenConfig, load
+from linemon.config import Config, load
 from linemon.errors import ConfigError
+from linemon.sections import TokenConfig
 from tests.running import Running, eventually
 
 Start = Callable[..., Running]

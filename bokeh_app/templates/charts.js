@@ -127,6 +127,8 @@ linemon.charts = linemon.pages.charts = (() => {
     if (about.panels.length) {
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.behind.start()
+      linemon.changed.start()
       linemon.marks.start()
       linemon.exports.start()
     }
@@ -134,5 +136,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, state, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

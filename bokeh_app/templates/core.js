@@ -68,6 +68,7 @@ Object.assign(linemon, (() => {
     Bokeh.documents[0].on_event("connection_lost", lost)
     const answers = model("answers")
     linemon.alarms.connect()
+    linemon.devices.connect()
     answers.properties.packed.change.connect(() => receive(answers.packed))
     model("wishes").pixels = Math.max(50, Math.round(pixels))
   }
@@ -133,7 +134,7 @@ Object.assign(linemon, (() => {
     socket.onopen = () => { socket.close(); done(true) }
     socket.onerror = () => done(false)
   })
-  // Have the server do something; why that could not be, or nothing.
+  // Have the server do something; its answer, `error` says why that could not be.
   let asked = 0
   async function ask(what) {
     const number = asked += 1, {told} = model("answers").properties
@@ -143,7 +144,7 @@ Object.assign(linemon, (() => {
         const said = JSON.parse(model("answers").told)
         if (said.number != number) return
         told.change.disconnect(hear)
-        done(said.error)
+        done(said)
       }
       told.change.connect(hear)
     })

@@ -37,6 +37,7 @@ linemon.draw = (() => {
       areas.color.push(color)
       areas.alpha.push(alpha)
     }
+    linemon.behind.into(number, drawn, area, hidden, seen)
     const isOver = (line) => line.role == "line"   // what is a sum lies over the stack
     for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b))) {
       if (hidden.has(line.column)) continue
@@ -79,6 +80,7 @@ linemon.draw = (() => {
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
+    linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {
       linemon.alarms.into(number, drawn, areas, range, hidden)
       linemon.marks.into(number, drawn, texts, range)

@@ -21,7 +21,7 @@ linemon.pages.alarms = (() => {
   const pattern = ({alarm, source}) => `${alarm}@${source}`.replace(/[*?[]/g, "[$&]")
   async function order(what, element) {
     element.disabled = true
-    const error = await ask(what)
+    const {error} = await ask(what)
     element.disabled = false
     $("order-error").hidden = !error
     text($("order-error"), error)

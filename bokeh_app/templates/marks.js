@@ -72,7 +72,7 @@ linemon.marks = (() => {
     event.preventDefault()
     const field = $("mark-time").value, time = field == local(at) ? at : Date.parse(field)
     $("mark-set").disabled = true
-    const error = await ask({do: "mark", text: $("mark-text").value, time, source: $("mark-source").value})
+    const {error} = await ask({do: "mark", text: $("mark-text").value, time, source: $("mark-source").value})
     $("mark-set").disabled = false
     text($("mark-error"), error)
     if (error) return

@@ -128,6 +128,7 @@ linemon.pages.overview = (() => {
   function start() {
     linemon.search.connect()
     linemon.health.start()
+    linemon.strange.connect()
     const answers = model("answers")
     answers.properties.names.change.connect(() => build(JSON.parse(answers.names)))
     const plot = model("map")

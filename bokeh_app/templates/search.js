@@ -9,8 +9,9 @@ linemon.search = (() => {
   const term = (source, column) => `${quote(source)}:${quote(column)}`
   const sourceAddress = (source) => `?${new URLSearchParams({source, window: windowNow()})}`
   const windowNow = () => linemon.all('.window[aria-pressed="true"]')[0]?.dataset.window ?? new URLSearchParams(location.search).get("window") ?? "5m"
-  function plotAddress(terms) {
-    const here = new URLSearchParams(location.search), next = new URLSearchParams({plot: terms.join(","), window: windowNow()})
+  function plotAddress(terms, window = windowNow()) {
+    const here = new URLSearchParams(location.search), next = new URLSearchParams({plot: terms.join(","), window})
+    if (here.has("shift")) next.set("shift", here.get("shift"))
     for (const name of ["from", "to", "beside"]) if (linemon.about.kind == "compare" && here.has(name)) next.set(name, here.get(name))
     return `?${next}`
   }
@@ -97,5 +98,5 @@ linemon.search = (() => {
     model("answers").properties.found.change.connect(() => list(JSON.parse(model("answers").found || "[]")))
     if ($("find").value) ask()
   }
-  return {start, connect, note, sourceAddress}
+  return {start, connect, note, sourceAddress, plotAddress, term}
 })()

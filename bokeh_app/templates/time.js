@@ -64,7 +64,7 @@ linemon.time = (() => {
   function keep() {
     if (!isLive || !(newest >= 0)) return
     const start = span ? newest - span * S : Math.min(oldest, newest - S)
-    put(start, newest + (newest - start) * 0.005)
+    put(start, newest + Math.max((newest - start) * 0.005, linemon.behind.ahead(newest, newest - start)))
   }
   const pan = (share) => { const step = (range.end - range.start) * share; go(range.start + step, range.end + step) }
   const zoom = (factor) => {

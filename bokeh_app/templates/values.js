@@ -92,7 +92,7 @@ linemon.values = (() => {
     return best
   }
   function tip() {
-    const box = $("tip"), {chart, time, sx, sy} = pointer, marks = linemon.marks.near(chart, pointed()), table = make("table"), when = new Date(time)
+    const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table"), when = new Date(time)
     const fraction = time % S ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : ""
     table.createCaption().textContent = `${date(when)} ${seconds(when)}${fraction}`
     for (const line of all(`#card${chart} .line[aria-pressed="true"]`)) {
@@ -102,7 +102,7 @@ linemon.values = (() => {
       row.insertCell().textContent = line.querySelector("span").textContent
       row.insertCell().textContent = line.querySelector("output").textContent
     }
-    box.replaceChildren(table, ...marks.map((said) => make("p", {}, said)))
+    box.replaceChildren(table, ...said.map((words) => make("p", {}, words)))
     const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
     box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
     box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`

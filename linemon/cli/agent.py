@@ -28,12 +28,14 @@ def run(config: Config, options: argparse.Namespace) -> int:
 def arguments(config: Config, given: list[str]) -> list[str]:
     """The agent's own options after those of [agent] in linemon.toml: what is given on the command line counts."""
     agent = config.agent
-    said = ["--name", agent.source, "--interval", str(agent.interval), "--subsamples", str(agent.subsamples)]
+    reads = any(option.split("=")[0] == "--read" for option in given)  # another device, not this machine
+    said = [] if reads else ["--name", agent.source, "--interval", str(agent.interval)]
+    said += [] if reads else ["--subsamples", str(agent.subsamples)]
     said += ["--spool-bytes", str(agent.spool_bytes), "--spool-age", str(agent.spool_age)]
     if agent.tls:
         said += ["--tls", *(["--ca", agent.ca] if agent.ca else []), *(["--cert", agent.cert] if agent.cert else [])]
-    said += ["--groups", ",".join(agent.groups)] if agent.groups else []
-    said += ["--spool", str(Path(agent.spool).expanduser())] if agent.spool else []
+    said += ["--groups", ",".join(agent.groups)] if agent.groups and not reads else []
+    said += ["--spool", str(Path(agent.spool).expanduser())] if agent.spool and not reads else []
     says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)
     if not says_where and not os.environ.get("LINEMON_TO"):
         said += ["--to", str(agent.to)]

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from linemon.config import Config, HttpConfig, TcpConfig
+from linemon.errors import ConfigError
 from linemon.sections import HistoryConfig
 from linemon.tls import server_context
 
@@ -45,6 +46,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
         server_context(config.tls)
     print(*said(config), sep="\n")
     print(f"reader:    {bulk.said()}")
+    print(f"devices:   {about_devices(config)}")
     page = config.dashboard
     print(f"dashboard: {page.url}, {reach(page.listen)}")
     agent = config.agent
@@ -70,6 +72,23 @@ def run(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
+def about_devices(config: Config) -> str:
+    """What is set of devices. ConfigError where a spec is wrong."""
+    from linemon.store.specs import SHIPPED, Specs
+    from linemon_sender.specs import Spec
+
+    folder, found = config.devices.specs_folder, 0
+    if folder and not folder.is_dir():
+        raise ConfigError(f"[devices] specs = {str(folder)!r}: there is no such folder")
+    for each in (folder, SHIPPED):
+        specs = Specs(each, Spec)
+        for name, fault in specs.faults.items():
+            raise ConfigError(f"{each}/{name}.toml: {fault}")
+        found += specs.count
+    required = f", needed for {' '.join(config.devices.patterns)}" if config.devices.patterns else ""
+    return f"up to {config.devices.max_devices}, in {config.devices_folder}; {found} specs{required}"
+
+
 def show(head: str, said: list[str], warnings: list[str]) -> None:
     """What a part says of its settings, and how they may go wrong."""
     for i, line in enumerate(said):
@@ -93,6 +112,10 @@ def warn(config: Config, fitting: int) -> None:
         warnings.append("[tcp] tls = true, but [agent] tls = false: an agent in the clear is refused")
     if agent.to.is_loopback and tcp.listen.is_loopback and tcp.listen.port not in (0, agent.to.port):
         warnings.append(f"[tcp] listens on {tcp.listen}, but the agent sends to {agent.to}: see [agent] to")
+    if any(token.enrols for token in config.token) and not (config.devices.path or config.store.path):
+        warnings.append(f"the store is in memory: tokens of devices are kept in {config.devices_folder}")
+    if any(token.enrols for token in config.token) and not (tcp.listen.is_loopback or tcp.tls or tcp.allow_open):
+        warnings.append("a [[token]] enrols, but without [tcp] tls no device beyond this machine is told a token")
     for section, port in config.ports():
         if port.listen is None:
             continue

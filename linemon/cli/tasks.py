@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
             request["over"] = Span.parse(options.since)
         except ValueError:
             raise AskedWrongly(f"--since {options.since}: expected a span such as 14d") from None
-    print(ask(config.store.folder, request, "tasks", None))
+    print(ask(config.store.folder, request, wait_s=None))
     return 0
 
 
@@ -81,12 +82,9 @@ def listed(config: Config, found: list[Task], options: argparse.Namespace) -> in
 
     path = keeping.folder(config)
     said: dict[str, Any] = {}
-    try:
-        said = keeping.read(path)["tasks"]
-    except (FileNotFoundError, KeyError):
-        pass
-    except (OSError, ValueError) as error:
-        raise LinemonError(f"{path / keeping.STATE}: {error}") from None
+    for file in (path / keeping.STATE, config.store.folder / keeping.NOW):
+        with suppress(FileNotFoundError):
+            said = keeping.read(file)["tasks"]
     lines = [shown(task, Record.load(said.get(task.name, {}))) for task in found]
     if found and not locks.is_taken(path / "lock"):
         print("linemon: tasks are not running. `linemon status` says more", file=sys.stderr)
@@ -106,7 +104,8 @@ def shown(task: Task, record: Any) -> dict[str, Any]:
     of = {name: getattr(record, name) for name in ("rows_in", "rows_out", "runs", "missed", "skipped", "failed")}
     times = {name: None if at is None else iso_ns(at) for name, at in (("next", record.next), ("last", record.last))}
     said = {"name": task.name, "run": task.run, "when": task.when, **times, "took_s": record.took_s}
-    return {**said, **of, "last_error": record.last_error, "behind_s": record.behind_s}
+    more = {name: getattr(record, name) for name in ("last_error", "behind_s", "abandoned")}
+    return {**said, **of, **more}
 
 
 def line(each: dict[str, Any]) -> list[object]:

@@ -161,6 +161,8 @@ class PointIntake:
         if unit is not None:
             check_unit(unit)
         time = None if ts is None else time_ns(ts)
+        if grant.wants_device(tag):
+            raise PointError("device", f"{tag!r} takes rows of its registered device only", "tag")
         if not grant.covers(tag):
             raise PointError("token", f"this token may not write to {tag!r}", "tag")
         ring = self._store.rings.get(tag)

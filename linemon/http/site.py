@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 import linemon.http
-from linemon.access import EVERYTHING, Grant, Sites, Tokens, is_from_there
+from linemon.access import Grant, Sites, Tokens, is_from_there
 from linemon.config import Address, Config
 from linemon.doors import Count, House, Port, guards, reach
 from linemon.errors import LineError, StoreError, UnknownSource
@@ -51,6 +51,7 @@ class Route:
     """What is done at a path, by method (``GET`` stands for HEAD too).
 
     ``*/write`` is every path that ends so, unless it is a route itself; ``*`` every other one that is not below /api.
+    ``{name}`` is one piece of a path between two slashes, percent-encoded.
     """
 
     path: str
@@ -114,7 +115,8 @@ class Site(Port):
         self._tasks: set[asyncio.Task[None]] = set()
         self._families = [family(self) for family in families()]
         routes = [(route, family) for family in self._families for route in family.routes]
-        self._exact = {route.path: (route, family) for route, family in routes if "*" not in route.path}
+        self._exact = {route.path: (route, family) for route, family in routes if not {*route.path} & {*"*{"}}
+        self._named = [(route.path.split("{name}"), route, family) for route, family in routes if "{" in route.path]
         endings = [(route.path.removeprefix("*"), route, family) for route, family in routes if "*" in route.path]
         self._endings = sorted(endings, key=lambda each: -len(each[0]))
 
@@ -247,7 +249,7 @@ class Site(Port):
         if self._sites.lists(origin):
             request.extra["Access-Control-Allow-Origin"] = origin
             request.extra["Vary"] = "Origin"
-        elif request.method == "POST":
+        elif request.method in ("POST", "PUT"):
             raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not post; [http] allow_origins may name it")
 
     def _tell_of_host(self, host: str) -> None:
@@ -257,7 +259,12 @@ class Site(Port):
     def _routes(self, path: str) -> list[tuple[Route, Family]]:
         """What may be meant by a path, the closest first."""
         exact = self._exact.get(path)
-        return ([exact] if exact else []) + [
+        named = [
+            (route, family)
+            for (start, end), route, family in self._named
+            if path.startswith(start) and path.endswith(end) and "/" not in path[len(start) : -len(end)]
+        ]
+        return ([exact] if exact else named) + [
             (route, family)
             for ending, route, family in self._endings
             if path.endswith(ending) and (ending or not is_api(path))
@@ -279,7 +286,7 @@ class Site(Port):
                 raise Refused(HTTPStatus.NOT_FOUND, f"nothing is at {request.path[:100]!r}")
             request.extra["Allow"] = allowed(routes)
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method[:20]!r} does nothing here")
-        (route, family), grant = found, EVERYTHING
+        (route, family), grant = found, self._tokens.open
         is_write = method != "GET" or route.is_write
         if route.needs_token and self._tokens and (is_write or not self.config.reads_are_open):
             grant = self._granted(request)

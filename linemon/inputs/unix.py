@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from linemon.access import Door
+from linemon.access import Door, Tokens
 from linemon.config import Config
 from linemon.doors import House, Port
 from linemon.net import listen_unix
@@ -38,6 +38,7 @@ class UnixPort(LinePort):
         self._file = config.file
         listening = listen_unix(self._file, config.mode)
         self._inode = self._file.stat().st_ino
+        self.tokens = Tokens(required=house.config.devices.patterns)  # none is asked for
         super().__init__(
             house, listening, Door((), config.max_connections), config.max_connections, config.idle_timeout
         )

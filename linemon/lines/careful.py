@@ -15,6 +15,8 @@ from linemon import when
 from linemon.errors import LineError, show
 from linemon.lines import fields, influx, names, wire
 from linemon.lines.accounts import Accounts
+from linemon.lines.contact import Refusal
+from linemon.lines.devices import Devices
 from linemon.lines.hints import hint
 from linemon.lines.marking import Marking
 from linemon.lines.named import NamedLines
@@ -27,7 +29,7 @@ from linemon.store.ring import Cells, Slots
 from linemon.store.writer import Ring, StoreWriter
 
 DIGITS: Final = b"0123456789"
-HELD_BACK: Final = ("store_full", "max_sources", "token")  # reasons that may pass: a numbered line waits for that
+HELD_BACK: Final = ("store_full", "max_sources", "token", "device")  # reasons that may pass: numbered lines wait
 GARBLED: Final = re.compile(rb"(#(?:source|columns|token))[ \t]")
 
 
@@ -45,8 +47,9 @@ class Row(NamedTuple):
 class CarefulLines:
     """Takes lines of sessions one by one, and stores their rows together."""
 
-    def __init__(self, store: StoreWriter, accounts: Accounts) -> None:
+    def __init__(self, store: StoreWriter, accounts: Accounts, devices: Devices) -> None:
         self._store = store
+        self._devices = devices
         self._accounts = accounts
         self._rows: list[Row] = []  # taken, not stored yet
         self._sequences = Sequences(store.rings)
@@ -97,7 +100,11 @@ class CarefulLines:
                     self._accounts.note(session, said, line, now)
                 if line == b"#acks named":
                     session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
+                if session.asked is not None:
+                    (word, rest), session.asked = session.asked, None
+                    self._devices.said(session, word, rest, now)
                 if session.announced is not None:
+                    self._devices.claims(session, session.announced[1], now)
                     self._begin(session)
                 if session.marked is not None:
                     (time, text), session.marked = session.marked, None
@@ -122,6 +129,11 @@ class CarefulLines:
 
     def _refuse(self, session: Session, error: LineError, line: bytes, now: int) -> None:
         """What becomes of a line that is not taken."""
+        if isinstance(error, Refusal):
+            if not line.startswith(b"#") and session.sequence is None:
+                session.wants_errors = False  # it is told in any case
+                self._accounts.reject(session, error, line, now)
+            return session.turn_away(error, session.lines)
         garbled = GARBLED.search(line) if session.lines == 1 and not line.startswith(b"#") else None
         if isinstance(error, WrongToken) or (garbled and garbled[1] == b"#token"):
             session.wrong_tokens += 1
@@ -139,6 +151,7 @@ class CarefulLines:
         else:
             self._accounts.reject(session, error, line, now)
             self._advance(session)
+        return None
 
     def too_long(self, session: Session, error: LineError, now: int) -> None:
         """A line was too long to be kept."""
@@ -162,7 +175,8 @@ class CarefulLines:
             try:  # before a row has taken its number: it may be sent in another way
                 self._store.check_columns(session.source, session.columns)
             except LineError as error:
-                session.forget_columns(error)
+                session.columns, session.units, session.time_at, session.width = None, (), None, 0
+                session.refused[b"#seq"] = error
                 raise
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:
@@ -234,6 +248,8 @@ class CarefulLines:
     def _heed_refused(session: Session) -> None:
         """LineError while a directive that was refused has not been said rightly."""
         for refused in session.refused.values():
+            if isinstance(refused, Refusal):
+                raise refused
             raise LineError(refused.reason, f"rows wait for a right directive: {refused}")
 
     def row(self, session: Session, tokens: list[bytes]) -> tuple[int | None, list[float], Ring]:
@@ -254,6 +270,8 @@ class CarefulLines:
         if not session.fits():
             self.store_rows()  # a source that gets more columns moves
             session.bind(self._store, len(values))
+            assert session.ring is not None
+            self._devices.heed(session, session.ring.entry.source)
         assert session.ring is not None
         if session.sequence is not None:
             self._sequences.keep(session.sequence, session.ring)

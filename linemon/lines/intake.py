@@ -17,6 +17,7 @@ from linemon.errors import LineError
 from linemon.lines import fields, names, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.careful import CarefulLines
+from linemon.lines.devices import Devices
 from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
@@ -33,12 +34,13 @@ PEEL_LINES = 8  # at the start of a connection: directives and the first row, be
 class Intake:
     """Takes bytes of sessions, puts their rows into the store, and accounts for every line."""
 
-    def __init__(self, store: StoreWriter) -> None:
+    def __init__(self, store: StoreWriter, devices: Devices | None = None) -> None:
         self.store = store
+        self.devices = devices or Devices()
         self.accounts = Accounts(store.rings)
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
-        self._careful = CarefulLines(store, self.accounts)
+        self._careful = CarefulLines(store, self.accounts, self.devices)
         self._named = self._careful.named
         self.marking = self._careful.marking
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from linemon.access import EVERYTHING, NO_TOKENS, Tokens
+from linemon.access import NO_TOKENS, Tokens
 from linemon.errors import LineError, show
 from linemon.lines import wire
 from linemon.lines.body import NOT_HERE, Body
+from linemon.lines.contact import Contact, Link, Refusal
 from linemon.lines.sequence import Sequence
 from linemon.store.ring import NAME_BYTES
 from linemon.store.writer import Ring, StoreWriter
@@ -22,9 +23,9 @@ MAX_WRONG_TOKENS: Final = 10
 SEQ: Final = re.compile(rb"(\d{1,18})(?:[ \t]+([^ \t]+))?")
 TLS_HELLO: Final = b"\x16\x03"  # handshake record, any version (RFC 8446, 5.1)
 
-
-KNOWN: Final = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats")
-LOOKS_LIKE: Final = re.compile(rb"#[ \t]*(source|columns|token|seq|acks|mark|errors|stats)[: \t]", re.IGNORECASE)
+OF_DEVICES: Final = (b"#device", b"#is", b"#spec")
+KNOWN: Final = (b"#source", b"#columns", b"#token", b"#seq", b"#acks", b"#mark", b"#errors", b"#stats", *OF_DEVICES)
+LOOKS_LIKE: Final = re.compile(rb"#[ \t]*(source|columns|token|seq|acks|mark|errors|stats|device)[: \t]", re.IGNORECASE)
 
 
 def is_directive(line: bytes) -> bool:
@@ -68,11 +69,11 @@ class Session:
     """
 
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
-        "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "body", "columns",
-        "columns_used", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over", "is_waiting",
-        "left", "lines", "marked", "max_line", "needs_care", "number", "open_point", "owed", "peer", "places",
-        "received", "refused", "rejected", "replies", "resume", "ring", "sequence", "source", "stored", "time_at",
-        "units", "wants_errors", "width", "wrong_tokens",
+        "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "asked", "body", "columns",
+        "columns_used", "contact", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over",
+        "is_waiting", "left", "lines", "link", "marked", "max_line", "needs_care", "news", "number", "open_point",
+        "owed", "peer", "places", "received", "refused", "rejected", "replies", "resume", "ring", "sequence", "source",
+        "stored", "time_at", "units", "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
 
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS, body: Body | None = None) -> None:
@@ -80,7 +81,7 @@ class Session:
         self.body = body  # of a request or a datagram, where the lines are that
         self.max_line = max_line
         self._tokens = tokens
-        self.grant = None if tokens else EVERYTHING  # what it may write to
+        self.grant = None if tokens else tokens.open  # what it may write to
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
         self.needs_care = True  # its last lines took long: one by one, or for many new sources; the first ones may
@@ -99,6 +100,10 @@ class Session:
         self.sequence: Sequence | None = None  # of which this connection sends lines,
         self.left: Sequence | None = None
         self.marked: tuple[int | None, str] | None = None  # what #mark said: when (ns, None for now), and the text
+        self.asked: tuple[bytes, bytes] | None = None  # what was said as a device: the directive and the rest
+        self.contact: Contact | None = None  # as which it is registered
+        self.link: Link | None = None  # where there is one that goes on
+        self.news: dict[str, str] = {}  # for the device, the newest of each kind
         self.number = 0  # the next one with this number
         self.owed: dict[Sequence, None] = {}  # whose numbers the peer is to be told, in this order
         self.is_named = False  # they are told with their sender and source, and the connection remembers its
@@ -208,6 +213,8 @@ class Session:
         The newest acknowledgement is enough: it is added when all before it has gone, so that a peer that does not
         read its answers costs nothing.
         """
+        while self.news and not self.replies:
+            self.replies += self.news.pop(next(iter(self.news))).encode() + b"\n"
         while self.owed and len(self.replies) < (MAX_REPLIES if self.is_named else 1):
             sequence = next(iter(self.owed))
             del self.owed[sequence]
@@ -223,6 +230,8 @@ class Session:
         """LineError if this connection's token, or the lack of one, does not open the source; None stands for all."""
         if self.grant is None:
             raise LineError("token", "this port asks for a #token first")
+        if self.grant.wants_device(source) and not (self.contact and self.contact.device.name == source):
+            raise LineError("device", f"{source!r} takes rows of its registered device only: [devices] required")
         if not self.grant.covers(source):
             raise LineError("token", f"this token may not write to {repr(source) if source else 'all sources'}")
 
@@ -236,6 +245,7 @@ class Session:
             or self.held
             or self.replies
             or self.owed
+            or self.news
             or self.is_named
             or self.is_over
         )
@@ -299,6 +309,8 @@ class Session:
                 raise
         elif word == b"#mark":
             self._mark(rest)
+        elif word in OF_DEVICES:
+            self.asked = word, rest
         elif word == b"#token":
             if grant := self._tokens.find(rest):
                 self.grant, self.ring = grant, None
@@ -334,6 +346,12 @@ class Session:
             if self.columns is None:
                 self.columns, self.units, self.time_at, self.width, self.ring = place[:5]
                 self.columns_used = self.in_rows = True
+
+    def go_to(self, source: str) -> None:
+        """As `#source`, where it is not there."""
+        if source != self.source:
+            self._set_source(source.encode())
+            self.refused.pop(b"#source", None)
 
     def _leave(self) -> None:
         """Remember the source that the connection was at, where it may come back."""
@@ -379,11 +397,6 @@ class Session:
             raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")
         self.announced = int(match[1]), "" if sender == "-" else sender
 
-    def forget_columns(self, error: LineError) -> None:
-        """They do not fit its source: rows wait for the next #source or #seq, and may name their columns then."""
-        self.columns, self.units, self.time_at, self.width = None, (), None, 0
-        self.refused[b"#seq"] = error
-
     def wait(self) -> None:
         """Receive no line of this source until its next #seq."""
         self.is_waiting, self.ring = True, None  # without a ring nothing is taken in bulk
@@ -391,6 +404,12 @@ class Session:
     def shut(self) -> None:
         """Receive nothing more."""
         self.is_over, self.ring, self.grant = True, None, None  # as above
+
+    def turn_away(self, why: Refusal, number: int) -> None:
+        """The same, and say so."""
+        self.owed.clear()
+        self.reply(f"#error {number} {why.reason}: {why}")
+        self.shut()
 
     def begin(self, sequence: Sequence, number: int) -> None:
         """Lines from now on are those of `sequence` from `number` on; the peer is told which one is awaited."""

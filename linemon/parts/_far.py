@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from linemon.config import section
 from linemon.errors import ConfigError, LinemonError
 from linemon.parts._secrets import bare, hidden, secrets_of
+from linemon.settings import section
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 FORWARDED: Final = "f:"  # a SENDER that begins so is a forward: f:STORE:BORN

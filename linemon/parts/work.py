@@ -24,8 +24,8 @@ from linemon import locks
 from linemon.config import Config, load
 from linemon.errors import AskedWrongly, ConfigError, LinemonError
 from linemon.logs import Seldom
-from linemon.parts._commands import Command, Commands
 from linemon.parts._marks import set_marks
+from linemon.store.answering import Command, Commands
 from linemon.store.folder import own_folder, replace_file
 from linemon.store.marks import Mark
 from linemon.store.status import WORK, WORK_SOCKET

@@ -67,7 +67,8 @@ class ArenaWriter(Arena):
         """Map an existing file; StoreError says what is wrong with it."""
         self._room = np.zeros(0, np.int64)  # rows of each slot for which there is room in the file system
         self._noted = np.zeros(0, np.int64)  # the arrival of each slot's newest row that was looked at; or NOBODYS
-        self.ahead = 0  # rows that were stamped so, in this run
+        self.ahead = 0  # rows that were stamped so, in this run,
+        self.foretelling: set[int] = set()  # but for those of slots for which that is no fault
         super().__init__(path)
         self.header[MINOR_AT] = MINOR
         self._tell()  # of what an earlier writer published before it was killed
@@ -244,6 +245,7 @@ class ArenaWriter(Arena):
         self._note_order(owners, starts, counts, numbers, block[:, 0])
         is_ahead = block[:, 0] > now + AHEAD_NS
         if is_ahead.any():
+            is_ahead &= ~np.isin(sorted_slots, list(self.foretelling))
             np.add.at(self.cells[:, AHEAD], sorted_slots[is_ahead], 1)
             self.ahead += int(np.count_nonzero(is_ahead))
         fence()
@@ -296,7 +298,7 @@ class ArenaWriter(Arena):
         if len(block):
             cells[ARRIVED] = now
         self._put(slot, block, ack)
-        if cells[LATEST] > now + AHEAD_NS:  # one of all its rows is ahead
+        if cells[LATEST] > now + AHEAD_NS and slot not in self.foretelling:  # one of all its rows is ahead
             ahead = int(np.count_nonzero(block[:, 0] > now + AHEAD_NS))
             cells[AHEAD] += ahead
             self.ahead += ahead

@@ -1,7 +1,8 @@
-"""Commands to the parts of `linemon work`, by its socket beside the rings: one JSON line there, one back.
+"""Commands to the parts of `linemon work`, or to the collector, by their sockets beside the rings: one JSON line there,
+one back.
 
-`{"do": "ack", "n": 3, "by": "page"}` is answered by `{"said": TEXT}`, or `{"error": TEXT}` where it could not be done.
-The socket's mode lets in its owner only.
+`{"do": "ack", "n": 3, "by": "page"}` is answered by `{"said": ANYTHING}`, or `{"error": TEXT}` where it could not be
+done. A socket's mode lets in its owner only.
 """
 
 from __future__ import annotations
@@ -12,28 +13,34 @@ from pathlib import Path
 from typing import Any, Final
 
 from linemon.errors import LinemonError
-from linemon.store.status import WORK_SOCKET
+from linemon.net import address_of
+from linemon.store.status import COLLECT_SOCKET, WORK_SOCKET
 
 WAIT_S: Final = 45.0  # for an answer: a notifier that is tested may take its time
-LONGEST: Final = 65536  # bytes of a line
+LONGEST: Final = 65536  # bytes of a command
+AWAY: Final = {
+    WORK_SOCKET: "alarms and tasks are not running: `linemon status` says more",
+    COLLECT_SOCKET: "no collector runs: `linemon up` starts one",
+}
 
 
 class NotRunning(LinemonError):
     """Nobody is there to be asked."""
 
 
-def ask(folder: Path, request: dict[str, Any], part: str = "alarms", wait_s: float | None = WAIT_S) -> str:
-    """What was said, of a command to the parts of this store. LinemonError says why not; it blocks."""
+def ask(folder: Path, request: dict[str, Any], name: str = WORK_SOCKET, wait_s: float | None = WAIT_S) -> Any:
+    """What was said, of a command to those who listen beside this store. LinemonError says why not; it blocks."""
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(wait_s)
-            sock.connect(str(folder / WORK_SOCKET))
+            with address_of(folder / name) as address:
+                sock.connect(address)
             sock.sendall(json.dumps(request).encode() + b"\n")
-            answer = json.loads(sock.makefile("rb").readline(LONGEST) or b'{"error": "it ended meanwhile"}')
+            answer = json.loads(sock.makefile("rb").readline() or b'{"error": "it ended meanwhile"}')
     except (FileNotFoundError, ConnectionRefusedError):
-        raise NotRunning(f"{part} are not running: `linemon status` says more") from None
+        raise NotRunning(AWAY[name]) from None
     except (OSError, ValueError) as error:
-        raise LinemonError(f"`linemon work` does not answer: {error}") from None
+        raise LinemonError(f"nobody answers by {folder / name}: {error}") from None
     if "error" in answer:
         raise LinemonError(answer["error"])
-    return str(answer["said"])
+    return answer["said"]

@@ -20,10 +20,11 @@ log = logging.getLogger(__name__)
 
 MARKS: Final = "marks"
 MOST: Final = 10_000  # that are kept, in the order in which they came: times are the senders'
-MOST_ALARMS: Final = MOST // 2  # of these
+MOST_ALARMS: Final = MOST // 2  # of these, by alarms and settings: a fleet has many at once
 MAX_LINES: Final = 2 * MOST  # of the file, until it is made anew
 NOTE: Final = "note"
 ALARM: Final = "alarm"
+SETTING: Final = "setting"
 
 
 class Mark(NamedTuple):
@@ -56,7 +57,9 @@ class Marks:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[object, ...], Mark] = OrderedDict()  # as they came
-        self._alarms: OrderedDict[tuple[object, ...], None] = OrderedDict()  # those of them that are of alarms
+        self._alarms: OrderedDict[tuple[object, ...], None] = (
+            OrderedDict()
+        )  # those of them that are of alarms and settings
 
     def __contains__(self, mark: Mark) -> bool:
         return mark[:3] in self._kept
@@ -70,7 +73,7 @@ class Marks:
         if key in self._kept:
             return
         self._kept[key] = mark
-        if mark.kind == ALARM:
+        if mark.kind in (ALARM, SETTING):
             self._alarms[key] = None
         if len(self._alarms) > MOST_ALARMS:
             oldest, _ = self._alarms.popitem(last=False)

@@ -11,7 +11,8 @@ from typing import Any
 
 STATUS = "status.json"  # replaced by the collector every second
 WORK = "work"  # a folder with NAME.json for each part
-WORK_SOCKET = "work.sock"  # by which `linemon work` takes commands
+WORK_SOCKET = "work.sock"  # by which `linemon work` takes commands,
+COLLECT_SOCKET = "collect.sock"  # and the collector
 ALARMS = "alarms.json"  # all instances, as the part `alarms` last wrote them
 ALARMS_OLD_S = 10.0  # older than this they are no longer looked after
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
 from linemon.logs import Seldom
+from linemon.patterns import is_output
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
@@ -35,6 +36,10 @@ class Ring:
     arena: ArenaWriter
     is_gone: bool = False  # the source was forgotten: whoever holds this must bind again
     coming: tuple[str, ...] = ()  # columns that `StoreWriter.widen` will add
+
+    def __post_init__(self) -> None:
+        keep = self.arena.foretelling.add if is_output(self.entry.source) else self.arena.foretelling.discard
+        keep(self.entry.slot)
 
     @property
     def width(self) -> int:
@@ -77,6 +82,7 @@ class StoreWriter:
         try:
             self.marks = MarkWriter(folder, self._file_mode)
             self._open()
+            self.id = str(self._catalog.head["store"])  # twelve characters that name this store and no other
         except BaseException:
             os.close(self._lock)
             raise
@@ -97,11 +103,6 @@ class StoreWriter:
         self._catalog.sync()
         for arena in list(self._arenas.values()):
             arena.sync()
-
-    @property
-    def id(self) -> str:
-        """Twelve characters that name this store and no other."""
-        return str(self._catalog.head["store"])
 
     @property
     def ahead(self) -> int:

@@ -28,7 +28,7 @@ def test_sends_named_rows_at_the_interval(start: Start, serve: Start) -> None:
     server = serve()
     agent = start("--to", server.address, "--name", "web 1", "--interval", "0.1", LINEMON_TOKEN="s3cret")
     lines = server.accept()
-    assert [lines.line() for _ in range(3)] == ["#token s3cret", "#errors on", "#source web 1"]
+    assert [lines.line() for _ in range(3)] == ["#errors on", "#token s3cret", "#source web 1"]
     columns = lines.columns()
     assert columns[:2] == ["cpu.busy_pct:%", "cpu.user_pct:%"]
     names = ["time", *(column.partition(":")[0] for column in columns)]

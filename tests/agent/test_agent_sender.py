@@ -10,7 +10,8 @@ import pytest
 
 from linemon_sender import dialler
 from linemon_sender import sender as module
-from linemon_sender.sender import SpoolSender, columns_line
+from linemon_sender.columns import columns_line
+from linemon_sender.sender import SpoolSender
 from linemon_sender.spool import Spool
 
 COLUMNS = {"a_pct": "%", "b": ""}

@@ -311,7 +311,7 @@ class Delivery(RuleBasedStateMachine):
         self.value = 0
         self.given: list[int] = []  # but for those that were lost with the memory they waited in
         self.held: list[int] = []  # by the collector
-        self.known: dict[tuple[str, str], int] = {}  # its acknowledged numbers
+        self.known: dict[tuple[str, str, str], int] = {}  # its acknowledged numbers
         self.disk_full = self.files_went = False
         self.original = segment.write_whole
         segment.write_whole = self.write  # the disk

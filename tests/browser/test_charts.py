@@ -212,7 +212,7 @@ def test_panels_that_name_no_column_are_told_and_the_source_is_shown(show: Show,
     served = Served(own_feed.config)
     try:
         page = show(served.url + "?source=room1.temperature")
-        expect(page.locator("main .trouble")).to_have_text(
+        expect(page.locator("main .trouble:not([hidden])")).to_have_text(
             "The panels of linemon.toml for this source name none of its columns: value"
         )
         expect(page.locator("figcaption b")).to_have_text("room1.temperature")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -24,8 +25,11 @@ PAGES = {
     "compare": "?plot=web1:cpu.busy_pct,web1:cpu.user_pct,room1.humidity",
     "health": "?health=1",
     "alarms": "?alarms=1",
+    "expected": "?source=web1&window=1m&shift=1m",
+    "groups": "?groups=1",
     "unknown": "?source=no+such",
 }
+HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")
 Show = Callable[..., Page]
 
 
@@ -43,7 +47,7 @@ def faults(page: Page) -> list[str]:
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Thirty hosts and some others, of which one is silent."""
+    """Thirty hosts and some others, of which one is silent; and what tasks say of them."""
     feed = Feed(tmp_path_factory.mktemp("crowd"))
     feed.move(300)
     for i in range(2, 32):
@@ -58,6 +62,18 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             feed.write("web7", values, ago=ago + 200)
     feed.write("room1.humidity", {"value": 41.0}, units=("%",))
     feed.write("greenhouse", {"soil": 38.2, "lux": 20412.0, "co2": 412.0, "ph": 6.4}, units=("%", "lx", "ppm", ""))
+    said = {"temp.core_celsius": 50.0, "cpu.busy_pct": 50.0, "net.rx_bytes_per_s": 2e6, "net.tx_bytes_per_s": 5e5}
+    parts = {"expected": 1.0, "low": 0.7, "high": 1.3}
+    normal = {f"{name}.{part}": value * share for name, value in said.items() for part, share in parts.items()}
+    feed.past("web1~normal", dict.fromkeys(range(300, -300, -5), normal))
+    told = {"cpu.busy_pct.score": 3.5, "mem.used_pct.score": 1.5, "strange_columns": 2.0}
+    for host in ("web1", "web3", "web4"):
+        feed.past(f"{host}~strange", {60: told, 0: dict.fromkeys(told, 0.0)})
+    together = {"group": 0.0, "r": 0.8, "exemplar": 0.0}
+    ran = time.time_ns()
+    for host in ("web2", "web3", "web4", "web5", "web6"):
+        row = {f"{name}.{part}": value for name in HOST for part, value in together.items()}
+        feed.write(f"{host}~groups", row | {"mem.used_pct.exemplar": float(host == "web3")}, at=ran)
     served = Served(feed.config)
     yield served
     served.stop()
@@ -69,7 +85,7 @@ def test_every_page_at_every_size(show: Show, crowd: Served, name: str) -> None:
     """Nothing is cut off sideways, and axe-core finds no fault in light and in dark."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page = show(crowd.url + PAGES[name], wait="live" if name == "overview" else None)
-    if name in ("source", "compare"):
+    if name in ("source", "compare", "expected", "groups"):
         eventually(lambda: line_pixels(page) > 20, "a line")
     elif name == "overview":
         page.wait_for_function("linemon.model('lines of sparks').data.xs.length > 60")
@@ -81,6 +97,9 @@ def test_every_page_at_every_size(show: Show, crowd: Served, name: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, size
         page.screenshot(path=SCREENSHOTS / f"{name}-{size}.png")
     page.set_viewport_size({"width": 1440, "height": 900})
+    if name == "expected":
+        page.click("#what-changed")
+        expect(page.locator("#changed-said")).to_contain_text("chance")
     for details in page.locator("details.fold").all():
         details.locator("summary").click()
     assert faults(page) == []

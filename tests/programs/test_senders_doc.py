@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -160,3 +161,26 @@ def test_micropython(collector: Running, tmp_path: Path, micropython: str, runs:
     for _ in range(runs):
         subprocess.run([micropython, "sender.py", host, str(port)], cwd=tmp_path, check=True, timeout=30)
     assert values(collector, "pico") == [-2, 1, 2, 3] * runs
+
+
+def test_a_device_in_micropython(collector: Running, tmp_path: Path, micropython: str) -> None:
+    """docs/DEVICES.md has it in twenty lines: it registers, is set, and says what it refuses."""
+    text = (Path(__file__).parents[2] / "docs" / "DEVICES.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 20
+    main = (
+        "\nimport sys\ncount = iter(range(1000000))\ndevice(sys.argv[1], int(sys.argv[2]), '7', lambda: next(count))\n"
+    )
+    (tmp_path / "device.py").write_text(code + main)
+    host, port = collector.address()
+    with subprocess.Popen([micropython, "device.py", host, str(port)], cwd=tmp_path) as process:
+        try:
+            assert eventually_values(collector, "pico.7", 1) == [0]
+            done = collector.run("set", "pico.7", "interval=0.05", "colour=red", "--wait", "20s")
+            assert done.stderr == "linemon: pico.7 refuses colour: unknown\n"
+            assert eventually_values(collector, "pico.7", 20)[:20] == list(range(20))
+            (said,) = json.loads(collector.run("devices", "--json").stdout)
+            assert said["reported"] == {"interval": 0.05}
+            assert said["refused"] == {"colour": "unknown"}
+        finally:
+            process.kill()

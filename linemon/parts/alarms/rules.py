@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from linemon.config import Config, section
+from linemon.config import Config
 from linemon.errors import ConfigError
 from linemon.parts.alarms import language
 from linemon.parts.alarms.language import DAY, Flags, Limit, Tests, Value, Values
@@ -24,6 +24,7 @@ from linemon.parts.alarms.machine import UNKNOWN, S, Terms
 from linemon.parts.alarms.windows import PARTS, SHORT, Frame
 from linemon.patterns import fits
 from linemon.sections import AlarmConfig
+from linemon.settings import section
 from linemon.store.reader import Store
 
 NAME: Final = re.compile(r"[\w. -]{1,64}")

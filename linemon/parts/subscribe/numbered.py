@@ -87,6 +87,9 @@ class NumberedPort:
     async def _open(self) -> None:
         self.close()
         address, token = find(self._config)
+        token = (
+            self._config.work.token or self._config.tcp.token or token
+        )  # the key of parts opens their own sources only
         tls = tls_of(self._config, address)
         try:
             secure = {"ssl": tls.context(), "server_hostname": address.host} if tls else {}

@@ -1,7 +1,7 @@
 """What tasks keep on the disk, so that it survives a restart: how each is, what online ones have learnt, and what a run
-gave and the collector has not taken yet.
+gave and the collector has not taken yet. `tasks.json` beside the rings says how each is now, for whoever looks.
 
-    tasks.json                  a `Record` of each task, and up to when it has written of each source
+    state.json                  a `Record` of each task, and up to when it has written of each source
     out/000000000012.run        rows that wait: a line of JSON, a `#columns` line, the rows
     online/TASK/HASH.npz        state and cursor of an online task on one source
 """
@@ -24,16 +24,18 @@ import numpy as np
 from linemon.config import Config
 from linemon.errors import LinemonError
 from linemon.parts.tasks.turns import Record
-from linemon.store.folder import own_folder, replace_file
+from linemon.patterns import OUTPUT
+from linemon.store.folder import replace_file
 
 log = logging.getLogger(__name__)
 
-STATE: Final = "tasks.json"
+STATE: Final = "state.json"
+NOW: Final = "tasks.json"
 VERSION: Final = 1
 OUT: Final = "out"
 ONLINE: Final = "online"
 MOST_STATE: Final = 1 << 20  # bytes of one source
-WRITE_S: Final = 1.0  # from one write of the file to the next, at least
+WRITE_S: Final = 60.0  # from one write of the state to the next, where there is no news
 
 
 class NotKept(LinemonError):
@@ -48,16 +50,17 @@ def folder(config: Config) -> Path:
 class Records:
     """The file of all tasks."""
 
-    def __init__(self, path: Path, names: list[str]) -> None:
-        """Begins anew, loudly, where it cannot be read. LinemonError where the folder is not ours."""
-        own_folder(path, 0o700)
-        self._path, self._written, self._data = path / STATE, float("-inf"), b""
+    def __init__(self, path: Path, store: Path, mode: int, names: list[str]) -> None:
+        """Begins anew, loudly, where it cannot be read."""
+        self._path, self._now, self._mode = path / STATE, store / NOW, mode
+        self._written, self._data, self._shown = float("-inf"), b"", b""
         self.newest: dict[str, int] = {}  # of each output, up to when (ns) rows were given
         self.of: dict[str, Record] = {}
+        self.has_news = True  # what must outlive a kill
         try:
-            said = read(path)
+            said = read(self._path)
             self.of = {name: Record.load(each) for name, each in said["tasks"].items()}
-            self.newest = said["newest"]
+            self.newest = {name: at for name, at in said["newest"].items() if name.rpartition(OUTPUT)[2] in names}
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -66,29 +69,28 @@ class Records:
             log.error("%s cannot be read (%s); it is %s now, and tasks begin anew", self._path, error, aside.name)
         self.of = {name: self.of.get(name, Record()) for name in names}
 
-    def write(self, ending: bool = False) -> None:
-        """Bring the file up to date, where there is something new and it is time."""
-        now = time.monotonic()
-        if not ending and now - self._written < WRITE_S:
-            return
+    def write(self) -> None:
+        """Show how it is, and keep it: what is news at once, counts alone now and then."""
         said = {
             "version": VERSION,
             "newest": self.newest,
             "tasks": {name: each.save() for name, each in self.of.items()},
         }
-        data = json.dumps(said, separators=(",", ":")).encode()
-        if data == self._data:
-            return
+        data, now = json.dumps(said, separators=(",", ":")).encode(), time.monotonic()
         try:
-            os.close(replace_file(self._path, data, 0o600, is_synced=True))
-            self._written, self._data = now, data
+            if data != self._shown:
+                os.close(replace_file(self._now, data, self._mode))
+                self._shown = data
+            if data != self._data and (self.has_news or now - self._written >= WRITE_S):
+                os.close(replace_file(self._path, data, 0o600, is_synced=True))
+                self._written, self._data, self.has_news = now, data, False
         except OSError as error:
-            log.error("cannot write %s: %s", self._path, error.strerror)
+            log.error("cannot write how tasks are: %s", error)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the file says. OSError; ValueError where it is of another version."""
-    said: dict[str, Any] = json.loads((path / STATE).read_bytes())
+    """What such a file says. OSError; ValueError where it is of another version."""
+    said: dict[str, Any] = json.loads(path.read_bytes())
     if said["version"] != VERSION:
         raise ValueError(f"version {said['version']}")
     return said

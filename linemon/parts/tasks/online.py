@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ TURN_S: Final = 1.0
 MOST: Final = 500  # rows of a source at a time, and before it is known how long they take
 FIRST: Final = 8
 CALL_S: Final = 0.1  # that a call is to take
+SAVING_S: Final = 0.5
 NOWHERE: Final = bytes(AT_BYTES)
 SPAN_S: Final = 10.0  # in which no more than the budget is used; rows that wait longer are passed over
 
@@ -82,12 +83,17 @@ class Stream:
         self.at = f"{task.name}\n{self.source}".encode().ljust(AT_BYTES, b"\0")
 
     def save(self, outputs: Outputs) -> bool:
-        """Whether it could be done now. NotKept where it never can."""
+        """Whether that could be done now. OSError; NotKept where it never can."""
         if not outputs.has_all(self.output, self.sender):
             return False
         head = {"source": self.source, "born": self.born, "cursor": self.cursor, "number": self.number, "run": self.run}
-        self.must_save, self.is_saved, self.saved_at = False, True, time.monotonic()
-        os.close(replace_file(self.path, packed(self.state, head), 0o600))
+        self.saved_at = time.monotonic()
+        try:
+            os.close(replace_file(self.path, packed(self.state, head), 0o600, is_synced=True))
+        except NotKept:
+            self.must_save = False  # it goes on, and after a kill begins anew
+            raise
+        self.must_save, self.is_saved = False, True
         return True
 
 
@@ -113,12 +119,17 @@ class Online:
                     raise LinemonError(f"run = {task.run!r} is no online task: expected @task(online=True)")
                 self._functions[task.name] = function
             except Exception as error:  # of the user's module
+                self._counts.setdefault(task.name, Counter())["failed"] += 1
                 say(failure([], error) | {"task": task.name})
 
     def _stats(self) -> list[int]:
         """Other numbers once a file of tasks is another one."""
-        paths = [file_of(task.run, self._job.folder) for task in self._job.tasks if not task.run.startswith(OURS)]
-        return [path.stat().st_mtime_ns for path in paths if path]
+        found = []
+        for task in self._job.tasks:
+            with suppress(OSError, LinemonError):
+                path = None if task.run.startswith(OURS) else file_of(task.run, self._job.folder)
+                found.append(path.stat().st_mtime_ns if path else 0)
+        return found
 
     def run(self) -> None:
         """A turn a second, until it is told to end, or a file of tasks is another one."""
@@ -129,10 +140,7 @@ class Online:
             self._save()
             self._say({"online": self._counts, "behind": self._behind(began)})
             self._counts = {}
-            try:
-                self.is_over = self.is_over or self._stats() != self._files
-            except (OSError, LinemonError):
-                self.is_over = True
+            self.is_over = self.is_over or self._stats() != self._files
             time.sleep(0.0 if self.is_over else max(0.0, TURN_S - (time.monotonic() - began)))
 
     def end(self) -> None:
@@ -198,7 +206,7 @@ class Online:
             return not stream.must_save or stream.save(self._outputs)
         except (NotKept, OSError) as error:
             self._fails(stream, error)
-            return True
+            return False
 
     def _wait(self, stream: Stream, entry: Entry, head: int, now: float) -> None:
         """Pass over rows that have waited for too long."""
@@ -262,8 +270,11 @@ class Online:
         counts["rows_out"] += len(found.times)
 
     def _save(self, ending: bool = False) -> None:
+        """Save what is due, for half a second at a time: a disk may be slow."""
         now = time.monotonic()
         for stream in self._streams.values():
+            if time.monotonic() - now > SAVING_S and not ending:
+                break
             if stream.is_saved or not (
                 ending or stream.must_save or now - stream.saved_at >= self._job.config.tasks.save
             ):

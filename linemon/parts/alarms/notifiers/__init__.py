@@ -14,10 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from linemon.config import Config, section
+from linemon.config import Config
 from linemon.errors import ConfigError
 from linemon.parts._secrets import secrets_of
 from linemon.parts.alarms.notifier import Notifier, NotifyConfig
+from linemon.settings import section
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The socket by which parts take commands; linemon/store/asking.py has the other end."""
+"""A socket beside the rings by which a process takes commands; linemon/store/asking.py has the other end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from linemon.store.asking import LONGEST
 log = logging.getLogger(__name__)
 
 SAY_S: Final = 5.0  # for a command to come
-Command = Callable[[dict[str, Any]], Awaitable[str]]
+Command = Callable[[dict[str, Any]], Awaitable[Any]]  # what is said must be JSON
 
 
 class Commands:
@@ -67,7 +67,7 @@ class Commands:
         finally:
             writer.close()
 
-    async def _answer(self, line: bytes) -> dict[str, str]:
+    async def _answer(self, line: bytes) -> dict[str, Any]:
         commands = self._find()
         try:
             request = json.loads(line)
@@ -80,4 +80,4 @@ class Commands:
             return {"error": str(error)}
         except Exception:
             log.exception("a bug, met by the command %s", request["do"])
-            return {"error": "a bug in linemon; the log of `linemon work` says more"}
+            return {"error": "a bug in linemon; its log says more"}
