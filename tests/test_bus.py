@@ -421,7 +421,10 @@ def test_what_docs_scale_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             source = two.store["fleet.centre1"]
             return source.columns == ("edge1",) and bool((source.last(1).values == 30).all())
 
-        eventually(a_row_is_there, "the row of the groups", 200)
+        try:
+            eventually(a_row_is_there, "the row of the groups", 150)
+        except AssertionError:
+            raise AssertionError([each.run("status", "--json").stdout for each in sides]) from None
         assert one.store["edge1/host1"].columns == ("cpu.busy_pct",)
     finally:
         for work in works:
