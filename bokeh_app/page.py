@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -68,6 +68,7 @@ class Answers(DataModel):
     behind: str = String("")  # type: ignore[assignment]  # what lies behind the lines: see `behind.py`
     devices: str = String("")  # type: ignore[assignment]  # those that registered, or the one that is shown
     marks: str = String("")  # type: ignore[assignment]  # those that lie in sight, or near
+    older: str = String("")  # type: ignore[assignment]  # why the archive does not say what was before
     told: str = String("")  # type: ignore[assignment]  # what became of what was to be done
     health: str = String("")  # type: ignore[assignment]  # the collector's counters
 
@@ -116,7 +117,7 @@ class Page:
         if self._sending or now < self._sent_at + LEAST_S - AGAIN_S:
             return max(now, self._sent_at) + LEAST_S
         if self.is_due(now) or now - self._sent_at > (DEVICE_S if self.answers.devices else QUIET_S):
-            self._sending = asyncio.get_running_loop().create_task(self._send_locked())
+            self._sending = asyncio.get_running_loop().create_task(self._send_locked(APPEND))
         return self.due()
 
     def send(self, kind: float) -> None:
@@ -136,14 +137,22 @@ class Page:
         if self in self._pump.pages:  # not before it is open
             self.send(REPLACE)
 
+    def renew(self) -> None:
+        """Fill it anew, once its document is free."""
+        if self in self._pump.pages:
+            self._start(self._send_locked(REPLACE))
+
     def _close(self, context: object) -> None:
         self._pump.pages.discard(self)
 
     def _do(self, asked: str) -> None:
         if len(self._doing) < MAX_DOING and len(asked) <= MAX_ASK:
-            task = asyncio.get_running_loop().create_task(self._carry_out(asked))
-            self._doing.add(task)
-            task.add_done_callback(self._doing.discard)
+            self._start(self._carry_out(asked))
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._doing.add(task)
+        task.add_done_callback(self._doing.discard)
 
     async def _carry_out(self, asked: str) -> None:
         try:
@@ -154,9 +163,9 @@ class Page:
         except Exception:  # it would be kept until the task is freed
             log.exception("what a page asked for failed")
 
-    async def _send_locked(self) -> None:
+    async def _send_locked(self, kind: float) -> None:
         try:
-            await self._locked(lambda: self.send(APPEND))
+            await self._locked(lambda: self.send(kind))
         except Exception:  # as above
             log.exception("a message failed")
         finally:

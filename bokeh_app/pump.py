@@ -19,6 +19,8 @@ from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
 from linemon.store.marks import Mark
 
+from .older import Older
+
 if TYPE_CHECKING:
     from .page import Page
 
@@ -37,6 +39,7 @@ class Pump:
         self.config = load(Path(file) if file else None)
         self.store = linemon.open(self.config.store.folder)
         self.pages: set[Page] = set()
+        self.older = Older(self.config.dashboard.archive)
         self.trouble = ""
         self._marks: list[Mark] = []
         self.busy = 0.0  # seconds of the last tick

@@ -64,6 +64,7 @@ class Stream:
         self.ahead, self.furthest = 0, np.nan  # rows with stamps too far ahead of now, and the last of these, epoch ms
         self._pump = pump
         self._bucket = 0
+        self.renew: Callable[[], None] = lambda: None  # has the page filled anew
 
     def look(self, now: float) -> bool:
         """Whether there are rows that were not sent. `now` is monotonic, in seconds."""
@@ -102,19 +103,20 @@ class Stream:
         if not len(recent):
             self.cursor = recent.cursor
             return self._parts(None, recent.values, np.nan)
-        begin, end, span = self._range(source, window, sight, ns_of(recent.time[-1]))
+        begin, end, span = self._range(window, sight, ns_of(recent.time[-1]))
         end = latest if end is None else end
         key = "fill", self.name, begin, end, tuple(self.drawn), room
         bucket, most = bucket_for(span, room), room * (4 if sight else 2)
         points, self.cursor = self._pump.shared(key, lambda: between(source, begin, end, self.drawn, bucket, most))
         self._bucket = points.bucket
+        points = self._pump.older.before(points, self, self.drawn, begin, end, bucket)
         return self._parts(points, recent.values, float(epoch_ms(recent.time)[-1]))
 
     def held(self, window: int, sight: Sequence[float]) -> tuple[int, int]:
         """From and to in ns of what the page holds of it, or will: rows that are to come, too."""
         if self.source is None:
             return LAST_NS, 0
-        begin, end, _ = self._range(self.source, window, sight, min(ns_of(self.source.newest), self._latest()))
+        begin, end, _ = self._range(window, sight, min(ns_of(self.source.newest), self._latest()))
         return begin, LAST_NS if end is None else end
 
     def save(self, sight: Sequence[float], most: int) -> Floats:
@@ -149,20 +151,19 @@ class Stream:
 
     def whole(self, is_live: bool) -> Floats:
         """One column over all there is, coarsely, as points; while live the page goes on with it by itself."""
-        source = self.source
-        oldest = source.oldest if source and self.drawn else None
-        if source is None or oldest is None:
-            return pack_points(Points.none(1))
-        begin, latest = ns_of(oldest), self._latest()
-        if begin > latest:
+        source, latest = self.source, self._latest()
+        begin = self._pump.older.oldest(self) if self.drawn else None
+        if source is None or begin is None or begin > latest:
             return pack_points(Points.none(1))
 
         def make() -> Floats:
             span = min(ns_of(source.newest), latest) - begin
             bucket = bucket_for(max(span, 1), WHOLE_POINTS)
-            return pack_points(between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)[0])
+            points, _ = between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)
+            return pack_points(self._pump.older.before(points, self, self.drawn[:1], begin, latest, bucket))
 
-        return self._pump.shared(("whole", self.name, self.drawn[0], is_live), make, 0 if is_live else WHOLE_S)
+        key = "whole", self.name, self.drawn[0], is_live, self._pump.older.version
+        return self._pump.shared(key, make, 0 if is_live else WHOLE_S)
 
     def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
         shown = latest(values[:, self.shown]) if values.size else np.full(len(self.shown), np.nan)
@@ -185,8 +186,7 @@ class Stream:
             if len(times):
                 self.ahead, self.furthest = len(times), float(epoch_ms(times)[-1])
 
-    @staticmethod
-    def _range(source: linemon.Source, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
+    def _range(self, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
         """From and to in ns, None = open, and the length in ns of what is in sight."""
         if len(sight) == 2:
             start, end = (_clipped(each) for each in sight)
@@ -194,8 +194,8 @@ class Stream:
             return max(0, start - span // 2), min(end + span // 2, LAST_NS), span
         if window > 0:
             return newest - window * 10**9, None, window * 10**9
-        oldest = source.oldest
-        begin = newest if oldest is None else ns_of(oldest)
+        oldest = self._pump.older.oldest(self)
+        begin = newest if oldest is None else oldest
         return begin, None, max(newest - begin, 1)
 
 
@@ -276,6 +276,8 @@ class ChartPage(Page):
         self._has_health = has_health
         self._is_stale = is_stale
         self._looked = 0.0
+        for stream in streams:
+            stream.renew = self.renew
         self._marks: list[Mark] | None = None  # of which the page was sent what is near
         self.wishes.on_change("save", lambda attr, old, new: self.save(new[:2]))
 
@@ -296,6 +298,7 @@ class ChartPage(Page):
             return RELOAD, []
         if self._has_health:
             self.answers.health = json.dumps(health.facts(self._pump, with_lines=True))
+        self.answers.older = self._pump.older.said
         try:
             parts = self._append() if kind == APPEND else None
             if parts is None:

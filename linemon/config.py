@@ -141,6 +141,7 @@ class DashboardConfig:
     prefix: str = ""
     allow_origins: Origins = ()
     allow_open: bool = False
+    archive: str = field(default="", repr=False)
     panel: tuple[PanelConfig, ...] = ()
 
     @property

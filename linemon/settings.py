@@ -69,8 +69,8 @@ def _value(key: str, kind: Any, value: Any) -> Any:
 
 
 def sections_of(key: str) -> str:
-    """``[dashboard] panel`` -> ``[[dashboard.panel]]``."""
-    return f"[[{key.replace('[', '').replace(']', '').replace(' ', '.')}]]"
+    """``[dashboard] panel`` -> ``[[dashboard.panel]]``, ``[[subscribe]] map`` -> ``[[subscribe.map]]``."""
+    return "[[" + key.strip("[").replace("]] ", ".").replace("] ", ".") + "]]"
 
 
 def nested(kind: Any) -> Any:
@@ -107,4 +107,5 @@ EXPECTED: dict[Any, str] = {
 }
 
 
-SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv")  # keys whose values no error shows
+# Keys whose values no error shows.
+SECRETS = ("token", "password", "secret", "url", "urls", "heartbeat", "argv", "archive")

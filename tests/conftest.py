@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.archives import reads as reads
+from tests.postgres import Server, server
 from tests.running import Running, eventually
 
 # What a shell starts in the background ignores SIGINT, and so would all that it starts: the tests end some by it.
@@ -73,6 +75,13 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     with suppress(AssertionError):
         eventually(lambda: not left(), "an end of threads that end now", 2.0)
     assert not left()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server for all tests of this process; each has databases, or schemas, of its own."""
+    with server() as running:
+        yield running
 
 
 @pytest.fixture

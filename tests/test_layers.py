@@ -16,6 +16,7 @@ GROUND = {
 MAY = {
     "ground": set(),
     "store": {"ground"},
+    "archive": {"ground", "store"},
     "lines": {"ground", "store"},
     "analysis": {"ground"},
     "tasks": {"ground", "analysis"},
@@ -27,11 +28,23 @@ MAY = {
     "http": {"ground", "store", "lines", "doors"},
     "doors": {"ground", "store", "lines"},
     "collector": {"ground", "store", "lines", "doors", "linemon_sender"},
-    "parts": {"ground", "store", "tasks", "linemon_sender"},
-    "cli": {"ground", "store", "lines", "doors", "outputs", "http", "collector", "parts", "analysis", "linemon_sender"},
+    "parts": {"ground", "store", "archive", "tasks", "linemon_sender"},
+    "cli": {
+        "ground",
+        "store",
+        "archive",
+        "lines",
+        "doors",
+        "outputs",
+        "http",
+        "collector",
+        "parts",
+        "analysis",
+        "linemon_sender",
+    },
     "linemon_sender": set(),
     "agent": {"linemon_sender"},
-    "bokeh_app": {"ground", "store"},
+    "bokeh_app": {"ground", "store", "archive"},
 }
 BESIDE_IS_FORBIDDEN = {"inputs", "outputs", "parts"}
 NO_IO = {"socket", "select", "selectors", "asyncio", "threading", "time", "subprocess"}

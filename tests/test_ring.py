@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import linemon
@@ -18,9 +18,10 @@ from linemon.errors import LineError, StoreError, UnknownSource
 from linemon.store.reader import Store
 from linemon.store.ring import Cells
 from linemon.store.writer import Ring, StoreWriter
+from tests.archives import Reads
 from tests.running import eventually
 
-SECOND = 10**9
+SECOND, US = 10**9, 1000
 
 
 def cells(times: list[int], *columns: list[float]) -> Cells:
@@ -88,7 +89,7 @@ def test_any_appends_give_what_a_list_gives(
     writer.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 1000), st.one_of(st.floats(-1e6, 1e6), st.just(float("nan")))), max_size=40),
     st.integers(0, 900),
@@ -96,24 +97,28 @@ def test_any_appends_give_what_a_list_gives(
     st.integers(1, 40),
 )
 def test_window_is_what_a_loop_says(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, float]], start: int, length: int, points: int
+    tmp_path_factory: pytest.TempPathFactory,
+    reads: Reads,
+    rows: list[tuple[int, float]],
+    start: int,
+    length: int,
+    points: int,
 ) -> None:
     """Buckets of equal length with min, max, mean and count of what is not missing; empty ones are there too."""
     writer = StoreWriter(tmp_path_factory.mktemp("window"), 50, 10)
     ring = writer.bind("x", ("a",), None)
     if rows:
-        append(ring, [at for at, _ in rows], [value for _, value in rows])
-    window = linemon.open(writer.folder)["x"].window(
-        np.datetime64(start, "ns"), np.datetime64(start + length, "ns"), points
-    )
+        append(ring, [at * US for at, _ in rows], [value for _, value in rows])
+    store = reads(writer.folder)
+    window = store["x"].window(np.datetime64(start, "us"), np.datetime64(start + length, "us"), points)
     assert 1 <= len(window.time) <= points
-    assert window.cursor == len(rows)
-    starts = window.time.view(np.int64).tolist()
-    step = -(-length // points)
-    assert starts == list(range(start, start + length, step))
-    for i, begin in enumerate(starts):
-        end = min(begin + step, start + length)
-        held = [value for at, value in rows if begin <= at < end and value == value]
+    assert window.cursor == (len(rows) if isinstance(store, Store) else 0)
+    starts, begin, end = window.time.view(np.int64).tolist(), start * US, (start + length) * US
+    step = -(-(end - begin) // points)
+    assert starts == list(range(begin, end, step))
+    for i, first in enumerate(starts):
+        last = min(first + step, end)
+        held = [value for at, value in rows if first <= at * US < last and value == value]
         assert window.count[i, 0] == len(held)
         if held:
             assert window.min[i, 0] == min(held)
@@ -122,6 +127,37 @@ def test_window_is_what_a_loop_says(
         else:
             assert np.isnan([window.min[i, 0], window.max[i, 0], window.mean[i, 0]]).all()
     writer.close()
+
+
+def test_spans_of_rows(writer: StoreWriter, reads: Reads) -> None:
+    """Rows out of order, missing values, numbers at the ends of what a double holds: exactly, in time order."""
+    values = [0.1, -0.0, 5e-324, 1.7976931348623157e308, 2.0**53 + 2, float("nan"), -1.5]
+    times = [5, 1, 7, 3, 3, 9, 1_700_000_000_000_000]
+    ring = writer.bind("x", ("a", "b"), ("V", ""))
+    append(ring, [at * US for at in times], values, list(range(7)))
+    writer.bind("none", ("a",), None)
+    store = reads(writer.folder)
+    assert tuple(store) == ("x", "none")
+    x = store["x"]
+    assert (x.columns, x.units) == (("a", "b"), ("V", ""))
+    assert (x.oldest, x.newest) == (np.datetime64(1, "us"), np.datetime64(1_700_000_000_000_000, "us"))
+    order = np.argsort(times, kind="stable")
+    for start, end in ((0, 10**18), (3, 7), (9, 10**18), (0, 1)):
+        some = [i for i in order if start <= times[i] < end]
+        rows = x.between(
+            np.datetime64(start, "us") if start else None, np.datetime64(end, "us") if end < 10**18 else None
+        )
+        assert rows.time.view(np.int64).tolist() == [times[i] * US for i in some]
+        same = sorted(rows.values[:, 0].view(np.int64).tolist())  # the order of equal times is the ring's alone
+        assert same == sorted(np.array(values)[some].view(np.int64).tolist())
+    for n in (1, 2, 99):
+        assert x.last(n).time.view(np.int64).tolist() == [at * US for at in sorted(times)[-n:]]
+    assert len(x.last(0)) == 0
+    none = store["none"]
+    assert (none.oldest, none.newest, len(none.between()), len(none.last(3))) == (None, None, 0, 0)
+    assert none.window("2024-01-01", "2024-01-02", 3).count.tolist() == [[0]] * 3
+    with pytest.raises(UnknownSource, match=r"no source 'y' in .*there are: none, x"):
+        store["y"]
 
 
 def test_columns_added_at_the_end_keep_the_rows(writer: StoreWriter, store: Store) -> None:
@@ -270,10 +306,10 @@ def test_reader_before_the_writer(tmp_path: Path) -> None:
     assert len(store["web1"].last(5)) == 0
 
 
-def test_frames_and_dicts(writer: StoreWriter, store: Store) -> None:
+def test_frames_and_dicts(writer: StoreWriter, reads: Reads) -> None:
     """Rows become a DataFrame with a UTC index, or plain arrays by name."""
     append(writer.bind("x", ("a", "b"), None), [SECOND, 2 * SECOND], [1.0, 2.0], [3.0, float("nan")])
-    rows = store["x"].last(2)
+    rows = reads(writer.folder)["x"].last(2)
     frame = rows.to_pandas()
     assert list(frame.columns) == ["a", "b"]
     assert str(frame.index.tz) == "UTC"

@@ -34,6 +34,7 @@ from linemon.store.heads import heads_of
 from linemon.store.reader import Store
 from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
 from linemon.store.writer import Ring, StoreWriter
+from tests.archives import Reads
 from tests.hunt import hunt
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -931,7 +932,7 @@ def test_wait(tmp_path: Path) -> None:
     assert time.process_time() - began < 0.2
 
 
-def test_windows_of_many_sources(tmp_path: Path) -> None:
+def test_windows_of_many_sources(tmp_path: Path, reads: Reads) -> None:
     """The same as one by one: rings of one file and of others, out of order, empty, and one that is overwritten."""
     writer = StoreWriter(tmp_path, 50, 50)
     rng = np.random.default_rng(3)
@@ -941,11 +942,11 @@ def test_windows_of_many_sources(tmp_path: Path) -> None:
         block = rng.random((count, ring.width + 1))
         block.view(np.int64)[:, 0] = np.sort(rng.integers(0, 1000, count)) if i % 3 else rng.integers(0, 1000, count)
         block[rng.random(block.shape) < 0.2] = np.nan
-        block.view(np.int64)[:, 0] = np.clip(block.view(np.int64)[:, 0], 0, 1000)
+        block.view(np.int64)[:, 0] = np.clip(block.view(np.int64)[:, 0], 0, 1000) * 1000
         if count:
             ring.arena.append_to(ring.entry.slot, block.view(np.int64))
-    store = linemon.open(tmp_path)
-    start, end = np.datetime64(100, "ns"), np.datetime64(900, "ns")
+    store = reads(tmp_path)
+    start, end = np.datetime64(100, "us"), np.datetime64(900, "us")
     many = store.window(store.sources(), start, end, 13)
     for name in store.sources():
         one, rows = store[name].window(start, end, 13), store[name].between(start, end)

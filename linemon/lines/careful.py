@@ -98,11 +98,11 @@ class CarefulLines:
                 if meant := session.said(line):
                     said = f"a comment; did you mean {meant} at the start of the line, with a blank behind it?"
                     self._accounts.note(session, said, line, now)
-                if line == b"#acks named":
-                    session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
                 if session.asked is not None:
                     (word, rest), session.asked = session.asked, None
                     self._devices.said(session, word, rest, now)
+                if line == b"#acks named":
+                    session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
                 if session.announced is not None:
                     self._devices.claims(session, session.announced[1], now)
                     self._begin(session)

@@ -15,10 +15,10 @@ from linemon.errors import UnknownSource
 from linemon.store import buckets
 from linemon.store.catalog import Entry
 from linemon.store.folder import replace_file
-from linemon.store.merge import RingNow, TierNow, View
-from linemon.store.reader import Source, Store, TimeLike
+from linemon.store.merge import RingNow, RingsView, TierNow
+from linemon.store.reader import Source, Store
 from linemon.store.rollup import NO_LIMIT
-from linemon.store.rows import Level, Rows, Window
+from linemon.store.rows import Level, Rows, TimeLike, Window
 
 HISTORY = "history.json"  # beside the rings: where the tiers are
 LATE = ".late"  # after a tier's name: the folder of what came late
@@ -118,7 +118,7 @@ class Levels:
             oldest = min((tier.begin() for tier in tiers), default=NO_LIMIT)
             if oldest == NO_LIMIT or (rows and rows.head < MANY and held <= oldest):
                 return None
-            found = View(rows, tiers, every).window(begin, end, points)
+            found = RingsView(rows, tiers, every).window(begin, end, points)
             if not any(ring.has_changed() for tier in tiers for ring in (tier, tier.late) if ring):
                 break
         return found

@@ -7,7 +7,7 @@ are added to what it holds: no row is counted twice at a seam, and none is missi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm
@@ -104,7 +104,7 @@ class TierNow(RingNow):
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """A part of a span, and the level that serves it: 0 = rows, 1 = the finest tier, None = nothing."""
 
     level: int | None
@@ -113,16 +113,31 @@ class _Piece:
 
 
 class View:
-    """The levels of a source as they stood at one moment."""
+    """Levels of a source, and windows of them: rows first, then tiers, the finest first.
 
-    def __init__(self, rows: RingNow | None, tiers: list[TierNow], every: int) -> None:
-        self.rows, self.tiers, self._every = rows, tiers, every
-        entry = rows.entry if rows else None
-        self.columns = entry.columns if entry else tiers[0].columns
-        self.units = entry.units if entry else tiers[0].entry.units[:: len(buckets.PARTS)]
-        self._steps = [0, *(tier.step for tier in tiers)]
-        self._begins = [rows.begin() if rows else NO_LIMIT, *(tier.begin() for tier in tiers)]
-        self._ends = [NO_LIMIT, *(tier.end for tier in tiers)]
+    Of each its step (ns), 0 for rows; from when on it holds all there is, NO_LIMIT where it holds nothing; and up to
+    when. `firsts`: from when on each holds anything, where that is earlier. Who has the levels says what is in them.
+    """
+
+    def __init__(
+        self,
+        columns: tuple[str, ...],
+        units: tuple[str, ...],
+        levels: Sequence[tuple[int, int, int]],
+        firsts: Sequence[int] = (),
+        every: int = 0,
+    ) -> None:
+        self.columns, self.units, self._every = columns, units, every
+        self._steps, self._begins, self._ends = (list(each) for each in zip(*levels, strict=True))
+        self._firsts = list(firsts) or self._begins
+
+    def fill(self, sums: Sums, piece: Piece) -> None:
+        """Add what the piece's level, which is not None, has of its span."""
+        raise NotImplementedError
+
+    def cursor(self) -> int:
+        """The number of the row after those that were seen."""
+        return 0
 
     def window(self, begin: int, end: int, points: int) -> Window:
         length = self._every or -(-(end - begin) // points)
@@ -137,19 +152,13 @@ class View:
             each = -(-(end - begin) // (step * max(1, points - 1))) * step
             inner = np.arange((begin // each + 1) * each, end, each)
             edges = np.concatenate([[begin], inner if points > 1 else [], [end]]).astype(np.int64)
-        self._sums = _Sums(edges, self.columns)
+        sums = Sums(edges, self.columns)
         for piece in pieces:
-            if piece.level == 0:
-                self._add_rows(piece)
-            elif piece.level:
-                tier = self.tiers[piece.level - 1]
-                for ring in (tier, tier.late):
-                    if ring:
-                        self._sums.add(ring.between(piece.begin, piece.end), tier.columns)
-                self._add_waiting(tier, piece)
-        return self._sums.found(self.units, self.rows.head if self.rows else 0)
+            if piece.level is not None:
+                self.fill(sums, piece)
+        return sums.found(self.units, self.cursor())
 
-    def _pieces(self, begin: int, end: int, length: int) -> list[_Piece]:
+    def _pieces(self, begin: int, end: int, length: int) -> list[Piece]:
         """The span in pieces, each with the best level that covers it."""
         count = len(self._steps)
         fit = [level for level in range(1, count) if self._steps[level] <= length]
@@ -164,19 +173,19 @@ class View:
             for level, step in enumerate([*self._steps[1:], 1])
         ]
         spans = [(level, -(-self._begins[level] // seams[level]) * seams[level]) for level in order]
-        spans += [(level, self._begins[level]) for level in range(count)]
+        spans += [(level, self._firsts[level]) for level in range(count)]
         cuts = {begin, end, *(start for _, start in spans), *self._ends}
-        pieces: list[_Piece] = []
+        pieces: list[Piece] = []
         inside = sorted(cut for cut in cuts if begin <= cut <= end)
         for start, stop in pairwise(inside):
             level = next((at for at, from_ in spans if from_ <= start and stop <= self._ends[at]), None)
             if pieces and pieces[-1].level == level:
-                pieces[-1] = _Piece(level, pieces[-1].begin, stop)
+                pieces[-1] = Piece(level, pieces[-1].begin, stop)
             else:
-                pieces.append(_Piece(level, start, stop))
+                pieces.append(Piece(level, start, stop))
         return pieces
 
-    def _edges(self, pieces: list[_Piece], length: int) -> Cells:
+    def _edges(self, pieces: list[Piece], length: int) -> Cells:
         """Where buckets begin, and the end of the last: multiples of the steps that are served, and the seams."""
         found, before = [], 0
         newest = self._every or (self._steps[1] if length >= self._steps[1] else 0)  # of rows, and of nothing
@@ -193,24 +202,50 @@ class View:
             before = each
         return np.append(np.concatenate(found), pieces[-1].end)
 
-    def _add_rows(self, piece: _Piece) -> None:
+
+class RingsView(View):
+    """The rings of a source as they stood at one moment."""
+
+    def __init__(self, rows: RingNow | None, tiers: list[TierNow], every: int) -> None:
+        self.rows, self.tiers = rows, tiers
+        entry = rows.entry if rows else None
+        columns = entry.columns if entry else tiers[0].columns
+        units = entry.units if entry else tiers[0].entry.units[:: len(buckets.PARTS)]
+        of_rows = (0, rows.begin() if rows else NO_LIMIT, NO_LIMIT)
+        of_tiers = [(tier.step, tier.begin(), tier.end) for tier in tiers]
+        super().__init__(columns, units, [of_rows, *of_tiers], every=every)
+
+    def cursor(self) -> int:
+        return self.rows.head if self.rows else 0
+
+    def fill(self, sums: Sums, piece: Piece) -> None:
+        if not piece.level:
+            self._add_rows(sums, piece)
+            return
+        tier = self.tiers[piece.level - 1]
+        for ring in (tier, tier.late):
+            if ring:
+                sums.add(ring.between(piece.begin, piece.end), tier.columns)
+        self._add_waiting(sums, tier, piece)
+
+    def _add_rows(self, sums: Sums, piece: Piece) -> None:
         assert self.rows
-        first, last = np.searchsorted(self._sums.edges, (piece.begin, piece.end))
-        edges = self._sums.edges[first : last + 1]
+        first, last = np.searchsorted(sums.edges, (piece.begin, piece.end))
+        edges = sums.edges[first : last + 1]
         if edges[0] == piece.begin and edges[-1] == piece.end:  # reduced where they lie
             found, _, holds = window.of_rings(self.rows.arena, np.array([self.rows.slot]), edges)
             if holds[0]:
                 count = found.count[0].astype(np.float64)
                 total = np.where(count > 0, found.mean[0] * count, 0.0)
-                self._sums.put(np.arange(first, last), (found.min[0], found.max[0], total, count), self.columns)
+                sums.put(np.arange(first, last), (found.min[0], found.max[0], total, count), self.columns)
                 return
-        self._sums.add(self.rows.between(piece.begin, piece.end), self.columns, of_tier=False)
+        sums.add(self.rows.between(piece.begin, piece.end), self.columns, of_tier=False)
 
-    def _add_waiting(self, tier: TierNow, piece: _Piece) -> None:
+    def _add_waiting(self, sums: Sums, tier: TierNow, piece: Piece) -> None:
         """What is not in the tier yet of what feeds it."""
         for block, columns, of_tier in self._waiting(tier):
             some = block[(block[:, 0] >= piece.begin) & (block[:, 0] < piece.end)]
-            self._sums.add(in_time_order(some), columns, of_tier=of_tier)
+            sums.add(in_time_order(some), columns, of_tier=of_tier)
 
     def _waiting(self, tier: TierNow) -> Iterator[tuple[Cells, tuple[str, ...], bool]]:
         """Rows, or bucket rows, that wait for the tier, and their columns."""
@@ -231,7 +266,7 @@ class View:
             yield block[(number >= inherited) | tier.not_taken(number, block[:, 0])], self.columns, False
 
 
-class _Sums:
+class Sums:
     """Buckets between edges, as they fill."""
 
     def __init__(self, edges: Cells, columns: tuple[str, ...]) -> None:

@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +20,16 @@ from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
 from linemon.store.marks import Mark, MarkFile
 from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, LATEST, REJECTED, Arena, Cells, fence
-from linemon.store.rows import Level, Rows, Window, known, some
+from linemon.store.rows import Level, Rows, TimeLike, Window, as_ns, known, some, span_of
 from linemon.store.status import read_status
 
 if TYPE_CHECKING:
     from linemon.store.levels import Levels
 
-TimeLike = str | datetime | np.datetime64
-
 ATTEMPTS = 100  # a source moves seldom, and the catalog says at once where to
 AGAIN_S = 0.001
 LOOK_S = 0.02  # how often `wait` looks at a few numbers in memory
 NO_ROWS: Cells = np.empty(0, np.int64)
-
-
-def as_ns(time: TimeLike) -> int:
-    """A moment as int64 nanoseconds since the epoch; without a zone it is UTC. ValueError if it is not a time."""
-    if isinstance(time, str):
-        time = datetime.fromisoformat(time)
-    if isinstance(time, datetime):
-        time = np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time)
-    return int(time.astype("datetime64[ns]").astype(np.int64))
 
 
 class Source:
@@ -301,11 +289,8 @@ class Store:
         Rows are reduced where they lie in the rings, without a copy of them all, many rings at once. What they do not
         hold any more is read from the history.
         """
-        begin, stop = as_ns(start), as_ns(end)
-        if points < 1 or stop <= begin:
-            raise ValueError(f"a window needs points >= 1 and start < end, not {points} points, {start} to {end}")
-        length = -(-(stop - begin) // points)
-        edges = np.append(begin + length * np.arange(-(-(stop - begin) // length)), stop)
+        begin, stop = span_of(start, end, points)
+        edges = window.equal_edges(begin, stop, points)
         rings: dict[Arena, list[tuple[Entry, int]]] = {}
         found: dict[str, Window] = {}
         levels = self._levels()

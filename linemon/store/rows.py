@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,26 @@ if TYPE_CHECKING:
     import polars as pl
 
 Times = npt.NDArray[np.datetime64]
+TimeLike = str | datetime | np.datetime64
 
 NAMED = 20  # names in a message
+
+
+def as_ns(time: TimeLike) -> int:
+    """A moment as int64 nanoseconds since the epoch; without a zone it is UTC. ValueError if it is not a time."""
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    if isinstance(time, datetime):
+        time = np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time)
+    return int(time.astype("datetime64[ns]").astype(np.int64))
+
+
+def span_of(start: TimeLike, end: TimeLike, points: int) -> tuple[int, int]:
+    """The span of a window in ns; ValueError where there can be none."""
+    begin, stop = as_ns(start), as_ns(end)
+    if points < 1 or stop <= begin:
+        raise ValueError(f"a window needs points >= 1 and start < end, not {points} points, {start} to {end}")
+    return begin, stop
 
 
 @dataclass(frozen=True, repr=False)

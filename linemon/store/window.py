@@ -28,6 +28,12 @@ class Buckets:
         return cls(low, high, mean, np.zeros(shape, np.int64))
 
 
+def equal_edges(begin: int, end: int, points: int) -> Cells:
+    """The edges of at most `points` buckets of equal length, but the last, in [begin, end) ns."""
+    length = -(-(end - begin) // points)
+    return np.append(begin + length * np.arange(-(-(end - begin) // length)), end)
+
+
 def last_of_each(block: Cells) -> Cells:
     """Of rows (n, 1 + k) in time order the last of each time: what is foretold again counts from then on."""
     found: Cells = block[np.append(block[1:, 0] != block[:-1, 0], True)[: len(block)]]

@@ -18,8 +18,9 @@ from linemon.patterns import OUTPUT
 from linemon.store.catalog import Entry
 from linemon.store.liveness import OWN, collector_silent_since
 from linemon.store.merge import RingNow
-from linemon.store.reader import Source, Store, as_ns
+from linemon.store.reader import Source, Store
 from linemon.store.ring import ARRIVED, COMMIT, ID, Arena
+from linemon.store.rows import as_ns
 
 MOST: Final = 500  # rows of a source at a time: a tenth of a second of judging at most
 LOOK_S: Final = 60.0  # since when there is history is looked up so often

@@ -18,7 +18,8 @@ from linemon.parts.alarms.machine import S
 from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.telling import Telling
 from linemon.parts.alarms.windows import Floats
-from linemon.store.reader import Store, as_ns
+from linemon.store.reader import Store
+from linemon.store.rows import as_ns
 from linemon.when import iso_ns
 
 GAP: Final = 10 * S  # in a longer one the clock ticks, too

@@ -114,6 +114,10 @@ class Target:
         """For `linemon check`: what is allowed and perhaps not meant. ConfigError where more is wrong."""
         return []
 
+    def place(self, source: str) -> str:
+        """Where rows of a source come to lie there: two forwards must not share it."""
+        return self.config.far_name(source)
+
     def begin(self, flows: list[Flow], oldest: dict[Flow, int]) -> None:
         """Say of each flow where it goes on: `Flow.begin`, or `Flow.deny`. `oldest`: the first row that can be sent.
 

@@ -25,7 +25,7 @@ def build(config: Config) -> dict[str, Target]:
         if target.config.title in found:
             raise ConfigError(f"[[forward]] name = {target.config.title!r}: there are two of that name")
         for other in found.values():
-            if may_meet(target.config, other.config):
+            if may_meet(target, other):
                 raise ConfigError(
                     f"[[forward]] {target.config.title!r} and {other.config.title!r} may send to one source there: "
                     "have their `rename` keep them apart"
@@ -56,12 +56,12 @@ def check(config: Config) -> tuple[list[str], list[str]]:
     return said, warnings
 
 
-def may_meet(one: ForwardConfig, other: ForwardConfig) -> bool:
+def may_meet(one: Target, other: Target) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
-    if one.shown != other.shown or one.far_name("\0") != other.far_name("\0"):
+    if one.config.shown != other.config.shown or one.place("\0") != other.place("\0"):
         return False
     return any(
         fits(theirs.sources, sample.replace("*", "x").replace("?", "x"))
-        for mine, theirs in ((one, other), (other, one))
+        for mine, theirs in ((one.config, other.config), (other.config, one.config))
         for sample in ([each for each in mine.sources if not is_exclusion(each)] or ["*"])
     )
