@@ -382,7 +382,7 @@ def _replies(data: bytes) -> list[tuple[str, int] | str]:
     replies: list[tuple[str, int] | str] = []
     for line in data.decode().split("\n")[:-1]:
         word, number, *_ = line.split(" ", 2)
-        replies.append((word, int(number)) if word == "#error" else line)
+        replies.append((word, int(number)) if word == "#error" else word if word == "#acks" else line)
     if len(data) >= MAX_REPLIES:
         replies.append("cut")
     return replies

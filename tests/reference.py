@@ -557,6 +557,7 @@ class Connection:
             self.wants_errors = rest == b"on"
         elif word == b"#acks" and rest == b"named":
             self.is_named = True
+            self.replies.append("#acks")  # and the name of the store
         elif line == b"#stats":
             self.replies.append(
                 f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
@@ -583,6 +584,7 @@ class Connection:
             self.places[self.source_name] = Place(
                 self.key, self.number, self.is_waiting, self.names, self.units, self.width, self.time_at
             )
+            self.rows_came = True  # what was said of columns is of that source
         if self.rows_came:
             self.forget_columns()
             self.in_rows = False
@@ -612,6 +614,11 @@ class Connection:
             raise Rejected("sequence")
         if self.claim is not None:
             self.prove_claim(sender)
+        if self.is_named and self.names is not None and self.source_name in self.collector.sources:
+            columns = self.collector.sources[self.source_name].columns
+            if any(said != has for said, has in zip(self.names, columns, strict=False)):
+                self.forget_columns()
+                raise Rejected("columns")
         key = self.source_name, sender
         awaited = self.collector.awaited.get(key, self.collector.kept.get(key, int(number)))
         self.collector.lost += max(0, int(number) - awaited)

@@ -119,7 +119,7 @@ def test_each_setting_has_a_comment() -> None:
     [
         (
             "[tpc]\n",
-            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, devices, forward, history, .*",
+            r"unknown section \[tpc\]; expected one of: agent, alarm, alarms, dashboard, devices, .*",
         ),
         ("[tcp]\nlissten = 1\n", r"\[tcp\] lissten: unknown setting; expected one of: listen, token"),
         ("[tcp]\nmax_line = 0\n", r"\[tcp\] max_line = 0: expected a whole number above 0"),

@@ -100,9 +100,10 @@ class CarefulLines:
                     self._accounts.note(session, said, line, now)
                 if session.asked is not None:
                     (word, rest), session.asked = session.asked, None
-                    self._devices.said(session, word, rest, now)
-                if line == b"#acks named":
-                    session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows when they come back
+                    if word == b"#acks":
+                        session.reply(f"#acks {self._store.id}")  # by it a sender knows its own rows, come back
+                    else:
+                        self._devices.said(session, word, rest, now)
                 if session.announced is not None:
                     self._devices.claims(session, session.announced[1], now)
                     self._begin(session)
@@ -175,8 +176,7 @@ class CarefulLines:
             try:  # before a row has taken its number: it may be sent in another way
                 self._store.check_columns(session.source, session.columns)
             except LineError as error:
-                session.columns, session.units, session.time_at, session.width = None, (), None, 0
-                session.refused[b"#seq"] = error
+                session.forget_columns(error)
                 raise
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:

@@ -7,6 +7,7 @@ so after a crash of either side the sender is told exactly where to go on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from linemon.errors import LineError
@@ -67,3 +68,16 @@ class Sequences:
         else:
             ring.arena.register_again(ring.entry.slot, place)
         sequence.ring, sequence.place = ring, place
+
+
+class Place(NamedTuple):
+    """Where a connection was in a source that it left: `#source` alone goes on there after `#acks named`."""
+
+    columns: tuple[str, ...] | None
+    units: tuple[str, ...]
+    time_at: int | None
+    width: int
+    ring: Ring | None
+    sequence: Sequence
+    number: int
+    is_waiting: bool

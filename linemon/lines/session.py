@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from linemon.access import NO_TOKENS, Tokens
 from linemon.errors import LineError, show
 from linemon.lines import wire
 from linemon.lines.body import NOT_HERE, Body
 from linemon.lines.contact import Contact, Link, Refusal
-from linemon.lines.sequence import Sequence
+from linemon.lines.sequence import Place, Sequence
 from linemon.store.ring import NAME_BYTES
 from linemon.store.writer import Ring, StoreWriter
 
@@ -46,19 +46,6 @@ class WrongToken(LineError):
 
     def __init__(self) -> None:
         super().__init__("token", "this #token is not one of mine")
-
-
-class Place(NamedTuple):
-    """Where a connection was in a source that it left: `#source` alone goes on there after `#acks named`."""
-
-    columns: tuple[str, ...] | None
-    units: tuple[str, ...]
-    time_at: int | None
-    width: int
-    ring: Ring | None
-    sequence: Sequence
-    number: int
-    is_waiting: bool
 
 
 class Session:
@@ -100,7 +87,7 @@ class Session:
         self.sequence: Sequence | None = None  # of which this connection sends lines,
         self.left: Sequence | None = None
         self.marked: tuple[int | None, str] | None = None  # what #mark said: when (ns, None for now), and the text
-        self.asked: tuple[bytes, bytes] | None = None  # what was said as a device: the directive and the rest
+        self.asked: tuple[bytes, bytes] | None = None  # that others answer: the directive and the rest
         self.contact: Contact | None = None  # as which it is registered
         self.link: Link | None = None  # where there is one that goes on
         self.news: dict[str, str] = {}  # for the device, the newest of each kind
@@ -319,7 +306,7 @@ class Session:
         elif word == b"#errors" and rest in (b"on", b"off"):
             self.wants_errors = rest == b"on"
         elif word == b"#acks" and rest == b"named":
-            self.is_named = True
+            self.is_named, self.asked = True, (word, rest)
         elif line == b"#stats":
             self.reply(
                 f"#stats received={self.received} stored={self.stored} rejected={self.rejected} "
@@ -396,6 +383,11 @@ class Session:
         if self.is_named and len(self.places) >= MAX_PLACES and self.source not in self.places:
             raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")
         self.announced = int(match[1]), "" if sender == "-" else sender
+
+    def forget_columns(self, error: LineError) -> None:
+        """They do not fit its source: rows wait for the next #source or #seq, and may name their columns then."""
+        self.columns, self.units, self.time_at, self.width = None, (), None, 0
+        self.refused[b"#seq"] = error
 
     def wait(self) -> None:
         """Receive no line of this source until its next #seq."""

@@ -105,6 +105,7 @@ def test_a_setting_from_the_page(show: Show, metered: tuple[Running, Meter, Serv
     meter.applies.set()
     expect(fate(page, "interval")).to_have_text("applied")
     assert meter.settings["interval"] == 0.5
+    expect(page.locator("#setting-error")).to_be_hidden()
     expect(page.locator('#settings tr[data-key="interval"] td').first).to_have_text("0.5")
     rows = running.store["roof"].rows
     began = time.monotonic()
@@ -152,6 +153,7 @@ def test_the_list_of_devices(show: Show, metered: tuple[Running, Meter, Served])
     assert faults(page) == []
     page.get_by_label(f"Block {NASTY[0]}").click()
     expect(page.locator("#devices .level")).to_have_text(["blocked", "connected"])
+    expect(page.locator("#order-error")).to_be_hidden()
     other.close()
     meter.close()
     page.locator("#find").fill("ROOF met")
@@ -174,8 +176,8 @@ def test_a_page_that_is_open_to_everybody_sets_nothing(show: Show, tmp_path: Pat
         page.locator("#device summary").click()
         expect(page.locator("#settings tbody tr")).to_have_count(4)
         expect(page.locator("#settings :is(input, button)")).to_have_count(0)
-        error = page.evaluate("() => linemon.ask({do: 'set', name: 'roof', settings: {interval: 5}})")
-        assert "sets nothing without [dashboard] password" in error
+        told = page.evaluate("() => linemon.ask({do: 'set', name: 'roof', settings: {interval: 5}})")
+        assert "sets nothing without [dashboard] password" in told["error"]
     finally:
         served.stop()
         meter.close()
