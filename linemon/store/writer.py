@@ -82,6 +82,7 @@ class StoreWriter:
         try:
             self.marks = MarkWriter(folder, self._file_mode)
             self._open()
+            self.id = str(self._catalog.head["store"])  # twelve characters that name this store and no other
         except BaseException:
             os.close(self._lock)
             raise
@@ -102,11 +103,6 @@ class StoreWriter:
         self._catalog.sync()
         for arena in list(self._arenas.values()):
             arena.sync()
-
-    @property
-    def id(self) -> str:
-        """Twelve characters that name this store and no other."""
-        return str(self._catalog.head["store"])
 
     @property
     def ahead(self) -> int:
