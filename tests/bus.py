@@ -29,7 +29,7 @@ Found = TypeVar("Found")
 class Cluster:
     """Servers that know one another; each keeps its ports and its files over kills."""
 
-    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB") -> None:
+    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB", more: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.ports = [free_port() for _ in range(size)]
@@ -53,6 +53,7 @@ class Cluster:
                 jetstream {{ store_dir: "{folder}/{i}", max_file_store: 100GB }}
                 authorization {{ user: linemon, password: "{PASSWORD}" }}
                 {cluster}
+                {more}
             """)
         self.start()
 

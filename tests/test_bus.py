@@ -16,6 +16,7 @@ from linemon.parts._nats import Bus as Address
 from linemon.parts.subscribe.origins.nats import partitions
 from tests.bus import PASSWORD, Cluster, Taker
 from tests.forwards import Conformance, Near, Row, rows_of, same
+from tests.pki import Authority
 from tests.running import Running, command, eventually
 from tests.test_forward import rows_in
 
@@ -60,9 +61,9 @@ EVEN, ODD = "t", "s"  # sources of partition 0 and 1
 class Bus:
     """A cluster, a store whose rows go there, and a linemon that takes them."""
 
-    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB") -> None:
+    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB", more: str = "") -> None:
         self.folder = folder
-        self.cluster = Cluster(folder / "cluster", size, max_payload)
+        self.cluster = Cluster(folder / "cluster", size, max_payload, more)
         self.address = self.cluster.address("BUS")
         self.near = Near(folder / "near", self.forward(), 100_000)
         self.takers: list[Taker] = []
@@ -348,6 +349,42 @@ def test_a_collector_that_asks_for_a_token(bus: Bus) -> None:
     taker.start()
     arrives(taker, EVEN, rows_of(3))
     assert "hush-hush" not in taker.log() + json.dumps(taker.status())
+
+
+def test_tls(tmp_path: Path) -> None:
+    """Both ways; a certificate that nobody signed whom we trust is away, and said."""
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("bus")
+    bus = Bus(tmp_path, 1, more=f'tls {{ cert_file: "{cert}", key_file: "{key}" }}')
+    try:
+        bus.address = bus.address.replace("nats://", "natss://")
+        bus.near.set(bus.forward())
+        bus.near.add(EVEN, rows_of(3))
+        bus.near.start()
+        away = eventually(lambda: bus.near.status().get("away"), "away", 30)
+        assert "certificate verify failed" in away
+        bus.near.stop()
+        bus.near.set(bus.forward(f'{FORWARD}ca = "{authority.cert}"\n'))
+        bus.near.start()
+        taker = bus.taker(f'ca = "{authority.cert}"')
+        taker.start()
+        arrives(taker, EVEN, rows_of(3))
+    finally:
+        bus.close()
+
+
+def test_a_wrong_password(bus: Bus) -> None:
+    """It is denied, on both sides, and shown nowhere."""
+    bus.near.set(bus.forward().replace(PASSWORD, "not-the-password"))
+    taker = bus.taker()
+    taker.collector.config.write_text(taker.collector.config.read_text().replace(PASSWORD, "not-the-password"))
+    bus.near.add(EVEN, rows_of(3))
+    bus.near.start()
+    taker.start()
+    eventually(lambda: "it does not let us in" in bus.near.status().get("denied", ""), "the forward is denied", 30)
+    eventually(lambda: "it does not let us in" in taker.status().get("denied", ""), "the subscription is denied", 30)
+    said = bus.near.log() + taker.log() + json.dumps([bus.near.status(), taker.status()])
+    assert "not-the-password" not in said
 
 
 def test_what_is_no_block_is_counted(bus: Bus) -> None:

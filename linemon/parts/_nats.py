@@ -85,6 +85,16 @@ def partition_of(source: str, partitions: int) -> int:
     return crc32(source.encode()) % partitions
 
 
+def doubts(bus: Bus, settings: Access) -> list[str]:
+    """For `linemon check`. ImportError where the library is not there."""
+    import nats  # noqa: F401
+
+    is_secret = bus.is_tls or all(server.is_loopback for server in bus.servers)
+    if (settings.password or settings.token or bus.password) and not is_secret:
+        return [f"it sends its password or token to {bus.servers[0].host} without tls: others may read it"]
+    return []
+
+
 async def connect(bus: Bus, settings: Access, seconds: float) -> Client:
     """A connection that finds another server by itself.
 

@@ -17,7 +17,18 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from linemon.parts._far import Away, Denied
-from linemon.parts._nats import ONE_SERVER, PARTITIONS, Access, Bus, asked, connect, look, partition_of, partitions_of
+from linemon.parts._nats import (
+    ONE_SERVER,
+    PARTITIONS,
+    Access,
+    Bus,
+    asked,
+    connect,
+    doubts,
+    look,
+    partition_of,
+    partitions_of,
+)
 from linemon.parts._nats import SECRET as SECRET
 from linemon.parts._port import header_of
 from linemon.parts.forward.flow import Block, Flow
@@ -83,9 +94,7 @@ class To(Target):
         self._differs: list[str] = []
 
     def check(self) -> list[str]:
-        import nats  # noqa: F401  whether it is there
-
-        return []
+        return doubts(self._bus, self.settings)
 
     def state(self) -> dict[str, Any]:
         return super().state() | ({"differs": "; ".join(self._differs)} if self._differs else {})
@@ -165,12 +174,10 @@ class To(Target):
         if self._loop is None:
             return
         if self._client is not None:
-            client, self._client = self._client, None
-            with_tasks = [lane.task for lane in self._lanes if lane.task]
-            self._loop.run_until_complete(ended(client, with_tasks))
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+            with suppress(Exception):  # whatever it says
+                self._loop.run_until_complete(asyncio.wait_for(self._client.close(), 1))
+            self._client = None
+        self._loop.run_until_complete(ended())
         self._loop.close()
         self._loop = None
 
@@ -276,10 +283,9 @@ class To(Target):
             raise NotLetIn(f"the bus {self._bus.stream}: {error}") from None
 
 
-async def ended(client: Client, tasks: list[asyncio.Task[None]]) -> None:
-    """Let go of a connection."""
+async def ended() -> None:
+    """All that goes on in this loop is over."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    with suppress(Exception):  # whatever it says
-        await asyncio.wait_for(client.close(), 1)

@@ -23,7 +23,7 @@ from linemon.config import Config
 from linemon.logs import Seldom
 from linemon.parts._far import Away, Denied
 from linemon.parts._nats import SECRET as SECRET
-from linemon.parts._nats import Access, Bus, asked, connect, look, partitions_of
+from linemon.parts._nats import Access, Bus, asked, connect, doubts, look, partitions_of
 from linemon.parts.subscribe.numbered import NumberedPort, sections_of
 from linemon.parts.subscribe.origin import Origin
 from linemon.store.folder import replace_file
@@ -77,13 +77,12 @@ class From(Origin):
         self._losses = Seldom()
 
     def check(self, config: Config) -> list[str]:
-        import nats  # noqa: F401  whether it is there
-
+        said = doubts(self._bus, self.settings)
         for table in config.forward:
             scheme, _, _ = str(table.get("to")).partition(":")
             if table.get("relay") and scheme in ("nats", "natss") and str(table["to"]).endswith(f"/{self._bus.stream}"):
-                return [f"a [[forward]] with relay = true sends what comes from {self._bus.stream} there again"]
-        return []
+                said.append(f"a [[forward]] with relay = true sends what comes from {self._bus.stream} there again")
+        return said
 
     def totals(self) -> dict[str, float]:
         since = min((lane.waits_since for lane in self._lanes if lane.waits_since is not None), default=None)
