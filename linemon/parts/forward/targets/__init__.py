@@ -8,6 +8,7 @@ where they are used.
 
 from __future__ import annotations
 
+import re
 import sys
 
 from linemon.config import Config
@@ -60,8 +61,7 @@ def may_meet(one: Target, other: Target) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
     if one.config.shown != other.config.shown or one.place("\0") != other.place("\0"):
         return False
-    return any(
-        fits(theirs.sources, sample.replace("*", "x").replace("?", "x"))
-        for mine, theirs in ((one.config, other.config), (other.config, one.config))
-        for sample in ([each for each in mine.sources if not is_exclusion(each)] or ["*"])
-    )
+    patterns = [each for each in one.config.sources + other.config.sources if not is_exclusion(each)] or ["*"]
+    parts = [re.split(r"[*?]|\[.*?\]", each) for each in patterns]
+    names = {first[0] + between + last[-1] for first in parts for last in parts for between in ("", "x")}
+    return any(fits(one.config.sources, name) and fits(other.config.sources, name) for name in names.union(patterns))
