@@ -61,7 +61,8 @@ def may_meet(one: Target, other: Target) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
     if one.config.shown != other.config.shown or one.place("\0") != other.place("\0"):
         return False
-    patterns = [each for each in one.config.sources + other.config.sources if not is_exclusion(each)] or ["*"]
+    mine, theirs = one.config.sources, other.config.sources
+    patterns = [each for each in mine + theirs if not is_exclusion(each)] or ["*"]
     parts = [re.split(r"[*?]|\[.*?\]", each) for each in patterns]
     names = {first[0] + between + last[-1] for first in parts for last in parts for between in ("", "x")}
-    return any(fits(one.config.sources, name) and fits(other.config.sources, name) for name in names.union(patterns))
+    return any(fits(mine, name) and fits(theirs, name) for name in names.union(patterns))
