@@ -18,6 +18,7 @@ from tests.bus import PASSWORD, Cluster, Taker
 from tests.forwards import Conformance, Near, Row, rows_of, same
 from tests.pki import Authority
 from tests.running import Running, command, eventually
+from tests.sinks import free_port
 from tests.test_forward import rows_in
 
 
@@ -274,6 +275,20 @@ def test_a_block_that_grew_is_no_duplicate(bus: Bus) -> None:
     taker = bus.taker()
     taker.start()
     arrives(taker, EVEN, rows_of(21))
+
+
+def test_one_more_server_is_no_other_bus(bus: Bus) -> None:
+    """The forward goes on where it was, though it is to begin with what is new."""
+    bus.near.add(EVEN, rows_of(3))
+    bus.near.set(bus.forward(FORWARD.replace('"start"', '"now"')))
+    bus.near.start()
+    bus.near.until(behind_s=0.0, sent=0)
+    bus.near.stop()
+    bus.near.add(EVEN, rows_of(3, 3))
+    bus.address = bus.address.replace("/BUS", f",127.0.0.1:{free_port()}/BUS")
+    bus.near.set(bus.forward(FORWARD.replace('"start"', '"now"')))
+    bus.near.start()
+    bus.near.until(sent=3)
 
 
 def test_a_row_that_is_longer_than_a_message(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class Forward:
         """The thread."""
         self._own = ""  # begin anew, however it ended before
         file = self._config.state_folder / f"{self.name}.json"
-        cursors = Cursors(file, self._to.shown, self._to.since)
+        cursors = Cursors(file, self._target.address, self._to.since)
         with Store(self._config.store.folder) as store:
             try:
                 while not self._ends.is_set():

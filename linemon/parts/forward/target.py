@@ -114,6 +114,11 @@ class Target:
         """For `linemon check`: what is allowed and perhaps not meant. ConfigError where more is wrong."""
         return []
 
+    @property
+    def address(self) -> str:
+        """Whose cursors these are, as anybody may see it: another address begins anew."""
+        return self.config.shown
+
     def place(self, source: str) -> str:
         """Where rows of a source come to lie there: two forwards must not share it."""
         return self.config.far_name(source)

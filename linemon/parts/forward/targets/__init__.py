@@ -59,7 +59,7 @@ def check(config: Config) -> tuple[list[str], list[str]]:
 
 def may_meet(one: Target, other: Target) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
-    if one.config.shown != other.config.shown or one.place("\0") != other.place("\0"):
+    if one.address != other.address or one.place("\0") != other.place("\0"):
         return False
     mine, theirs = one.config.sources, other.config.sources
     patterns = [each for each in mine + theirs if not is_exclusion(each)] or ["*"]

@@ -93,6 +93,10 @@ class To(Target):
         self._client: Client | None = None
         self._differs: list[str] = []
 
+    @property
+    def address(self) -> str:
+        return f"nats:{self._bus.stream}"  # one more server is no other bus
+
     def check(self) -> list[str]:
         return doubts(self._bus, self.settings)
 
