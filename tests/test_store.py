@@ -32,6 +32,7 @@ from linemon.store import catalog as catalog_module
 from linemon.store import farewells as farewells_module
 from linemon.store import marks as marks_module
 from linemon.store import writer as writer_module
+from linemon.store.heads import heads_of
 from linemon.store.marks import Mark
 from linemon.store.reader import Store
 from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
@@ -407,6 +408,17 @@ def _first_line(folder: Path, **fields: object) -> dict[str, Any]:
 
 
 # -- whose row numbers they are
+
+
+def test_heads_in_a_file_that_has_grown(tmp_path: Path) -> None:
+    """Who has mapped it before sees the heads of sources that came since: alarms, forwards, the page look there."""
+    writer = StoreWriter(tmp_path / "store", 100_000, 1000)
+    with Store(tmp_path / "store") as store:
+        for name in map(str, range(100)):
+            writer.bind(name, ("a",), ("",))
+            seen = [entry.source for heads in heads_of(store, store.sources()) for entry in heads.entries]
+            assert name in seen
+    writer.close()
 
 
 def test_a_cursor_of_an_earlier_life(tmp_path: Path) -> None:
