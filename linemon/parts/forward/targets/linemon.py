@@ -88,6 +88,7 @@ class To(Target):
         self._asked: dict[Flow, int] = {}  # it is not answered yet where they go on: the number that was offered
         self._known: dict[tuple[str, str], Flow] = {}
         self._columns: dict[Flow, tuple[str, ...]] = {}  # as they were declared
+        self._numbers: dict[Flow, int] = {}  # of the next row, as it takes it there
         self._as_json: set[Flow] = set()  # their columns do not fit there
         self._said: deque[Said] = deque()  # on its way
         token = f"#token {self.settings.token}\n" if self.settings.token else ""
@@ -109,6 +110,7 @@ class To(Target):
             flow.turn = number
             self._ask(flow, offered, self._columns[flow], flow.units)
             return
+        self._numbers[flow] = number
         if number > offered:
             self._write(f"#source {flow.name}\n#seq {number} {sender_of(flow)}\n", 2)
         elif number > flow.done:
@@ -136,8 +138,11 @@ class To(Target):
             if not flow.is_begun:
                 continue  # it is denied since it was read: its rows come again
             rows = json_lines(block) if flow in self._as_json else row_lines(block)
-            self._write(f"#source {flow.name}\n{rows}", 1 + len(block.rows))
-            self._said.append(Said(self._lines, flow, block.end, 1 + len(block.rows), len(rows)))
+            is_next = block.first == self._numbers[flow]  # else some were overwritten meanwhile
+            gap = "" if is_next else f"#seq {block.first} {sender_of(flow)}\n"
+            self._numbers[flow], count = block.end, 1 + bool(gap) + len(block.rows)
+            self._write(f"#source {flow.name}\n{gap}{rows}", count)
+            self._said.append(Said(self._lines, flow, block.end, count, len(rows)))
             self._size += len(rows)
             if self._size > WINDOW:
                 self._wait(lambda: self._size <= WINDOW // 2)
