@@ -76,6 +76,22 @@ class TestLinemon(Conformance):
         self.near.add("s", rows_of(5, 20))
         self.arrives("s", rows_of(25))
 
+    def test_a_lost_file_of_one_that_begins_with_what_comes(self) -> None:
+        """The far side says that it is not the first time: what came while the forward was down is sent."""
+        self.near.set(self.forward().replace('since = "start"\n', ""))
+        self.near.add("s", rows_of(5))  # before it ever ran: not sent
+        self.near.start()
+        self.near.until(sent=0, behind_s=0.0)
+        self.near.add("s", rows_of(5, 5))
+        self.arrives("s", rows_of(5, 5))
+        self.near.kill()
+        for file in self.near.folder.rglob("forward.it.json"):
+            file.unlink()
+        self.near.add("s", rows_of(5, 10))
+        self.near.start()
+        self.arrives("s", rows_of(10, 5))
+        assert self.far.status()["lost"] == 0
+
     def test_rows_that_are_overwritten_while_it_sends(self) -> None:
         """More come at once than the ring holds: the others keep their numbers, and are not taken for those."""
         near = Near(self.folder / "small", self.forward(), points=100)

@@ -68,6 +68,8 @@ class To(Target):
     # -- where each source goes on
 
     def begin(self, flows: list[Flow], oldest: dict[Flow, int]) -> None:
+        if unsent := [flow for flow in flows if flow.first == flow.done > 0]:
+            self._recall(unsent, oldest)
         if self._sock is None:
             self._open()
         for flow in flows:
@@ -77,6 +79,25 @@ class To(Target):
             else:
                 self._ask(flow, oldest[flow], flow.columns, flow.units)
         self._wait(lambda: not self._asked)
+
+    def _recall(self, flows: list[Flow], oldest: dict[Flow, int]) -> None:
+        """Where a forward begins with what comes from now on, as far as it knows: perhaps only its file was lost.
+
+        On a connection that ends then: to one that knows none of these rows the number is no promise.
+        """
+        other, begins = To(self.config, self.settings, self._secrets), {flow: flow.done for flow in flows}
+        try:
+            other._open()
+            for flow in flows:
+                other._as_json.add(flow)  # nothing is said of columns
+                other._ask(flow, 0, (), ())
+            other._wait(lambda: not other._asked)
+        finally:
+            other.close()
+            for flow, done in begins.items():
+                knows = flow.is_begun and flow.done > 0
+                flow.first = flow.done = oldest[flow] = flow.done if knows else done
+                flow.stop()
 
     def _open(self) -> None:
         try:
