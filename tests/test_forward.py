@@ -18,7 +18,7 @@ from linemon.store.reader import Store
 from linemon.store.status import read_part
 from tests import forward_kills
 from tests.forked import run
-from tests.forwards import START, Conformance, Row, rows_in, rows_of
+from tests.forwards import START, Conformance, Near, Row, rows_in, rows_of
 from tests.running import Running, command, eventually
 from tests.sinks import free_port
 
@@ -75,6 +75,38 @@ class TestLinemon(Conformance):
         self.near.start()
         self.near.add("s", rows_of(5, 20))
         self.arrives("s", rows_of(25))
+
+    def test_a_lost_file_of_one_that_begins_with_what_comes(self) -> None:
+        """The far side says that it is not the first time: what came while the forward was down is sent."""
+        self.near.set(self.forward().replace('since = "start"\n', ""))
+        self.near.add("s", rows_of(5))  # before it ever ran: not sent
+        self.near.start()
+        self.near.until(sent=0, behind_s=0.0)
+        self.near.add("s", rows_of(5, 5))
+        self.arrives("s", rows_of(5, 5))
+        self.near.kill()
+        for file in self.near.folder.rglob("forward.it.json"):
+            file.unlink()
+        self.near.add("s", rows_of(5, 10))
+        self.near.start()
+        self.arrives("s", rows_of(10, 5))
+        assert self.far.status()["lost"] == 0
+
+    def test_rows_that_are_overwritten_while_it_sends(self) -> None:
+        """More come at once than the ring holds: the others keep their numbers, and are not taken for those."""
+        near = Near(self.folder / "small", self.forward(), points=100)
+        try:
+            near.add("small", rows_of(10))
+            near.start()
+            self.arrives("small", rows_of(10))
+            near.add("small", rows_of(250, 10))
+            self.arrives("small", rows_of(10) + rows_of(100, 160))
+            near.until(missed=150, sent=110, behind_s=0.0)
+            near.add("small", rows_of(20, 260))
+            self.arrives("small", rows_of(10) + rows_of(120, 160))
+            assert self.far.status()["lost"] == 150
+        finally:
+            near.close()
 
     def test_columns_that_do_not_fit_there(self) -> None:
         """Others wrote to that source: the rows go as lines that name their columns, and no row is lost for it."""

@@ -69,6 +69,8 @@ class To(Target):
     # -- where each source goes on
 
     def begin(self, flows: list[Flow], oldest: dict[Flow, int]) -> None:
+        if unsent := [flow for flow in flows if flow.first == flow.done > 0]:
+            self._recall(unsent, oldest)
         if self._sock is None:
             self._open()
         for flow in flows:
@@ -78,6 +80,25 @@ class To(Target):
             else:
                 self._ask(flow, oldest[flow], flow.columns, flow.units)
         self._wait(lambda: not self._asked)
+
+    def _recall(self, flows: list[Flow], oldest: dict[Flow, int]) -> None:
+        """Where a forward begins with what comes from now on, as far as it knows: perhaps only its file was lost.
+
+        On a connection that ends then: to one that knows none of these rows the number is no promise.
+        """
+        other, begins = To(self.config, self.settings, self._secrets), {flow: flow.done for flow in flows}
+        try:
+            other._open()
+            for flow in flows:
+                other._as_json.add(flow)  # nothing is said of columns
+                other._ask(flow, 0, (), ())
+            other._wait(lambda: not other._asked)
+        finally:
+            other.close()
+            for flow, done in begins.items():
+                knows = flow.is_begun and flow.done > 0
+                flow.first = flow.done = oldest[flow] = flow.done if knows else done
+                flow.stop()
 
     def _open(self) -> None:
         try:
@@ -89,6 +110,7 @@ class To(Target):
         self._asked: dict[Flow, int] = {}  # it is not answered yet where they go on: the number that was offered
         self._known: dict[tuple[str, str], Flow] = {}
         self._columns: dict[Flow, tuple[str, ...]] = {}  # as they were declared
+        self._numbers: dict[Flow, int] = {}  # of the next row, as it takes it there
         self._as_json: set[Flow] = set()  # their columns do not fit there
         self._said: deque[Said] = deque()  # on its way
         token = f"#token {self.settings.token}\n" if self.settings.token else ""
@@ -110,6 +132,7 @@ class To(Target):
             flow.turn = number
             self._ask(flow, offered, self._columns[flow], flow.units)
             return
+        self._numbers[flow] = number
         if number > offered:
             self._write(f"#source {flow.name}\n#seq {number} {sender_of(flow)}\n", 2)
         elif number > flow.done:
@@ -137,8 +160,11 @@ class To(Target):
             if not flow.is_begun:
                 continue  # it is denied since it was read: its rows come again
             rows = json_lines(block) if flow in self._as_json else row_lines(block)
-            self._write(f"#source {flow.name}\n{rows}", 1 + len(block.rows))
-            self._said.append(Said(self._lines, flow, block.end, 1 + len(block.rows), len(rows)))
+            is_next = block.first == self._numbers[flow]  # else some were overwritten meanwhile
+            gap = "" if is_next else f"#seq {block.first} {sender_of(flow)}\n"
+            self._numbers[flow], count = block.end, 1 + bool(gap) + len(block.rows)
+            self._write(f"#source {flow.name}\n{gap}{rows}", count)
+            self._said.append(Said(self._lines, flow, block.end, count, len(rows)))
             self._size += len(rows)
             if self._size > WINDOW:
                 self._wait(lambda: self._size <= WINDOW // 2)
