@@ -21,18 +21,18 @@ LOOK_S = 0.0002
 TIMEOUT_S = 5.0
 
 
-def latencies_ms(running: Linemon) -> list[float]:
-    """Of each of `LINES` lines, one every `PAUSE_S`."""
+def latencies_ms(running: Linemon, source: str = "lone") -> list[float]:
+    """Of each of `LINES` lines, one every `PAUSE_S`; `source` is a new one."""
     with socket.create_connection(("127.0.0.1", running.port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(b"#source lone\n")
+        sock.sendall(f"#source {source}\n".encode())
         found = []
         for number in range(LINES + 1):
             began = time.monotonic()
             sock.sendall(b"%d\n" % number)
             while time.monotonic() - began < TIMEOUT_S:
                 with suppress(UnknownSource):
-                    if running._store["lone"].rows > number:
+                    if running._store[source].rows > number:
                         break
                 time.sleep(LOOK_S)
             found.append(1000 * (time.monotonic() - began))

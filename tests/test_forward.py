@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import pytest
 
+from linemon.config import Address
 from linemon.store.reader import Store
 from linemon.store.status import read_part
 from tests import forward_kills
-from tests.forwards import START, Conformance, Row, rows_of
+from tests.forked import run
+from tests.forwards import START, Conformance, Row, rows_in, rows_of
 from tests.running import Running, command, eventually
 from tests.sinks import free_port
-
-
-def rows_in(store: Store, source: str) -> list[Row]:
-    """In order of arrival, missing values left out."""
-    if source not in store:
-        return []
-    rows = store[source].since(0)
-    return [
-        (at, {c: v for c, v in zip(rows.columns, values, strict=True) if v == v})
-        for at, values in zip(rows.time.view("int64").tolist(), rows.values.tolist(), strict=True)
-    ]
 
 
 class TestLinemon(Conformance):
@@ -144,6 +138,11 @@ def all_in(store: Store, *names: str) -> bool:
     return all(name in store for name in names)
 
 
+def says(side: Running, what: str) -> dict[str, Any] | None:
+    status = read_part(side.store_path, "forward.other")
+    return status if what in status else None
+
+
 @pytest.mark.parametrize("relay", [False, True], ids=["plain", "relay"])
 def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
     """A forwards all to B, B all to A: each has the rows of both once, and says what it does not send back."""
@@ -156,9 +155,9 @@ def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
         a.say("#source at a\n4\n")
         eventually(lambda: b.store["at a"].rows == 3, "the last row")
         for side, back in ((a, "at b"), (b, "at a")):
-            key, says = ("waits", back) if relay else ("not sent back", "1 sources")
-            status = partial(read_part, side.store_path, "forward.other")
-            eventually(lambda: says in (status() or {}).get(key, ""), "its status")  # noqa: B023
+            status = eventually(partial(says, side, "waits" if relay else "not sent back"), "its status")
+            assert back in status["waits"] if relay else status["not sent back"].startswith("1 sources")
+            assert status["behind_s"] < 1
             assert [side.store[name].rows for name in ("at a", "at b")] == [3, 1]
     finally:
         for work in works:
@@ -174,3 +173,86 @@ def test_exactly_once_over_kills(tmp_path: Path) -> None:
     outcome = forward_kills.run(tmp_path / "run", 2, seed=3)
     assert outcome.rows > 100
     assert (outcome.lost, outcome.twice, outcome.disorder) == (0, 0, 0)
+
+
+def test_buckets_of_a_tier(tmp_path: Path) -> None:
+    """`tier` sends buckets in place of rows, also those that came late, under a name of their own."""
+    far = Running(tmp_path / "far")
+    tier = '[history]\nevery = 0.2\ngrace = 0.1\n[[history.tier]]\nstep = "2s"\nkeep = "1d"\n'
+    forward = f'[[forward]]\nname = "it"\nto = "linemon://{Address(*far.address())}"\ntier = "2s"\nsince = "start"\n'
+    near = Running(tmp_path / "near", f"{tier}{forward}every = 0.1\n")
+    work = Popen(command("work", "history", "forward", "--config", str(near.config)))
+    try:
+        base = int(time.time()) // 60 * 60 - 6000
+        near.say("".join(f"s {i} {base + i}\n" for i in range(12)))
+        eventually(lambda: "s/2s" in far.store and far.store["s/2s"].rows >= 5, "buckets")
+        near.say(f"s 100 {base + 1}\n")
+        eventually(lambda: 100.0 in far.store["s/2s"].since(0)["value.max"], "a late part")
+        rows = far.store["s/2s"].since(0)
+        assert rows.columns == ("value.min", "value.max", "value.mean", "value.count")
+        whole = dict(zip(rows.time.astype(int).tolist(), rows.values.tolist(), strict=True))
+        assert whole[(base + 2) * 10**9] == [2.0, 3.0, 2.5, 2.0]
+        assert "s" not in far.store
+    finally:
+        work.terminate()
+        assert work.wait(20) == 0
+        assert (near.stop(), far.stop()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ('to = "ftp://x"', "to = 'ftp://x': expected an address of one of: graphite, influx, influxs, influx2"),
+        ('to = "linemon://me:hush@x/y?z=hush"', "expected an address such as 'linemon://host:4000'"),
+        ('to = "influx://x"', "expected the database too"),
+        ('to = "influx2://x/b"', "expected bucket and organisation"),
+        ('to = "mqtt://x/t"', "expected an address such as 'mqtt://host/plant/{source}/{column}'"),
+        ('to = "parquet:/x"', "this one needs `name`"),
+        ('to = "linemon://x"\nrename = "all"', "expected a name with {source} in it"),
+        ('to = "linemon://x"\nrename = "{host}/{source}"', "expected a name with {source} in it"),
+        ('to = "linemon://x"\nsince = "ever"', "since = 'ever': expected one of: now, start"),
+        ('to = "linemon://x"\ntier = "7m"', "tier = '7m': expected one that [history] has: 1m"),
+        ('to = "linemon://x"\ncolour = 1', "colour: unknown setting"),
+        ('to = "linemon://x"\n[[forward]]\nto = "linemon://x"', "there are two of that name"),
+        (
+            'to = "linemon://x"\nsources = ["web*"]\n[[forward]]\nname = "b"\nto = "linemon://x"\nsources = ["*1"]',
+            "may send to one source there",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, said: str, why: str) -> None:
+    """By `linemon check`, without what is secret."""
+    file = tmp_path / "linemon.toml"
+    file.write_text(f'[store]\npath = "{tmp_path}/store"\n[[forward]]\n{said}\n')
+    found = run(["check", "--config", str(file)])
+    assert found.returncode == 2
+    assert why in found.stderr
+    assert "hush" not in found.stderr
+
+
+def test_forwards_that_cannot_meet(tmp_path: Path) -> None:
+    file = tmp_path / "linemon.toml"
+    to = 'to = "linemon://x"'
+    file.write_text(
+        f'[store]\npath = "{tmp_path}/store"\n[[forward]]\n{to}\nsources = ["*", "!web*"]\n'
+        f'[[forward]]\nname = "web"\n{to}\nsources = ["web*"]\n'
+        f'[[forward]]\nname = "other"\n{to}\nrename = "o/{{source}}"\n'
+    )
+    found = run(["check", "--config", str(file)])
+    assert found.returncode == 0, found.stderr
+    assert "web: rows of web* to linemon://x as {source}" in found.stdout
+
+
+@pytest.mark.parametrize("doc", ["FORWARD.md", "MQTT.md"])
+def test_the_examples_of_its_doc(doc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can be pasted as they stand."""
+    for name in ("CENTRAL_TOKEN", "BROKER_PASSWORD"):
+        monkeypatch.setenv(name, "hush-hush")
+    texts = re.findall(r"```toml\n(.*?)```", (Path(__file__).parent.parent / "docs" / doc).read_text(), re.DOTALL)
+    for i, text in enumerate(texts):
+        file = tmp_path / f"{i}.toml"
+        file.write_text(f'{text}\n[store]\npath = "{tmp_path}/store"\n')
+        found = run(["check", "--config", str(file)])
+        assert found.returncode == 0, found.stderr
+        assert "hush-hush" not in found.stdout + found.stderr
+    assert texts

@@ -5,6 +5,8 @@ tests/programs/test_tasks.py runs them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from linemon.parts.tasks.turns import Due, Record, Turns
 from linemon.sections import Span
 from linemon.store.rows import Rows
 from linemon.tasks import groups, kind, task
+from tests.running import Running
 
 S = 10**9
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "UTC")
@@ -362,6 +365,34 @@ def test_who_feeds_whom(tmp_path: Path) -> None:
         ("n, every 10m", "m, every 10m"),
         ("n, every 10m", "alarm x"),
     }
+
+
+def test_the_command(start_collector: Callable[..., Running]) -> None:
+    """What it lists and draws where no tasks run; what is asked wrongly."""
+    running = start_collector(said("a", more='after = ["b"]') + said("b").replace("*:*", "web*:a"))
+    listed = running.run("tasks")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["task", "b", "a"]
+    assert listed.stderr == "linemon: tasks are not running. `linemon status` says more\n"
+    [b, a] = json.loads(running.run("tasks", "--json").stdout)
+    shape = "name run when next last took_s rows_in rows_out runs missed skipped failed last_error behind_s abandoned"
+    assert list(b) == list(a) == shape.split()
+    assert running.run("tasks", "graph").stdout.splitlines() == [
+        "graph LR", '  n0["web*:a"]', '  n1["b, every 10m"]', '  n2["*:*"]', '  n3["a, every 10m"]',
+        "  n0 --> n1", "  n2 --> n3",
+    ]  # fmt: skip
+    assert 'n1 [label="b, every 10m"]' in running.run("tasks", "graph", "--dot").stdout
+    for arguments, code, says in (
+        (("draw",), 2, "there is no 'draw'; there are: list, run, reset, graph"),
+        (("run",), 2, "expected: linemon tasks run NAME"),
+        (("run", "c"), 2, "there is no task 'c'; there are: b, a"),
+        (("run", "a", "--since", "x"), 2, "--since x: expected a span such as 14d"),
+        (("run", "a", "--from", "a.csv"), 2, "--from goes with --dry"),
+        (("run", "a", "--dry", "--from", "a.csv"), 1, "a.csv"),
+        (("run", "a"), 1, "tasks are not running"),
+        (("run", "b", "--dry"), 1, "b: no source has a column that fits web*:a"),
+    ):
+        done = running.run("tasks", *arguments)
+        assert (done.returncode, says in done.stderr) == (code, True), done.stderr
 
 
 # -- what a function may give

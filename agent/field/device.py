@@ -164,6 +164,7 @@ class FieldDevice:
                 if self.device.identity and (waiting := self._raw.waiting):
                     self._raw.acknowledge(self._raw.rewind() + waiting)
                     self._raw.dropped += waiting
+                    self._log(f"drops {waiting} readings of {self.device.identity}, which had no spec yet")
                 self._become(*other)
 
     def _other(self, record: bytes) -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ from linemon.errors import AskedWrongly, LinemonError
 
 if TYPE_CHECKING:
     from linemon.parts.tasks.plan import Task
+    from linemon.sections import Span
     from linemon.store.rows import Rows
 
 HELP = "analyses: when they ran and will; run one now; who feeds whom"
@@ -40,6 +41,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="S", help="of run: this one only")
     parser.add_argument("--since", metavar="14d", help="of run: how far back it reads, in place of `over`")
     parser.add_argument("--dry", action="store_true", help="of run: print as CSV what it would write")
+    parser.add_argument("--from", dest="file", metavar="FILE", help="with --dry: of rows that `linemon export` wrote")
     parser.add_argument("--dot", action="store_true", help="of graph: for Graphviz")
     parser.add_argument("--json", action="store_true", help="of list: for scripts")
 
@@ -59,17 +61,18 @@ def run(config: Config, options: argparse.Namespace) -> int:
         return listed(config, list(found.values()), options)
     if options.do == "graph":
         return drawn(config, list(found.values()), options)
-    if options.do == "run" and options.dry:
-        return dry(config, found[options.name], options)
     from linemon.sections import Span
     from linemon.store.asking import ask
 
-    request: dict[str, Any] = {"do": f"tasks {options.do}", "name": options.name, "source": options.source}
-    if options.since:
-        try:
-            request["over"] = Span.parse(options.since)
-        except ValueError:
-            raise AskedWrongly(f"--since {options.since}: expected a span such as 14d") from None
+    try:
+        over = Span.parse(options.since) if options.since else None
+    except ValueError:
+        raise AskedWrongly(f"--since {options.since}: expected a span such as 14d") from None
+    if options.file and not options.dry:
+        raise AskedWrongly("--from goes with --dry")
+    if options.do == "run" and options.dry:
+        return dry(config, found[options.name], over, options)
+    request = {"do": f"tasks {options.do}", "name": options.name, "source": options.source, "over": over}
     print(ask(config.store.folder, request, wait_s=None))
     return 0
 
@@ -116,7 +119,7 @@ def line(each: dict[str, Any]) -> list[object]:
     return [each["name"], each["when"], *times, took, *counts, each["last_error"] or ""]
 
 
-def dry(config: Config, task: Task, options: argparse.Namespace) -> int:
+def dry(config: Config, task: Task, over: Span | None, options: argparse.Namespace) -> int:
     """Run it in a process as the part does, and print what it gives."""
     import asyncio
     import tempfile
@@ -126,17 +129,18 @@ def dry(config: Config, task: Task, options: argparse.Namespace) -> int:
     from linemon.parts.tasks.part import wanted
     from linemon.parts.tasks.plan import folder_of
     from linemon.parts.tasks.runner import outcomes
-    from linemon.sections import Span
     from linemon.store.formats import FORMATS, table_of, table_of_all
 
-    if options.since:
-        task = replace(task, over=Span.parse(options.since).ns)
-    sources = tuple(wanted(task, store_of(config), options.source))
     found: list[Rows] = []
     failed: list[str] = []
-    with tempfile.TemporaryDirectory() as out:
-        plain = replace(task, schedule=None)
-        job = Job(config, folder_of(config), plain, sources, "dry", time.time_ns(), Path(out), {})
+    with tempfile.TemporaryDirectory() as folder:
+        out, end = Path(folder), time.time_ns()
+        home = folder_of(config)
+        if options.file:
+            config, end = of_file(config, Path(options.file), out / "store", options.source or "")
+        sources = tuple(wanted(task, store_of(config), options.source))
+        plain = replace(task, schedule=None, over=over.ns if over else task.over)
+        job = Job(config, home, plain, sources, "dry", end, out, {})
 
         async def work() -> None:
             async for each in outcomes(job):
@@ -155,6 +159,29 @@ def dry(config: Config, task: Task, options: argparse.Namespace) -> int:
     if failed:
         raise LinemonError(f"{task.name} failed {len(failed)} times")
     return 0
+
+
+def of_file(config: Config, path: Path, folder: Path, source: str) -> tuple[Config, int]:
+    """A store of a file's rows, in a folder of its own, and up to when (ns) they reach. LinemonError."""
+    from contextlib import closing
+    from dataclasses import replace
+
+    import numpy as np
+
+    from linemon.store.files import read
+    from linemon.store.writer import StoreWriter
+
+    end, pieces = 0, list(read(path, source))
+    points = sum(map(len, pieces))
+    if not points:
+        raise LinemonError(f"{path} has no rows")
+    with closing(StoreWriter(folder, points, config.store.max_sources, config.store.max_columns)) as writer:
+        for rows in pieces:
+            ring = writer.bind(rows.source, rows.columns, rows.units)
+            cells = np.column_stack([rows.time.view(np.int64), rows.values.copy().view(np.int64)])
+            ring.arena.append_to(ring.entry.slot, cells)
+            end = max(end, int(cells[:, 0].max()) + 1)
+    return replace(config, store=replace(config.store, path=str(folder))), end
 
 
 def rows_of(file: str) -> Rows:

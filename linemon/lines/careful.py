@@ -176,7 +176,8 @@ class CarefulLines:
             try:  # before a row has taken its number: it may be sent in another way
                 self._store.check_columns(session.source, session.columns)
             except LineError as error:
-                session.forget_columns(error)
+                session.columns, session.units, session.time_at, session.width = None, (), None, 0
+                session.refused[b"#seq"] = error
                 raise
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:

@@ -384,11 +384,6 @@ class Session:
             raise LineError("sequence", f"a connection numbers the lines of at most {MAX_PLACES} sources")
         self.announced = int(match[1]), "" if sender == "-" else sender
 
-    def forget_columns(self, error: LineError) -> None:
-        """They do not fit its source: rows wait for the next #source or #seq, and may name their columns then."""
-        self.columns, self.units, self.time_at, self.width = None, (), None, 0
-        self.refused[b"#seq"] = error
-
     def wait(self) -> None:
         """Receive no line of this source until its next #seq."""
         self.is_waiting, self.ring = True, None  # without a ring nothing is taken in bulk

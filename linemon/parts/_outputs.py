@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ from linemon.parts._port import find, tls_of
 
 log = logging.getLogger(__name__)
 
-PIECE: Final = 65536  # bytes of a source that are on their way
-TOGETHER: Final = 262144  # and of all
+PIECE: Final = 65536  # bytes that are on their way,
+PAUSE_S: Final = 0.5  # after which others' lines have the collector for themselves
 ANSWER_S: Final = 30.0  # for all of it to be acknowledged: a backlog is taken at its pace
 IDLE_S: Final = 30.0  # then the connection is ended
 AGAIN_S: Final = (0.5, 30.0)  # first and longest pause before the next attempt
 CLOSE_S: Final = 2.0
+LOOK_S: Final = 1.0
+REST_S: Final = 10.0  # of a source that cannot be taken now
+MAY_PASS: Final = ("token", "max_sources", "store_full", "sequence")  # reasons why not
+HEAD: Final = 3  # lines before the rows of a source
 Key = tuple[str, str]  # source and SENDER
 
 
@@ -54,6 +59,7 @@ class Outputs:
         self._lines = 0  # said on this connection
         self._heard = b""
         self._rejects = Seldom()
+        self._rests: dict[Key, float] = {}  # until when nothing is sent of these
         self.waiting = 0  # bytes
         self.rejected = 0  # rows that the collector would not have
         self._thread = threading.Thread(target=self._work, name="outputs", daemon=True)
@@ -89,12 +95,18 @@ class Outputs:
 
     # -- the thread
 
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        return any(self._rests.get(key, 0.0) <= now for key in self._runs)
+
     def _work(self) -> None:
         pause = AGAIN_S[0]
-        while self._wait(lambda: bool(self._runs), None):
+        while not self._is_over:
+            if not self._wait(self._is_due, LOOK_S):
+                continue
             try:
                 self._connect()
-                while self._wait(lambda: bool(self._runs), IDLE_S):
+                while self._wait(self._is_due, IDLE_S):
                     self._exchange()
                     pause = AGAIN_S[0]
             except (OSError, ValueError) as error:
@@ -109,7 +121,7 @@ class Outputs:
                         self._sock.close()
                     self._sock = None
 
-    def _wait(self, what: Callable[[], bool], seconds: float | None) -> bool:
+    def _wait(self, what: Callable[[], bool], seconds: float) -> bool:
         """Whether that is so by then, and it is not over."""
         with self._news:
             self._news.wait_for(lambda: self._is_over or what(), seconds)
@@ -132,40 +144,57 @@ class Outputs:
     def _exchange(self) -> None:
         """Send some rows of each run, and hear that they are held. OSError."""
         assert self._sock
+        says, now = bytearray(), time.monotonic()
         wanted: dict[Key, tuple[int, int]] = {}  # the number after it, and where that is
-        says, of_rows = bytearray(), set[int]()
+        lines: dict[int, tuple[Key, bool]] = {}  # whose each is, and whether it is a row
         with self._news:
-            runs = [(key, blocks[0]) for key, blocks in self._runs.items()]
-        for (source, sender), block in runs:
-            if len(says) > TOGETHER:
+            runs = [(key, blocks[0]) for key, blocks in self._runs.items() if self._rests.get(key, 0.0) <= now]
+        for key, block in runs:
+            if len(says) >= PIECE:
                 break
+            source, sender = key
             end = min(len(block.rows), block.at + PIECE)
             end = block.rows.rfind(b"\n", block.at, end) + 1 or block.rows.index(b"\n", block.at) + 1
             count = block.rows.count(b"\n", block.at, end)
             says += f"#source {source}\n".encode() + block.header + f"\n#seq {block.first} {sender}\n".encode()
             says += block.rows[block.at : end]
-            of_rows |= set(range(self._lines + 4, self._lines + 4 + count))
-            self._lines += 3 + count
-            wanted[source, sender] = block.first + count, end
+            lines |= {self._lines + i: (key, i > HEAD) for i in range(1, HEAD + count + 1)}
+            self._lines += HEAD + count
+            wanted[key] = block.first + count, end
+        is_much = len(says) >= PIECE
         self._sock.sendall(says)
         while wanted:
             heard = self._sock.recv(65536)
             if not heard:
                 raise OSError("closed by the collector")
-            *lines, self._heard = (self._heard + heard).split(b"\n")
-            for line in lines:
-                self._hear(line.decode("utf-8", "replace"), wanted, of_rows)
+            *answers, self._heard = (self._heard + heard).split(b"\n")
+            for answer in answers:
+                self._hear(answer.decode("utf-8", "replace"), wanted, lines)
         if self._has_failed:
             log.info("outputs are sent again")
         self._has_failed = False
+        if is_much:
+            self._wait(lambda: False, PAUSE_S)
 
-    def _hear(self, line: str, wanted: dict[Key, tuple[int, int]], of_rows: set[int]) -> None:
-        word, _, rest = line.partition(" ")
+    def _hear(self, answer: str, wanted: dict[Key, tuple[int, int]], lines: dict[int, tuple[Key, bool]]) -> None:
+        word, _, rest = answer.partition(" ")
         if word == "#error":
             number, _, reason = rest.partition(" ")
-            self.rejected += number.isdigit() and int(number) in of_rows
             if self._rejects.due():
                 log.warning("the collector rejects outputs: %s", reason)
+            key, is_row = lines.get(int(number) if number.isdigit() else 0, (None, False))
+            if key is None or key not in wanted:
+                return
+            if reason.partition(":")[0] in MAY_PASS:
+                self._rests[key] = time.monotonic() + REST_S
+                del wanted[key]
+            elif is_row:  # it is acknowledged all the same
+                self.rejected += 1
+            else:
+                del wanted[key]
+                block = self._runs[key][0]
+                self.rejected += block.rows.count(b"\n", block.at)
+                self._held(key, 0, len(block.rows))
         elif word == "#ack":
             number, sender, source = rest.split(" ", 2)
             key = source, sender
@@ -173,8 +202,9 @@ class Outputs:
                 self._held(key, *wanted.pop(key))
 
     def _held(self, key: Key, first: int, at: int) -> None:
-        """The collector holds the rows of a run below this number."""
+        """The collector holds the rows of a run below this number, or will not have them."""
         with self._news:
+            self._rests.pop(key, None)
             blocks = self._runs[key]
             block = blocks[0]
             self.waiting -= at - block.at

@@ -106,6 +106,15 @@ def test_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_archive_is_compiled(tmp_path: Path) -> None:
+    """For the Python that built it: to compile at the start would cost memory for as long as the agent runs."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(archive(tmp_path))!r}); import agent.probes; print(agent.probes.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("linemon-agent.pyz/agent/probes.pyc\n")
+
+
 def test_installs_alone(tmp_path: Path) -> None:
     """`pip install ./agent` gives a package that runs without the rest of the repository, linemon_sender in it."""
     source, target = tmp_path / "source/agent", tmp_path / "target"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import threading
 import time
@@ -19,9 +20,10 @@ import numpy as np
 from linemon.config import Config
 from linemon.errors import LinemonError
 from linemon.parts._aside import aside
+from linemon.parts._far import FORWARDED
 from linemon.parts._port import Output
 from linemon.parts.forward.cursors import Cursors
-from linemon.parts.forward.flow import FORWARDED, Block, Feed, Flow, held
+from linemon.parts.forward.flow import Block, Feed, Flow, held
 from linemon.parts.forward.target import DENIED_S, Denied, Later, Refused, Target, TooLong
 from linemon.store import levels
 from linemon.store.folder import own_folder
@@ -44,6 +46,7 @@ class Forward:
         self.settings = table, config.store, config.history, config.work, config.tcp, config.tls
         self._config, self._target, self._to = config, target, target.config
         self._feeds: dict[str, Feed] = {}  # by the suffix of its store: rows, or a tier's buckets and late ones
+        self._own = ""  # which store that is
         self._ends = threading.Event()
         self._size = 0  # rows of a batch, once the far side has found one too long
         self._failures = 0  # one after the other
@@ -59,7 +62,8 @@ class Forward:
         return shown
 
     def _counts(self) -> dict[str, float]:
-        since = min((flow.waits_since for flow in self._flows() if flow.waits_since is not None), default=None)
+        waits = [flow.waits_since for flow in self._flows() if flow.again < math.inf]  # what goes never is not late
+        since = min((each for each in waits if each is not None), default=None)
         counts = [feed.counts for feed in self._feeds.values()]
         return {
             "behind_s": 0.0 if since is None else round(max(0.0, time.time() - since), 1),
@@ -91,8 +95,9 @@ class Forward:
 
     def _work(self) -> None:
         """The thread."""
+        self._own = ""  # begin anew, however it ended before
         file = self._config.state_folder / f"{self.name}.json"
-        cursors = Cursors(file, self._to.shown, self._to.since)
+        cursors = Cursors(file, self._target.address, self._to.since)
         with Store(self._config.store.folder) as store:
             try:
                 while not self._ends.is_set():
@@ -109,13 +114,18 @@ class Forward:
         return {source + key: flow for key, feed in self._feeds.items() for source, flow in feed.flows.items()}
 
     def _open(self, store: Store, cursors: Cursors) -> None:
-        """Have the feeds, once there is something to be read."""
-        if self._feeds or not (own := store.id):
+        """Have the feeds of this store, once there is something to be read."""
+        own = store.id
+        if own == self._own:
             return
+        self._own = own
+        self._target.close()
+        self._feeds.clear()
         folders = {"": store.path}
         if self._to.tier:
             told = levels.read(store.path)
             if told is None or self._to.tier not in {tier.name for tier in told.tiers}:
+                self._own = ""
                 raise LinemonError(f"there is no history of {self._to.tier} yet")
             folders = {f"\0{late}": told.path / (self._to.tier + late) for late in ("", LATE)}
         for key, folder in folders.items():

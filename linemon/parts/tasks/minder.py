@@ -34,6 +34,7 @@ class Minder:
         self._config, self._tasks, self._records, self._path, self._tell = config, tasks, records, path, tell
         self._process: Process | None = None
         self._forgets: dict[str, asyncio.Future[int]] = {}
+        self.lost = 0  # rows that the collector would not have
 
     async def reset(self, name: str) -> int:
         """Have a task forget what it has learnt; of how many sources that was."""
@@ -79,6 +80,7 @@ class Minder:
                 records[said["task"]].last_error = self._tell(said["task"], said)
                 continue
             limit = HANG_S
+            self.lost += said["lost"]
             for name, behind_s in said["behind"].items():
                 records[name].behind_s = behind_s
             for name, counts in said["online"].items():

@@ -89,7 +89,7 @@ class Stream:
         head = {"source": self.source, "born": self.born, "cursor": self.cursor, "number": self.number, "run": self.run}
         self.saved_at = time.monotonic()
         try:
-            os.close(replace_file(self.path, packed(self.state, head), 0o600, is_synced=True))
+            os.close(replace_file(self.path, packed(self.state, head), 0o600, is_synced=bool(self.state)))
         except NotKept:
             self.must_save = False  # it goes on, and after a kill begins anew
             raise
@@ -107,7 +107,7 @@ class Online:
         self._streams: dict[tuple[str, str], Stream] = {}
         self._seen: object = None
         self._began = time.time_ns()
-        self._turn = 0
+        self._turn = self._lost = 0
         self._counts: dict[str, Counter[str]] = {}
         self.is_over = False
         self._files = self._stats()
@@ -138,7 +138,8 @@ class Online:
             self._attach()
             self._take()
             self._save()
-            self._say({"online": self._counts, "behind": self._behind(began)})
+            lost, self._lost = self._outputs.rejected - self._lost, self._outputs.rejected
+            self._say({"online": self._counts, "behind": self._behind(began), "lost": lost})
             self._counts = {}
             self.is_over = self.is_over or self._stats() != self._files
             time.sleep(0.0 if self.is_over else max(0.0, TURN_S - (time.monotonic() - began)))
@@ -168,6 +169,7 @@ class Online:
                         stream.gives = self._store[stream.output].columns
                     if (task.name, source) == self._job.hung and stream.born == entry.born:
                         self._pass(stream, head)
+                    self._is_ready(stream)  # before any task is called: it may never come back
         self._streams = {key: each for key, each in self._streams.items() if key[1] in names}
 
     def _behind(self, now: float) -> dict[str, float]:
@@ -200,8 +202,11 @@ class Online:
             self._wait(stream, entry, head, now)
 
     def _may_go_on(self, stream: Stream) -> bool:
-        if self.is_over or self._outputs.waiting > MOST_BYTES or self._budget.is_used_up():
-            return False
+        is_free = not self.is_over and self._outputs.waiting <= MOST_BYTES and not self._budget.is_used_up()
+        return is_free and self._is_ready(stream)
+
+    def _is_ready(self, stream: Stream) -> bool:
+        """Whether what must be saved before it goes on is saved."""
         try:
             return not stream.must_save or stream.save(self._outputs)
         except (NotKept, OSError) as error:

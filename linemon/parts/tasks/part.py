@@ -29,7 +29,7 @@ from linemon.store.reader import Store
 log = logging.getLogger(__name__)
 
 TURN_S: Final = 1.0
-OUT_S: Final = 60.0  # from one row of our own to the next where nothing changes
+OUT_S: Final = (10.0, 60.0)  # from one row of our own to the next, at least, and where nothing changes
 OWN: Final = "linemon.tasks"
 SHOWN: Final = ("runs", "failed", "missed", "skipped", "failing", "took_s")
 Request = dict[str, Any]
@@ -56,7 +56,8 @@ class Tasks:
         if not self._outputs:
             return {}
         failing = [f"{name}: {record.last_error}" for name, record in self._records.of.items() if record.failing]
-        more = {"waiting_bytes": self._outputs.waiting, "lost": self._outputs.rejected, "failing": failing}
+        lost = self._outputs.rejected + self._minder.lost
+        more = {"waiting_bytes": self._outputs.waiting, "lost": lost, "failing": failing}
         found = {"tasks": len(self._tasks), "running": len(self._busy)}
         return found | {name: value for name, value in more.items() if value}
 
@@ -72,7 +73,7 @@ class Tasks:
                 raise StoreError(f"{path} is used by {error}") from None
             records = self._records = Records(path, store.folder, store.mode & 0o666, list(self._tasks))
             self._store = opened.enter_context(Store(store.folder))
-            outputs = self._outputs = Outputs(self._config)
+            outputs = Outputs(self._config)
             opened.callback(outputs.close)
             own = Output(self._config, OWN)
             opened.callback(own.close)
@@ -80,6 +81,7 @@ class Tasks:
             turns = Turns(self._tasks.values(), records.of, *now())
             online = tuple(task for task in self._tasks.values() if task.schedule is None)
             self._minder = Minder(self._config, online, records, path, runs.tell)
+            self._outputs = outputs
             minding = asyncio.create_task(self._minder.run()) if online else None
             try:
                 while minding is None or not minding.done():
@@ -128,13 +130,15 @@ class Tasks:
 
     def _say(self, own: Output) -> None:
         """A row of our own counts, where they are others."""
+        at, shown = self._shown
+        if time.monotonic() - at < OUT_S[0]:
+            return
         counts: dict[str, float] = {
             f"{name}.{each}": nan if (value := getattr(record, each)) is None else value
             for name, record in self._records.of.items()
             for each in SHOWN
         }
-        at, shown = self._shown
-        if repr(counts) == repr(shown) and time.monotonic() - at < OUT_S:
+        if repr(counts) == repr(shown) and time.monotonic() - at < OUT_S[1]:
             return
         self._shown = time.monotonic(), counts
         had = self._store[OWN].columns if OWN in self._store else ()  # also those of tasks that are no more
