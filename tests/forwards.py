@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from linemon.store.reader import Store
 from linemon.store.status import read_part
 from linemon.store.writer import StoreWriter
 from tests.forked import NURSERY, Forked, run
@@ -100,6 +101,17 @@ class Near:
 def rows_of(count: int, start: int = 0, columns: Sequence[str] = ("a", "b")) -> list[Row]:
     """A row a second, of values that are all different."""
     return [(START + i * 10**9, {c: i + j / 8 for j, c in enumerate(columns)}) for i in range(start, start + count)]
+
+
+def rows_in(store: Store, source: str) -> list[Row]:
+    """In order of arrival, missing values left out."""
+    if source not in store:
+        return []
+    rows = store[source].since(0)
+    return [
+        (at, {c: v for c, v in zip(rows.columns, values, strict=True) if v == v})
+        for at, values in zip(rows.time.view("int64").tolist(), rows.values.tolist(), strict=True)
+    ]
 
 
 class Conformance(ABC):
@@ -224,6 +236,22 @@ class Conformance(ABC):
         self.near.writer.forget_silent(time.time() + 10, 1.0)
         self.near.add("s", second)
         self.arrives("s", first + second)
+
+    def test_a_source_that_is_renamed(self) -> None:
+        """It goes on under its new name with the rows that were not sent so far."""
+        rows = rows_of(8)
+        self.near.start()
+        self.near.add("s", rows[:5])
+        self.arrives("s", rows[:5])
+        self.near.add("s", rows[5:7])
+        self.near.writer.farewells.part(self.near.writer, "s", "t")
+        self.near.add("t", rows[7:])
+
+        def is_all_there() -> bool:
+            there = [row for source in ("s", "t") for row in self.read(source)]
+            return all(row in there for row in self.expected(rows))
+
+        eventually(is_all_there, "each row under one of the names", 30)
 
     def test_a_store_that_is_made_anew(self) -> None:
         """While it runs: the rows of both go, each once."""

@@ -18,20 +18,9 @@ from linemon.store.reader import Store
 from linemon.store.status import read_part
 from tests import forward_kills
 from tests.forked import run
-from tests.forwards import START, Conformance, Row, rows_of
+from tests.forwards import START, Conformance, Row, rows_in, rows_of
 from tests.running import Running, command, eventually
 from tests.sinks import free_port
-
-
-def rows_in(store: Store, source: str) -> list[Row]:
-    """In order of arrival, missing values left out."""
-    if source not in store:
-        return []
-    rows = store[source].since(0)
-    return [
-        (at, {c: v for c, v in zip(rows.columns, values, strict=True) if v == v})
-        for at, values in zip(rows.time.view("int64").tolist(), rows.values.tolist(), strict=True)
-    ]
 
 
 class TestLinemon(Conformance):

@@ -20,8 +20,8 @@ from linemon.config import load
 from linemon.lines import influx
 from linemon.parts.forward import part, parts
 from linemon.parts.forward.targets._points import series
-from tests.forwards import Conformance, Near, Row, rows_of
-from tests.running import eventually
+from tests.forwards import Conformance, Near, Row, rows_in, rows_of
+from tests.running import Running, eventually
 from tests.sinks import Answer, HttpSink, Request, free_port
 
 DEBIAN = str(Path(__file__).parent.parent / ".venv/debian/usr/bin")
@@ -350,3 +350,24 @@ def test_points_come_back_as_they_were() -> None:
     for name in ("sys,host=h7", "a b,t=x y", "plain", "odd,name", "com=ma"):
         assert influx.point(f"{series(name)} value=1 5".encode()).source == name
     assert series("sys;host=h7") == "sys,host=h7"
+
+
+@pytest.mark.parametrize("scheme", ["influx", "influx2"])
+def test_points_go_through_two_linemons(tmp_path: Path, scheme: str) -> None:
+    """Another linemon's HTTP port speaks both of InfluxDB's write APIs: points arrive as they came, tags and all."""
+    far = Running(tmp_path / "far", '[tcp]\nlisten = "127.0.0.1:0"\ntoken = "hush-hush"\n')
+    host, port = far.address("http")
+    where = {"influx": f"{host}:{port}/db", "influx2": f"{host}:{port}/bucket?org=lab"}[scheme]
+    near = Near(
+        tmp_path / "near",
+        f'[[forward]]\nname = "it"\nto = "{scheme}://{where}"\ntoken = "hush-hush"\nsince = "start"\nevery = 0.05\n',
+    )
+    try:
+        rows = rows_of(5, columns=("idle", "in,use"))
+        near.add("cpu,cpu=cpu 0,host=h7", rows)
+        near.start()
+        near.until(sent=5, refused=0)
+        assert rows_in(far.store, "cpu,cpu=cpu 0,host=h7") == rows
+    finally:
+        near.close()
+        assert far.stop() == 0

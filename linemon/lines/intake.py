@@ -167,6 +167,8 @@ class Intake:
         if shape == NO_SHAPE:
             head, block = self._peel(block)
             self._take_carefully(session, head, now)
+            if not block:
+                return
             shape = shape_of(session, block)
         if shape == NO_SHAPE:
             self._take_carefully(session, block, now)
@@ -176,33 +178,47 @@ class Intake:
 
     def _take_numbered(self, session: Session, block: bytes, now: int) -> bytes:
         """Take what the pace of a backlog allows; returns the rest."""
-        while block and not session.is_over:
-            if block.startswith(b"#"):  # what it says may change whose rows come then
-                cut = block.find(b"\n") + 1
+        at = 0
+        while at < len(block) and not session.is_over:
+            if block.startswith(b"#", at):  # what it says may change whose rows come then
+                cut = block.find(b"\n", at) + 1
+                if session.is_named and self._goes_back(session, block[at : cut - 1], now):
+                    at = cut
+                    continue
             else:
-                cut = (b"#" in block and block.find(b"\n#") + 1) or len(block)
-                pace = self._pace(session, block, now)
+                cut = block.find(b"\n#", at) + 1 or len(block)
+                pace = self._pace(session, block, at, now)
                 if pace is not None:
-                    lines = wire.count_lines(block[:cut])
+                    lines = wire.count_lines(block[at:cut])
                     room = pace.room(self.store.rings.get(session.source or ""), self.store.points, now)
                     if room < lines:
-                        newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
-                        cut, lines = (int(newlines[room - 1]) + 1, room) if room else (0, 0)
+                        newlines = np.flatnonzero(np.frombuffer(block, np.uint8, cut - at, at) == 10)
+                        cut, lines = (at + int(newlines[room - 1]) + 1, room) if room else (at, 0)
                     pace.take(lines, now)
-                    if not cut:
+                    if cut == at:
                         session.resume = pace.next()
                         break
-            self._take_block(session, block[:cut], now)
-            block = block[cut:]
-        return block
+            self._take_block(session, block[at:cut], now)
+            at = cut
+        return block[at:]
+
+    def _goes_back(self, session: Session, line: bytes, now: int) -> bool:
+        """Take a line if it is `#source` of one that the connection was at: many rows have one before them."""
+        word, _, name = line.partition(b" ")
+        if word != b"#source" or session.refused or name.decode(errors="replace") not in session.places:
+            return False
+        self._flush_if_waiting(session, NO_SHAPE, now)
+        session.lines += 1
+        session.said(line)
+        return True
 
     @staticmethod
-    def _pace(session: Session, block: bytes, now: int) -> Pace | None:
-        """What keeps the first rows of a block back, if they are a backlog by the time of the very first."""
+    def _pace(session: Session, block: bytes, start: int, now: int) -> Pace | None:
+        """What keeps the first rows from `start` on back, if they are a backlog by the time of the very first."""
         at = session.time_at
         if session.sequence is None or at is None:
             return None
-        tokens = block[: block.find(b"\n")].split(None, at + 1)
+        tokens = block[start : block.find(b"\n", start)].split(None, at + 1)
         try:
             time = when.time_ns(tokens[at]) if at < len(tokens) else None
         except LineError:

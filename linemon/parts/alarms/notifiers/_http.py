@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ssl
-import time
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPException
 from typing import Any, Final
@@ -13,6 +11,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
+from linemon.parts._retry import retry_after
 from linemon.parts.alarms.notifier import Later, Refused
 from linemon.ports import Address
 
@@ -38,7 +37,7 @@ class Answered(Exception):
 
     def __init__(self, host: str, error: HTTPError) -> None:
         self.host, self.status, self.body = host, error.code, error.read(MOST)
-        self.after = _seconds(error.headers.get("Retry-After", ""))
+        self.after = retry_after(error.headers.get("Retry-After", ""))
 
     def meaning(self, words: str = "") -> Later | Refused:
         """What it means where nothing else is known of the peer."""
@@ -97,12 +96,3 @@ def warnings(url: str) -> list[str]:
     if parts.scheme == "https" or Address(parts.hostname or "", 0).is_loopback:
         return []
     return [f"it sends to {parts.hostname} without https: others may read it"]
-
-
-def _seconds(text: str) -> float | None:
-    """Of a header Retry-After (RFC 9110, 10.2.3): seconds or a date; None if it is neither."""
-    try:
-        wait = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return None
-    return max(wait, 0.0)

@@ -7,12 +7,11 @@ import gzip
 import http.client
 import re
 import ssl
-import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from linemon.parts._retry import retry_after
 from linemon.parts.forward.flow import Block, held
 from linemon.parts.forward.target import Denied, Later, Refused, Target, TooLong
 from linemon.ports import Address
@@ -130,7 +129,7 @@ class HttpTarget(Target):
             self._connection = None
 
 
-def judge(said: str, status: int, retry_after: str) -> None:
+def judge(said: str, status: int, after: str) -> None:
     """Raise what an answer means, where it is not that all was taken."""
     if 200 <= status < 300:
         return
@@ -140,14 +139,5 @@ def judge(said: str, status: int, retry_after: str) -> None:
         dropped = DROPPED.search(said)
         raise Refused(said, int(dropped[1]) if dropped and "partial write" in said else None)
     if status in TEMPORARY or status >= 500:
-        raise Later(said, seconds(retry_after))
+        raise Later(said, retry_after(after))
     raise Denied(said)
-
-
-def seconds(text: str) -> float | None:
-    """Of a header Retry-After (RFC 9110, 10.2.3): seconds or a date; None if it is neither."""
-    try:
-        wait = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, wait)
