@@ -15,11 +15,10 @@ from nats.js import JetStreamContext
 from linemon.parts._nats import Bus as Address
 from linemon.parts.subscribe.origins.nats import partitions
 from tests.bus import PASSWORD, Cluster, Taker
-from tests.forwards import Conformance, Near, Row, rows_of, same
+from tests.forwards import Conformance, Near, Row, rows_in, rows_of, same
 from tests.pki import Authority
 from tests.running import Running, command, eventually
 from tests.sinks import free_port
-from tests.test_forward import rows_in
 
 
 @pytest.mark.slow
