@@ -435,6 +435,41 @@ def test_rows_that_come_back_are_not_stored_twice(bus: Bus) -> None:
     assert same(rows_in(taker.collector.store, EVEN), rows_of(20))
 
 
+STRANGE = (
+    b'#source q\n#columns ["time", "v"]\n#seq 0 me\n1 2\n\n3 4\n',  # a blank line, which has no number
+    b'#source q\n#columns ["time", "v"]\n#seq 0 me\n# a comment\n1 2\n',
+    b"#source t\n#columns [1, 2]\n#seq 0 me\n1 2\n",
+    b'#source t\n#columns ["time", "b", "z"]\n#seq 0 me\n1 2\n',  # which do not fit, and a row that does not either
+    b'#source t\n#columns ["b", ["z"]]\n#seq 0 me\n1 2\n',
+    b"#source t\n#columns []\n#seq 0 me\n1 2\n",
+    b'#source q\n#columns ["time", "v"]\n#seq 0 me\n\xff\xfe\nabc 5\n{"v": }\n1 2 3\nmeasured v=1 "\n',
+    b'#source q\n#columns ["time"\n#seq 0 me\n1\n',
+    b'#source \xff\n#columns ["time"]\n#seq 0 me\n1\n',
+    b"#source " + b"n" * 3000 + b'\n#columns ["time", "v"]\n#seq 0 me\n1 2\n',
+    b'#source q\n#columns ["time", "v"]\n#seq 5 other\n1700000000 ' + b"1" * 100_000 + b"\n",
+    b'#source q\n#columns ["time", "v"]\n#seq 999999999999999999 other\n1700000000 1\n',
+)
+
+
+def test_what_others_publish_holds_up_nobody(bus: Bus) -> None:
+    """Whatever a message is, it is counted, and those behind it are taken."""
+
+    async def publish(js: JetStreamContext) -> None:
+        for text in STRANGE:
+            await js.publish("BUS.0", text)
+
+    taker = bus.taker()
+    bus.near.start()
+    bus.near.add(EVEN, rows_of(3))
+    taker.start()
+    arrives(taker, EVEN, rows_of(3))
+    bus.cluster.do(publish)
+    bus.near.add(EVEN, rows_of(3, 3))
+    arrives(taker, EVEN, rows_of(6))
+    assert taker.until(messages=2 + len(STRANGE))["refused"] >= len(STRANGE) - 1
+    assert not {"away", "denied"} & taker.status().keys()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_what_docs_scale_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,10 @@ async def connect(bus: Bus, settings: Access, seconds: float) -> Client:
     scheme = "tls" if bus.is_tls else "nats"
     options: dict[str, Any] = {}
     if bus.is_tls:
-        options["tls"] = Tls("", settings.ca).context()
+        try:
+            options["tls"] = Tls("", settings.ca).context()
+        except OSError as error:
+            raise Away(error.strerror or str(error)) from None
     if user := settings.user or bus.user:
         options |= {"user": user, "password": settings.password or bus.password}
     if settings.token:
@@ -150,8 +153,8 @@ async def asked(question: Coroutine[Any, Any, Found]) -> Found:
 
     try:
         return await question
-    except NotFoundError:
-        raise
+    except NotFoundError as error:
+        raise Away(f"it has that no more: {error.description}") from None
     except (ServerError, ServiceUnavailableError) as error:
         raise Away(error.description or "no server of it has JetStream's lead now") from None
     except APIError as error:
@@ -164,10 +167,13 @@ async def look(client: Client, bus: Bus, partition: int) -> StreamInfo | None:
     """The stream of a partition, None where there is none."""
     from nats.js.errors import NotFoundError
 
-    try:
-        return await asked(client.jetstream().stream_info(bus.name(partition)))
-    except NotFoundError:
-        return None
+    async def info() -> StreamInfo | None:
+        try:
+            return await client.jetstream().stream_info(bus.name(partition))
+        except NotFoundError:
+            return None
+
+    return await asked(info())
 
 
 def partitions_of(info: StreamInfo) -> int:

@@ -17,9 +17,16 @@ from linemon.config import Config
 from linemon.parts._far import FORWARDED, Away, Denied
 from linemon.parts._port import find, tls_of
 
-HEADER: Final = re.compile(rb"(?m)^#source ([^\n]+)\n#columns (\[[^\n]*\])\n#seq (\d{1,18}) (\S{1,64})\n")
+HEADER: Final = re.compile(rb"(?m)^#source ([^\n]+)\n#columns (\[[^\n]*\])\n#seq (\d{1,18}) ([!-~]{1,64})\n")
+UNCOUNTED: Final = (
+    b"\n\n",
+    b"\n ",
+    b"\n\t",
+    b"\n#",
+    b"\r",
+)  # of blanks or comments: the collector gives them no number
 SLICE: Final = 100  # rows
-WAITS: Final = ("token", "max_sources", "store_full", "sequence")  # reasons that may pass
+WAITS: Final = ("token", "max_sources", "store_full")  # reasons that may pass
 
 
 class Section(NamedTuple):
@@ -52,6 +59,8 @@ def sections_of(block: bytes) -> list[Section]:
     for head, end in zip(heads, [*(each.start() for each in heads[1:]), len(block)], strict=True):
         source, columns, sender = (head[i].decode() for i in (1, 2, 4))
         first, rows = int(head[3]), block[head.end() : end]
+        if any(odd in block[head.end() - 1 : end] for odd in UNCOUNTED):
+            raise ValueError("lines that have no number")
         found.append(Section(source, columns, sender, first, first + rows.count(b"\n"), rows))
     return found
 
@@ -87,9 +96,8 @@ class NumberedPort:
     async def _open(self) -> None:
         self.close()
         address, token = find(self._config)
-        token = (
-            self._config.work.token or self._config.tcp.token or token
-        )  # the key of parts opens their own sources only
+        # The key of parts opens their own sources only.
+        token = self._config.work.token or self._config.tcp.token or token
         tls = tls_of(self._config, address)
         try:
             secure = {"ssl": tls.context(), "server_hostname": address.host} if tls else {}
@@ -117,8 +125,14 @@ class NumberedPort:
             self._ask(section)
         await self._until(lambda: all(each.source in self._acked or each.source in self._over for each in asked))
         left = [each for each in batch.values() if self._acked.get(each.source, 0) < each.end]
-        for section, rows in slices([each for each in left if each.source not in self._over]):
-            lines = as_json(section, rows) if section.source in self._named else b"".join(rows)
+        for section, rows in slices(left):
+            if section.source in self._over:
+                continue
+            try:
+                lines = as_json(section, rows) if section.source in self._named else b"".join(rows)
+            except (ValueError, TypeError, LookupError):  # others may publish what they like
+                self._refuse(section, "its columns are no list of names, or not those of its rows")
+                continue
             self._write(b"#source %b\n%b" % (section.source.encode(), lines))
             self._said.append(Said(self._lines, len(rows), section, False))
             self._at[section.source] = place(section, section.end)
@@ -171,16 +185,25 @@ class NumberedPort:
         if said is None or line <= said.line - said.count:
             raise Denied(f"the collector says: {why}")
         section = said.section
-        if reason in WAITS:
+        if section.source in self._over:
+            return
+        if reason in WAITS or (said.is_question and reason == "sequence"):  # more sources than a connection may have
             raise Denied(f"the collector, of source {section.source!r}: {why}")
         if said.is_question and reason == "columns" and section.source not in self._named:
             self._named.add(section.source)
             self._ask(section)
             return
         if said.is_question:
-            self._over.add(section.source)
-            self._at.pop(section.source, None)
-        self.refused += section.end - section.first if said.is_question else 1
+            self._refuse(section, why)
+            return
+        self.refused += 1
+        self.why = f"{section.source}: {why}"
+
+    def _refuse(self, section: Section, why: str) -> None:
+        """None of its rows can be stored."""
+        self._over.add(section.source)
+        self._at.pop(section.source, None)
+        self.refused += section.end - section.first
         self.why = f"{section.source}: {why}"
 
 

@@ -123,6 +123,7 @@ class To(Target):
 
     async def _have(self, partition: int) -> list[str]:
         """Make the stream of a partition where there is none; how one that there is differs from linemon.toml."""
+        import nats
         from nats.js.api import RetentionPolicy, StorageType
         from nats.js.errors import APIError
 
@@ -145,7 +146,9 @@ class To(Target):
                 )
             except APIError as error:
                 if error.err_code != ONE_SERVER:  # a cluster, one of whose servers is away, is waited for
-                    raise Away(f"it makes no stream {bus.name(partition)}: {error.description}") from None
+                    raise Away(f"it makes no stream {bus.name(partition)}: {error.description or error}") from None
+            except (nats.errors.Error, OSError) as error:
+                raise Away(f"it makes no stream {bus.name(partition)}: {error or type(error).__name__}") from None
         assert info
         if (found := partitions_of(info)) != wanted.partitions:
             raise Denied(

@@ -169,7 +169,7 @@ class From(Origin):
         client = await self._connected()
         self._place(lane, await self._look(client, lane.partition))
         inbox = client.new_inbox()
-        heard = await client.subscribe(inbox)
+        heard = await asked(client.subscribe(inbox))
         try:
             made = await asked(
                 client.jetstream().add_consumer(
