@@ -14,6 +14,7 @@ from nats.js import JetStreamContext
 
 from linemon.parts._nats import Bus as Address
 from linemon.parts.subscribe.origins.nats import partitions
+from tests import bus_kills
 from tests.bus import PASSWORD, Cluster, Taker
 from tests.forwards import Conformance, Near, Row, rows_in, rows_of, same
 from tests.pki import Authority
@@ -83,13 +84,6 @@ class Bus:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Bus]:
-    bus = Bus(tmp_path)
-    yield bus
-    bus.close()
-
-
-@pytest.fixture
 def bus(tmp_path: Path) -> Iterator[Bus]:
     """Of one server: what it does alone is enough."""
     bus = Bus(tmp_path, 1)
@@ -110,42 +104,11 @@ def arrives(taker: Taker, source: str, rows: list[Row], deadline_s: float = 30) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_kills_of_everything(cluster: Bus) -> None:
+def test_kills_of_everything(tmp_path: Path) -> None:
     """Of the leading server 3 times, of the subscription 15, of the forward 5: no row is lost, none is there twice."""
-    taker = cluster.taker(settings="points = 100000\n")
-    cluster.near.start()
-    taker.start()
-    count = 0
-
-    def rows_come(times: int) -> None:
-        nonlocal count
-        for _ in range(times):
-            for source in (EVEN, ODD):
-                cluster.near.add(source, rows_of(20, count))
-            count += 20
-            time.sleep(0.01)  # they come while others work
-
-    rows_come(5)
-    eventually(lambda: taker.status().get("rows"), "it runs", 60)
-    for i in range(15):
-        rows_come(10)
-        taker.kill()
-        rows_come(5)
-        taker.start()
-        if i % 5 == 2:
-            cluster.near.kill()
-            leader = cluster.cluster.leader(f"BUS-{i % 2}")
-            cluster.near.start()
-            rows_come(20)
-            cluster.cluster.kill(leader)
-            rows_come(50)
-            cluster.cluster.start()
-        elif i % 5 == 4:
-            cluster.near.kill()
-            cluster.near.start()
-    for source in (EVEN, ODD):
-        arrives(taker, source, rows_of(count), 120)
-    assert taker.collector.status()["lost"] == 0
+    outcome = bus_kills.run(tmp_path, servers=3, forwards=5, subscriptions=15)
+    assert outcome.is_right, outcome
+    assert outcome.rows > 5000
 
 
 def test_a_purge_is_counted(bus: Bus) -> None:
