@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: help install run test check bench bench-dashboard bench-analysis sanitize fuzz-reader chaos agent wheel lock clean
+.PHONY: help install run test check bench bench-dashboard bench-analysis sanitize fuzz-reader chaos chaos-scale agent wheel lock clean
 
 help:  ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ chaos: .venv/dev  ## kill, cut, stall and fill for MINUTES=1 and count what arri
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
 	$(BIN)/python -m tests.soak_agent --minutes $(MINUTES)
 	$(BIN)/python -m tests.soak_senders --minutes $(MINUTES)
+
+chaos-scale: .venv/dev  ## hosts, an edge, a bus of three servers, two centres, PostgreSQL: kill for MINUTES=1 and count what arrived
+	$(BIN)/python -m tests.chaos_scale --minutes $(MINUTES)
 
 # The standard library's zipapp, so that building it needs no .venv either. With bytecode for hosts of the same Python, and not
 # compressed: to compile and to unpack when it starts costs an agent 1.5 MB for as long as it runs. Other Pythons take the sources.

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench import alarms, archive, devices, footprint, forward, history, lone, mqtt, sources, start, tasks
+from bench import alarms, archive, bus, devices, footprint, forward, history, lone, mqtt, sources, start, tasks
 from bench.cases import CASES, Case, rows
 from bench.http import run_http
 from bench.http import show as show_http
@@ -43,7 +43,7 @@ from linemon.lines import bulk, wire
 RECEIVERS: list[type[Receiver]] = [Linemon, LinemonInPython, PlainLoop, CarbonCache, VictoriaMetrics, InfluxDb]
 PEERS = RECEIVERS[1:]
 PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS = "parse", "lone", "store", "sources", "history", "alarms"
-TASKS, DEVICES, FORWARD, MQTT, ARCHIVE = "tasks", "devices", "forward", "mqtt", "archive"
+TASKS, DEVICES, FORWARD, MQTT, ARCHIVE, BUS = "tasks", "devices", "forward", "mqtt", "archive", "bus"
 AGENT, HTTP, START = "agent", "http", "start"
 PARSE_ROWS = (1, 10, 100, 2_000, 35_000)
 
@@ -163,7 +163,7 @@ def show(case: Case, results: dict[str, Any]) -> str:
 
 def main() -> int:
     names = [case.name for case in CASES] + [PARSE, LONE, STORE, SOURCES, HISTORY, ALARMS, TASKS, DEVICES]
-    names += [FORWARD, MQTT, ARCHIVE, AGENT, HTTP, START]
+    names += [FORWARD, MQTT, ARCHIVE, BUS, AGENT, HTTP, START]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--case", action="append", choices=names, help="only this one; may be said again")
     parser.add_argument("--quick", action="store_true", help="a quarter of the lines, one run")
@@ -203,11 +203,13 @@ def main() -> int:
         (FORWARD, forward.figures),
         (MQTT, mqtt.figures),
         (ARCHIVE, archive.figures),
+        (BUS, bus.figures),
     )
     for what, measured in kinds:
         if what in chosen:
             report[what] = [figure._asdict() for figure in measured()]
-            print(f"\n{what}" + ", CPU time of one process, medians" * (what not in (LONE, TASKS, DEVICES, ARCHIVE)))
+            with_cpu = what not in (LONE, TASKS, DEVICES, ARCHIVE, BUS)
+            print(f"\n{what}" + ", CPU time of one process, medians" * with_cpu)
             for line in report[what]:
                 verdict = "ok" if line["measured"] <= (line["budget"] or math.inf) else "OVER"
                 budget = f"  {line['budget']:g} {verdict}" if line["budget"] else ""

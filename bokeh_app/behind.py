@@ -38,7 +38,10 @@ class Behind:
             stream.source is not None and ns_of(stream.source.newest) > until
             for stream, until in zip(self._streams, self._until, strict=False)
         )
-        return any(is_beyond) or self._made_of != [(name, source.rows) for _, name, source in self._outputs()]
+        try:
+            return any(is_beyond) or self._made_of != [(name, source.rows) for _, name, source in self._outputs()]
+        except (LinemonError, OSError):  # one of them is gone, or the store is being made anew
+            return False
 
     def text(self, window: int, sight: Sequence[float], pixels: int) -> str:
         """JSON: `parts`, each with its name, whether it is of before, and the numbers of the page's columns it is of.

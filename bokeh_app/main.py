@@ -106,6 +106,7 @@ def build_charts(doc: Document, view: View) -> None:
     about: dict[str, Any] = {
         "kind": view.kind,
         "source": name,
+        "flags": pump.kept().source(name),
         "title": title,
         "full": source.points if source and source.rows >= source.points else 0,  # rows that its ring keeps, and holds
         "kept": [[level.name, (level.end - level.begin) / 1e9] for level in source.kept[1:]] if source else [],
@@ -133,6 +134,7 @@ def build_charts(doc: Document, view: View) -> None:
         about=about,
         heading=title,
         is_known=bool(panels),
+        farewell=pump.farewell(name),
         missing=missing,
         misfits=misfits,
         shifts=SHIFTS,

@@ -16,6 +16,7 @@ from linemon.store.asking import ask
 from linemon.store.marks import Mark
 from linemon.store.status import COLLECT_SOCKET
 
+from .kept import Kept, Refused
 from .panels import unit_of
 
 MARK_S = 20.0  # until a mark must be set
@@ -33,6 +34,8 @@ async def carry_out(config: Config, said: dict[str, Any]) -> dict[str, Any]:
             return await what_changed(config, said)
         if not config.dashboard.listen.is_loopback and not config.dashboard.password:
             return {"error": "this page is open to everybody: it sets nothing without [dashboard] password"}
+        if said["do"] in ("keep", "undo"):
+            return await asyncio.to_thread(keep, config, said)
         return {"error": await ORDERS[said["do"]](config, said)}
     except TimeoutError:
         return {"error": "it took too long, and was stopped"}
@@ -104,8 +107,37 @@ async def tell_collector(config: Config, said: dict[str, Any]) -> str:
     return ""
 
 
+async def tell_of_source(config: Config, said: dict[str, Any]) -> str:
+    """`rename` a `source` `to` another name, `forget` it: by the socket of the collector."""
+    request: dict[str, Any] = {"do": "forget_sources", "sources": [str(said["source"])]}
+    if said["do"] == "rename":
+        request = {"do": "rename_source", "source": str(said["source"]), "to": str(said["to"])}
+    try:
+        await asyncio.to_thread(ask, config.store.folder, request, COLLECT_SOCKET)
+    except LinemonError as error:
+        return str(error)
+    return ""
+
+
+def keep(config: Config, said: dict[str, Any]) -> dict[str, Any]:
+    """`keep`: have a `source` be `flag`, or not, as `on` says; `undo` a `change`: by the file of what is kept.
+
+    `change` is the number of what was done, `kept` what the source is now.
+    """
+    kept, answer = Kept(config.dashboard_state), dict[str, Any]()
+    try:
+        if said["do"] == "undo":
+            return {"change": kept.undo(int(said["change"]))}
+        key, on = ("sources", str(said["source"]), str(said["flag"])), bool(said["on"])
+        answer["change"] = kept.change({key: on or None}, {key: None if on else True})
+    except Refused as error:
+        answer["error"] = str(error)
+    return answer | {"kept": kept.state.source(str(said.get("source")))}
+
+
 ORDERS = {
     "mark": set_mark,
     **dict.fromkeys(("ack", "silence", "unsilence"), tell_work),
     **dict.fromkeys(("set", "block", "unblock"), tell_collector),
+    **dict.fromkeys(("rename", "forget"), tell_of_source),
 }

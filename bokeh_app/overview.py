@@ -23,6 +23,7 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import summary
+from .kept import State
 from .outputs import listed
 from .packing import as_pairs, epoch_ms
 from .page import APPEND, Page
@@ -159,7 +160,7 @@ class OverviewPage(Page):
     def __init__(self, doc: Document, pump: Pump) -> None:
         super().__init__(doc, pump)
         self._due = self._slow_due = 0.0
-        self._changes = 0
+        self._changes, self._kept = 0, State({})
         self._listed: list[str] = []
         self._cells: list[str] = []
 
@@ -182,9 +183,10 @@ class OverviewPage(Page):
         """[rows, cells, sparklines?]; of each row arrival, stamp, patience and values; the cells; the sparklines."""
         watch = self._pump.shared("watch", _look, seconds=TICK_S / 2)
         now = time.monotonic()
-        is_slow = kind != APPEND or now >= self._slow_due or watch.changes != self._changes
+        kept = self._pump.kept()
+        is_slow = kind != APPEND or now >= self._slow_due or watch.changes != self._changes or kept is not self._kept
         if is_slow:
-            self._slow_due, self._changes = now + SLOW_S, watch.changes
+            self._slow_due, self._changes, self._kept = now + SLOW_S, watch.changes, kept
             self._list(watch)
         self.answers.health = json.dumps(health.facts(self._pump))
         self.answers.alarms = json.dumps(summary(self._pump))
@@ -204,6 +206,10 @@ class OverviewPage(Page):
 
     def _list(self, watch: Watch) -> None:
         names = matching(tuple(watch.seen), self.wishes.find) or watch.having(self.wishes.find)
+        all_names = names
+        if not self.wishes.has_hidden:
+            names = [name for name in names if not self._kept.has(name, "hidden")]
+        hidden = sum(self._kept.has(name, "hidden") for name in all_names)
         self._cells = [name for name in names if watch.seen[name].is_host][:MAX_CELLS]
         ordered = sorted(names, key=lambda name: self._key(name, watch.seen[name]))
         self._listed = ordered[:MAX_ROWS]
@@ -214,6 +220,7 @@ class OverviewPage(Page):
                     {
                         "name": name,
                         "is_host": seen.is_host,
+                        "kept": self._kept.source(name),
                         "width": len(seen.columns),
                         "labels": seen.labels,
                         "units": seen.units,
@@ -222,13 +229,14 @@ class OverviewPage(Page):
                 ],
                 "cells": self._cells,
                 "more": len(names) - len(self._listed),
+                "hidden": hidden,
                 "all": len(watch.seen),
             }
         )
 
     def _key(self, name: str, seen: Seen) -> tuple[object, ...]:
-        """Hosts first, our own counters last; within, in the order that the page asks for."""
-        place = 2 if name.startswith("linemon.") else 0 if seen.is_host else 1
+        """Hosts first, our own counters last; within, pinned ones first, then in the order that the page asks for."""
+        place = 2 if name.startswith("linemon.") else 0 if seen.is_host else 1, not self._kept.has(name, "pinned")
         by_value = {"first": 0, "second": 1, "third": 2}.get(self.wishes.sort)
         if by_value is not None and seen.is_host:
             value = seen.values[by_value]

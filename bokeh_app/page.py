@@ -52,6 +52,7 @@ class Wishes(DataModel):
     save: list[float] = List(Float)  # type: ignore[assignment]  # from, to in epoch ms of what is to be saved, and a number
     find: str = String("")  # type: ignore[assignment]  # the text typed into the search
     ask: str = String("")  # type: ignore[assignment]  # what is to be done, as JSON with a number: see `orders.py`
+    has_hidden: bool = Bool(default=False)  # type: ignore[assignment]  # the overview: also what is hidden
     has_all: bool = Bool(default=False)  # type: ignore[assignment]  # the list of alarms: also what is OK
     sort: str = String("name")  # type: ignore[assignment]  # the order of the overview
 
@@ -86,7 +87,7 @@ class Page:
         self.device: Callable[[], str] = str  # says what `answers.devices` is, where the page is a device's own
         for model in self.wishes, self.answers:
             doc.add_root(model)
-        for wish in "window", "sight", "refill", "sort":
+        for wish in "window", "sight", "refill", "sort", "has_hidden":
             self.wishes.on_change(wish, lambda attr, old, new: self._refill())
         self.wishes.on_change("find", lambda attr, old, new: self.search(new[:MAX_FIND]))
         self.wishes.on_change("ask", lambda attr, old, new: self._do(new))

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,8 +18,10 @@ from linemon.errors import LinemonError
 from linemon.patterns import is_output
 from linemon.store.arena import AHEAD_NS
 from linemon.store.describe import natural
+from linemon.store.farewells import Farewell, of_store
 from linemon.store.marks import Mark
 
+from .kept import Kept, State
 from .older import Older
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARKS_S = 1.0  # how often marks are looked at
+KEPT_S = 0.5  # and what people change
 REST_S = 0.01  # the least between two looks
 Result = TypeVar("Result")
 
@@ -42,6 +46,7 @@ class Pump:
         self.older = Older(self.config.dashboard.archive)
         self.trouble = ""
         self._marks: list[Mark] = []
+        self._changed = Kept(self.config.dashboard_state)
         self.busy = 0.0  # seconds of the last tick
         self._shared: dict[Hashable, Any] = {}
         self._kept: dict[Hashable, tuple[float, Any]] = {}
@@ -102,6 +107,23 @@ class Pump:
         if found != self._marks:
             self._marks = found
         return self._marks
+
+    def kept(self) -> State:
+        """What people change on the page: the same for as long as nobody does."""
+        return self.shared("kept", self._look_for_kept, KEPT_S)
+
+    def _look_for_kept(self) -> State:
+        self._changed.refresh()
+        with suppress(LinemonError, OSError):  # the store is being made anew
+            self._changed.follow(self.store.id, of_store(self.store).kept)
+        return self._changed.state
+
+    def farewell(self, name: str) -> Farewell | None:
+        """How a source lost its name, where it did."""
+        try:
+            return of_store(self.store).names.get(name)
+        except OSError:
+            return None
 
     def names(self) -> tuple[str, ...]:
         """All sources; none while the store cannot be read, and then `trouble` says why."""

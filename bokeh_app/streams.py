@@ -83,7 +83,7 @@ class Stream:
         if self.source is None or source is None:
             return source is not None
         shape = self._shape()
-        return shape != self.shape and shape != ((), ())
+        return shape != self.shape and (shape != ((), ()) or self._pump.farewell(self.name) is not None)
 
     def _shape(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:

@@ -31,7 +31,8 @@ from linemon.lines import bulk
 from linemon.lines.devices import Devices
 from linemon.lines.intake import Intake
 from linemon.lines.managing import commands
-from linemon.store.answering import Commands
+from linemon.lines.parting import Parting
+from linemon.store.answering import Command, Commands
 from linemon.store.devices import DeviceBook
 from linemon.store.folder import KEY, keep_key
 from linemon.store.liveness import OWN
@@ -166,11 +167,12 @@ class Collector:
 
     def _take_commands(self) -> Commands | None:
         """What its own user asks by a socket beside the rings. Without one the collector works on."""
-        made = commands(self.devices, time.time_ns, lambda: asyncio.sleep(0))
+        made: dict[str, Command] = dict(commands(self.devices, time.time_ns, lambda: asyncio.sleep(0)))
+        made |= Parting(self.intake, self._reader, self._rows_came, time.time_ns).commands()
         try:
             return Commands(self.store.folder / COLLECT_SOCKET, lambda: made)
         except OSError as error:
-            log.error("`linemon devices` and `linemon set` reach nobody: %s", error.strerror)
+            log.error("`linemon devices`, `set`, `rename` and `forget` reach nobody: %s", error.strerror)
             return None
 
     def _mark(self, mark: Mark) -> None:

@@ -142,6 +142,7 @@ class DashboardConfig:
     allow_origins: Origins = ()
     allow_open: bool = False
     archive: str = field(default="", repr=False)
+    state: str = ""
     panel: tuple[PanelConfig, ...] = ()
 
     @property
@@ -246,6 +247,12 @@ class Config:
         if self.devices.path:
             return Path(self.devices.path).expanduser()
         return self.state_folder if any(token.enrols for token in self.token) else self.store.folder
+
+    @property
+    def dashboard_state(self) -> Path:
+        """The file of what people change on the page."""
+        named = Path(self.dashboard.state).expanduser() if self.dashboard.state else None
+        return named or self.state_folder / "dashboard.json"
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""

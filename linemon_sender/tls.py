@@ -41,6 +41,10 @@ class Tls:
 
     def wrap(self, sock: socket.socket) -> socket.socket:
         """The connection in TLS, once both sides have agreed. Raises OSError; it names a file that is not right."""
+        return self.context().wrap_socket(sock, server_hostname=self._host)
+
+    def context(self) -> ssl.SSLContext:
+        """What is asked of the other side. Raises OSError, as above."""
         file = self._ca
         try:
             context = ssl.create_default_context(cafile=file or None)
@@ -54,4 +58,4 @@ class Tls:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # whoever signed it is not asked for
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.sslsocket_class = _Socket
-        return context.wrap_socket(sock, server_hostname=self._host)
+        return context

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import linemon
 from linemon.errors import StoreError
+from linemon.store.status import read_part
 from tests.postgres import Server, server
 from tests.running import Running, command, eventually
 
@@ -92,10 +93,14 @@ class Run:
 
     def end(self, outcome: Outcome) -> Outcome:
         for sender in self.senders:
+            assert sender.flush(120), "the collector has not taken all rows"
             sender.close()
         newest = float(self.sent - 1)
-        wait_s = 120
-        eventually(lambda: all(newest in each for each in self.arrived() or [[]]), "the newest rows", wait_s)
+        try:
+            eventually(lambda: all(newest in each for each in self.arrived() or [[]]), "the newest rows", 120)
+        except AssertionError:
+            status = read_part(self.folder / "store", "forward.it")
+            raise AssertionError(f"{status}\n{(self.folder / 'work.log').read_text()[-3000:]}") from None
         for each in self.arrived():
             outcome.rows += len(each)
             outcome.lost += self.sent - len(set(each))

@@ -237,6 +237,22 @@ class Conformance(ABC):
         self.near.add("s", second)
         self.arrives("s", first + second)
 
+    def test_a_source_that_is_renamed(self) -> None:
+        """It goes on under its new name with the rows that were not sent so far."""
+        rows = rows_of(8)
+        self.near.start()
+        self.near.add("s", rows[:5])
+        self.arrives("s", rows[:5])
+        self.near.add("s", rows[5:7])
+        self.near.writer.farewells.part(self.near.writer, "s", "t")
+        self.near.add("t", rows[7:])
+
+        def is_all_there() -> bool:
+            there = [row for source in ("s", "t") for row in self.read(source)]
+            return all(row in there for row in self.expected(rows))
+
+        eventually(is_all_there, "each row under one of the names", 30)
+
     def test_a_store_that_is_made_anew(self) -> None:
         """While it runs: the rows of both go, each once."""
         self.near.set(self.forward() + f'[work]\nstate = "{self.folder}/state"\n')

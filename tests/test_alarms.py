@@ -206,6 +206,25 @@ def test_a_source_that_is_forgotten_is_gone(start: Callable[..., Watched]) -> No
 
 
 @pytest.mark.slow
+def test_a_source_that_is_renamed_is_gone(start: Callable[..., Watched]) -> None:
+    """What is wrong is told of its new name from the next row on, and of the old one when it has that again."""
+    watched = start()
+    watched.row(95)
+    watched.until("warning")
+
+    def told(count: int) -> None:
+        eventually(lambda: len(watched.told) == count, f"{count} messages")
+
+    for name, to, said_before in (("web1", "web2", 1), ("web2", "web1", 3)):
+        assert watched.collector.run("rename", name, to).returncode == 0
+        told(said_before + 1)
+        watched.row(95, to)
+        told(said_before + 2)
+    said = [(each["source"], each["state"]) for each in watched.told]
+    assert said == [("web1", "warning"), ("web1", "gone"), ("web2", "warning"), ("web2", "gone"), ("web1", "warning")]
+
+
+@pytest.mark.slow
 def test_settings_are_taken_while_it_runs(start: Callable[..., Watched]) -> None:
     """A rule that is removed ends what it had told; what is wrong changes nothing."""
     watched = start()

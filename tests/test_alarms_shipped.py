@@ -57,7 +57,7 @@ BAD: dict[str, tuple[dict[str, float], int, bool]] = {
 }
 # test_alarms_windows.py; test_alarms.py; below
 NOT_HERE = {"disk fills up", "collector down", "notifier fails", "stamps wrong", "strange", "task fails"}
-NOT_HERE |= {"forward behind", "forward refused"}
+NOT_HERE |= {"forward behind", "forward refused", "subscription lost"}
 
 
 class House:
@@ -461,3 +461,12 @@ def test_a_forward_that_is_behind_or_refused(house: House) -> None:
     texts = {each.alarm: each.text for each in house.told}
     assert texts["forward behind"] == "linemon.forward.it is 901 s behind; `linemon status` says why"
     assert texts["forward refused"].startswith("linemon.forward.it: the far side refused 5 rows")
+
+
+def test_a_subscription_that_loses_messages(house: House) -> None:
+    well = {"behind_s": 0.4, "messages": 1000.0, "lost": 3.0, "refused": 0.0}
+    house.live(600, 10, **{"linemon.subscribe.it": well})
+    assert house.said == []
+    house.live(60, 10, **{"linemon.subscribe.it": well | {"lost": 8.0}})
+    texts = {each.alarm: each.text for each in house.told}
+    assert texts["subscription lost"].startswith("linemon.subscribe.it: 5 messages were dropped over there")

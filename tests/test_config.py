@@ -17,11 +17,10 @@ from linemon.cli.agent import token_for
 from linemon.config import Address, Config, PanelConfig, TapConfig, load
 from linemon.errors import ConfigError
 from linemon.lines import bulk
+from linemon.parts._far import schemes
 from linemon.parts.alarms import notifiers
 from linemon.parts.alarms.notifier import NotifyConfig
-from linemon.parts.forward import targets
 from linemon.parts.forward.target import ForwardConfig
-from linemon.parts.subscribe import origins
 from linemon.parts.subscribe.origin import SubscribeConfig
 from linemon.parts.subscribe.presets import PRESETS
 from linemon.sections import AlarmConfig, MapConfig, QuietConfig, Span, TaskConfig, TierConfig, TokenConfig
@@ -57,8 +56,8 @@ def test_the_reference_holds_every_setting_with_its_default() -> None:
     ("head", "common", "kinds"),
     [
         ("notify", NotifyConfig, notifiers.kinds()),
-        ("forward", ForwardConfig, targets.schemes()),
-        ("subscribe", SubscribeConfig, origins.schemes()),
+        ("forward", ForwardConfig, schemes("linemon.parts.forward.targets")),
+        ("subscribe", SubscribeConfig, schemes("linemon.parts.subscribe.origins")),
     ],
     ids=["notify", "forward", "subscribe"],
 )

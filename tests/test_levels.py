@@ -147,7 +147,7 @@ def test_a_source_that_is_no_more(make: MakePlace) -> None:
     place = make(tier("1m", "2d"))
     place.live("gone", 0, 200)
     place.settle()
-    place.writer._forget(place.writer.rings["gone"])
+    place.writer.let_go(place.writer.rings["gone"])
     store = Store(place.folder)
     assert store.sources() == ()
     assert store.sources(history=True) == ("gone",)
@@ -165,7 +165,7 @@ def test_a_life_before_with_other_columns(make: MakePlace, reads: Reads) -> None
     place = make(tier("1m", "2d"))
     place.add("x", np.arange(120), np.arange(120), "a")
     place.turn(ending=True)
-    place.writer._forget(place.writer.rings["x"])
+    place.writer.let_go(place.writer.rings["x"])
     place.clock.now += 600 * SECOND
     place.add("x", np.arange(300, 420), np.column_stack((np.arange(120), np.arange(120))), "b", "a")
     found = place.store["x"].window(at(0), at(420), 7)

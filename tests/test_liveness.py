@@ -147,5 +147,5 @@ def test_many_sources_are_described_as_each_for_itself(writer: StoreWriter) -> N
         assert {**each, "rate_per_s": None} == {**alone, "rate_per_s": None}
         assert each["rate_per_s"] == pytest.approx(alone["rate_per_s"])
     assert len(listed) == 14
-    writer._forget(writer.rings["s1"])
+    writer.let_go(writer.rings["s1"])
     assert [each["source"] for each in describe_all(store, now_ns, ["s0", "s1", "s2"])] == ["s0", "s2"]

@@ -57,7 +57,7 @@ def test_a_catalog_is_made_anew_while_it_changes(tmp_path: Path, seed: int, monk
                 if len(columns) < 8:
                     writer.bind(name, (*columns, f"c{len(columns)}"), ("",) * (len(columns) + 1))
             else:
-                writer._forget(writer.rings[name])
+                writer.let_go(writer.rings[name])
             if changes > 2000:
                 writer._catalog.tidy(0)  # a lot at a time
                 if changes % 50 == 0:

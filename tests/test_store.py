@@ -29,7 +29,11 @@ import linemon
 from linemon.errors import LineError, OtherVersion, StoreError, UnknownSource
 from linemon.store import arena as arena_module
 from linemon.store import catalog as catalog_module
+from linemon.store import farewells as farewells_module
+from linemon.store import marks as marks_module
 from linemon.store import writer as writer_module
+from linemon.store.heads import heads_of
+from linemon.store.marks import Mark
 from linemon.store.reader import Store
 from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
 from linemon.store.writer import Ring, StoreWriter
@@ -130,7 +134,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
-        self.writer._forget(self.writer.rings[name])
+        self.writer.let_go(self.writer.rings[name])
         self.dead.add(self.born.pop(name))
         for known in (self.model, self.columns, self.acked, self.gone):
             known.pop(name, None)
@@ -206,8 +210,12 @@ def steps(writer: StoreWriter) -> list[Callable[[], object]]:
         lambda: append("web", (*two, "c"), 7, 1, 8),
         lambda: append("web", (*two, "c"), 8, 20, 28),
         lambda: append("web", (*two, "c"), 28, 5, 33),
-        lambda: writer._forget(writer.rings["room"]),
+        lambda: writer.let_go(writer.rings["room"]),
         lambda: late(2),
+        lambda: writer.marks.add(Mark.of(1, "seen", "web")),
+        lambda: writer.farewells.part(writer, "web", "www"),
+        lambda: append("web", two, 0, 1, 1),
+        lambda: writer.farewells.part(writer, "web", None),
         writer.close,
     ]
 
@@ -223,6 +231,10 @@ STATES: list[dict[str, tuple[list[float], int]]] = [
     {"web": ([float(i) for i in range(25, 33)], 33)},
     {"web": ([float(i) for i in range(27, 35)], 35)},
     {"web": ([float(i) for i in range(27, 35)], 35)},
+    {"www": ([float(i) for i in range(27, 35)], 35)},
+    {"www": ([float(i) for i in range(27, 35)], 35), "web": ([0], 1)},
+    {"www": ([float(i) for i in range(27, 35)], 35)},
+    {"www": ([float(i) for i in range(27, 35)], 35)},
 ]
 
 
@@ -231,7 +243,8 @@ def run_until_killed(folder: Path, lines: int) -> int:
     done, write_done = os.pipe()
     child = os.fork()
     if not child:
-        files = {arena_module.__file__, catalog_module.__file__, writer_module.__file__}
+        traced = arena_module, catalog_module, writer_module, farewells_module, marks_module
+        files = {module.__file__ for module in traced}
         left, met, step_number = lines, set(), 0
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -284,6 +297,7 @@ def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
         born = {store[name].born for name in store.sources()}
         assert len(born - {0}) == len(store)
         assert all(store[name].arrived is not None for name in found)
+        assert all(mark.source in store for mark in store.marks())
         after = min(done + 1, len(STATES) - 1)
         overwritten = {name: held for name, (held, _) in STATES[done].items()}
         for name, (held, acked) in found.items():
@@ -396,6 +410,17 @@ def _first_line(folder: Path, **fields: object) -> dict[str, Any]:
 # -- whose row numbers they are
 
 
+def test_heads_in_a_file_that_has_grown(tmp_path: Path) -> None:
+    """Who has mapped it before sees the heads of sources that came since: alarms, forwards, the page look there."""
+    writer = StoreWriter(tmp_path / "store", 100_000, 1000)
+    with Store(tmp_path / "store") as store:
+        for name in map(str, range(100)):
+            writer.bind(name, ("a",), ("",))
+            seen = [entry.source for heads in heads_of(store, store.sources()) for entry in heads.entries]
+            assert name in seen
+    writer.close()
+
+
 def test_a_cursor_of_an_earlier_life(tmp_path: Path) -> None:
     """Source removed and made again, past where it was: the rows from its first one on, and that it began anew."""
     writer = StoreWriter(tmp_path, 100, 5)
@@ -410,7 +435,7 @@ def test_a_cursor_of_an_earlier_life(tmp_path: Path) -> None:
     writer.close()
     writer = StoreWriter(tmp_path, 50, 5)  # it moves again
     assert source["x"].since(kept.cursor, kept.born).values[:, 0].tolist() == [10.0]
-    writer._forget(writer.rings["x"])
+    writer.let_go(writer.rings["x"])
     ring = writer.bind("x", ("a",), None)
     ring.arena.append_to(ring.entry.slot, cells(1, 100, 60))
     rows = source["x"].since(kept.cursor, kept.born)
@@ -792,10 +817,10 @@ def test_a_source_that_dies_gives_its_memory_back(memory: Path) -> None:
     file = memory / "1x3600.v2.ring"
     full = file.stat().st_blocks
     for ring in rings[:19]:
-        writer._forget(ring)
+        writer.let_go(ring)
     assert file.stat().st_blocks < full / 10
     assert numbers(linemon.open(memory), "s19") == [float(i) for i in range(3600)]
-    writer._forget(rings[19])
+    writer.let_go(rings[19])
     assert not file.exists()
 
 

@@ -3,7 +3,7 @@
 linemon.changed = (() => {
   const {$, all, text, make, model, ask, colour, date, seconds, format, since, keys} = linemon
   const CHANCE = 3                // a score that chance brings
-  let span = null, hasAll = false, turn = 0
+  let span = null, hasAll = false, turn = 0, isAsking = false
 
   const clock = (time) => seconds(new Date(time))
   const number = (value, unit) => format(value, unit, 4)
@@ -19,14 +19,22 @@ linemon.changed = (() => {
     return make("tr", score > CHANCE ? {} : {class: "chance"}, make("th", {scope: "row"}, link(found)), ...cells.map((cell) => make("td", {}, cell)))
   }
   async function look() {
-    const {charts, time, about} = linemon, mine = turn += 1, say = $("changed-said")
+    const {charts, about} = linemon, say = $("changed-said")
     $("changed").hidden = false
     for (const button of all("[data-changed]")) button.setAttribute("aria-pressed", (button.dataset.changed == "all") == hasAll)
     text($("changed-span"), `${date(new Date(span[0]))} ${clock(span[0])} to ${clock(span[1])}`)
     text(say, "looking…")
     charts.redraw()
-    const {error, found} = await ask({do: "changed", from: span[0], to: span[1], sources: hasAll ? null : about.sources})
-    if (mine != turn) return      // asked anew meanwhile
+    turn += 1
+    if (isAsking) return          // one thing at a time: what is asked for last is asked next
+    isAsking = true
+    let asked = 0, error = "", found = []
+    while (span && asked != turn) {
+      asked = turn;
+      ({error, found} = await ask({do: "changed", from: span[0], to: span[1], sources: hasAll ? null : about.sources}))
+    }
+    isAsking = false
+    if (!span) return
     const body = $("changed").querySelector("tbody")
     body.replaceChildren(...(found ?? []).map(row))
     $("changed").querySelector("table").hidden = !found?.length

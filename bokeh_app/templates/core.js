@@ -195,6 +195,7 @@ Object.assign(linemon, (() => {
     $("help-button").addEventListener("click", () => $("help").showModal())
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
+    linemon.verbs.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)

@@ -22,6 +22,8 @@ linemon.pages.overview = (() => {
     $("more").hidden = listed.more == 0 && !none
     text($("more"), none ? "No source and no column has that in its name." : `and ${listed.more} more: type to find them`)
     text($("count"), listed.all == 1 ? "1 source" : `${listed.all} sources`)
+    $("hidden").hidden = listed.hidden == 0
+    text($("hidden"), `Show ${listed.hidden} hidden`)
     sparks = null
   }
   function line(row) {
@@ -33,9 +35,11 @@ linemon.pages.overview = (() => {
       return {cell, value, spark: cell.lastChild}
     })
     const seen = make("td", {class: "seen"})
-    const dot = make("span", {class: "dot"}), element = make("tr", {}, make("th", {scope: "row"}, dot, link), ...values.map(({cell}) => make("td", {class: "measure"}, cell)), seen)
+    const dot = make("span", {class: "dot"}), head = make("th", {scope: "row"}, dot, ...row.kept.pinned ? [make("span", {class: "pin", title: "pinned", role: "img", "aria-label": "pinned"}, "★")] : [], link)
+    const element = make("tr", row.kept.hidden ? {class: "hidden"} : {}, head, ...values.map(({cell}) => make("td", {class: "measure"}, cell)), seen)
     element.addEventListener("click", () => link.click())
     link.addEventListener("click", (event) => event.stopPropagation())
+    if (linemon.verbs.may) head.append(linemon.verbs.button(row.name, row.kept))
     rows.push({...row, element, dot, values, seen})
     return element
   }
@@ -140,6 +144,11 @@ linemon.pages.overview = (() => {
       linemon.search.note("sort", button.dataset.sort == "name" ? "" : button.dataset.sort)
     })
     sort(new URLSearchParams(location.search).get("sort") ?? "name")
+    $("hidden").addEventListener("click", () => {
+      const isOn = $("hidden").getAttribute("aria-pressed") != "true"
+      $("hidden").setAttribute("aria-pressed", isOn)
+      model("wishes").has_hidden = isOn
+    })
     addEventListener("pagehide", () => sessionStorage.setItem("linemon.scroll", scrollY))
     new ResizeObserver(() => { drawSparks(); map() }).observe($("rows"))
     setInterval(show, S)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from linemon.cli._terminal import print_json, sources_of, span, store_of, table, warn_if_stale
+from linemon.cli._terminal import print_json, printable, sources_of, span, store_of, table, warn_if_stale
 from linemon.config import Config
 from linemon.errors import REASONS, AskedWrongly, UnknownSource
 from linemon.patterns import fits
@@ -99,6 +99,9 @@ def show_sources(store: Store, options: argparse.Namespace) -> None:
             for each in listed
         ),
     )
+    for each in listed:
+        if each["back"]:
+            print(f"linemon: {printable(each['source'])} is back: it was {printable(each['back'])}", file=sys.stderr)
 
 
 def show_kept(store: Store, options: argparse.Namespace) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linemon.errors import AskedWrongly, UnknownSource
+from linemon.errors import AskedWrongly, LineError, UnknownSource
+from linemon.lines import wire
 from linemon.store.describe import describe_all
 from linemon.store.formats import Block, Table, csv_pieces, digits_of, numbers, table_of_buckets
 from linemon.store.reader import Source, Store
@@ -281,6 +282,16 @@ def text(query: dict[str, str], name: str) -> str:
     if not query.get(name):
         raise BadQuestion(name, f"the parameter {name} is missing")
     return query[name]
+
+
+def source_name(said: str, field: str) -> str:
+    """The name of a source in a body. BadQuestion where it cannot be one."""
+    try:
+        return wire.source_name(said)
+    except LineError as error:
+        raise BadQuestion(field, str(error)) from None
+    except UnicodeEncodeError:
+        raise BadQuestion(field, f"{field} holds half a character") from None
 
 
 def whole(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:

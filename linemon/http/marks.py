@@ -78,10 +78,5 @@ def said(body: bytes, now: int) -> Mark:
         text = wire.mark_text(text)
     except LineError as error:
         raise BadQuestion("text", str(error)) from None
-    try:
-        source = None if source is None else wire.source_name(source)
-    except LineError as error:
-        raise BadQuestion("source", str(error)) from None
-    except UnicodeEncodeError:
-        raise BadQuestion("source", "source holds half a character") from None
+    source = None if source is None else answers.source_name(source, "source")
     return Mark.of(now if ns is None else ns, text, source, kind)

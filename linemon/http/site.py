@@ -249,7 +249,7 @@ class Site(Port):
         if self._sites.lists(origin):
             request.extra["Access-Control-Allow-Origin"] = origin
             request.extra["Vary"] = "Origin"
-        elif request.method in ("POST", "PUT"):
+        elif request.method in ("POST", "PUT", "DELETE"):
             raise Refused(HTTPStatus.FORBIDDEN, "a page of another site may not post; [http] allow_origins may name it")
 
     def _tell_of_host(self, host: str) -> None:
@@ -262,7 +262,7 @@ class Site(Port):
         named = [
             (route, family)
             for (start, end), route, family in self._named
-            if path.startswith(start) and path.endswith(end) and "/" not in path[len(start) : -len(end)]
+            if path.startswith(start) and path.endswith(end) and "/" not in path[len(start) : len(path) - len(end)]
         ]
         return ([exact] if exact else named) + [
             (route, family)

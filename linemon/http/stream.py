@@ -53,7 +53,8 @@ class Stream(Family):
         super().__init__(site)
         self._rings = site.house.intake.store
         self._followers: dict[str, set[Follower]] = {}  # of each source that is followed
-        self._heads: dict[str, int] = {}  # what its ring said when last looked at
+        self._heads: dict[str, int] = {}  # what its ring said when last looked at,
+        self._lives: dict[str, int] = {}  # and which life of the source that was
         self._known: tuple[int, int] | None = None  # of the rings, when the watches were made; None: make them
         self._watches: list[Watch] = []
         self._looking: asyncio.TimerHandle | None = None
@@ -102,6 +103,7 @@ class Stream(Family):
             if not self._followers[name]:
                 del self._followers[name]
                 self._heads.pop(name, None)
+                self._lives.pop(name, None)
         self._known = None
 
     def close(self) -> None:
@@ -135,6 +137,9 @@ class Stream(Family):
         found: dict[ArenaWriter, list[tuple[str, int]]] = {}
         for name in self._followers:
             if ring := self._rings.rings.get(name):
+                if self._lives.get(name) != ring.entry.born:  # another one, which may have as many rows
+                    self._lives[name] = ring.entry.born
+                    self._heads.pop(name, None)
                 found.setdefault(ring.arena, []).append((name, ring.entry.slot))
         return [
             Watch(arena, [name for name, _ in members], np.array([slot for _, slot in members]))

@@ -22,8 +22,8 @@ from linemon.parts._port import find, tls_of
 
 log = logging.getLogger(__name__)
 
-PIECE: Final = 65536  # bytes of a source that are on their way
-TOGETHER: Final = 262144  # and of all
+PIECE: Final = 65536  # bytes that are on their way,
+PAUSE_S: Final = 0.5  # after which others' lines have the collector for themselves
 ANSWER_S: Final = 30.0  # for all of it to be acknowledged: a backlog is taken at its pace
 IDLE_S: Final = 30.0  # then the connection is ended
 AGAIN_S: Final = (0.5, 30.0)  # first and longest pause before the next attempt
@@ -150,7 +150,7 @@ class Outputs:
         with self._news:
             runs = [(key, blocks[0]) for key, blocks in self._runs.items() if self._rests.get(key, 0.0) <= now]
         for key, block in runs:
-            if len(says) > TOGETHER:
+            if len(says) >= PIECE:
                 break
             source, sender = key
             end = min(len(block.rows), block.at + PIECE)
@@ -161,6 +161,7 @@ class Outputs:
             lines |= {self._lines + i: (key, i > HEAD) for i in range(1, HEAD + count + 1)}
             self._lines += HEAD + count
             wanted[key] = block.first + count, end
+        is_much = len(says) >= PIECE
         self._sock.sendall(says)
         while wanted:
             heard = self._sock.recv(65536)
@@ -172,6 +173,8 @@ class Outputs:
         if self._has_failed:
             log.info("outputs are sent again")
         self._has_failed = False
+        if is_much:
+            self._wait(lambda: False, PAUSE_S)
 
     def _hear(self, answer: str, wanted: dict[Key, tuple[int, int]], lines: dict[int, tuple[Key, bool]]) -> None:
         word, _, rest = answer.partition(" ")

@@ -25,6 +25,7 @@ from linemon.patterns import fits
 from linemon.sections import Span, TierConfig
 from linemon.store import levels
 from linemon.store.chain import Chain
+from linemon.store.farewells import FAREWELLS, Follower
 from linemon.store.folder import own_folder
 from linemon.store.levels import LATE, Known
 from linemon.store.reader import Store
@@ -93,7 +94,21 @@ class History:
         self._tell()
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize + sum(tier.used() for tier in tiers)
-        return Chain(Store(self._store.folder), tiers, self._config.grace.ns, int(self._config.share * free))
+        return self._chain_of(tiers, int(self._config.share * free))
+
+    def _chain_of(self, tiers: list[Tier], limit: int) -> Chain:
+        store = Store(self._store.folder)
+        farewells = Follower(store, self._folder / FAREWELLS, self._store.mode & 0o666)
+        return Chain(store, tiers, self._config.grace.ns, limit, farewells, self._others)
+
+    def _others(self, tiers: list[Tier], opened: ExitStack) -> list[Tier]:
+        """The tiers of our folder that are not among these."""
+        said = levels.read(self._store.folder)
+        names = [tier.name for tier in tiers]
+        if said is None or said.path.resolve() != self._folder.resolve():
+            return []
+        others = [each for each in said.tiers if each.name not in names and (self._folder / each.name).exists()]
+        return self._have(map(settings_of, others), opened)
 
     def _have(self, tiers: Iterable[TierConfig], opened: ExitStack) -> list[Tier]:
         found, store = [], self._store
@@ -111,8 +126,8 @@ class History:
         was = [each for each in said.tiers if not each.ended and (self._folder / each.name).exists()]
         if [(each.name, each.sources) for each in was] != [(name, tier.sources) for name, tier in now.items()]:
             with ExitStack() as opened:
-                tiers = self._have([TierConfig(Span(e.step / 1e9), Span(e.keep / 1e9), e.sources) for e in was], opened)
-                end(Chain(Store(self._store.folder), tiers, self._config.grace.ns, 0))
+                tiers = self._have(map(settings_of, was), opened)
+                end(self._chain_of(tiers, 0))
                 for i, tier in enumerate(tiers):
                     for finer in tiers[:i]:
                         stays = now.get(finer.name)
@@ -176,6 +191,11 @@ def end(chain: Chain) -> None:
             pass
     except (LineError, StoreError) as error:
         log.error("open buckets are not written: %s", error)
+
+
+def settings_of(tier: Known) -> TierConfig:
+    """What linemon.toml said of a tier."""
+    return TierConfig(Span(tier.step / 1e9), Span(tier.keep / 1e9), tier.sources)
 
 
 def newest(tier: Path) -> int:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,10 +164,23 @@ class CatalogWriter(Catalog):
             self.entries[entry.source] = entry
             raise
 
+    def rename(self, entry: Entry, name: str) -> Entry:
+        """Give a source another name, in one piece: a kill within it leaves both, never none."""
+        renamed = replace(entry, source=name)
+        del self.entries[entry.source]
+        self.entries[name] = renamed
+        try:
+            self._write(renamed.line() + entry.farewell())
+        except OSError:
+            del self.entries[name]
+            self.entries[entry.source] = entry
+            raise
+        return renamed
+
     def _write(self, line: bytes) -> None:
-        """Add a line, whole or not at all."""
+        """Add a line, or some, whole or not at all."""
         append(self._fd, line)
-        self.lines += 1
+        self.lines += line.count(b"\n")
         if self._draft and self._draft.is_whole:  # there it is, too, when it is written out
             try:
                 self._draft.add([line])

@@ -54,4 +54,6 @@ def heads_of(store: Store, names: Iterable[str]) -> Iterator[Heads]:
     for file, members in rings.items():
         with suppress(StoreError, OSError):
             if arena := store._arena(file):
+                if any(entry.slot >= arena.slots for entry in members):
+                    arena.remap()  # it has grown
                 yield Heads.of(arena, [entry for entry in members if entry.slot < arena.slots])

@@ -75,6 +75,15 @@ def line_of(fields: dict[str, Any]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
+def add_line(path: Path, fields: dict[str, Any], mode: int) -> None:
+    """Add a line to the file at this path, made where there is none. OSError, and nothing added, where it cannot be."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        append(fd, line_of(fields))
+    finally:
+        os.close(fd)
+
+
 def append(fd: int, line: bytes) -> None:
     """Add a line at the end, whole or not at all."""
     size = os.fstat(fd).st_size

@@ -14,7 +14,7 @@ import numpy as np
 from linemon import when
 from linemon.errors import LineError
 from linemon.store.folder import replace_file
-from linemon.store.journal import Journal, append, line_of
+from linemon.store.journal import Journal, add_line, line_of
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,15 @@ class Marks:
             oldest, _ = self._kept.popitem(last=False)
             self._alarms.pop(oldest, None)
 
+    def part(self, source: str, to: str | None) -> None:
+        """The marks of a source become those of another one; None: they are no more."""
+        kept, self._kept, self._alarms = self._kept, OrderedDict(), OrderedDict()
+        for mark in kept.values():
+            if mark.source != source:
+                self.add(mark)
+            elif to is not None:
+                self.add(mark._replace(source=to))
+
     def between(self, start: int | None, end: int | None, source: str | None) -> list[Mark]:
         """Those of [start, end) ns, in time order; with a source: its own, and those of all."""
         found = [mark for mark in self if source is None or mark.source in (None, source)]
@@ -113,7 +122,10 @@ class MarkFile(Journal):
             self.marks = Marks()
         for fields in added:
             try:
-                self.marks.add(Mark.parse(fields))
+                if "was" in fields:
+                    self.marks.part(fields["was"], fields["source"])
+                else:
+                    self.marks.add(Mark.parse(fields))
             except (KeyError, TypeError, ValueError, AttributeError):
                 self.damaged += 1
 
@@ -136,17 +148,34 @@ class MarkWriter(MarkFile):
         if mark in self.marks:
             return
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
-            try:
-                append(fd, line_of(mark.fields))
-            finally:
-                os.close(fd)
-            self.marks.add(mark)
-            self.lines += 1
-            if self.lines > MAX_LINES:
-                self._rewrite()
+            self._write(mark.fields)
         except OSError as error:
             raise LineError("store_full", f"cannot write {self.path}: {error.strerror}") from error
+        self.marks.add(mark)
+
+    def part(self, source: str, to: str | None) -> None:
+        """As `Marks.part`, in the file too. OSError, and nothing done, where there is no room for it."""
+        if any(mark.source == source for mark in self.marks):
+            self._write({"was": source, "source": to})
+            self.marks.part(source, to)
+
+    @property
+    def kept(self) -> list[Mark]:
+        return list(self.marks)
+
+    def keep(self, marks: list[Mark]) -> None:
+        """Have these, and no others. OSError where they cannot be written."""
+        if marks != self.kept:
+            self.marks = Marks()
+            for mark in marks:
+                self.marks.add(mark)
+            self._rewrite()
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        if self.lines >= MAX_LINES:
+            self._rewrite()
+        add_line(self.path, fields, self._mode)
+        self.lines += 1
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds only what counts."""

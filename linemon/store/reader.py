@@ -18,6 +18,7 @@ from linemon.errors import StoreError, UnknownSource
 from linemon.patterns import is_output
 from linemon.store import window
 from linemon.store.catalog import Catalog, Entry
+from linemon.store.farewells import FarewellFile
 from linemon.store.marks import Mark, MarkFile
 from linemon.store.ring import AHEAD, APPENDS, ARRIVED, ID, LATEST, REJECTED, Arena, Cells, fence
 from linemon.store.rows import Level, Rows, TimeLike, Window, as_ns, known, some, span_of
@@ -206,12 +207,13 @@ class Store:
         self._seen: object = None  # the state that `wait` has told of
         self._history: Levels | None = None
         self._marks = MarkFile(self.path)
+        self._farewells = FarewellFile(self.path)
 
     def close(self) -> None:
         """Let go of all files; rows and windows that were read stay."""
         with self._lock:
-            self._catalog.close()
-            self._marks.close()
+            for journal in (self._catalog, self._marks, self._farewells):
+                journal.close()
             self._arenas = {}
 
     def __enter__(self) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
@@ -31,6 +32,8 @@ from linemon.store.rollup import (
     newest_starts,
 )
 from linemon.store.writer import Ring, StoreWriter
+
+log = logging.getLogger(__name__)
 
 PER_COLUMN = len(buckets.PARTS)
 UNSURE = 8  # such a part of a ring, the oldest, may be overwritten before it is written out again
@@ -160,13 +163,23 @@ class Tier:
         _register(ring, {LATE_LOOKED: f"{life}:looked", LATE_LIMIT: f"{life}:limit", LATE_TAKEN: "late"})
         return ring
 
+    def part(self, source: str, to: str | None) -> None:
+        """Give what it holds of a source another name (None: remove it)."""
+        for store in (self.late, self.main):
+            ring = store.rings.get(source)
+            if ring and to in store.rings:
+                log.warning("the history of %r in %s stays: there is one of %r", source, self.name, to)
+            elif ring:
+                store.let_go(ring, to)
+                store._catalog.sync()
+
     def forget(self, there: Collection[str], now: int) -> None:
         """Remove sources that are no more, or not meant any more, and of which all buckets are older than `keep`."""
         for store in (self.late, self.main):
             for name, ring in list(store.rings.items()):
                 newest = newest_starts(ring.arena, np.array([ring.entry.slot]))
                 if not (name in there and self.takes(name)) and newest[0] < now - self.keep:
-                    store._forget(ring)
+                    store.let_go(ring)
 
 
 def arenas_of(store: StoreWriter) -> set[ArenaWriter]:

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,9 +17,11 @@ from linemon.logs import Seldom
 from linemon.patterns import is_output
 from linemon.store.arena import ArenaWriter
 from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
+from linemon.store.farewells import FarewellWriter
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
 from linemon.store.marks import MarkWriter
 from linemon.store.ring import MINOR, PAGE_BYTES
+from linemon.store.silence import Silence
 from linemon.store.upgrade import old_sources
 
 log = logging.getLogger(__name__)
@@ -77,10 +78,10 @@ class StoreWriter:
         self.unsure: set[str] = set()  # sources that were open when the machine went down: pages of theirs may be old
         self.moves = 0  # how often a source got another ring, or lost its own
         self._units_told = Seldom()
-        self._seen: dict[str, tuple[int, float]] = {}  # rows of each source, and since when it has had so many
-        self._to_look: deque[str] = deque()  # the sources that `forget_silent` has not looked at
+        self._silence = Silence(self.rings)
         try:
             self.marks = MarkWriter(folder, self._file_mode)
+            self.farewells = FarewellWriter(folder, self._file_mode)
             self._open()
             self.id = str(self._catalog.head["store"])  # twelve characters that name this store and no other
         except BaseException:
@@ -211,37 +212,28 @@ class StoreWriter:
         self._catalog.tidy(time.monotonic() + STEP_S)
 
     def forget_silent(self, now_s: float, after_s: float) -> bool:
-        """Remove the sources that got no row for `after_s` seconds, as seen by the calls of this method.
+        """Remove, for about `STEP_S`, sources that got no row for `after_s`; False where the next call must go on."""
+        for ring in self._silence.find(now_s, after_s, time.monotonic() + STEP_S):
+            try:
+                self.let_go(ring)
+                log.info("source %r is forgotten: no row for %g s", ring.entry.source, after_s)
+            except OSError as error:
+                log.error("source %r cannot be forgotten: %s", ring.entry.source, error.strerror)
+        return self._silence.is_over
 
-        One call takes about `STEP_S`; whether it got through all sources: if not, the next one goes on.
-        """
-        self._to_look = self._to_look or deque(self.rings)
-        end = time.monotonic() + STEP_S
-        while self._to_look and time.monotonic() < end:
-            name = self._to_look.popleft()
-            ring = self.rings.get(name)
-            if ring is None:
-                continue
-            head = ring.arena.head(ring.entry.slot)
-            had, since_s = self._seen.get(name, (head, now_s))
-            self._seen[name] = (head, since_s if head == had else now_s)
-            if head == had and now_s - since_s >= after_s:
-                try:
-                    self._forget(ring)
-                except OSError as error:
-                    log.error("source %r cannot be forgotten: %s", name, error.strerror)
-                else:
-                    log.info("source %r is forgotten: no row for %g s", name, after_s)
-        return not self._to_look
-
-    def _forget(self, ring: Ring) -> None:
+    def let_go(self, ring: Ring, to: str | None = None) -> None:
+        """Give a source another name (None: remove it); who holds the ring must bind again. OSError: nothing done."""
         entry = ring.entry
-        self._catalog.remove(entry)
+        if to is None:
+            self._catalog.remove(entry)
+        else:
+            self.rings[to] = Ring(self._catalog.rename(entry, to), ring.arena)
         del self.rings[entry.source]
-        self._seen.pop(entry.source, None)
+        self._silence.drop(entry.source)
         ring.is_gone = True
         self.moves += 1
-        self._release(entry, ring.arena)
+        if to is None:
+            self._release(entry, ring.arena)
 
     def _new(self, name: str, columns: tuple[str, ...], units: tuple[str, ...]) -> Ring:
         count = len(self.rings)
@@ -250,6 +242,8 @@ class StoreWriter:
         if count + 1 == int(0.85 * self.max_sources):
             log.warning("%d of max_sources = %d sources in use", count + 1, self.max_sources)
         ring = self.rings[name] = self._publish(self._place(name, columns, units))
+        if farewell := self.farewells.names.get(name):
+            log.warning("source %r is back: it was %s", name, farewell)
         return ring
 
     def _move(self, ring: Ring, columns: tuple[str, ...], units: tuple[str, ...]) -> None:
@@ -338,6 +332,7 @@ class StoreWriter:
             what = f"has {catalog.damaged} damaged lines" if catalog.damaged else "is empty, or cut"
             log.error("%s %s: kept as %s.bad", catalog.path, what, CATALOG)
             shutil.copyfile(catalog.path, catalog.path.with_suffix(".bad"))
+        self.farewells.end_last(catalog, self.marks)
         self._last_id = max((max(entry.id, entry.born) for entry in catalog.entries.values()), default=0)
         said, now = catalog.head, here()
         is_ours = "store" in said and said.get("machine") == now["machine"]

@@ -182,3 +182,22 @@ def test_print_leaves_out_what_paper_cannot_do(show: Show, served: Served) -> No
     expect(page.locator("#find")).to_be_hidden()
     expect(page.locator("#card0")).to_be_visible()
     assert len(page.pdf()) > 10_000
+
+
+def test_the_menu_of_a_source_is_accessible(show: Show, crowd: Served) -> None:
+    """On the overview and on its own page, at every size, in light and in dark, also before it is deleted."""
+    for address in ("", "?source=web1"):
+        page = show(crowd.url + address, wait=None)
+        page.get_by_role("button", name="Pin, hide, rename or delete web1", exact=True).click()
+        page.click("#verb-delete")
+        for width, height in SIZES.values():
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            box = page.locator("#verbs").bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert faults(page) == []
+        page.keyboard.press("Escape")
+        expect(page.locator("#verbs")).to_be_hidden()

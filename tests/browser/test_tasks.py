@@ -265,6 +265,10 @@ def test_what_changed_in_a_span_of_this_host_or_of_all(show: Show, own_feed: Fee
     expect(rows.first.locator("td").nth(1)).to_have_text("40 % → 60 %")
     assert float(rows.first.locator("td").first.inner_text()) > 10
     expect(page.locator("#changed tr.chance")).to_have_count(5)
+    for button in ("web1", "all sources") * 4:  # as fast as one can
+        page.get_by_role("button", name=button, exact=True).click()
+    expect(page.locator("#changed-said")).not_to_have_text("looking…")
+    expect(rows.first.locator("th")).to_have_text("web2 : mem.used_pct")
     page.evaluate("linemon.time.zoom(3)")
     start, end = page.evaluate("linemon.model('areas of chart0').data.xs.at(-1)")[:2]
     assert end - start == pytest.approx(295e3, abs=3000)

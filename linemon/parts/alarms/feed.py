@@ -147,6 +147,7 @@ class Feed:
         is_same_store, self._seen = self._seen is None or self._seen[0] == state[0], state
         for name in [each for each in self.readings if each not in names]:
             judged = self.readings.pop(name).judged
+            self._entries.pop(name, None)
             self._count -= judged.size
             if is_same_store:  # else it is another one, which may get the source yet
                 for _, instance in judged:

@@ -23,6 +23,8 @@ class Cursors:
     def __init__(self, path: Path, address: str, since: str) -> None:
         self._path, self._address, self._since = path, address, since
         self._saved: dict[str, Saved] = {}
+        self._lives: dict[tuple[int, str], Saved] = {}  # the same by `born`, and what stands behind the name,
+        self._lives_of: object = None  # as it was when this was made
         self._began = time.time_ns()  # when it ran first: sources made later are sent from their first row
         self._written = float("-inf")
         self._told: object = None
@@ -41,11 +43,18 @@ class Cursors:
 
     def begins(self, key: str, born: int, head: int) -> Saved:
         """Where a life of a source is to be gone on with; `head`: how many rows it has had by now."""
-        saved = self._saved.get(key)
+        saved = self._saved.get(key) or self._renamed(key, born)
         if saved and saved.born == born and saved.done <= head:
             return saved
         is_old = saved is None and born < self._began and self._since == "now"
         return Saved(born, head, head) if is_old else Saved(born, 0, 0)
+
+    def _renamed(self, key: str, born: int) -> Saved | None:
+        """What is known of a source that had another name before, by its life."""
+        if self._lives_of is not self._saved:
+            self._lives_of = self._saved
+            self._lives = {(each.born, name.partition("\0")[2]): each for name, each in self._saved.items()}
+        return self._lives.get((born, key.partition("\0")[2]))
 
     def save(self, flows: dict[str, Flow], is_end: bool = False) -> None:
         """Replace the file where there is something new. OSError."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from linemon.errors import UnknownSource
+from linemon.parts._far import FORWARDED
 from linemon.patterns import fits
 from linemon.store.catalog import Entry
 from linemon.store.heads import heads_of
@@ -16,7 +17,6 @@ from linemon.store.reader import Store
 from linemon.store.ring import ARRIVED, COMMIT
 from linemon.store.rows import Rows
 
-FORWARDED: Final = "f:"  # a SENDER that begins so is a forward: f:STORE:BORN
 SHARE: Final = 10  # a batch has rows of so many sources, where they wait: none of them holds up the others
 MOST_NOTES: Final = 64
 

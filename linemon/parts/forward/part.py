@@ -20,9 +20,10 @@ import numpy as np
 from linemon.config import Config
 from linemon.errors import LinemonError
 from linemon.parts._aside import aside
+from linemon.parts._far import FORWARDED
 from linemon.parts._port import Output
 from linemon.parts.forward.cursors import Cursors
-from linemon.parts.forward.flow import FORWARDED, Block, Feed, Flow, held
+from linemon.parts.forward.flow import Block, Feed, Flow, held
 from linemon.parts.forward.target import DENIED_S, Denied, Later, Refused, Target, TooLong
 from linemon.store import levels
 from linemon.store.folder import own_folder
@@ -96,7 +97,7 @@ class Forward:
         """The thread."""
         self._own = ""  # begin anew, however it ended before
         file = self._config.state_folder / f"{self.name}.json"
-        cursors = Cursors(file, self._to.shown, self._to.since)
+        cursors = Cursors(file, self._target.address, self._to.since)
         with Store(self._config.store.folder) as store:
             try:
                 while not self._ends.is_set():

@@ -6,17 +6,16 @@ import logging
 import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from linemon.errors import ConfigError, LinemonError
 from linemon.logs import Seldom
+from linemon.parts._far import NAME, host_of
 from linemon.parts._secrets import bare, clean
 from linemon.parts.forward.flow import Block, Flow
 from linemon.sections import Span
 
 log = logging.getLogger(__name__)
 
-NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SINCE: Final = ("now", "start")
 DENIED_S: Final = 60.0  # from one question of who is not let in to the next
 
@@ -61,7 +60,7 @@ class ForwardConfig:
     @property
     def title(self) -> str:
         """Its name, or else the host of `to`."""
-        return self.name or _host(self.to)
+        return self.name or host_of(self.to)
 
     def far_name(self, source: str) -> str:
         """What a source is called there."""
@@ -115,6 +114,11 @@ class Target:
         """For `linemon check`: what is allowed and perhaps not meant. ConfigError where more is wrong."""
         return []
 
+    @property
+    def address(self) -> str:
+        """Whose cursors these are, as anybody may see it: another address begins anew."""
+        return self.config.shown
+
     def place(self, source: str) -> str:
         """Where rows of a source come to lie there: two forwards must not share it."""
         return self.config.far_name(source)
@@ -151,10 +155,3 @@ class Target:
 
     def clean(self, text: str) -> str:
         return clean(text, self._secrets)
-
-
-def _host(to: str) -> str:
-    try:
-        return urlsplit(to).hostname or ""
-    except ValueError:
-        return ""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
+from linemon.config import Config
 from linemon.errors import ConfigError
+from linemon.parts._far import NAME, host_of
 from linemon.parts._secrets import bare, clean
-
-NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,7 @@ class SubscribeConfig:
     @property
     def title(self) -> str:
         """Its name, or else the host of `from`."""
-        try:
-            return self.name or urlsplit(self.from_).hostname or ""
-        except ValueError:
-            return ""
+        return self.name or host_of(self.from_)
 
     @property
     def shown(self) -> str:
@@ -43,34 +37,27 @@ class SubscribeConfig:
 
 
 class Origin:
-    """Where messages come from. Its methods are called in a thread of the subscription's own, and may block.
-
-    They raise LinemonError or OSError; `close` is called then, and `open` again a little later.
-    """
+    """Where one subscription takes from."""
 
     def __init__(self, config: SubscribeConfig, settings: Any, secrets: tuple[str, ...], state: Path) -> None:
         """`state`: a file of its own, for what must outlive the process."""
         self.config, self.settings, self._secrets, self._file = config, settings, secrets, state
-        self.counts: Counter[str] = Counter(dict.fromkeys(("messages", "unmapped", "unreadable", "rejected"), 0))
 
-    def check(self) -> list[str]:
+    def check(self, config: Config) -> list[str]:
         """For `linemon check`: what is allowed and perhaps not meant."""
         return []
 
-    def open(self) -> None:
-        """Be connected; what waits there comes from now on."""
+    async def run(self, config: Config) -> None:
+        """Take until cancelled, in the loop of all parts: it must not block. Whatever is away is waited for."""
         raise NotImplementedError
 
-    def take(self, seconds: float) -> tuple[str, int]:
-        """The lines of the messages that have come, and how many messages these are; it waits so long for one."""
+    def totals(self) -> dict[str, float]:
+        """What the source `linemon.subscribe.NAME` has."""
         raise NotImplementedError
 
-    def done(self) -> None:
-        """What was taken is held by the collector: it need not come again."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Let go of the connection. What was taken and is not done comes again."""
+    def state(self) -> dict[str, Any]:
+        """What else is to be shown."""
+        return {}
 
     def clean(self, text: str) -> str:
         return clean(text, self._secrets)

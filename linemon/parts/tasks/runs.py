@@ -27,6 +27,7 @@ from linemon.store.marks import Mark
 log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".run"
+LOOK_S: Final = 1.0  # from one look whether outputs go out to the next
 
 
 @dataclass
@@ -64,11 +65,10 @@ class Runs:
             newest = {name: self._records.newest[name] for name in names if name in self._records.newest}
             plain = replace(task, schedule=None)
             job = Job(self._config, folder_of(self._config), plain, tuple(sources), run, end, self._out, newest)
-            if self._outputs.waiting > MOST_BYTES:
-                found.failed.append(f"{self._outputs.waiting} bytes of outputs wait for the collector")
-            else:
-                async for said in outcomes(job):
-                    self._take(task.name, said, found)
+            async for said in outcomes(job):
+                self._take(task.name, said, found)
+                while self._outputs.waiting > MOST_BYTES:
+                    await asyncio.sleep(LOOK_S)
             record.took_s, record.runs = round(time.monotonic() - began, 3), record.runs + 1
             record.rows_in, record.rows_out = record.rows_in + found.rows_in, record.rows_out + found.rows_out
             if found.failed:

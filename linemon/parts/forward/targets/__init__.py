@@ -10,38 +10,19 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import fields
-from functools import cache
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from linemon.config import Config
 from linemon.errors import ConfigError
-from linemon.parts._secrets import hidden, secrets_of
+from linemon.parts._far import made
 from linemon.parts.forward.target import ForwardConfig, Target
 from linemon.patterns import fits, is_exclusion
-from linemon.settings import section
-
-
-@cache
-def schemes() -> dict[str, ModuleType]:
-    """By scheme, those of the same in TLS too."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        module = import_module(f"{__name__}.{path.stem}")
-        found[path.stem] = module
-        if getattr(module, "TLS", False):
-            found[f"{path.stem}s"] = module
-    return found
 
 
 def build(config: Config) -> dict[str, Target]:
     """Those that linemon.toml names. ConfigError says what is wrong with one."""
     found: dict[str, Target] = {}
     for table in config.forward:
-        target = _build(table)
+        target: Target = made(__name__, "To", ForwardConfig, "[[forward]]", "to", table)
         if target.config.title in found:
             raise ConfigError(f"[[forward]] name = {target.config.title!r}: there are two of that name")
         for other in found.values():
@@ -78,28 +59,10 @@ def check(config: Config) -> tuple[list[str], list[str]]:
 
 def may_meet(one: Target, other: Target) -> bool:
     """Whether both could write to one source of one far side, as far as their patterns tell."""
-    if one.config.shown != other.config.shown or one.place("\0") != other.place("\0"):
+    if one.address != other.address or one.place("\0") != other.place("\0"):
         return False
     mine, theirs = one.config.sources, other.config.sources
     patterns = [each for each in mine + theirs if not is_exclusion(each)] or ["*"]
     parts = [re.split(r"[*?]|\[.*?\]", each) for each in patterns]
     names = {first[0] + between + last[-1] for first in parts for last in parts for between in ("", "x")}
     return any(fits(mine, name) and fits(theirs, name) for name in names.union(patterns))
-
-
-def _build(table: dict[str, Any]) -> Target:
-    common = {each.name for each in fields(ForwardConfig)}
-    config = section(ForwardConfig, "[[forward]]", {key: value for key, value in table.items() if key in common})
-    where = f"[[forward]] {config.title!r}"
-    scheme = schemes().get(config.to.partition(":")[0])
-    if scheme is None:
-        raise ConfigError(f"{where} to = {config.shown!r}: expected an address of one of: {', '.join(schemes())}")
-    try:
-        settings = section(scheme.Settings, where, {key: value for key, value in table.items() if key not in common})
-        secrets = secrets_of([*hidden(config.to), *(getattr(settings, name) for name in scheme.SECRET)])
-        target: Target = scheme.To(config, settings, secrets)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"{where} {error}") from None
-    return target

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from linemon.parts._far import FORWARDED
 from linemon.parts._port import ISO_BEFORE, header_of, time_of
-from linemon.parts.forward.flow import FORWARDED, Block, Flow
+from linemon.parts.forward.flow import Block, Flow
 from linemon.parts.forward.target import DENIED_S, Denied, Later, Target
 from linemon.ports import Address
 from linemon_sender.dialler import connect

