@@ -81,7 +81,10 @@ class TestLinemon(Conformance):
         self.near.set(self.forward().replace('since = "start"\n', ""))
         self.near.add("s", rows_of(5))  # before it ever ran: not sent
         self.near.start()
-        self.near.until(sent=0, behind_s=0.0)
+        files = self.near.folder
+        eventually(
+            lambda: [file for file in files.rglob("forward.it.json") if '"s"' in file.read_text()], "its first look"
+        )
         self.near.add("s", rows_of(5, 5))
         self.arrives("s", rows_of(5, 5))
         self.near.kill()
