@@ -227,7 +227,7 @@ def as_json(section: Section, rows: list[bytes]) -> bytes:
     keys = [json.dumps(name) for name in names]
     lines = []
     for row in rows:
-        pairs = [f"{key}: {said}" for key, said in zip(keys, row.decode().split(), strict=True) if said != "NaN"]
+        pairs = [f"{key}: {said}" for key, said in zip(keys, row.decode().split(), strict=True) if said != "nan"]
         if not pairs[0].rpartition(" ")[2].isdecimal():  # a time as text
             key, _, said = pairs[0].partition(": ")
             pairs[0] = f'{key}: "{said}"'

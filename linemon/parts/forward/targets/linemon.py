@@ -265,9 +265,11 @@ def sender_of(flow: Flow) -> str:
 
 def row_lines(block: Block) -> str:
     """Rows as text, with all that a double has."""
-    rows = [[time, *values] for time, values in zip(times(block), block.rows.values.tolist(), strict=True)]
-    text = json.dumps(rows, separators=(" ", ":"))[2:-2].replace("] [", "\n")
-    return text.replace('"', "") + "\n"
+    cells: list[Any] = []
+    for time_said, values in zip(times(block), block.rows.values.tolist(), strict=True):
+        cells.append(time_said)
+        cells += values
+    return (f"%s{' %r' * len(block.rows.columns)}\n" * len(block.rows)) % tuple(cells)
 
 
 def json_lines(block: Block) -> str:
