@@ -126,6 +126,7 @@ class TestLinemon(Conformance):
         self.far.config.write_text(settings.replace("[store]\n", "[store]\nmax_sources = 3\n"))
         self.open()
         self.far.say("#token hush-hush\n#source other\n1\n")
+        eventually(lambda: "linemon.collector" in self.far.store, "its own source, the second of three")
         self.near.start()
         self.near.add("a", rows_of(5))
         self.arrives("a", rows_of(5))
