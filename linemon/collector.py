@@ -134,18 +134,24 @@ class Collector:
                 if task.done():
                     task.result()  # raises what ended it
         finally:
-            for task in self._serving:
-                task.cancel()
-            await asyncio.wait([*self._serving, syncing] if syncing else self._serving)
-            for port in self.ports:
-                port.close()
-            if self._commands:
-                self._commands.close()
-            if not self.store.is_gone():  # another collector's may be in its place
-                self._write_status()
-            self.devices.book.close()
-            self._reader.close()
-            self.store.close()
+            if syncing:
+                await asyncio.wait([syncing])
+            await self.end()
+
+    async def end(self) -> None:
+        """Take what has arrived, and close the ports and the store."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.wait(self._serving)
+        for port in self.ports:
+            port.close()
+        if self._commands:
+            self._commands.close()
+        if not self.store.is_gone():  # another collector's may be in its place
+            self._write_status()
+        self.devices.book.close()
+        self._reader.close()
+        self.store.close()
 
     def _serve(self, work: Coroutine[Any, Any, None]) -> None:
         """Let a door work until the collector ends, which it does where the work fails."""

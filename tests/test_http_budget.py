@@ -65,9 +65,7 @@ def costs(
             host, _, number = collector.status()["http"].rpartition(":")
             await asyncio.to_thread(ask_all, (host, int(number)))
         finally:
-            for port in collector.ports:
-                port.close()
-            collector.store.close()
+            await collector.end()
 
     try:
         asyncio.run(serve())
@@ -106,6 +104,7 @@ def ten_days(*, in_order: bool) -> Callable[[Collector], None]:
     return fill
 
 
+NOT_OF_ROWS = ("/", "/api/alarms", "/api/devices")
 PATHS = [
     "/state", "/available_plots", "/plot_id?tag=host:c1", "/current_data?tag=host:c1",
     "/current_data?tag=host:c1&since=5", "/api/sources", "/api/health", "/api/openapi.json", "/api/rows?source=host",
@@ -126,7 +125,7 @@ def test_reading_ten_days(tmp_path: Path, steps: Steps, in_order: bool) -> None:
         assert len(connection.getresponse().read(8 << 20)) == 8 << 20
         connection.close()
 
-    known = {path.partition("?")[0] for path in [*PATHS, "/api/stream", "/api/alarms", "/"]}  # which tells of no rows
+    known = {path.partition("?")[0] for path in [*PATHS, "/api/stream", *NOT_OF_ROWS]}
     assert known == {path for path, methods in DESCRIPTION["paths"].items() if "get" in methods}
     costs(tmp_path, f"points = {DAYS}", ten_days(in_order=in_order), ask_all, steps)
 

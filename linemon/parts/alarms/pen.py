@@ -24,6 +24,7 @@ COLOURS: Final = 256
 TICKS: Final = 6
 DAY_S: Final = 86400
 PAD: Final = 0.06  # of the values' range, above and below
+SMALLEST: Final = 1e-300  # a difference of numbers that can be divided
 STEPS_S: Final = (
     1,
     2,
@@ -224,7 +225,7 @@ def extent(chart: Chart) -> tuple[float, float, list[float]]:
     """The lowest and highest value of the axis, with all values and limits between; and its ticks, round numbers."""
     values = [float(chart.low.min()), float(chart.high.max()), *(limit for _, limit in chart.limits)]
     low, high = min(values), max(values)
-    if high - low <= 1e-6 * abs(high):
+    if high - low <= max(1e-6 * abs(high), SMALLEST):
         low, high = low - max(abs(low) / 2, 1), high + max(abs(high) / 2, 1)
     is_from_zero = 0 <= min(values) < high / 2
     low, high = (0.0 if is_from_zero else low - PAD * (high - low)), high + PAD * (high - low)
