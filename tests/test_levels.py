@@ -129,6 +129,15 @@ def test_where_rows_are_held_for_all_nothing_has_changed(make: MakePlace, reads:
     assert len(found) == 1400
 
 
+def test_the_first_minute_of_a_new_source_is_of_rows(make: MakePlace) -> None:
+    """Its first bucket begins before its first row, and holds nothing that rows do not."""
+    place = make(tier("1m", "2d"), tier("15m", "30d"))
+    place.live("host", 38, 400, every=100)
+    found = place.store["host"].window(at(0), at(400), 400)
+    assert_is(found, place, "host", 0, 400, 400)
+    assert set(found.step.tolist()) == {SECOND}
+
+
 def test_before_all_there_is(make: MakePlace) -> None:
     """Empty buckets, and `oldest` says where it begins; rows are as before."""
     place = make(tier("1m", "2d"), points=600)

@@ -211,12 +211,22 @@ class RingsView(View):
         entry = rows.entry if rows else None
         columns = entry.columns if entry else tiers[0].columns
         units = entry.units if entry else tiers[0].entry.units[:: len(buckets.PARTS)]
-        of_rows = (0, rows.begin() if rows else NO_LIMIT, NO_LIMIT)
+        of_rows = (0, self._rows_begin(), NO_LIMIT)
         of_tiers = [(tier.step, tier.begin(), tier.end) for tier in tiers]
         super().__init__(columns, units, [of_rows, *of_tiers], every=every)
 
     def cursor(self) -> int:
         return self.rows.head if self.rows else 0
+
+    def _rows_begin(self) -> int:
+        """From when on (ns) rows are all there is: of a new source from its first bucket on, which is of them."""
+        if self.rows is None:
+            return NO_LIMIT
+        begin = self.rows.begin()
+        if begin != NO_LIMIT and self.tiers and not self.rows.arena.held(self.rows.slot)[0]:
+            bucket = begin - begin % self.tiers[0].step
+            begin = bucket if min(tier.begin() for tier in self.tiers) >= bucket else begin
+        return begin
 
     def fill(self, sums: Sums, piece: Piece) -> None:
         if not piece.level:
