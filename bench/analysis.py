@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import m4, made_up, nab
+from bench import libraries, m4, made_up, nab
 from linemon.analysis import changed, forecast, groups, spectrum, strange
 
 Floats = nab.Floats
@@ -198,6 +198,10 @@ def main() -> int:
     asked = parser.parse_args()
     benches: dict[str, list[Callable[[], None]]] = {
         "forecast": [lambda: bench_forecast(asked.folder)] if asked.folder else [],
+        "libraries": [
+            *([lambda: libraries.bench_forecast(asked.folder, say)] if asked.folder else []),
+            lambda: libraries.bench_groups((1, 2, 3), say),
+        ],
         "spectrum": [bench_spectrum],
         "groups": [bench_groups],
         "changed": [bench_changed],
