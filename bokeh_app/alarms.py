@@ -16,7 +16,7 @@ from bokeh.document import Document
 
 from linemon.store.status import ALARMS, ALARMS_OLD_S, read_alarms
 
-from .page import Page
+from .page import ListPage
 from .pump import Pump
 
 LOOK_S = 1.0
@@ -102,25 +102,12 @@ def milliseconds(iso: str | None) -> float | None:
     return None if iso is None else datetime.fromisoformat(f"{iso[:19]}+00:00").timestamp() * 1e3
 
 
-class AlarmsPage(Page):
+class AlarmsPage(ListPage):
     """The server's side of an open list of alarms."""
 
     def __init__(self, doc: Document, pump: Pump) -> None:
         super().__init__(doc, pump)
-        self._due = 0.0
         self.wishes.on_change("has_all", lambda attr, old, new: self._refill())
-
-    def is_due(self, now: float) -> bool:
-        if now < self._due:
-            return False
-        self._due = now + LOOK_S
-        return True
-
-    def due(self) -> float:
-        return self._due
-
-    def search(self, text: str) -> None:
-        self._refill()
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
         self.answers.alarms = json.dumps(listed(self._pump, self.wishes.find, self.wishes.has_all))

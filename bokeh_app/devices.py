@@ -7,14 +7,12 @@ import json
 import time
 from typing import Any
 
-from bokeh.document import Document
-
 from linemon.errors import LinemonError
 from linemon.patterns import exactly
 from linemon.store.asking import NotRunning, ask
 from linemon.store.status import COLLECT_SOCKET
 
-from .page import Page
+from .page import ListPage
 from .pump import Pump
 
 LOOK_S = 1.0
@@ -82,24 +80,8 @@ def listed(pump: Pump, find: str) -> str:
     return json.dumps({"devices": found[:MAX_ROWS], "more": more, "all": count, "fault": known.fault})
 
 
-class DevicesPage(Page):
+class DevicesPage(ListPage):
     """The server's side of an open list of devices."""
-
-    def __init__(self, doc: Document, pump: Pump) -> None:
-        super().__init__(doc, pump)
-        self._due = 0.0
-
-    def is_due(self, now: float) -> bool:
-        if now < self._due:
-            return False
-        self._due = now + LOOK_S
-        return True
-
-    def due(self) -> float:
-        return self._due
-
-    def search(self, text: str) -> None:
-        self._refill()
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
         self.answers.devices = listed(self._pump, self.wishes.find)

@@ -31,6 +31,7 @@ from .rhythm import AGAIN_S, LEAST_S, LONGEST_S
 log = logging.getLogger(__name__)
 
 MAX_OPEN = 12  # messages a page may owe an answer for; it answers every eighth one: answers cost as much as messages
+LIST_S = 1.0
 QUIET_S = 5.0  # the longest a page is sent nothing,
 DEVICE_S = 1.0  # and one that shows a device: somebody waits for what becomes of a setting
 MAX_PIXELS = 4000
@@ -186,3 +187,23 @@ class Page:
 def as_text(arrays: Sequence[npt.ArrayLike]) -> str:
     """Arrays as a page takes them."""
     return b64encode(pack(arrays).tobytes()).decode()
+
+
+class ListPage(Page):
+    """A list that is made anew once a second, and for whatever is typed into the search."""
+
+    def __init__(self, doc: Document, pump: Pump) -> None:
+        super().__init__(doc, pump)
+        self._due = 0.0
+
+    def is_due(self, now: float) -> bool:
+        if now < self._due:
+            return False
+        self._due = now + LIST_S
+        return True
+
+    def due(self) -> float:
+        return self._due
+
+    def search(self, text: str) -> None:
+        self._refill()
