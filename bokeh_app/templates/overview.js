@@ -29,8 +29,8 @@ linemon.pages.overview = (() => {
     perRow = Math.max(1, Math.floor(width / size))
     const height = Math.ceil(count / perRow) * size
     holder.style.height = `${height}px`
-    plot.x_range.setv({start: 0, end: width}, linemon.LOCAL)
-    plot.y_range.setv({start: height, end: 0}, linemon.LOCAL)
+    plot.x_range.setv({start: 0, end: width})
+    plot.y_range.setv({start: height, end: 0})
     const heat = [0, 1, 2, 3, 4].map((i) => colour(`heat-${i}`)), bad = colour("bad")
     const data = {xs: new Float64Array(count), ys: new Float64Array(count), color: Array(count), size: new Float64Array(count)}
     values.forEach((value, i) => {
