@@ -18,8 +18,9 @@ from .compare import compare
 from .devices import DevicesPage, Own
 from .groups import MAX_LISTED, Group, groups, of_groups, runs
 from .layout import as_toml, lay_out, misses, tiles
+from .measure import MeasurePage, Ranked, Rest, charts_of, rank
 from .overview import OverviewPage
-from .panels import Panel, unit_of
+from .panels import Panel, label_of, take_apart, unit_of
 from .pump import pump
 from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
@@ -63,11 +64,15 @@ def build_charts(doc: Document, view: View) -> None:
     missing: list[str] = []
     found: list[Group] = []
     numbers, unshown, toml, misfits = list[int](), 0, "", False
+    ranked = Ranked([], [])
     if view.kind == "groups":
         found = groups(pump)
         streams, panels, columns = of_groups(pump, view, found)
     elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
+    elif view.kind == "measure":
+        ranked = rank(pump, view)
+        streams, panels, columns = charts_of(pump, view, ranked.top)
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -83,11 +88,12 @@ def build_charts(doc: Document, view: View) -> None:
     source = streams[0].source if len(streams) == 1 else None
 
     def made_of() -> tuple[object, ...]:
-        return runs(pump) if view.kind == "groups" else pump.names() if missing else ()
+        is_waiting = missing or (view.kind == "measure" and not panels)
+        return runs(pump) if view.kind == "groups" else pump.names() if is_waiting else ()
 
     known = made_of()
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
-    page = ChartPage(
+    page = (MeasurePage if view.kind == "measure" else ChartPage)(
         doc,
         pump,
         streams,
@@ -97,7 +103,9 @@ def build_charts(doc: Document, view: View) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
-    title = TITLES.get(view.kind, name)
+    if isinstance(page, MeasurePage):
+        page.rest = Rest(pump, [] if view.is_small else ranked.rest)
+    title = label_of(take_apart(0, view.measure, "")) if view.kind == "measure" else TITLES.get(view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -121,9 +129,11 @@ def build_charts(doc: Document, view: View) -> None:
             for panel in panels
         ],
         "tiles": [],
+        "is_alike": view.is_small,
+        "rest": 0 if view.is_small else len(ranked.rest),
         "shift": view.shift.text if view.shift else "",
     }
-    if view.kind not in ("compare", "groups") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "measure") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
@@ -136,6 +146,7 @@ def build_charts(doc: Document, view: View) -> None:
         misfits=misfits,
         shifts=SHIFTS,
         groups=found,
+        total=len(ranked.top) + len(ranked.rest),
         most_listed=MAX_LISTED,
         numbers=[(number, columns[number][1]) for number in numbers],
         unshown=unshown,

@@ -8,11 +8,13 @@ chart alone, which only the browser reads. In `plot` a comma, a colon or a perce
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from linemon.sections import Span
+from linemon.when import when
 
 DAY = 86400
 WINDOWS = {
@@ -36,6 +38,10 @@ class View:
     window: str = DEFAULT_WINDOW
     shift: Span | None = None
     misread: str = ""  # what `shift` said, where that is no span
+    measure: str = ""
+    find: str = ""  # of a measure: only sources with these words in their names
+    is_small: bool = False  # of a measure: a small chart for each
+    sight: tuple[float, ...] = ()  # from, to in epoch ms; empty = live
 
 
 def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
@@ -46,7 +52,9 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         return values[0].decode(errors="replace") if values else ""
 
     source, plot = say("source"), _plot(say("plot"))
-    asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
+    asked: dict[str, object] = {
+        each: say(each) for each in ("health", "alarms", "devices", "groups", "measure", "source")
+    }
     asked["compare"] = "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
     window, shift = say("window"), _span(say("shift"))
@@ -58,7 +66,22 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         window if window in WINDOWS else DEFAULT_WINDOW,
         shift,
         "" if shift else say("shift"),
+        say("measure"),
+        say("find"),
+        bool(say("small")),
+        _sight(say("from"), say("to")),
     )
+
+
+def _sight(start: str, end: str) -> tuple[float, ...]:
+    try:
+        found = tuple(
+            float(text) if text.replace(".", "", 1).isdecimal() else when(text, time.time_ns()) / 1e6
+            for text in (start, end)
+        )
+    except ValueError:
+        return ()
+    return found if found[0] < found[1] else ()
 
 
 def _span(text: str) -> Span | None:

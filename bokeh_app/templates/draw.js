@@ -37,6 +37,7 @@ linemon.draw = (() => {
       areas.color.push(color)
       areas.alpha.push(alpha)
     }
+    linemon.measures.into(number, drawn, area, seen)
     linemon.behind.into(number, drawn, area, hidden, seen)
     const isOver = (line) => line.role == "line"   // what is a sum lies over the stack
     for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b))) {
@@ -75,6 +76,7 @@ linemon.draw = (() => {
     }
     const name = `chart${number}`
     const range = model(name).y_range
+    if (linemon.about.is_alike) [low, high] = linemon.measures.alike(number, low, high)
     axis(range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
     state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
     // down or up to zero, where that is in sight: elsewhere an area says nothing
