@@ -182,7 +182,8 @@ def test_named_columns_stay_where_they_are_and_unnamed_rows_that_do_not_fit_are_
     assert writer.bind("web1", ("c1", "c2"), None).width == 2
     entry = writer.bind("web1", ("b", "a"), ("", "m")).entry
     assert (entry.columns, entry.units) == (("a", "b"), ("m", "V"))
-    entry = writer.bind("web2", ("x",), ("",)) and writer.bind("web2", ("y", "x", "z"), ("Y", "X", "")).entry
+    writer.bind("web2", ("x",), ("",))
+    entry = writer.bind("web2", ("y", "x", "z"), ("Y", "X", "")).entry
     assert (entry.columns, entry.units) == (("x", "y", "z"), ("X", "Y", ""))
     with pytest.raises(LineError, match=r"2 columns, the row has 3"):
         writer.bind("web1", ("c1", "c2", "c3"), None)
