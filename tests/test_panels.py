@@ -101,6 +101,28 @@ def test_strangers_columns() -> None:
     assert len(grouped("", ".", "a..b", "%zz", "_", "a", "<b>")) > 0
 
 
+def test_a_name_is_split_only_at_dots_or_where_several_share_its_first_word() -> None:
+    names = ("Bodenfeuchte_in_zwanzig_cm", "big_offset", "Temperatur", "usage_user", "usage_idle", "_a", "_b")
+    panels = grouped(*names, units=("%", "", "°C", "", "", "V", "A"))
+    assert [(panel.title, [line.label for line in panel.lines]) for panel in panels] == [
+        ("Bodenfeuchte in zwanzig cm", ["Bodenfeuchte in zwanzig cm"]),
+        ("big offset", ["big offset"]),
+        ("Temperatur", ["Temperatur"]),
+        ("usage", ["user", "idle"]),
+        (" a", [" a"]),
+        (" b", [" b"]),
+    ]
+    wanted = [PanelConfig("Mine", "", ("usage_*",)), PanelConfig("Other", "", ("big*",))]
+    mine, other = lay_out("s", names, ("",) * len(names), wanted)[0]
+    assert [line.label for line in mine.lines] == ["user", "idle"]
+    assert [line.label for line in other.lines] == ["big offset"]
+
+
+def test_temperatures_in_and_out_are_not_below_zero() -> None:
+    (panel,) = grouped("room.in", "room.out", units=("°C", "°C"))
+    assert panel.kind == "lines"
+
+
 def test_the_agents_columns_are_drawn_totals_first() -> None:
     panels, others = group(AGENT, [""] * len(AGENT))
     assert [f"{panel.title} {panel.unit}".strip() for panel in panels] == [
