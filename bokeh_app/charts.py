@@ -85,8 +85,8 @@ def chart_figures(panels: Sequence[Panel]) -> list[Plot]:
             args=unit, code=f"return linemon.format({mirrored}, unit, 4, ticks[1] - ticks[0])"
         )
         _draw(chart, common, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
-        line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
-        _draw(chart, common, "lines", line)
+        line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width="width", line_join="round")
+        _draw(chart, common, "lines", line, width="width")
         _draw(chart, common, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
         text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset=3)
         text.text_font_size, text.text_baseline = "11px", "top"

@@ -64,12 +64,12 @@ NO_DEVICES = {"psi"}  # whose parts are something else
 MODES = {"user", "nice", "system", "iowait", "irq", "softirq", "steal", "guest", "guest_nice"}
 INWARDS = re.compile(r"(^|[._ ])(rx|recv|received?|in|input|ingress|read|reads|download|down)($|[._ ])")
 OUTWARDS = re.compile(r"(^|[._ ])(tx|sent|send|transmit|out|output|egress|write|writes|written|upload|up)($|[._ ])")
-KINDS = ("lines", "stacked", "mirrored")
+ROLES = {"stack": "stacked", "below": "mirrored", "step": "step"}  # of a line: what its chart is then
 
 
 @dataclass(frozen=True)
 class Line:
-    """One column in a chart. `role`: a plain `line`, a part of the `stack`, or drawn `below` zero."""
+    """One column in a chart. `role`: a plain `line`, one in steps (`step`), a part of the `stack`, or `below` zero."""
 
     column: int
     label: str
@@ -87,9 +87,9 @@ class Panel:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """One of `PANEL_KINDS` of linemon.config."""
         roles = {line.role for line in self.lines}
-        return "stacked" if "stack" in roles else "mirrored" if "below" in roles else "lines"
+        return next((kind for role, kind in ROLES.items() if role in roles), "lines")
 
 
 @dataclass(frozen=True)
@@ -166,14 +166,14 @@ def _split(column: Column) -> Column:
 
 
 def with_roles(lines: Iterable[tuple[Column, str]], kind: str) -> tuple[Line, ...]:
-    """Columns and their labels as the lines of a chart of one of `KINDS`."""
+    """Columns and their labels as the lines of a chart of one of `PANEL_KINDS` of linemon.config."""
     return tuple(Line(column.number, label, _role(column, kind)) for column, label in lines)
 
 
 def _role(column: Column, kind: str) -> str:
     if kind == "mirrored":
         return "below" if _goes_out(column) else "line"
-    return "stack" if kind == "stacked" else "line"
+    return {"stacked": "stack", "step": "step"}.get(kind, "line")
 
 
 def label_of(column: Column) -> str:

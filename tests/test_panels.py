@@ -198,6 +198,7 @@ def test_the_layout_of_linemon_toml() -> None:
         PanelConfig("Load", "web1", ("cpu.*", "x"), "lines", (0.0, 50.0)),
         PanelConfig("No such", "web1", ("disk.*",)),
         PanelConfig("Sent", "", ("!*.rx_*", "net.*")),
+        PanelConfig("Steps", "web1", ("x",), "step"),
         PanelConfig("Other", "db*", ("x",)),
     ]
     panels, others = lay_out("web1", columns, units, wanted)
@@ -205,6 +206,7 @@ def test_the_layout_of_linemon_toml() -> None:
         ("Traffic", "B/s", "mirrored", [(2, "eth0 rx", "line"), (1, "eth0 tx", "below")]),
         ("Load", "", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
         ("Sent", "B/s", "lines", [(1, "eth0 tx", "line")]),
+        ("Steps", "mV", "step", [(3, "x", "step")]),
     ]
     assert panels[1].limits == (0.0, 50.0)
     assert others == []

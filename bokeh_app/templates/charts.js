@@ -83,7 +83,7 @@ linemon.charts = linemon.pages.charts = (() => {
     const {time} = linemon
     if (!isFilled) return
     time.keep()
-    if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start)
+    if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start - linemon.reading.lead())
     linemon.draw.whole(whole)
     refill()
     redraw()
@@ -125,6 +125,7 @@ linemon.charts = linemon.pages.charts = (() => {
     })
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
+      linemon.reading.start()
       linemon.time.start(redraw)
       linemon.values.start()
       linemon.behind.start()
