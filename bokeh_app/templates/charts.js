@@ -128,6 +128,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.reading.start()
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.legend.start()
       linemon.behind.start()
       linemon.changed.start()
       linemon.marks.start()

@@ -78,7 +78,7 @@ linemon.draw = (() => {
       for (const j of few ? shape.ys.keys() : Points.lonely(shape)) {
         dots.xs.push(shape.xs[j])
         dots.ys.push(shape.ys[j])
-        dots.color.push(color)
+        dots.color.push(isDim ? `${color}40` : color)
       }
     }
     const name = `chart${number}`

@@ -49,6 +49,7 @@ linemon.values = (() => {
       put(isPlain ? element : element.querySelector("output"), format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
     }
     if (pointer) tip()
+    linemon.legend.order()
     sparks()
     if ($("values")?.open && performance.now() - tableAt > S) table()
   }
@@ -68,6 +69,7 @@ linemon.values = (() => {
     const {start, end} = linemon.time.range
     pointer = event && event.x >= start && event.x <= end ? {chart, share: (event.x - start) / (end - start), sx: event.sx, sy: event.sy} : null
     $("tip").hidden = pointer == null
+    linemon.legend.hover(chart, pointer && event)
     show()
   }
   // A pointer that rests is over other times when the charts move on under it.
@@ -95,13 +97,16 @@ linemon.values = (() => {
     const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table"), when = new Date(time)
     const fraction = time % S ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : ""
     table.createCaption().textContent = `${date(when)} ${seconds(when)}${fraction}`
-    for (const line of all(`#card${chart} .line[aria-pressed="true"]`)) {
+    const {lines, more} = linemon.legend.told(chart, (column) => valueAt(column, time, chart))
+    for (const line of lines) {
       const row = table.insertRow(), swatch = line.querySelector("i").cloneNode()
+      row.className = line.classList.contains("lit") ? "lit" : ""
       swatch.style.setProperty("--color", line.style.getPropertyValue("--color"))
       row.insertCell().append(swatch)
       row.insertCell().textContent = line.querySelector("span").textContent
       row.insertCell().textContent = line.querySelector("output").textContent
     }
+    if (more) said.unshift(`and ${more} more`)
     box.replaceChildren(table, ...said.map((words) => make("p", {}, words)))
     const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
     box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
@@ -196,5 +201,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, table, drawn, nameOf, stepOf, pointed}
+  return {start, show, current, table, drawn, nameOf, stepOf, pointed}
 })()

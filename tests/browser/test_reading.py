@@ -143,3 +143,44 @@ def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served
     page.mouse.move(*middle(page))
     expect(page.locator("#tip")).to_contain_text(re.compile("rx500 B/s"))
     assert page.evaluate("linemon.model('chart0').left[0].formatter.args.unit") == "B/s"
+
+
+def test_eighteen_lines_are_told_apart(show: Show, served: Served, feed: Feed) -> None:
+    """By colour and dash, by the pointer, by a legend in order; the legend's entries do it for the keyboard."""
+    for i in range(18):
+        feed.past(f"db{i:02}", {float(ago): {"busy": 10.0 * ((i * 7) % 18)} for ago in range(60, 0, -1)})
+    page = show(f"{served.url}?plot={','.join(f'db{i:02}:busy' for i in range(18))}&window=1m", wait=None)
+    filled(page)
+    names = page.locator("#card0 .line span")
+    expect(names.first).to_have_text("db05")  # 170
+    values = [float(each) for each in page.locator("#card0 .line output").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+    styles = page.evaluate(
+        "linemon.model('lines of chart0').data.color.map((c, i) => c + linemon.model('lines of chart0').data.dash[i])"
+    )
+    assert len(set(styles)) == 18
+    swatches = "all => all.map((line) => line.style.cssText + getComputedStyle(line.querySelector('i')).background)"
+    assert len(set(page.locator("#card0 .line").evaluate_all(swatches))) == 18
+
+    box = page.locator("#plot0").bounding_box()
+    assert box
+    x, y = page.evaluate(
+        """() => {
+          const {x_scale, y_scale} = linemon.drawing("chart0").frame, {xs, ys} = linemon.charts.states[0].shapes[5]
+          return [x_scale.compute(xs[30]), y_scale.compute(ys[30])]
+        }"""
+    )
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    lit = page.locator("#card0 .lit")
+    expect(lit.locator("span")).to_have_text("db05")
+    expect(page.locator("#tip tr")).to_have_count(12)
+    expect(page.locator("#tip .lit")).to_contain_text("db05")
+    expect(page.locator("#tip")).to_contain_text("and 6 more")
+    widths = "linemon.model('lines of chart0').data.width"
+    assert sorted(page.evaluate(widths))[-2:] == [1.5, 3]
+    assert sum(len(color) == 9 for color in drawn(page)["color"]) == 17, "the others are pale"
+    page.mouse.move(5, 5)
+    expect(lit).to_have_count(0)
+    assert set(page.evaluate(widths)) == {1.5}
+    page.locator("#card0 .line").nth(2).focus()
+    expect(lit).to_have_count(1)
