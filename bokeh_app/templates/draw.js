@@ -40,7 +40,7 @@ linemon.draw = (() => {
       areas.alpha.push(alpha)
     }
     linemon.behind.into(number, drawn, area, hidden, seen)
-    const isOver = (line) => line.role != "stack", isLit = (line) => state.lit == line.column   // what is a sum lies over the stack
+    const isOver = ({role}) => role == "line" || role == "step", isLit = (line) => state.lit == line.column   // what is a sum lies over the stack
     state.shapes = []
     for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b) || (isOver(a) && isLit(a) - isLit(b)))) {
       if (hidden.has(line.column)) continue
