@@ -2,7 +2,7 @@
 // What a chart draws in place of its columns' values: how much they change in a second, or means over a span before each
 // moment. The chart's menu sets it, its head, unit and address say so. Steps, too, are a way to read a line.
 linemon.reading = (() => {
-  const {$, all, text, make, model, menu, Points, LOCAL, S} = linemon
+  const {$, all, text, make, model, menu, Points, S} = linemon
   const SPANS = ["10s", "1m", "5m", "15m", "1h", "6h", "24h"], SIZES = {s: 1, m: 60, h: 3600, d: 86400}
   const SELDOM = 0.1              // a counter falls, and what stands still moves, in no more than so many of its steps
   const PLAIN = {isRate: false, over: ""}
@@ -92,7 +92,7 @@ linemon.reading = (() => {
     const {unit} = linemon.about.panels[chart], place = document.querySelector(`#card${chart} figcaption .reading`), [axis] = model(`chart${chart}`).left
     text(place, said(settingOf(chart)))
     text(document.querySelector(`#card${chart} figcaption .unit`), unitOf(unit, chart))
-    for (const each of [axis.ticker, axis.formatter]) each.setv({args: {unit: unitOf(unit, chart)}}, LOCAL)
+    for (const each of [axis.ticker, axis.formatter]) each.args = {...each.args, unit: unitOf(unit, chart)}
     linemon.charts.states[chart].isSet = false
   }
   function set(chart, change) {
