@@ -129,6 +129,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.time.start(redraw)
       linemon.values.start()
       linemon.legend.start()
+      linemon.cursors.start()
       linemon.behind.start()
       linemon.changed.start()
       linemon.marks.start()

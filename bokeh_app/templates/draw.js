@@ -93,6 +93,7 @@ linemon.draw = (() => {
       if (!isRate) linemon.alarms.into(number, drawn, areas, range, hidden)
       linemon.marks.into(number, drawn, texts, range)
     }
+    linemon.cursors.into(drawn, texts, range)
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, {...drawn, width: Array.from(drawn.xs, (_, i) => drawn.width[i] ?? 1.5)})
     fill(`dots of ${name}`, dots)

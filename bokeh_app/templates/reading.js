@@ -133,5 +133,5 @@ linemon.reading = (() => {
     addEventListener("popstate", () => { restore(); linemon.charts.redraw() })
     menu.add((chart) => [{text: "Per second", on: isRate(chart), does: () => set(chart, {isRate: !isRate(chart)})}, choice(chart)])
   }
-  return {start, of, isStepped, isRate, unitOf, lead, rates, means, standsStill}
+  return {start, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
 })()

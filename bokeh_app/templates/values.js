@@ -50,6 +50,7 @@ linemon.values = (() => {
     }
     if (pointer) tip()
     linemon.legend.order()
+    linemon.cursors.show()
     sparks()
     if ($("values")?.open && performance.now() - tableAt > S) table()
   }
@@ -71,6 +72,7 @@ linemon.values = (() => {
     $("tip").hidden = pointer == null
     linemon.legend.hover(chart, pointer && event)
     show()
+    linemon.cursors.hover(pointer)
   }
   // A pointer that rests is over other times when the charts move on under it.
   function pointed() {
@@ -201,5 +203,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, current, table, drawn, nameOf, stepOf, pointed}
+  return {start, show, current, valueAt, unit, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
 })()

@@ -184,3 +184,38 @@ def test_eighteen_lines_are_told_apart(show: Show, served: Served, feed: Feed) -
     assert set(page.evaluate(widths)) == {1.5}
     page.locator("#card0 .line").nth(2).focus()
     expect(lit).to_have_count(1)
+
+
+def test_two_cursors_say_what_lies_between_them(show: Show, served: Served, feed: Feed) -> None:
+    """By `d` and the pointer, by sliders, over a reload; a step of 2 a second."""
+    feed.past("ramp", {float(ago): {"a": 1000.0 - 2 * ago, "b": 5.0} for ago in range(60, 0, -1)}, units=("V", "V"))
+    page = show(f"{served.url}?plot=ramp:a,ramp:b&window=1m", wait=None)
+    filled(page)
+    x, y = middle(page)
+    page.mouse.move(x - 300, y)
+    page.keyboard.press("d")
+    page.mouse.move(x, y, steps=2)
+    panel, first = page.locator("#cursors"), page.locator("#cursors tbody tr").first
+    expect(first.locator("td").nth(2)).to_have_text(re.compile(r"^\+\d+ V$"))
+    page.keyboard.press("d")
+    moved = first.inner_text()
+    page.mouse.move(x - 100, y, steps=2)
+    assert first.inner_text() == moved, "both are set"
+    expect(first.locator("td").nth(3)).to_have_text("+2 V/s")
+    expect(page.locator("#cursors tbody tr").nth(1).locator("td")).to_have_text(["5 V", "5 V", "0 V", "0 V/s"])
+    (a, _), (b, _) = drawn(page)["xs"][-2:]
+    assert parse_qs(urlsplit(page.url).query)["cursors"] == [
+        f"{round(a)},{round(b)}:{page.evaluate('linemon.menu.keyOf(0)')}"
+    ]
+    page.reload()
+    filled(page)
+    expect(first).to_have_text(re.compile(r"a.*\+2 V/s"))
+    page.get_by_label("Cursor B").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(first).not_to_have_text(moved)
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    assert "cursors" not in page.url
+    page.mouse.move(5, 5)
+    page.keyboard.press("d")
+    expect(page.get_by_label("Cursor A")).to_be_focused()
