@@ -103,6 +103,7 @@ linemon.charts = linemon.pages.charts = (() => {
   function redraw() {
     if (!isFilled) return
     linemon.about.panels.forEach((_, number) => linemon.draw.panel(number, hidden, states[number]))
+    linemon.shape.draw()
     linemon.values.show()
   }
   function state() {
@@ -130,6 +131,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.values.start()
       linemon.legend.start()
       linemon.cursors.start()
+      linemon.shape.start()
       linemon.behind.start()
       linemon.changed.start()
       linemon.marks.start()

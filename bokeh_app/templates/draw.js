@@ -144,5 +144,5 @@ linemon.draw = (() => {
     fill("areas of brush", {xs: [shape.xs], ys: [shape.ys]})
     fill("lines of brush", {xs: [line.xs], ys: [line.ys]})
   }
-  return {panel, whole, columnOf, gaps}
+  return {panel, whole, columnOf, gaps, rangeFor}
 })()

@@ -110,7 +110,11 @@ linemon.values = (() => {
     }
     if (more) said.unshift(`and ${more} more`)
     box.replaceChildren(table, ...said.map((words) => make("p", {}, words)))
-    const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
+    float($(`plot${chart}`), sx, sy)
+  }
+  // The tooltip beside a point of a figure, in pixels.
+  function float(figure, sx, sy) {
+    const box = $("tip"), plot = figure.getBoundingClientRect(), left = plot.left + sx
     box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
     box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`
   }
@@ -203,5 +207,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, current, valueAt, unit, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
+  return {start, show, float, current, valueAt, unit, chartOf, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
 })()

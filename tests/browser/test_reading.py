@@ -219,3 +219,36 @@ def test_two_cursors_say_what_lies_between_them(show: Show, served: Served, feed
     page.mouse.move(5, 5)
     page.keyboard.press("d")
     expect(page.get_by_label("Cursor A")).to_be_focused()
+
+
+def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed: Feed) -> None:
+    """Of rows exactly; of buckets with every row counted, and both ends; from a chart's menu, by address, live."""
+    rows = {ago: {"x": float(ago % 10), "y": 3.0 * (ago % 10) + 1, "z": 1.0} for ago in range(3000, 0, -1)}
+    feed.past("dice", rows, units=("V", "A", "V"))
+    page = show(f"{served.url}?plot=dice:x,dice:z&window=1m", wait=None)
+    filled(page)
+    page.locator("#card0 .dots").click()
+    page.get_by_role("button", name="One over the other (XY)").click()
+    filled(page)
+    page.locator("#shape-choice select").nth(1).select_option(label="y")
+    said, facts = page.locator("#shape-said"), page.locator("#shape-facts tbody tr")
+    expect(said).to_have_text(re.compile(r"^6\d rows in sight.*r = 1\.000$"))
+    dots = page.evaluate("(() => { const {xs, ys} = linemon.model('dots of shape').data; return [xs, ys] })()")
+    assert dots[1] == [3 * value + 1 for value in dots[0]]
+    expect(facts.first).to_have_text(re.compile(r"x: x\s*0 V\s*9 V"))
+    assert parse_qs(urlsplit(page.url).query)["xy"] == ["dice:x,dice:y"]
+
+    page.goto(f"{served.url}?histogram=dice:x,dice:y&window=all")
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.reload()
+    filled(page)
+    assert page.evaluate("linemon.charts.sources[0].isThinned")
+    expect(said).to_contain_text("of buckets of")
+    expect(said).to_contain_text("1 of another unit left out")
+    expect(facts).to_have_count(1)
+    expect(facts.locator("td").nth(0)).to_have_text("3000")
+    expect(facts.locator("td").nth(1)).to_have_text("0 V")
+    expect(facts.locator("td").nth(6)).to_have_text("9 V")
+    assert facts.locator("td").nth(5).inner_text() == "4.5 V", "the mean"
+    feed.write("dice", {"x": 50.0, "y": 1.0, "z": 1.0})
+    expect(facts.locator("td").nth(6)).to_have_text("50 V")
