@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.document import Document
 from bokeh.io import curdoc
@@ -21,9 +22,11 @@ from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
+from .sending import ways
 from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
 
+EXAMPLE = "room1.temperature"  # a source that there could be
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
 TITLES = {"health": "Health of the collector", "compare": "Compare", "groups": "What moves together"}
 
@@ -39,12 +42,16 @@ def build(doc: Document) -> None:
     doc.config.notify_connection_status = False
     dashboard = pump.config.dashboard
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
-    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
+    tcp, tokens = pump.config.tcp, bool(pump.config.tcp.token or pump.config.token)
+    doc.template_variables.update(view=view, windows=WINDOWS, may_set=may_set)
+    doc.template_variables.update(is_local=tcp.listen.is_loopback, has_tokens=tokens)
+    seen_at = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
     if view.kind == "overview":
         OverviewPage(doc, pump)
         for plot in overview_figures():
             doc.add_root(plot)
         doc.title = "linemon"
+        doc.template_variables.update(ways=ways(pump, seen_at, EXAMPLE))
         doc.template_variables.update(about={"kind": "overview"})
     elif view.kind == "alarms":
         AlarmsPage(doc, pump)
@@ -55,11 +62,11 @@ def build(doc: Document) -> None:
         doc.title = "Devices · linemon"
         doc.template_variables.update(about={"kind": "devices"})
     else:
-        build_charts(doc, view)
+        build_charts(doc, view, seen_at)
     doc.template_variables["trouble"] = pump.trouble
 
 
-def build_charts(doc: Document, view: View) -> None:
+def build_charts(doc: Document, view: View, seen_at: str) -> None:
     """The page of a source, of a comparison, or of the collector."""
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
@@ -99,6 +106,7 @@ def build_charts(doc: Document, view: View) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
+        doc.template_variables.update(ways=ways(pump, seen_at, name, *shape[:2]) if panels or columns else [])
     for figure in chart_figures(panels):
         doc.add_root(figure)
     title = TITLES.get(view.kind, name)

@@ -231,6 +231,7 @@ class OverviewPage(Page):
                 "more": len(names) - len(self._listed),
                 "hidden": hidden,
                 "all": len(watch.seen),
+                "is_empty": all(name.startswith("linemon.") for name in watch.seen),  # nobody has sent anything
             }
         )
 

@@ -17,7 +17,7 @@ linemon.pages.overview = (() => {
     }
     const order = new Map(listed.rows.map((row, i) => [row.name, i]))
     rows.sort((a, b) => order.get(a.name) - order.get(b.name))
-    $("empty").hidden = listed.all > 0
+    $("empty").hidden = !listed.is_empty
     const none = listed.all > 0 && listed.rows.length == 0
     $("more").hidden = listed.more == 0 && !none
     text($("more"), none ? "No source and no column has that in its name." : `and ${listed.more} more: type to find them`)
