@@ -22,7 +22,7 @@ from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
-from .sending import ways
+from .sending import sending
 from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
 
@@ -42,17 +42,13 @@ def build(doc: Document) -> None:
     doc.config.notify_connection_status = False
     dashboard = pump.config.dashboard
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
-    tcp, tokens = pump.config.tcp, bool(pump.config.tcp.token or pump.config.token)
     doc.template_variables.update(view=view, windows=WINDOWS, may_set=may_set)
-    doc.template_variables.update(is_local=tcp.listen.is_loopback, has_tokens=tokens)
-    seen_at = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
+    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
     if view.kind == "overview":
         OverviewPage(doc, pump)
-        for plot in overview_figures():
-            doc.add_root(plot)
         doc.title = "linemon"
-        doc.template_variables.update(ways=ways(pump, seen_at, EXAMPLE))
-        doc.template_variables.update(about={"kind": "overview"})
+        doc.template_variables.update(about={"kind": "overview"}, figures=overview_figures())
+        doc.template_variables.update(sending(pump, host, EXAMPLE))
     elif view.kind == "alarms":
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
@@ -62,11 +58,11 @@ def build(doc: Document) -> None:
         doc.title = "Devices · linemon"
         doc.template_variables.update(about={"kind": "devices"})
     else:
-        build_charts(doc, view, seen_at)
+        build_charts(doc, view, host)
     doc.template_variables["trouble"] = pump.trouble
 
 
-def build_charts(doc: Document, view: View, seen_at: str) -> None:
+def build_charts(doc: Document, view: View, host: str) -> None:
     """The page of a source, of a comparison, or of the collector."""
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
@@ -106,9 +102,7 @@ def build_charts(doc: Document, view: View, seen_at: str) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
-        doc.template_variables.update(ways=ways(pump, seen_at, name, *shape[:2]) if panels or columns else [])
-    for figure in chart_figures(panels):
-        doc.add_root(figure)
+        doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
     title = TITLES.get(view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
@@ -140,6 +134,7 @@ def build_charts(doc: Document, view: View, seen_at: str) -> None:
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
+        figures=chart_figures() if panels else None,
         heading=title,
         is_known=bool(panels),
         farewell=pump.farewell(name),

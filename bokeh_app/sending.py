@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from shlex import quote
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from linemon.config import Address
+from linemon.config import Address, Config
 from linemon.errors import LinemonError
 from linemon.patterns import is_output
 
@@ -27,10 +27,20 @@ class Way(NamedTuple):
     text: str
 
 
-def ways(
-    pump: Pump, seen_at: str, source: str, columns: tuple[str, ...] = (), units: tuple[str, ...] = ()
-) -> list[Way]:
-    """All ways there are; `seen_at`: the host that the page was asked of. None for what only linemon writes."""
+def sending(
+    pump: Pump, host: str, source: str, columns: tuple[str, ...] = (), units: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What sending.html shows: all ways there are, where the page was asked of this host."""
+    config = pump.config
+    return {
+        "ways": ways(pump, host, source, columns, units),
+        "is_local": config.tcp.listen.is_loopback,
+        "has_tokens": _has_tokens(config),
+    }
+
+
+def ways(pump: Pump, host: str, source: str, columns: tuple[str, ...], units: tuple[str, ...]) -> list[Way]:
+    """None for what only linemon writes."""
     if source.startswith("linemon.") or is_output(source) or not source.isprintable():
         return []
     config = pump.config
@@ -40,8 +50,8 @@ def ways(
         status = {}
     named = list(zip(columns, units, strict=True))[:MOST]
     lines = _lines(source, named)
-    has_tokens = bool(config.tcp.token or config.token)
-    to = _reached(str(status.get("tcp", config.tcp.listen)), seen_at)
+    has_tokens = _has_tokens(config)
+    to = _reached(str(status.get("tcp", config.tcp.listen)), host)
     to_shell = " ".join(map(quote, lines))
     spoken = '"#token $LINEMON_TOKEN" ' if has_tokens else ""
     netcat = f"openssl s_client -quiet -no_ign_eof -CAfile {CA} -verify_return_error -connect {to}"
@@ -51,7 +61,7 @@ def ways(
     if len(lines) == 1 and not has_tokens:
         found = [Way("A shell", f"echo {to_shell} | {netcat}")]
     if "http" in status:
-        at, head = _reached(str(status["http"]), seen_at), ' -H "Authorization: Bearer $LINEMON_TOKEN"'
+        at, head = _reached(str(status["http"]), host), ' -H "Authorization: Bearer $LINEMON_TOKEN"'
         scheme = f"--cacert {CA} https" if config.http.tls else "http"
         curl = f"curl{head if has_tokens else ''} --data-binary @- {scheme}://{at}/api/lines"
         found.append(Way("HTTP", f"printf '%s\\n' {to_shell} | {curl}"))
@@ -65,10 +75,14 @@ def ways(
     return found
 
 
-def _reached(listens: str, seen_at: str) -> Address:
+def _has_tokens(config: Config) -> bool:
+    return bool(config.tcp.token or config.token)
+
+
+def _reached(listens: str, host: str) -> Address:
     """Where a port is reached that listens there: one of all addresses by the name by which the page was."""
     address = Address.parse(listens)
-    return Address(seen_at, address.port) if seen_at and address.from_here != address else address.from_here
+    return Address(host, address.port) if host and address.from_here != address else address.from_here
 
 
 def _lines(source: str, named: list[tuple[str, str]]) -> list[str]:
