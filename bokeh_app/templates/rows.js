@@ -62,7 +62,7 @@ linemon.rows = (() => {
       mine.forEach(({element}, i) => element.setAttribute("aria-rowindex", start + i + 2))
     }
     $(said.by == "grid" ? "others" : "grid").closest("section").hidden = true
-    $("empty").hidden = said.all > 0
+    $("empty").hidden = !said.is_empty
     $("toolbar").hidden = said.all == 0
     $("none").hidden = said.all == 0 || said.count > 0
     text($("none"), said.by == "grid" && said.shown > 0 ? "No two sources have a measure in common: see the list." : "No source and no column has that in its name.")

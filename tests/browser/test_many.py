@@ -97,3 +97,26 @@ def test_chosen_sources_are_compared(show: Show, many: Served) -> None:
     assert faults(page) == []
     page.locator("#compare-by").get_by_role("link", name="Memory used").click()
     expect(page.locator(".line span")).to_have_text(["web3", "web20"])
+
+
+def test_one_measure_of_all_hosts(show: Show, many: Served) -> None:
+    page = show(many.url)
+    page.get_by_role("link", name="CPU of all hosts").click()
+    expect(page.locator("h1")).to_have_text("CPU busy")
+    expect(page.locator(".line span")).to_have_text([f"web{i}" for i in range(30, 20, -1)])
+    expect(page.locator(".rest")).to_contain_text("20 others")
+    middle = "linemon.model('lines of chart0').data.ys.find((ys) => ys[0] == 10 || ys[0] == 11)"
+    page.wait_for_function(middle)  # the median of 1 to 20
+    band = page.evaluate("[...linemon.model('areas of chart0').data.ys[0]].filter((y) => y == y)")
+    assert (min(band), max(band)) == (1, 20)
+    assert faults(page) == []
+    page.click("#small")
+    expect(page.locator("figcaption b")).to_have_text([f"web{i}" for i in range(30, 14, -1)])
+    page.wait_for_function("linemon.charts.sources[15]?.length >= 3")
+    ranges = "linemon.about.panels.map((_, i) => linemon.model(`chart${i}`).y_range).map(({start, end}) => `${start} ${end}`)"
+    page.wait_for_function(f"new Set({ranges}).size == 1")
+    page.goto(f"{many.url}?measure=temperature&find=room1&small=1", wait_until="commit")
+    expect(page.locator(".head .muted").first).to_have_text("the 16 highest of 62 with “room1”")
+    expect(page.locator("figcaption b").first).to_have_text("room150")
+    page.goto(f"{many.url}?measure=no+such")
+    expect(page.locator("#waiting")).to_contain_text("No source has")
