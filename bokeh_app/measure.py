@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 TOP, SMALL = 10, 16  # lines over each other; charts beside each other
 POINTS = 200  # of the band
-RANKED = 50  # parts of what is in sight: the older ones may be known by the history alone
+RANKED = 10  # parts of what is in sight: the older ones may be known by the history alone
 AGAIN_S = 5.0  # how often the band is made longer
 FILLED = 0.8  # of all buckets in which some source has values, those of all sources that must have some
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the rest: least, middle half, median, greatest
