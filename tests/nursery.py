@@ -112,7 +112,8 @@ def become(
             raise
         code = said.code
     if arguments[0] != "work":  # which has threads that the interpreter is to wait for
-        gc.collect()  # tasks and files that were forgotten say so now
+        warnings.simplefilter("ignore", ResourceWarning)  # what is open at its end may be
+        gc.collect()  # tasks that were forgotten say so now
         with suppress(OSError):  # to take an interpreter apart costs more than most commands do
             sys.stdout.flush()
             sys.stderr.flush()
