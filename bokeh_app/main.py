@@ -28,7 +28,13 @@ from .view import SHIFTS, WINDOWS, View, parse
 
 EXAMPLE = "room1.temperature"  # a source that there could be
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
-TITLES = {"health": "Health of the collector", "compare": "Compare", "groups": "What moves together"}
+TITLES = {
+    "health": "Health of the collector",
+    "compare": "Compare",
+    "groups": "What moves together",
+    "xy": "XY",
+    "histogram": "Histogram",
+}
 
 
 def build(doc: Document) -> None:
@@ -103,7 +109,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     if view.kind == "source":
         page.device = Own(pump, name)
         doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
-    title = TITLES.get(view.kind, name)
+    title = TITLES.get(view.shape or view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -128,13 +134,15 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         ],
         "tiles": [],
         "shift": view.shift.text if view.shift else "",
+        "shape": view.shape,
+        "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
     if view.kind not in ("compare", "groups") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
-        figures=chart_figures() if panels else None,
+        figures=chart_figures(has_shape=bool(view.shape)) if panels else None,
         heading=title,
         is_known=bool(panels),
         farewell=pump.farewell(name),
