@@ -20,6 +20,7 @@ linemon.draw = (() => {
   // One chart: all its lines, bands and dots, and its axis.
   function panel(number, hidden, state) {
     const {reading, about} = linemon, {lines} = about.panels[number], isRate = reading.isRate(number)
+    reading.say(number)
     const unit = reading.unitOf(about.panels[number].unit, number), limits = isRate ? [] : about.panels[number].limits
     const drawn = {xs: [], ys: [], color: [], dash: [], width: []}, areas = {xs: [], ys: [], color: [], alpha: []}
     const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []

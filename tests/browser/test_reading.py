@@ -120,8 +120,8 @@ def means(page: Page) -> None:
 
 def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served, feed: Feed) -> None:
     """The axis, its unit, legend and table follow; the address says it; the rows before the window count, too."""
-    feed.past("router", {float(ago): {"net.rx_bytes": 1e6 - 500.0 * ago, "up": 1.0} for ago in range(400, 0, -1)})
-    page = show(f"{served.url}?source=router&window=1m", wait=None)
+    feed.past("router", {float(ago): {"net.rx_bytes": 1e6 - 500.0 * ago, "up": 1.0} for ago in range(700, 0, -1)})
+    page = show(f"{served.url}?source=router&window=5m", wait=None)
     filled(page)
     page.locator("#card0 .dots").click()
     page.get_by_role("button", name="Per second").click()
@@ -135,9 +135,11 @@ def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served
     expect(page.locator("#card0 .reading")).to_have_text("per second, mean over 5 min")
     expect(page.locator("#card0 .unit")).to_have_text("B/s")
     expect(page.locator("#card0 .line output")).to_have_text("500 B/s")
-    page.wait_for_function("linemon.charts.sources[0].length > 300")
+    page.wait_for_function("linemon.charts.sources[0].length > 500")
     assert {round(value, 6) for value in drawn(page)["ys"][0][1:]} == {500}
     assert axis(page)[1] < 1000
+    page.locator('[data-window="1m"]').click()
+    expect(page.locator("#card0 .reading")).to_have_text("per second, mean over 1 min, as no more is in sight")
     page.click("#values summary")
     expect(page.locator("#statistics tr", has_text="net.rx_bytes").locator("td")).to_have_text(["500 B/s"] * 4)
     page.mouse.move(*middle(page))
