@@ -128,7 +128,7 @@ linemon.exports = (() => {
     linemon.values.table()
     const doc = model("chart0").document, copy = document.documentElement.cloneNode(true), ids = {}
     for (const each of copy.querySelectorAll("script, .live-only, #status, #age, dialog")) each.remove()
-    for (const name of [...$("shape") ? ["shape"] : [], ...linemon.about.panels.map((_, number) => `chart${number}`)]) {
+    for (const name of [...linemon.about.panels.map((_, number) => `chart${number}`), ...$("shape") ? ["shape"] : []]) {   // in the order of the document's roots
       copy.querySelector(`#figure-${name}`).parentElement.replaceChildren(make("div", {id: `root-${name}`, style: "display: contents"}))
       ids[model(name).id] = `root-${name}`
     }

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import axis, drawn, middle
+from tests.browser.test_looks import faults
 
 Show = Callable[..., Page]
 POINTS = """({bucket, longer, times, low, mean, high, count}) => {
@@ -221,6 +222,7 @@ def test_two_cursors_say_what_lies_between_them(show: Show, served: Served, feed
     page.mouse.move(5, 5)
     page.keyboard.press("d")
     expect(page.get_by_label("Cursor A")).to_be_focused()
+    assert faults(page) == []
 
 
 def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed: Feed) -> None:
@@ -252,5 +254,6 @@ def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed
     expect(facts.locator("td").nth(1)).to_have_text("0 V")
     expect(facts.locator("td").nth(6)).to_have_text("9 V")
     assert facts.locator("td").nth(5).inner_text() == "4.5 V", "the mean"
+    assert faults(page) == []
     feed.write("dice", {"x": 50.0, "y": 1.0, "z": 1.0})
     expect(facts.locator("td").nth(6)).to_have_text("50 V")
