@@ -97,10 +97,13 @@ linemon.reading = (() => {
     const span = spanOf({over}), isCut = span < S * seconds(over)
     return [isRate && "per second", over && `mean over ${linemon.duration(Math.round(span / S), 1)}${isCut ? ", as no more is in sight" : ""}`].filter(Boolean).join(", ")
   }
-  const say = (chart) => text(document.querySelector(`#card${chart} figcaption .reading`), said(settingOf(chart)))
+  const head = (chart) => text(document.querySelector(`#card${chart} figcaption .reading`), said(settingOf(chart)))
+  function say(chart) {
+    if (settingOf(chart) != PLAIN) head(chart)
+  }
   function tell(chart) {
     const {unit} = linemon.about.panels[chart], [axis] = model(`chart${chart}`).left
-    say(chart)
+    head(chart)
     text(document.querySelector(`#card${chart} figcaption .unit`), unitOf(unit, chart))
     for (const each of [axis.ticker, axis.formatter]) each.args = {...each.args, unit: unitOf(unit, chart)}
     linemon.charts.states[chart].isSet = false
@@ -122,14 +125,14 @@ linemon.reading = (() => {
     linemon.charts.redraw()
   }
   function restore() {
-    const given = new URLSearchParams(location.search)
+    const given = new URLSearchParams(location.search), before = charts
     charts = linemon.about.panels.map(() => PLAIN)
     for (const key of given.getAll("rate")) if (menu.chartOf(key) >= 0) charts[menu.chartOf(key)] = {...PLAIN, isRate: true}
     for (const each of given.getAll("mean")) {
       const over = each.slice(0, each.indexOf(":")), chart = menu.chartOf(each.slice(over.length + 1))
       if (chart >= 0 && seconds(over)) charts[chart] = {...charts[chart], over}
     }
-    charts.forEach((each, chart) => { if (each != PLAIN || $(`card${chart}`).querySelector(".reading").textContent) tell(chart) })
+    charts.forEach((each, chart) => { if (each != (before[chart] ?? PLAIN)) tell(chart) })
   }
   function choice(chart) {
     const {over} = settingOf(chart), select = make("select", {}), spans = over && !SPANS.includes(over) ? [...SPANS, over] : SPANS
