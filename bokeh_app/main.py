@@ -9,10 +9,12 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
+from linemon import boards
 from linemon.store.liveness import OWN
 
 from .alarms import AlarmsPage
 from .behind import Behind
+from .boards import Board, is_stale, look
 from .charts import chart_figures, overview_figures
 from .compare import compare
 from .devices import DevicesPage, Own
@@ -40,6 +42,7 @@ def build(doc: Document) -> None:
     dashboard = pump.config.dashboard
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
     doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
+    doc.template_variables["boards"] = boards.names(pump.config.boards_folder)
     if view.kind == "overview":
         OverviewPage(doc, pump)
         for plot in overview_figures():
@@ -64,12 +67,16 @@ def build_charts(doc: Document, view: View) -> None:
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
     found: list[Group] = []
+    board = Board("")
     numbers, unshown, toml, misfits = list[int](), 0, "", False
     if view.kind == "groups":
         found = groups(pump)
         streams, panels, columns = of_groups(pump, view, found)
     elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
+    elif view.kind == "board":
+        board = look(pump, view)
+        streams, panels, columns = board.streams, board.panels, board.columns
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -95,13 +102,13 @@ def build_charts(doc: Document, view: View) -> None:
         streams,
         Behind(pump, streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
-        is_stale=lambda: made_of() != known,
+        is_stale=lambda: is_stale(pump, board) if board.name else made_of() != known,
     )
     if view.kind == "source":
         page.device = Own(pump, name)
     for figure in chart_figures(panels):
         doc.add_root(figure)
-    title = TITLES.get(view.kind, name)
+    title = board.heading or TITLES.get(view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -125,17 +132,19 @@ def build_charts(doc: Document, view: View) -> None:
             for panel in panels
         ],
         "tiles": [],
+        "board": board.about if board.name else None,
         "shift": view.shift.text if view.shift else "",
     }
-    if view.kind not in ("compare", "groups") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "board") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
-        heading=title,
+        heading=board.name or title,
         is_known=bool(panels),
         farewell=pump.farewell(name),
         missing=missing,
+        board=board,
         misfits=misfits,
         shifts=SHIFTS,
         groups=found,

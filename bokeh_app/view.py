@@ -2,8 +2,9 @@
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
 side; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
-`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…` in epoch ms, and `&chart=TITLE`, one
-chart alone, which only the browser reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+`?board=NAME` a board, `&host=web1` of that host; `&shift=7d` the same of a week before behind it. Only the browser
+reads `&window=5m`, or `&from=…&to=…` in epoch ms, and `&chart=TITLE`, one chart alone. In `plot` a comma, a colon or a
+percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class View:
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
     shift: Span | None = None
+    board: str = ""
+    host: str = ""  # what stands for {host} on a board
     misread: str = ""  # what `shift` said, where that is no span
 
 
@@ -46,7 +49,9 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         return values[0].decode(errors="replace") if values else ""
 
     source, plot = say("source"), _plot(say("plot"))
-    asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
+    asked: dict[str, object] = {
+        each: say(each) for each in ("health", "alarms", "devices", "groups", "board", "source")
+    }
     asked["compare"] = "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
     window, shift = say("window"), _span(say("shift"))
@@ -57,6 +62,8 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         bool(say("beside")),
         window if window in WINDOWS else DEFAULT_WINDOW,
         shift,
+        say("board"),
+        say("host"),
         "" if shift else say("shift"),
     )
 
