@@ -27,7 +27,13 @@ from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
 
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
-TITLES = {"health": "Health of the collector", "compare": "Compare", "groups": "What moves together"}
+TITLES = {
+    "health": "Health of the collector",
+    "compare": "Compare",
+    "groups": "What moves together",
+    "xy": "XY",
+    "histogram": "Histogram",
+}
 
 
 def build(doc: Document) -> None:
@@ -45,10 +51,8 @@ def build(doc: Document) -> None:
     doc.template_variables["boards"] = boards.names(pump.config.boards_folder)
     if view.kind == "overview":
         OverviewPage(doc, pump)
-        for plot in overview_figures():
-            doc.add_root(plot)
         doc.title = "linemon"
-        doc.template_variables.update(about={"kind": "overview"})
+        doc.template_variables.update(about={"kind": "overview"}, figures=overview_figures())
     elif view.kind == "alarms":
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
@@ -106,9 +110,7 @@ def build_charts(doc: Document, view: View) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
-    for figure in chart_figures(panels):
-        doc.add_root(figure)
-    title = board.heading or TITLES.get(view.kind, name)
+    title = board.heading or TITLES.get(view.shape or view.kind, name)
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -134,12 +136,15 @@ def build_charts(doc: Document, view: View) -> None:
         "tiles": [],
         "board": board.about if board.name else None,
         "shift": view.shift.text if view.shift else "",
+        "shape": view.shape,
+        "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
     if view.kind not in ("compare", "groups", "board") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
+        figures=chart_figures(has_shape=bool(view.shape)) if panels else None,
         heading=board.name or title,
         is_known=bool(panels),
         farewell=pump.farewell(name),

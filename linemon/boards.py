@@ -3,7 +3,7 @@
     [[chart]]
     title = "Load"
     lines = ["web1:load.1m", "{host}:load.1m"]    # SOURCE:COLUMN; {host} is what the address says, &host=web2
-    kind = "lines"                                # or "stacked", "mirrored"
+    kind = "lines"                                # or another one of [[dashboard.panel]]
     limits = [0, 8]                               # the ends of the axis; none = as the values are
 
 The page changes them, too, and leaves of what people wrote there all that it can.
