@@ -89,6 +89,7 @@ linemon.draw = (() => {
     state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
+    reading.say(number)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
     linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {
