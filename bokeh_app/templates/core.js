@@ -119,6 +119,7 @@ Object.assign(linemon, (() => {
   // address what it looked at.
   async function lost() {
     isLost = true
+    lose({error: "The connection was lost: look whether that was done."})
     tell()
     await until(isThere)
     location.reload()
@@ -146,12 +147,14 @@ Object.assign(linemon, (() => {
     socket.onerror = () => done(false)
   })
   // Have the server do something; its answer, `error` says why that could not be.
-  let asked = 0
+  let asked = 0, lose
+  const loss = new Promise((done) => { lose = done })
   async function ask(what) {
     await started
+    if (isLost) return {error: "There is no connection: nothing was done."}
     const number = asked += 1, {told} = model("answers").properties
     model("wishes").ask = JSON.stringify({...what, number})
-    return new Promise((done) => {
+    const heard = new Promise((done) => {
       const hear = () => {
         const said = JSON.parse(model("answers").told)
         if (said.number != number) return
@@ -160,6 +163,7 @@ Object.assign(linemon, (() => {
       }
       told.change.connect(hear)
     })
+    return Promise.race([heard, loss])
   }
   const SAID = {lost: "connection lost", refused: "no connection", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
