@@ -129,6 +129,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.reading.start()
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.touch.start()
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()
