@@ -37,7 +37,8 @@ def touch(page: Page, *fingers: list[Point]) -> None:
     for before, after in pairwise(steps):
         for part in range(1, 9):
             between = [
-                (x + (u - x) * part / 8, y + (v - y) * part / 8) for (x, y), (u, v) in zip(before, after, strict=True)
+                (x + (to_x - x) * part / 8, y + (to_y - y) * part / 8)
+                for (x, y), (to_x, to_y) in zip(before, after, strict=True)
             ]
             send("touchMove", between)
     send("touchEnd", [])
