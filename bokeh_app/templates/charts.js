@@ -134,6 +134,7 @@ linemon.charts = linemon.pages.charts = (() => {
     if (about.panels.length) {
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.touch.start()
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()

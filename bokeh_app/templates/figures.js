@@ -27,7 +27,10 @@ linemon.figures = (() => {
   function show() {
     if (!doc || isShown) return
     isShown = true
-    Bokeh.embed.add_document_standalone(doc, document.body, doc.roots().map(({name}) => $(`figure-${name}`)))
+    const places = doc.roots().map(({name}) => $(`figure-${name}`))
+    Bokeh.embed.add_document_standalone(doc, document.body, places)
+    // Bokeh's frame around what has the focus is for the keyboard.
+    for (const each of places) each.addEventListener("mousedown", (event) => { event.preventDefault(); document.activeElement.blur() })
   }
   return {make, show}
 })()

@@ -115,7 +115,7 @@ linemon.values = (() => {
   // The tooltip beside a point of a figure, in pixels.
   function float(figure, sx, sy) {
     const box = $("tip"), plot = figure.getBoundingClientRect(), left = plot.left + sx
-    box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
+    box.style.left = `${Math.max(4, left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14)}px`
     box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`
   }
 
@@ -187,13 +187,13 @@ linemon.values = (() => {
     press()
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)
-      chart.on_event("mousemove", (event) => hover(number, event))
-      chart.on_event("mouseleave", () => hover(number, null))
+      if (!matchMedia("(pointer: coarse)").matches) {   // a finger that leaves has only just read: see touch.js
+        chart.on_event("mousemove", (event) => hover(number, event))
+        chart.on_event("mouseleave", () => hover(number, null))
+      }
       chart.on_event("doubletap", () => linemon.time.zoom(2))
       // Bokeh's own undo, which a double click after a zoom would do first, leads to the empty axes of the start.
       chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`).state.clear())
-      if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
-        for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false})
     })
     for (const holder of all(".tiles")) new ResizeObserver(sparks).observe(holder)
     $("values").addEventListener("toggle", () => { if ($("values").open) table() })
@@ -207,5 +207,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, float, current, valueAt, unit, chartOf, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
+  return {start, show, hover, float, current, valueAt, unit, chartOf, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
 })()
