@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.document import Document
 from bokeh.io import curdoc
@@ -20,12 +21,15 @@ from .compare import compare
 from .devices import DevicesPage, Own
 from .groups import MAX_LISTED, Group, groups, of_groups, runs
 from .layout import as_toml, lay_out, misses, tiles
+from .measure import MeasurePage, Ranked, Rest, charts_of, rank
 from .overview import OverviewPage
-from .panels import Panel, unit_of
+from .panels import Panel, label_of, take_apart, unit_of
 from .pump import pump
+from .sending import sending
 from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
 
+EXAMPLE = "room1.temperature"  # a source that there could be
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
 TITLES = {
     "health": "Health of the collector",
@@ -47,12 +51,14 @@ def build(doc: Document) -> None:
     doc.config.notify_connection_status = False
     dashboard = pump.config.dashboard
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
-    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
+    doc.template_variables.update(view=view, windows=WINDOWS, may_set=may_set)
+    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
     doc.template_variables["boards"] = boards.names(pump.config.boards_folder)
     if view.kind == "overview":
         OverviewPage(doc, pump)
         doc.title = "linemon"
         doc.template_variables.update(about={"kind": "overview"}, figures=overview_figures())
+        doc.template_variables.update(sending(pump, host, EXAMPLE))
     elif view.kind == "alarms":
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
@@ -62,22 +68,26 @@ def build(doc: Document) -> None:
         doc.title = "Devices · linemon"
         doc.template_variables.update(about={"kind": "devices"})
     else:
-        build_charts(doc, view)
+        build_charts(doc, view, host)
     doc.template_variables["trouble"] = pump.trouble
 
 
-def build_charts(doc: Document, view: View) -> None:
+def build_charts(doc: Document, view: View, host: str) -> None:
     """The page of a source, of a comparison, or of the collector."""
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
     found: list[Group] = []
     board = Board("")
     numbers, unshown, toml, misfits = list[int](), 0, "", False
+    ranked = Ranked([], [])
     if view.kind == "groups":
         found = groups(pump)
         streams, panels, columns = of_groups(pump, view, found)
     elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
+    elif view.kind == "measure":
+        ranked = rank(pump, view)
+        streams, panels, columns = charts_of(pump, view, ranked.top)
     elif view.kind == "board":
         board = look(pump, view)
         streams, panels, columns = board.streams, board.panels, board.columns
@@ -96,11 +106,12 @@ def build_charts(doc: Document, view: View) -> None:
     source = streams[0].source if len(streams) == 1 else None
 
     def made_of() -> tuple[object, ...]:
-        return runs(pump) if view.kind == "groups" else pump.names() if missing else ()
+        is_waiting = missing or (view.kind == "measure" and not panels)
+        return runs(pump) if view.kind == "groups" else pump.names() if is_waiting else ()
 
     known = made_of()
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
-    page = ChartPage(
+    page = (MeasurePage if view.kind == "measure" else ChartPage)(
         doc,
         pump,
         streams,
@@ -110,7 +121,12 @@ def build_charts(doc: Document, view: View) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
+        doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
+    if isinstance(page, MeasurePage):
+        page.rest = Rest(pump, [] if view.is_small else ranked.rest)
     title = board.heading or TITLES.get(view.shape or view.kind, name)
+    if view.kind == "measure":
+        title = label_of(take_apart(0, view.measure, ""))
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -134,12 +150,14 @@ def build_charts(doc: Document, view: View) -> None:
             for panel in panels
         ],
         "tiles": [],
+        "is_alike": view.is_small,
+        "rest": 0 if view.is_small else len(ranked.rest),
         "board": board.about if board.name else None,
         "shift": view.shift.text if view.shift else "",
         "shape": view.shape,
         "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
-    if view.kind not in ("compare", "groups", "board") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "measure", "board") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
@@ -153,6 +171,7 @@ def build_charts(doc: Document, view: View) -> None:
         misfits=misfits,
         shifts=SHIFTS,
         groups=found,
+        total=len(ranked.top) + len(ranked.rest),
         most_listed=MAX_LISTED,
         numbers=[(number, columns[number][1]) for number in numbers],
         unshown=unshown,

@@ -26,6 +26,7 @@ from linemon.store.status import COLLECT_SOCKET
 from tests import forked
 from tests.pki import Authority
 from tests.running import DEADLINE_S, Running, eventually
+from tests.test_store import in_a_small_disk
 from tests.web import Answer, ask, get, post
 
 Start = Callable[..., Running]
@@ -236,6 +237,60 @@ def test_an_enrolment_token_gives_a_device_its_own(start_collector: Start) -> No
         assert there.hear().startswith("#error 2 token")
 
 
+def test_a_device_that_comes_while_the_disk_is_full(tmp_path: Path) -> None:
+    """It is refused before its rows are taken, and comes again; those that are known go on."""
+    found = in_a_small_disk(
+        "1m",
+        """
+        import json
+        from contextlib import suppress
+        from tests.test_devices import ENROLS, Running, devices, peer
+        settings = ENROLS + f'[devices]\\npath = "{disk}"\\n'
+        running = Running(Path("FOLDER"), settings)
+        said = {}
+
+        def come(serial, key, secret="enrol"):
+            hello = f"#token {secret}\\n#device meter {serial}\\n"
+            with peer(running, hello + f"#columns v\\n#seq 1 {key}\\n7\\n8\\n") as there:
+                said[key] = [there.hear()]
+                while said[key][-1] not in ("", "#ack 3"):
+                    said[key].append(there.hear())
+
+        try:
+            come("1", "first")
+            own = said["first"][1].removeprefix("#token ")
+            with suppress(OSError), open(disk / "left", "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            last = 2  # until the page that the registry has is full, too
+            while come(str(last), "full") or not said["full"][0].startswith("#error"):
+                last += 1
+            come("1", "known", own)
+            listed = [each["name"] for each in devices(running)]
+            (disk / "left").unlink()
+            come(str(last), "again")
+            running.process.kill()
+            running.process.wait(20)
+            running = Running(Path("FOLDER"), settings)
+            kept = [each["name"] for each in devices(running)]
+            rows = {name: running.store[name].rows for name in kept}
+            print(json.dumps({"said": said, "listed": listed, "kept": kept, "rows": rows, "last": last}))
+        finally:
+            running.stop()
+        """.replace("FOLDER", str(tmp_path / "near")),
+    )
+    said, last = found["said"], found["last"]
+    assert said["full"][0].startswith("#error 2 device: cannot write")
+    assert said["full"][1:] == [""]  # it is closed, and no row was acknowledged
+    for key, number in (("first", 1), ("known", 1), ("again", last)):
+        assert (said[key][0], said[key][-1]) == (f"#device meter.{number}", "#ack 3")
+    assert "#token " in said["again"][1]
+    names = [f"meter.{number}" for number in range(1, last + 1)]
+    assert found["listed"] in (names[:-1], names)  # there may have been room for who it is, and none for its token
+    assert found["kept"] == names
+    assert found["rows"] == {name: 4 if name == "meter.1" else 2 for name in names}
+
+
 def test_rows_of_who_did_not_register_are_rejected(start_collector: Start, tmp_path: Path) -> None:
     """By lines of all kinds, at every door; outputs of parts and what linemon says of itself are let through."""
     path = tmp_path / "lines"
@@ -274,6 +329,31 @@ def test_others_that_write_to_a_devices_source_are_counted(collector: Running) -
         there.hear()
         collector.say("#source p.1\n5\n")
         eventually(lambda: device(collector, "p.1")["foreign"] == 1, "one connection")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "p.1 5\np.1 6\n",
+        "other 1\nput p.1 -1 5\n",
+        "p.1 value=5\np.1 value=6,x=7\n",
+        "#source p.1\nvalue=5\nvalue=6\nvalue=7 x=8\nx=1\n",
+        '#source p.1\n{"value": 5}\n{"value": 6}\n',
+        "#source p.1\n5\n#source other\n1\n#source p.1\n6\n",
+    ],
+)
+def test_others_are_counted_once_whatever_kind_of_lines_they_send(collector: Running, lines: str) -> None:
+    """Each connection, also where it brings columns; the device itself is none of them."""
+    with peer(collector, "#device p 1\n#columns value\n1\n") as there:
+        there.hear()
+        said: list[str] = []
+        for _ in range(2):
+            said.append(collector.say(lines))
+            eventually(lambda: device(collector, "p.1")["foreign"] >= len(said), "it is counted")
+            assert device(collector, "p.1")["foreign"] == len(said)
+        there.say("p.1 9\nvalue=3\n")
+        eventually(lambda: collector.store["p.1"].last(1).values[0, 0] == 3, "it is stored")
+        assert device(collector, "p.1")["foreign"] == 2
 
 
 # -- settings

@@ -229,6 +229,8 @@ class CarefulLines:
             self._accounts.strings += found.strings
             if session.sequence is not None:
                 self._sequences.keep(session.sequence, ring)
+        if kind is not Kind.ROW:  # of rows it was heeded when their ring was found
+            self._devices.heed(session, ring.entry.source)
         self._rows.append(Row(session, line, session.lines, ring, now if time is None else time, values))
 
     def _by_column(self, source: str, named: dict[str, float]) -> tuple[Ring, list[float]]:

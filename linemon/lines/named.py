@@ -34,6 +34,14 @@ class Place(NamedTuple):
     columns: tuple[int, ...]
 
 
+def source_named(line: bytes, in_rows: bool) -> str:
+    """The source that a metric, a `put` line or a point names. LineError if it is none of them, or a bad one."""
+    kind = names.kind(line, in_rows)
+    if kind is names.Kind.INFLUX:
+        return influx.point(line).source
+    return (names.put if kind is names.Kind.PUT else names.metric)(line).source
+
+
 class NamedLines:
     """Where metrics and points go, and how many of them go there at once."""
 

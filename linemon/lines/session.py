@@ -57,7 +57,7 @@ class Session:
 
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
         "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "asked", "body", "columns",
-        "columns_used", "contact", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over",
+        "columns_used", "contact", "dropped", "duplicate", "foreign", "grant", "held", "in_rows", "is_named", "is_over",
         "is_waiting", "left", "lines", "link", "marked", "max_line", "needs_care", "news", "number", "open_point",
         "order", "owed", "peer", "places", "received", "refused", "rejected", "replies", "resume", "ring", "sequence",
         "source", "stored", "time_at", "units", "wants_errors", "width", "wrong_tokens",
@@ -90,6 +90,7 @@ class Session:
         self.marked: tuple[int | None, str] | None = None  # what #mark said: when (ns, None for now), and the text
         self.asked: tuple[bytes, bytes] | None = None  # that others answer: the directive and the rest
         self.contact: Contact | None = None  # as which it is registered
+        self.foreign: tuple[str, ...] = ()  # sources of other devices that it wrote to
         self.link: Link | None = None  # where there is one that goes on
         self.news: dict[str, str] = {}  # for the device, the newest of each kind
         self.number = 0  # the next one with this number
