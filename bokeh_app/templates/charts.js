@@ -132,6 +132,7 @@ linemon.charts = linemon.pages.charts = (() => {
     })
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
+      linemon.wall.dress()
       linemon.time.start(redraw)
       linemon.values.start()
       linemon.touch.start()

@@ -95,7 +95,7 @@ Object.assign(linemon, (() => {
   }
   function receive(packed) {
     const {take, floats} = unpack(packed), [kind, number, sent] = take(3)
-    if (kind == RELOAD) return location.reload()
+    if (kind == RELOAD) return performance.now() < doneAt || location.reload()
     // How far the clocks are apart is seen in the quickest message; what another takes longer is how far it is behind.
     const offset = sent - Date.now()
     clockOffset = clockOffset > offset ? clockOffset - Math.min(5, clockOffset - offset) : offset
@@ -147,18 +147,22 @@ Object.assign(linemon, (() => {
     socket.onerror = () => done(false)
   })
   // Have the server do something; its answer, `error` says why that could not be.
-  let asked = 0, lose
+  // What was done may lead to another page: until then this one is not built anew, which would lead back to its address.
+  const ASK_MS = 30 * S, LED_MS = 2 * S
+  let asked = 0, doneAt = 0, lose
   const loss = new Promise((done) => { lose = done })
   async function ask(what) {
     await started
     if (isLost) return {error: "There is no connection: nothing was done."}
     const number = asked += 1, {told} = model("answers").properties
+    doneAt = performance.now() + ASK_MS
     model("wishes").ask = JSON.stringify({...what, number})
     const heard = new Promise((done) => {
       const hear = () => {
         const said = JSON.parse(model("answers").told)
         if (said.number != number) return
         told.change.disconnect(hear)
+        doneAt = performance.now() + LED_MS
         done(said)
       }
       told.change.connect(hear)
@@ -215,6 +219,7 @@ Object.assign(linemon, (() => {
     linemon.measures.start()
     linemon.menu.start()
     linemon.large.start()
+    linemon.wall.start()
     linemon.boards.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come

@@ -98,7 +98,7 @@ linemon.draw = (() => {
     }
     linemon.cursors.into(drawn, texts, range)
     fill(`areas of ${name}`, areas)
-    fill(`lines of ${name}`, {...drawn, width: Array.from(drawn.xs, (_, i) => drawn.width[i] ?? 1.5)})
+    fill(`lines of ${name}`, {...drawn, width: Array.from(drawn.xs, (_, i) => drawn.width[i] ?? linemon.wall.line)})
     fill(`dots of ${name}`, dots)
     fill(`texts of ${name}`, texts)
     text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : isEmpty ? "no data in sight" : "")
