@@ -7,16 +7,19 @@ third; and all sparklines of a page are one figure that lies over them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bokeh.models import (
     AllIndices,
     AllLabels,
+    Axis,
     BoxZoomTool,
     CDSView,
     ColumnDataSource,
     CrosshairTool,
     CustomJSTicker,
     CustomJSTickFormatter,
+    LinearAxis,
     LinearScale,
     Plot,
     Range1d,
@@ -76,14 +79,12 @@ def chart_figures(panels: Sequence[Panel]) -> list[Plot]:
         box = BoxZoomTool(dimensions="width", overlay=overlay)
         chart.add_tools(box, zoom, CrosshairTool(overlay=crosshair, dimensions="height"))
         chart.toolbar.active_drag, chart.toolbar.active_scroll = box, zoom
-        unit = {"unit": panel.unit}
-        chart.yaxis.ticker = CustomJSTicker(
-            args=unit, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit)"
-        )
-        mirrored = "Math.abs(tick)" if panel.kind == "mirrored" else "tick"
-        chart.yaxis.formatter = CustomJSTickFormatter(
-            args=unit, code=f"return linemon.format({mirrored}, unit, 4, ticks[1] - ticks[0])"
-        )
+        _value_axis(chart.yaxis[0], panel.unit, is_mirrored=panel.kind == "mirrored")
+        if panel.right:  # what is in its unit is drawn as far up as it stands on this axis
+            chart.extra_y_ranges = {"right": _range(f"right of chart{number}")}
+            right = LinearAxis(y_range_name="right", major_label_policy=common.labels)
+            _value_axis(right, panel.right)
+            chart.add_layout(right, "right")
         _draw(chart, common, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
         line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
         _draw(chart, common, "lines", line)
@@ -138,6 +139,15 @@ def _chart(name: str, time: Range1d, common: Common, height: int) -> figure:
     chart.xaxis.ticker, chart.xaxis.formatter = common.times, common.clock
     chart.center = list(chart.ygrid)
     return chart
+
+
+def _value_axis(axis: Axis, unit: str, *, is_mirrored: bool = False) -> None:
+    """Where `log` is set, which the browser does, a place on the axis is the power of ten of the value."""
+    args: dict[str, Any] = {"unit": unit, "log": False}
+    axis.ticker = CustomJSTicker(args=args, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit, log)")
+    tick = "Math.abs(tick)" if is_mirrored else "tick"
+    code = f"return linemon.format(log ? 10 ** tick : {tick}, unit, 4, log ? 0 : ticks[1] - ticks[0])"
+    axis.formatter = CustomJSTickFormatter(args=args, code=code)
 
 
 def _bare(name: str, common: Common) -> Plot:

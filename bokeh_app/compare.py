@@ -7,11 +7,11 @@ from .pump import Pump
 from .streams import Stream
 from .view import View
 
-Columns = list[tuple[int, str, str]]
+Columns = list[tuple[int, str, str, str]]
 
 
 def compare(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str]]:
-    """A stream per source, the charts, (stream, name, unit) of each column they draw, and what there is not (yet)."""
+    """A stream per source, the charts, (stream, name, unit, label) of each column they draw, what there is not."""
     wanted: dict[str, list[str]] = {}
     for owner, column in view.plot:
         wanted.setdefault(owner, []).append(column)
@@ -24,7 +24,8 @@ def compare(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns,
         there = [column for column in asked if column in known]
         missing += [f"{name}:{column}" for column in asked if column not in known]
         if there:
-            columns += [(len(streams), column, unit_of(column, units[known.index(column)])) for column in there]
+            said = pump.kept().named(name, there, [unit_of(column, units[known.index(column)]) for column in there])
+            columns += [(len(streams), column, unit, label) for column, label, unit in zip(there, *said, strict=True)]
             streams.append(Stream(pump, name, [known.index(column) for column in there], ()))
     return streams, _panels(streams, columns[:MAX_LINES], view.is_beside), columns, missing
 
@@ -32,17 +33,18 @@ def compare(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns,
 def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Panel]:
     """A chart per unit, or per column where they stand side by side."""
     groups: dict[object, list[int]] = {}
-    for number, (_, _, unit) in enumerate(columns):
+    for number, (_, _, unit, _) in enumerate(columns):
         groups.setdefault(number if is_beside else unit, []).append(number)
     panels = []
     for numbers in list(groups.values())[:MAX_PANELS]:
-        names = dict.fromkeys(columns[number][1] for number in numbers)
+        names = dict.fromkeys(columns[number][3] or columns[number][1] for number in numbers)
         title = ", ".join(names) if len(names) < 3 else f"{len(numbers)} columns"
         lines = []
         for number in numbers:
-            stream, name, _ = columns[number]
+            stream, name, _, label = columns[number]
             owner = streams[stream].name
-            lines.append(Line(number, owner if len(names) == 1 or name == "value" else f"{owner} {name}"))
+            has_name = len(names) > 1 and (label or name) != "value"
+            lines.append(Line(number, f"{owner} {label or name}" if has_name else owner))
         if is_beside:
             title = f"{streams[columns[numbers[0]][0]].name} {title}".removesuffix(" value")
         panels.append(Panel(title, columns[numbers[0]][2], tuple(lines)))

@@ -51,8 +51,10 @@ def lay_out(
         room -= len(found)
         if found:
             lines = with_roles(((column, _label(column, found)) for column in found), panel.kind)
-            unit = found[0].unit if len({column.unit for column in found}) == 1 else ""  # one axis cannot be in two
-            panels.append(Panel(panel.title, unit, lines, panel.limits))
+            units = [*dict.fromkeys(column.unit for column in found)]
+            has_two = len(units) == 2 and panel.kind == "lines"
+            unit, right = units if has_two else (units[0] if len(units) == 1 else "", "")  # one axis cannot be in two
+            panels.append(Panel(panel.title, unit, lines, panel.limits, right, panel.warn, panel.crit))
     shown = {line.column for panel in panels for line in panel.lines}
     return panels, [number for number in range(len(columns)) if number not in shown]
 
@@ -85,6 +87,8 @@ def as_toml(source: str, panels: Sequence[Panel], columns: Sequence[str]) -> str
         lines += [f"columns = [{', '.join(map(_text, names))}]", f"kind = {_text(panel.kind)}"]
         if panel.limits:
             lines.append(f"limits = [{', '.join(map(repr, panel.limits))}]")
+        limits = {"warn": panel.warn, "crit": panel.crit}
+        lines += [f"{name} = {value!r}" for name, value in limits.items() if value is not None]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 

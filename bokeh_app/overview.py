@@ -22,8 +22,9 @@ from linemon.store.liveness import RECENT
 from linemon.store.ring import Floats
 
 from . import health
-from .alarms import summary
+from .alarms import levels, of_these
 from .kept import State
+from .limits import Levels
 from .outputs import listed
 from .packing import as_pairs, epoch_ms
 from .page import APPEND, Page
@@ -40,6 +41,7 @@ SPARKS = 60  # points of a sparkline,
 SPARK_S = 5.0  # each of so many seconds, or of as many as are usual between two rows
 TICK_S = 1.0
 SLOW_S = 5.0  # how often rows change places and sparklines are sent
+NO_TROUBLE = {"": 0}
 FEW = 10  # rows that do not say yet what is usual
 READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
 HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")  # a source with the first is a host
@@ -161,6 +163,7 @@ class OverviewPage(Page):
         super().__init__(doc, pump)
         self._due = self._slow_due = 0.0
         self._changes, self._kept = 0, State({})
+        self._levels: Levels = {}
         self._listed: list[str] = []
         self._cells: list[str] = []
 
@@ -189,7 +192,7 @@ class OverviewPage(Page):
             self._slow_due, self._changes, self._kept = now + SLOW_S, watch.changes, kept
             self._list(watch)
         self.answers.health = json.dumps(health.facts(self._pump))
-        self.answers.alarms = json.dumps(summary(self._pump))
+        self.answers.alarms = json.dumps(of_these(self._pump, {*self._listed, *self._cells}))
         self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), TICK_S)
         rows = [watch.seen[name] for name in self._listed if name in watch.seen]
         if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
@@ -205,6 +208,7 @@ class OverviewPage(Page):
         return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
 
     def _list(self, watch: Watch) -> None:
+        self._levels = levels(self._pump)
         names = matching(tuple(watch.seen), self.wishes.find) or watch.having(self.wishes.find)
         all_names = names
         if not self.wishes.has_hidden:
@@ -222,8 +226,7 @@ class OverviewPage(Page):
                         "is_host": seen.is_host,
                         "kept": self._kept.source(name),
                         "width": len(seen.columns),
-                        "labels": seen.labels,
-                        "units": seen.units,
+                        **self._shown(name, seen),
                     }
                     for name, seen in zip(self._listed, rows, strict=True)
                 ],
@@ -234,9 +237,23 @@ class OverviewPage(Page):
             }
         )
 
+    def _shown(self, name: str, seen: Seen) -> dict[str, list[str]]:
+        """Of the values in its row the columns, and what they are called."""
+        columns, labels, units = [""] * len(seen.labels), seen.labels.copy(), seen.units.copy()
+        picked = [seen.columns[number] for number in seen.picked]
+        said = self._kept.named(name, picked, [units[place] for place in seen.places])
+        for place, column, label, unit in zip(seen.places, picked, *said, strict=True):
+            columns[place], labels[place], units[place] = column, label or labels[place], unit
+        return {"columns": columns, "labels": labels, "units": units}
+
     def _key(self, name: str, seen: Seen) -> tuple[object, ...]:
-        """Hosts first, our own counters last; within, pinned ones first, then in the order that the page asks for."""
-        place = 2 if name.startswith("linemon.") else 0 if seen.is_host else 1, not self._kept.has(name, "pinned")
+        """Hosts first, our own counters last; within, what is in trouble, then pinned ones, then as the page asks."""
+        trouble = max(self._levels.get(name, NO_TROUBLE).values())
+        place = (
+            2 if name.startswith("linemon.") else 0 if seen.is_host else 1,
+            -trouble,
+            not self._kept.has(name, "pinned"),
+        )
         by_value = {"first": 0, "second": 1, "third": 2}.get(self.wishes.sort)
         if by_value is not None and seen.is_host:
             value = seen.values[by_value]

@@ -77,12 +77,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart; `limits` are the ends of its axis, empty = as the values are."""
+    """One chart; `limits` are the ends of its axis, empty = as the values are; `warn`, `crit` those of linemon.toml."""
 
     title: str
     unit: str
     lines: tuple[Line, ...]
     limits: tuple[float, ...] = ()
+    right: str = ""  # the unit of the axis on the right, of lines that are not in `unit`
+    warn: float | None = None
+    crit: float | None = None
 
     @property
     def kind(self) -> str:

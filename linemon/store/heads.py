@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,7 +11,9 @@ import numpy as np
 from linemon.errors import StoreError
 from linemon.store.catalog import Entry
 from linemon.store.reader import Store
-from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, HEAD_CELLS, ID, Arena, Cells, fence
+from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, HEAD_CELLS, ID, Arena, Cells, Floats, fence
+
+AMONG = 10  # rows: so many senders say one column at a time
 
 
 class Heads(NamedTuple):
@@ -57,3 +59,59 @@ def heads_of(store: Store, names: Iterable[str]) -> Iterator[Heads]:
                 if any(entry.slot >= arena.slots for entry in members):
                     arena.remap()  # it has grown
                 yield Heads.of(arena, [entry for entry in members if entry.slot < arena.slots])
+
+
+def entries_of(store: Store) -> tuple[object, Mapping[str, Entry]]:
+    """What the catalog says of each source: another entry where that has changed; and before it what is another one
+    after each change.
+    """
+    store._refresh()
+    return store._catalog.state, store._catalog.entries
+
+
+class Newest:
+    """The newest values of many columns of many sources, read at once where they lie."""
+
+    def __init__(self, store: Store, wanted: Sequence[tuple[str, str]]) -> None:
+        """`wanted` has a source and a column each."""
+        self._store, self._wanted = store, wanted
+        self._state: object = None  # the catalog of which are
+        self._places: dict[str, Cells] = {}  # of each file (4, n): which it is of `wanted`, slot, id, cell
+
+    def read(self, latest: int) -> Floats:
+        """(n,) of each the last value among its newest rows, nan where is none; of rows of after `latest` ns, none."""
+        values = np.full(len(self._wanted), np.nan)
+        state, entries = entries_of(self._store)
+        if self._state != state:
+            self._state, self._places = state, _places(entries, self._wanted)
+        for file, (at, slots, ids, cells) in self._places.items():
+            with suppress(StoreError, OSError):
+                if arena := self._store._arena(file):
+                    if slots.max() >= arena.slots:
+                        arena.remap()  # it has grown
+                    if slots.max() < arena.slots:
+                        found = _newest(arena, slots, ids, cells, latest, 1)
+                        rest = np.flatnonzero(np.isnan(found))  # few: most rows have all
+                        found[rest] = _newest(arena, slots[rest], ids[rest], cells[rest], latest, AMONG)
+                        values[at] = found
+        return values
+
+
+def _places(entries: Mapping[str, Entry], wanted: Sequence[tuple[str, str]]) -> dict[str, Cells]:
+    places: dict[str, list[tuple[int, int, int, int]]] = {}
+    for at, (source, column) in enumerate(wanted):
+        if (entry := entries.get(source)) and column in entry.columns:
+            place = at, entry.slot, entry.id, 1 + entry.columns.index(column)
+            places.setdefault(entry.file, []).append(place)
+    return {file: np.array(found, np.int64).T for file, found in places.items()}
+
+
+def _newest(arena: Arena, slots: Cells, ids: Cells, cells: Cells, latest: int, among: int) -> Floats:
+    numbers = (arena.cells[slots, COMMIT] >> 1)[:, np.newaxis] - 1 - np.arange(min(among, arena.points))
+    fence()
+    places = slots[:, np.newaxis], numbers % arena.points
+    times, found = arena.rows[*places, 0], arena.rows[*places, cells[:, np.newaxis]].view(np.float64)
+    is_other = (numbers < 0) | (times > latest) | (arena.cells[slots, ID] != ids)[:, np.newaxis]
+    found[is_other] = np.nan
+    newest: Floats = found[np.arange(len(slots)), (~np.isnan(found)).argmax(axis=1)]
+    return newest
