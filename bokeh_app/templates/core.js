@@ -196,6 +196,8 @@ Object.assign(linemon, (() => {
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
     linemon.verbs.start()
+    linemon.menu.start()
+    linemon.large.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)

@@ -58,7 +58,8 @@ linemon.exports = (() => {
   // All charts on one sheet, with titles and legends.
   function png() {
     const scale = devicePixelRatio || 1, gap = 12, head = 44, foot = 22
-    const plots = linemon.about.panels.map((panel, number) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
+    const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
+    const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
     const across = Math.min(plots.length, Math.max(1, Math.round(Math.sqrt(plots.length))))
     const sheet = document.createElement("canvas"), draw = sheet.getContext("2d")
