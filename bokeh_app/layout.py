@@ -100,10 +100,14 @@ def _text(value: str) -> str:
 
 def _matching(panel: PanelConfig, known: Sequence[Column]) -> list[Column]:
     """The columns of a panel in the order of its patterns, each once."""
-    meant = [column for column in known if fits(panel.columns, column.name)]
-    found = (
-        column for each in panel.columns if not is_exclusion(each) for column in meant if fits([each], column.name)
-    )
+    by_name = {column.name: column for column in known}
+    return [by_name[name] for name in in_order(panel.columns, list(by_name))]
+
+
+def in_order(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names that fit, in the order of the patterns, each once."""
+    meant = [name for name in names if fits(patterns, name)]
+    found = (name for each in patterns if not is_exclusion(each) for name in meant if fits([each], name))
     return list(dict.fromkeys([*found, *meant]))
 
 

@@ -13,10 +13,12 @@ from linemon.config import PanelConfig
 from linemon.errors import LinemonError
 from linemon.patterns import fits
 from linemon.store.catalog import Entry
-from linemon.store.heads import Newest, entries_of
+from linemon.store.heads import Picked, entries_of
 from linemon.store.ring import Floats
 
 from .kept import State
+from .layout import in_order
+from .panels import unit_of
 from .pump import Pump
 
 LOOK_S = 1.0
@@ -26,18 +28,23 @@ Levels = dict[str, dict[str, int]]  # of sources, by their columns: 1 a warning,
 NONE: Limits = None, None
 
 
-def of_columns(state: State, panels: Iterable[PanelConfig], source: str, columns: Sequence[str]) -> dict[str, Limits]:
-    """The limits of a source's columns, of those that have some: what is kept comes before its panels."""
-    kept = state.columns(source)
-    mine = [each for each in panels if not each.source or fits([each.source], source)]
+def of_columns(
+    state: State, panels: Iterable[PanelConfig], source: str, columns: Sequence[str], units: Sequence[str]
+) -> dict[str, Limits]:
+    """The limits of a source's columns, of those that have some: what is kept comes before what its panels say.
+
+    Those of a panel are of the unit on its left.
+    """
     found: dict[str, Limits] = {}
-    for column in columns if kept or mine else ():
-        said = kept.get(column, {})
-        limits = said.get("warn"), said.get("crit")
-        if limits == NONE:
-            limits = next(((each.warn, each.crit) for each in mine if fits(each.columns, column)), NONE)
-        if limits != NONE:
-            found[column] = limits  # type: ignore[assignment]  # `kept.check` lets only numbers stand there
+    for panel in panels:
+        if not panel.source or fits([panel.source], source):
+            shown = state.named(source, columns, units)[1]
+            unit_by = {name: unit_of(name, unit) for name, unit in zip(columns, shown, strict=True)}
+            mine = in_order(panel.columns, columns)
+            found = {name: (panel.warn, panel.crit) for name in mine if unit_by[name] == unit_by[mine[0]]} | found
+    for name, said in state.columns(source).items():
+        if name in columns and ("warn" in said or "crit" in said):
+            found[name] = said.get("warn"), said.get("crit")  # type: ignore[assignment]  # `kept.check` holds it
     return found
 
 
@@ -59,22 +66,22 @@ class Watched:
         self._known: dict[str, tuple[Entry, dict[str, Limits]]] = {}
         self._wanted: list[tuple[str, str]] = []
         self._limits = np.empty((0, 2))
-        self._newest = Newest(pump.store, [])
+        self._values: Picked | None = None
 
     def of_source(self, source: str) -> dict[str, Limits]:
         """The limits of a source's columns."""
-        return of_columns(self._pump.kept(), self._panels, source, self._pump.columns(source))
+        found = self._pump.source(source)
+        return of_columns(self._pump.kept(), self._panels, source, found.columns, found.units) if found else {}
 
     def levels(self) -> Levels:
         """Of those that are beyond their limits now."""
         try:
             self._look()
-            values = self._newest.read(self._pump.latest()) if self._wanted else np.empty(0)
         except (LinemonError, OSError):  # the store is being made anew
             return {}
-        if not len(values):
+        if not self._values:
             return {}
-        levels = levels_of(values, *self._limits.T)
+        levels = levels_of(self._values.read(self._pump.latest()), *self._limits.T)
         found: Levels = {}
         for at in np.flatnonzero(levels).tolist():
             source, column = self._wanted[at]
@@ -87,7 +94,7 @@ class Watched:
         if kept is not self._kept:
             self._kept, self._known, self._made_of = kept, {}, None
         if not self._panels and not kept.has_columns:
-            self._wanted = []
+            self._values = None
             return
         state, entries = entries_of(self._pump.store)
         if state == self._made_of:
@@ -96,9 +103,9 @@ class Watched:
         for name, entry in entries.items():
             was, limits = old.get(name, (None, {}))
             if was is not entry:
-                limits = of_columns(kept, self._panels, name, entry.columns)
+                limits = of_columns(kept, self._panels, name, entry.columns, entry.units)
             self._known[name] = entry, limits
         found = [(name, column, each) for name, (_, some) in self._known.items() for column, each in some.items()]
         self._wanted = [(name, column) for name, column, _ in found]
         self._limits = np.array([each for *_, each in found], np.float64).reshape(-1, 2)  # None is nan
-        self._newest, self._made_of = Newest(self._pump.store, self._wanted), state
+        self._values, self._made_of = Picked(self._pump.store, self._wanted), state

@@ -77,8 +77,8 @@ linemon.axes = (() => {
   function of(number, state, hidden, axis, rangeFor) {
     const {isLog, isCalm} = how(number), {lines, right} = linemon.about.panels[number], all = isCalm ? [] : null
     const isRight = (line) => right != "" && linemon.about.columns[line.column].unit == right
-    const raw = isLog ? log : (value) => value
-    let scale = 1, offset = 0
+    const raw = isLog ? (value) => { isCut ||= value <= 0; return log(value) } : (value) => value
+    let scale = 1, offset = 0, isCut = false
     function see(values, from, to) {   // of these the spikes are left out
       const every = Math.max(1, Math.floor((to - from) / EACH))
       for (let i = from; i < to; i += every) if (!Number.isNaN(values[i])) all.push(values[i])
@@ -118,7 +118,7 @@ linemon.axes = (() => {
     const place = (value, line) => isRight(line) ? offset + scale * raw(value) : raw(value)
     const side = (line) => line.role == "below" ? (values) => values.map((value) => -Math.abs(value))   // below zero, whichever sign it has
       : isLog || isRight(line) ? (values) => values.map((value) => place(value, line)) : (values) => values
-    return {isLog, isKnown, see: all && see, fixed: fixed(number, 0), ends, place, side, isRight}
+    return {get isCut() { return isCut }, isLog, isKnown, see: all && see, fixed: fixed(number, 0), ends, place, side, isRight}
   }
   // A difference that is to be seen on the axis of a column.
   function stepOf(number, chart) {

@@ -127,6 +127,7 @@ linemon.charts = linemon.pages.charts = (() => {
     if (about.panels.length) {
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.axes.start()
       linemon.behind.start()
       linemon.changed.start()
       linemon.marks.start()

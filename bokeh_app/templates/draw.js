@@ -18,14 +18,17 @@ linemon.draw = (() => {
   }
   // One chart: all its lines, bands and dots, and its axis.
   function panel(number, hidden, state) {
-    const {lines, unit, limits} = linemon.about.panels[number]
+    const {lines, unit} = linemon.about.panels[number]
     const drawn = {xs: [], ys: [], color: [], dash: []}, areas = {xs: [], ys: [], color: [], alpha: []}
     const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
+    const y = linemon.axes.of(number, state, hidden, axis, rangeFor)
     const seen = (points, values) => {
-      const to = Math.min(points.length, points.before(end) + 1)
-      for (let i = Math.max(0, points.before(start) - 1); i < to; i++) {
+      if (y.isKnown) return
+      const to = Math.min(points.length, points.before(end) + 1), from = Math.max(0, points.before(start) - 1)
+      y.see?.(values, from, to)
+      for (let i = from; i < to; i++) {
         if (values[i] < low) low = values[i]
         if (values[i] > high) high = values[i]
       }
@@ -37,7 +40,7 @@ linemon.draw = (() => {
       areas.color.push(color)
       areas.alpha.push(alpha)
     }
-    linemon.behind.into(number, drawn, area, hidden, seen)
+    linemon.behind.into(number, drawn, area, hidden, seen, y)
     const isOver = (line) => line.role == "line"   // what is a sum lies over the stack
     for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b))) {
       if (hidden.has(line.column)) continue
@@ -45,8 +48,7 @@ linemon.draw = (() => {
       if (!points.length) continue
       isBeyond ||= points.isBeyond[at]
       const {times} = points, gap = gaps(points, at), color = colour(`line-${i % 8}`)
-      // What goes out is below zero, whichever sign it has.
-      const side = line.role == "below" ? (values) => values.map((value) => -Math.abs(value)) : (values) => values
+      const side = y.side(line)
       let values = side(points.mean(at))
       if (line.role == "stack") {
         const under = below
@@ -59,7 +61,7 @@ linemon.draw = (() => {
         if (isThin) area(Points.area(times, most, least, gap), color, 0.28)
         seen(points, most)
         if (isThin) seen(points, least)
-        if (lines.length == 1 || state.isMirrored) toZero.push([times, values, gap, color])
+        if ((lines.length == 1 || state.isMirrored) && !y.isLog) toZero.push([times, values, gap, color])
       }
       const shape = Points.trace(times, values, gap)
       drawn.xs.push(shape.xs)
@@ -75,21 +77,24 @@ linemon.draw = (() => {
     }
     const name = `chart${number}`
     const range = model(name).y_range
-    axis(range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
-    state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
+    if (!y.isKnown) {
+      axis(range, y.fixed ?? y.ends(low, high, unit), state, y.fixed != null)
+      state.every = y.isLog ? 0 : step(range.end - range.start, unit) / 10   // a difference that is to be seen
+    }
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
     linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {
-      linemon.alarms.into(number, drawn, areas, range, hidden)
+      linemon.alarms.into(number, areas, range, hidden)
+      linemon.limits.into(number, drawn, texts, range, y, hidden)
       linemon.marks.into(number, drawn, texts, range)
     }
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, drawn)
     fill(`dots of ${name}`, dots)
     fill(`texts of ${name}`, texts)
-    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : isEmpty ? "no data in sight" : "")
+    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : y.isCut ? "values of 0 and below are not drawn" : isEmpty ? "no data in sight" : "")
   }
   // Wider at once, narrower only after a while: an axis that follows every value cannot be read.
   function axis(range, [start, end], state, isFixed) {

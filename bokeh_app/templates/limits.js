@@ -26,7 +26,7 @@ linemon.limits = (() => {
   }
   // Add the limits of a chart's columns to what it draws, each once, where its axis reaches them.
   function into(number, lines, texts, range, y, hidden) {
-    const {about, alarms, time} = linemon, {start, end} = time.range, drawn = new Set()
+    const {about, alarms, time} = linemon, {start, end} = time.range, drawn = new Set(), places = new Set()
     const put = (line, limit, level) => {
       const at = limit == null ? NaN : y.place(line.role == "below" ? -Math.abs(limit) : limit, line), key = `${at} ${level}`
       if (!(at > range.start && at < range.end) || drawn.has(key)) return
@@ -40,7 +40,8 @@ linemon.limits = (() => {
       texts.text.push(`${SIGNS[level]} ${format(limit, about.columns[line.column].unit, 4)}`)
       texts.color.push(colour(COLOURS[level]))
       texts.align.push("right")
-      texts.offset.push(-4)
+      texts.offset.push([...places].some((other) => Math.abs(other - at) < 0.12 * (range.end - range.start)) ? -64 : -4)
+      places.add(at)
     }
     for (const line of about.panels[number].lines) {
       if (hidden.has(line.column) || line.role == "stack") continue
@@ -106,7 +107,7 @@ linemon.limits = (() => {
   }
   function open(number) {
     const {about} = linemon, mine = about.panels[number].lines.map(({column}) => column)
-    const columns = [...mine, ...about.columns.keys().filter((each) => !mine.includes(each))]
+    const columns = [...mine, ...[...about.columns.keys()].filter((each) => !mine.includes(each))]
     $("limits-column").replaceChildren(...columns.map((each) => make("option", {value: each}, linemon.values.nameOf(each))))
     $("limits-of").value = "own"
     choose()
@@ -125,7 +126,8 @@ linemon.limits = (() => {
     text($("limits-error"), error ?? "")
     if (error) return found && show(found)
     $("limits").close()
-    linemon.verbs.done(`${name} is set`, {do: "undo", change})
+    // what a column is called stands all over the page, which comes anew
+    linemon.verbs.done(`${name} is set`, {do: "undo", change}, "unit" in now || "label" in now ? location.search : null)
   }
   function start() {
     if (!$("limits")) return

@@ -64,14 +64,17 @@ linemon.pages.overview = (() => {
     rows.forEach((row, i) => {
       const [came, newest, patience, ...values] = numbers.subarray(6 * i, 6 * i + 6)
       const isSilent = !(time - came < patience) || stamped(newest) != ""
-      values.forEach((value, c) => text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : ""))
+      values.forEach((value, c) => {
+        text(row.values[c].value, c < row.units.length ? format(value, row.units[c], 5) : "")
+        linemon.limits.mark(row.values[c].value, row.columns[c] && linemon.alarms.levelOf(row.name, row.columns[c]))
+      })
       text(row.seen, !(came >= 0) ? (newest >= 0 ? "unknown" : "no rows") : stamped(newest).slice(0, 12) || (isSilent ? `no data for ${age(came)}` : `${age(came)} ago`))
       row.element.classList.toggle("silent", isSilent)
       const level = ["", "warning", "critical"][linemon.alarms.levelOf(row.name)]
       if (row.dot.dataset.level != level) {
         row.dot.dataset.level = level
-        row.dot.title = level && `an alarm fires: ${level}`
-        text(row.dot, level && `${level} alarm`)
+        row.dot.title = level && `in trouble: ${level}`
+        text(row.dot, level && `${level}: in trouble`)
       }
       row.seen.title = came >= 0 ? `newest row: ${new Date(came).toLocaleString()}` : ""
     })
@@ -81,7 +84,7 @@ linemon.pages.overview = (() => {
     const points = Float64Array.from({length: 60}, (_, i) => i)
     linemon.sparks("sparks", $("rows"), rows.flatMap((row, i) => row.labels.map((_, c) => ({
       element: row.values[c].spark, times: points, values: sparks.subarray((3 * i + c) * 60, (3 * i + c + 1) * 60), start: 0, end: 59, gap: () => 3,
-      color: colour(`line-${c}`), isPercent: row.units[c] == "%",
+      color: linemon.limits.tint(linemon.alarms.levelOf(row.name, row.columns[c] ?? "-"), colour(`line-${c}`)), isPercent: row.units[c] == "%",
     }))))
   }
   // One cell per host, from calm to busy; those that are silent stand out by their edge, not by colour alone.
@@ -99,10 +102,16 @@ linemon.pages.overview = (() => {
     const data = {xs: [], ys: [], color: [], size: []}
     for (let i = 0; i < count; i++) {
       const [value, came, patience] = cells.subarray(3 * i, 3 * i + 3), isSilent = !(time - came < patience)
-      data.xs.push((i % perRow + 0.5) * CELL)
-      data.ys.push((Math.floor(i / perRow) + 0.5) * CELL)
-      data.color.push(isSilent ? colour("bad") : heat[Math.max(0, Math.min(4, Math.floor(value / 20)))] ?? heat[0])
-      data.size.push(isSilent ? 6 : CELL - 2)
+      const level = linemon.alarms.levelOf(names.cells[i])
+      const cell = (color, size) => {
+        data.xs.push((i % perRow + 0.5) * CELL)
+        data.ys.push((Math.floor(i / perRow) + 0.5) * CELL)
+        data.color.push(color)
+        data.size.push(size)
+      }
+      if (level) cell(linemon.limits.tint(level), CELL - 1)   // a frame, thicker where it is critical
+      if (level) cell(colour("card"), CELL - 2 - 3 * level)
+      cell(isSilent ? colour("bad") : heat[Math.max(0, Math.min(4, Math.floor(value / 20)))] ?? heat[0], isSilent ? 6 : level ? CELL - 4 - 3 * level : CELL - 2)
     }
     fill("cells of map", data)
   }
@@ -114,7 +123,8 @@ linemon.pages.overview = (() => {
     const i = event && under(event), tip = $("tip")
     tip.hidden = i == null
     if (tip.hidden) return
-    text(tip, `${names.cells[i]}: ${format(cells[3 * i], "%")}, ${age(cells[3 * i + 1])} ago`)
+    const trouble = ["", ", in trouble: a warning", ", in trouble: critical"][linemon.alarms.levelOf(names.cells[i])]
+    text(tip, `${names.cells[i]}: ${format(cells[3 * i], "%")}, ${age(cells[3 * i + 1])} ago${trouble}`)
     const box = $("map").getBoundingClientRect()
     tip.style.left = `${Math.min(box.left + event.sx + 12, innerWidth - tip.offsetWidth - 8)}px`
     tip.style.top = `${box.top + event.sy + 14}px`

@@ -19,8 +19,9 @@ linemon.values = (() => {
   // A difference that is to be seen on the axis that a column is drawn on.
   const stepOf = (number) => {
     const at = linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
-    return at < 0 ? 0 : linemon.charts.states[at].every ?? 0
+    return at < 0 ? 0 : linemon.axes.stepOf(number, at)
   }
+  const levelOf = (number, value, isLast) => linemon.limits.level(number, value, isLast && linemon.time.isLive)
   // The newest value; of what stands still the last in sight.
   function current(number) {
     const {charts, time} = linemon, {points, at} = linemon.draw.columnOf(number)
@@ -46,7 +47,9 @@ linemon.values = (() => {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
       const value = time != null && !isTile ? valueAt(number, time) : current(number)
       const isPlain = element.tagName == "DD"   // of these nothing says how exactly they are to be read
-      put(isPlain ? element : element.querySelector("output"), format(value, unit(number), isPlain ? 7 : 4, stepOf(number)))
+      const place = isPlain ? element : element.querySelector("output")
+      put(place, format(value, unit(number), isPlain ? 7 : 4, stepOf(number)))
+      linemon.limits.mark(place, levelOf(number, value, time == null || isTile))
     }
     if (pointer) tip()
     sparks()
@@ -58,7 +61,8 @@ linemon.values = (() => {
     const {start, end} = linemon.time.range, color = colour("line-0")
     linemon.sparks("sparks", holder, all(".tile").map((tile) => {
       const number = +tile.dataset.column, {points, at} = linemon.draw.columnOf(number)
-      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, gap: linemon.draw.gaps(points, at), color, isPercent: unit(number) == "%"}
+      const {level} = tile.querySelector("output").dataset
+      return {element: tile.querySelector(".spark"), times: points.times, values: points.mean(at), start, end, gap: linemon.draw.gaps(points, at), color: linemon.limits.tint(level, color), isPercent: unit(number) == "%"}
     }))
   }
 
@@ -101,6 +105,7 @@ linemon.values = (() => {
       row.insertCell().append(swatch)
       row.insertCell().textContent = line.querySelector("span").textContent
       row.insertCell().textContent = line.querySelector("output").textContent
+      linemon.limits.mark(row.lastChild, line.querySelector("output").dataset.level)
     }
     box.replaceChildren(table, ...said.map((words) => make("p", {}, words)))
     const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
@@ -150,9 +155,13 @@ linemon.values = (() => {
     const {about} = linemon, {source, name} = about.columns[number]
     return about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
   }
+  const labelOf = (number) => {   // as people call it
+    const {about} = linemon, {source, name, label} = about.columns[number]
+    return about.sources.length > 1 ? `${about.sources[source]} ${label || name}` : label || name
+  }
   const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
   function rows() {
-    const found = drawn().map((number) => [nameOf(number), ...statistics(number), number])
+    const found = drawn().map((number) => [labelOf(number), ...statistics(number), number])
     const {by, isDown} = order, sign = isDown ? -1 : 1
     return found.sort((a, b) => sign * (by == 0 ? a[0].localeCompare(b[0], undefined, {numeric: true}) : (a[by] || 0) - (b[by] || 0)))
   }
@@ -166,7 +175,10 @@ linemon.values = (() => {
     found.forEach(([name, ...rest], i) => {
       const number = rest.pop(), {cells} = body.rows[i]
       text(cells[0], name)
-      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number), 7, stepOf(number) / 100)))
+      rest.forEach((value, c) => {
+        text(cells[c + 1], format(value, unit(number), 7, stepOf(number) / 100))
+        linemon.limits.mark(cells[c + 1], levelOf(number, value, c == 0))
+      })
     })
   }
   function start() {

@@ -79,5 +79,5 @@ linemon.verbs = (() => {
     $("verb-sure").lastElementChild.addEventListener("click", forget)
     $("verbs-of")?.addEventListener("click", () => open(linemon.about.source, flags.pinned == null && flags.hidden == null ? linemon.about.flags : flags))
   }
-  return {start, button, get may() { return $("verbs") != null }}
+  return {start, button, done, get may() { return $("verbs") != null }}
 })()

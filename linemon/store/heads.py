@@ -69,21 +69,17 @@ def entries_of(store: Store) -> tuple[object, Mapping[str, Entry]]:
     return store._catalog.state, store._catalog.entries
 
 
-class Newest:
-    """The newest values of many columns of many sources, read at once where they lie."""
+class Picked:
+    """The newest values of picked columns of many sources, read at once where they lie, as the catalog has them now."""
 
     def __init__(self, store: Store, wanted: Sequence[tuple[str, str]]) -> None:
         """`wanted` has a source and a column each."""
-        self._store, self._wanted = store, wanted
-        self._state: object = None  # the catalog of which are
-        self._places: dict[str, Cells] = {}  # of each file (4, n): which it is of `wanted`, slot, id, cell
+        self._store, self._count = store, len(wanted)
+        self._places = _places(entries_of(store)[1], wanted)
 
     def read(self, latest: int) -> Floats:
         """(n,) of each the last value among its newest rows, nan where is none; of rows of after `latest` ns, none."""
-        values = np.full(len(self._wanted), np.nan)
-        state, entries = entries_of(self._store)
-        if self._state != state:
-            self._state, self._places = state, _places(entries, self._wanted)
+        values = np.full(self._count, np.nan)
         for file, (at, slots, ids, cells) in self._places.items():
             with suppress(StoreError, OSError):
                 if arena := self._store._arena(file):
@@ -98,6 +94,7 @@ class Newest:
 
 
 def _places(entries: Mapping[str, Entry], wanted: Sequence[tuple[str, str]]) -> dict[str, Cells]:
+    """By files, (4, n): which it is of `wanted`, slot, id, cell in a row."""
     places: dict[str, list[tuple[int, int, int, int]]] = {}
     for at, (source, column) in enumerate(wanted):
         if (entry := entries.get(source)) and column in entry.columns:
