@@ -96,8 +96,12 @@ linemon.limits = (() => {
     for (const field of FIELDS) $(`limits-${field}`).value = own[field] ?? ""
   }
   async function choose() {
-    column = +$("limits-column").value
-    const [source, name] = nameOf(column), {unit, label} = linemon.about.columns[column], {error, kept} = await ask({do: "column", source, column: name})
+    const number = column = +$("limits-column").value, fields = FIELDS.map((field) => $(`limits-${field}`))
+    const [source, name] = nameOf(number), {unit, label} = linemon.about.columns[number]
+    for (const field of fields) field.disabled = true   // until it is known what stands there
+    const {error, kept} = await ask({do: "column", source, column: name})
+    if (number != column) return
+    for (const field of fields) field.disabled = false
     text($("limits-error"), error ?? "")
     $("limits-unit").placeholder = unit
     $("limits-label").placeholder = label || name
