@@ -2,7 +2,7 @@
 // The y axis by hand: its ends, logarithmic, without spikes; two units have an axis each. What is drawn of a line is where
 // it is on the left axis: the power of ten of a value where that is logarithmic, and as far up as it is on its own axis.
 linemon.axes = (() => {
-  const {$, all, text, make, model, drawing, format, LOCAL} = linemon
+  const {$, all, text, make, model, drawing, format} = linemon
   const NEAR = 4                  // pixels: less is no drag
   const STEP = 1.25               // of a wheel
   const SPIKES = 0.01             // the share of values, least and greatest, that an axis without spikes leaves out
@@ -25,18 +25,20 @@ linemon.axes = (() => {
         ends.push(from < to && Number.isFinite(to - from) ? [from, to] : null)
       }
       try {
-        said.set(decodeURIComponent(key), {ends: [ends[0] ?? null, ends[1] ?? null], isLog: parts.includes("log"), isCalm: parts.includes("spikes")})
+        put(decodeURIComponent(key), {ends: [ends[0] ?? null, ends[1] ?? null], isLog: parts.includes("log"), isCalm: parts.includes("spikes")})
       } catch { /* a percent sign that is none of an address */ }
     }
+  }
+  function put(key, now) {
+    if (now.isLog || now.isCalm || now.ends[0] || now.ends[1]) said.set(key, now)
+    else said.delete(key)
   }
   const pair = (ends) => ends ? ends.map((end) => +end.toPrecision(4)).join("..") : ".."
   function term([key, {ends: [left, right], isLog, isCalm}]) {
     return [quote(key), ...right ? [pair(left), pair(right)] : left ? [pair(left)] : [], ...isLog ? ["log"] : [], ...isCalm ? ["spikes"] : []].join(":")
   }
   function set(number, more) {
-    const key = linemon.menu.keyOf(number), now = {...how(number), ...more}
-    if (now.isLog || now.isCalm || now.ends[0] || now.ends[1]) said.set(key, now)
-    else said.delete(key)
+    put(linemon.menu.keyOf(number), {...how(number), ...more})
     linemon.search.note("y", [...said].map(term).join(","))
     apply(number)
     linemon.charts.redraw()
@@ -48,7 +50,7 @@ linemon.axes = (() => {
     for (const {ticker, formatter} of [...chart.left, ...chart.right])
       for (const each of [ticker, formatter]) {
         const args = each.args instanceof Map ? Object.fromEntries(each.args) : each.args
-        if (args.log != isLog) each.setv({args: {...args, log: isLog}}, LOCAL)
+        if (args.log != isLog) each.setv({args: {...args, log: isLog}})
       }
     chip(number)
   }

@@ -125,7 +125,7 @@ linemon.exports = (() => {
   async function html() {
     const scripts = await Promise.all(all("script[src]").map(async ({src}) => (await fetch(src)).text()))
     linemon.values.table()
-    const doc = Bokeh.documents[0], copy = document.documentElement.cloneNode(true), ids = {}
+    const doc = model("chart0").document, copy = document.documentElement.cloneNode(true), ids = {}
     for (const each of copy.querySelectorAll("script, .live-only, #status, #age, dialog")) each.remove()
     linemon.about.panels.forEach((_, number) => {
       const place = copy.querySelector(`#plot${number}`)

@@ -10,7 +10,7 @@ linemon.large = (() => {
     if (number < 0) delete keys.Escape
     else keys.Escape = () => go(-1)
     // As many points as the charts have pixels now.
-    if (Bokeh.documents.length) requestAnimationFrame(() => { model("wishes").pixels = Math.round(linemon.charts.width()) })
+    if (model("wishes")) requestAnimationFrame(() => { model("wishes").pixels = Math.round(linemon.charts.width()) })
   }
   function go(number) {
     const here = new URL(location)

@@ -125,7 +125,8 @@ def on_axis(page: Page, chart: int, share: float) -> tuple[float, float]:
     """A point on the left axis, `share` of its height from below, in pixels of the page."""
     x, y = page.evaluate(
         """([chart, share]) => {
-          const {frame: {bbox: {left, top, bottom}}, el} = linemon.drawing(`chart${chart}`), box = el.getBoundingClientRect()
+          const {frame, el} = linemon.drawing(`chart${chart}`), {left, top, bottom} = frame.bbox
+          const box = el.getBoundingClientRect()
           return [box.left + left / 2, box.top + bottom - share * (bottom - top)]
         }""",
         [chart, share],
