@@ -130,8 +130,7 @@ linemon.limits = (() => {
     text($("limits-error"), error ?? "")
     if (error) return found && show(found)
     $("limits").close()
-    // what a column is called stands all over the page, which comes anew
-    linemon.verbs.done(`${name} is set`, {do: "undo", change}, "unit" in now || "label" in now ? location.search : null)
+    linemon.verbs.done(`${name} is set`, {do: "undo", change})
   }
   function start() {
     if (!$("limits")) return
