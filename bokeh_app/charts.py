@@ -13,12 +13,12 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.model import Model
 from bokeh.models import (
     AllLabels,
-    Axis,
     BoxZoomTool,
     ColumnDataSource,
     CrosshairTool,
@@ -40,11 +40,16 @@ ACCENT = "#2f81d6"
 
 
 @cache
-def chart_figures() -> str:
-    """A chart, the picture of all there is with its brush, and the tiles' sparklines, on one time axis."""
+def chart_figures(*, has_shape: bool = False) -> str:
+    """A chart, the picture of all there is with its brush, and the tiles' sparklines, on one time axis.
+
+    `has_shape`: and a figure whose x axis, too, has values.
+    """
     time = _range("time")
     crosshair = Span(name="crosshair", dimension="height", line_color="#8a94a3", line_width=1, line_dash="dotted")
     figures = [_chart_on(time, crosshair), _brush(time), _sparklines("sparks")]
+    if has_shape:
+        figures.append(_shape())
     return _as_json(figures, shared=(time, crosshair))
 
 
@@ -69,7 +74,7 @@ def _as_json(figures: Sequence[Plot], shared: Sequence[Model] = ()) -> str:
 
 
 def _chart_on(time: Range1d, crosshair: Span) -> Plot:
-    """The pattern of a chart: the browser says its UNIT, RIGHT (of a second unit) and KIND."""
+    """The pattern of a chart: the browser says its UNIT and KIND."""
     chart = _chart("chart0", time, height=150)
     zoom = WheelZoomTool(dimensions="width", modifiers="ctrl")  # with the key: the wheel alone still scrolls
     overlay = BoxAnnotation(
@@ -87,21 +92,41 @@ def _chart_on(time: Range1d, crosshair: Span) -> Plot:
     box = BoxZoomTool(dimensions="width", overlay=overlay)
     chart.add_tools(box, zoom, CrosshairTool(overlay=crosshair, dimensions="height"))
     chart.toolbar.active_drag, chart.toolbar.active_scroll = box, zoom
-    _value_axis(chart.yaxis[0], "UNIT")
+    _in_unit(chart.yaxis)
     chart.extra_y_ranges = {"right": _range("right of chart0")}
-    right = LinearAxis(
-        y_range_name="right", major_label_policy=AllLabels()
-    )  # which the browser drops where it is of no use
-    _value_axis(right, "RIGHT")
+    right = LinearAxis(y_range_name="right", major_label_policy=AllLabels())  # the browser drops it, with one unit
+    _in_unit(right, "RIGHT")
     chart.add_layout(right, "right")
     _draw(chart, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
-    line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
-    _draw(chart, "lines", line)
+    line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width="width", line_join="round")
+    _draw(chart, "lines", line, width="width")
     _draw(chart, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
     text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset=3)
     text.text_font_size, text.text_baseline = "11px", "top"
     _draw(chart, "texts", text, text="text", align="align", offset="offset")
     return chart
+
+
+def _in_unit(axis: Any, unit: str = "UNIT") -> None:
+    """An axis of values: the browser says its UNIT and KIND. With `log` a place is the power of ten of a value."""
+    args = {"unit": unit, "kind": "KIND", "log": False}
+    axis.ticker = CustomJSTicker(args=args, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit, log)")
+    axis.formatter = CustomJSTickFormatter(
+        args=args,
+        code="""const value = log ? 10 ** tick : kind == 'mirrored' ? Math.abs(tick) : tick
+            return linemon.format(value, unit, 4, log ? 0 : ticks[1] - ticks[0])""",
+    )
+
+
+def _shape() -> Plot:
+    """One column over another, or how often values come."""
+    shape = _chart("shape", _range(), height=320)
+    _in_unit(shape.xaxis, "")
+    _in_unit(shape.yaxis, "")
+    _draw(shape, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
+    _draw(shape, "lines", MultiLine(xs="xs", ys="ys", line_color="color", line_width=1.5, line_dash="dash"))
+    _draw(shape, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
+    return shape
 
 
 def _sparklines(name: str) -> Plot:
@@ -135,17 +160,6 @@ def _chart(name: str, time: Range1d, height: int) -> figure:
     chart.xaxis.formatter = CustomJSTickFormatter(code="return linemon.clock(tick, ticks)")
     chart.center = list(chart.ygrid)
     return chart
-
-
-def _value_axis(axis: Axis, unit: str) -> None:
-    """Where the browser sets `log`, a place on the axis is the power of ten of the value."""
-    args = {"unit": unit, "kind": "KIND", "log": False}
-    axis.ticker = CustomJSTicker(args=args, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit, log)")
-    axis.formatter = CustomJSTickFormatter(
-        args=args,
-        code="""const value = log ? 10 ** tick : kind == 'mirrored' ? Math.abs(tick) : tick
-            return linemon.format(value, unit, 4, log ? 0 : ticks[1] - ticks[0])""",
-    )
 
 
 def _bare(name: str) -> Plot:

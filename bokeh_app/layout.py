@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from linemon.config import PanelConfig
 from linemon.patterns import exactly, fits, is_exclusion
 
-from .panels import LINES_PER_PANEL, MAX_LINES, MAX_PANELS, Column, Panel, group, label_of, take_apart, with_roles
+from .panels import (
+    LINES_PER_PANEL,
+    MAX_LINES,
+    MAX_PANELS,
+    Column,
+    Panel,
+    group,
+    label_of,
+    take_apart,
+    taken_apart,
+    with_roles,
+)
 
 MAX_TILES = 6
 FIRST_TILES = (
@@ -44,7 +55,7 @@ def lay_out(
         if tuple(columns) == ("value",):
             panels = [replace(panels[0], title=source)]
         return panels, others
-    known = [take_apart(number, *each) for number, each in enumerate(zip(columns, units, strict=True))]
+    known = taken_apart(columns, units)
     panels, room = list[Panel](), MAX_LINES
     for panel in mine[:MAX_PANELS]:
         found = _matching(panel, known)[: min(LINES_PER_PANEL, room)]
@@ -52,7 +63,7 @@ def lay_out(
         if found:
             lines = with_roles(((column, _label(column, found)) for column in found), panel.kind)
             units = [*dict.fromkeys(column.unit for column in found)]
-            has_two = len(units) == 2 and panel.kind == "lines"
+            has_two = len(units) == 2 and panel.kind in ("lines", "step")
             unit, right = units if has_two else (units[0] if len(units) == 1 else "", "")  # one axis cannot be in two
             panels.append(Panel(panel.title, unit, lines, panel.limits, right, panel.warn, panel.crit))
     shown = {line.column for panel in panels for line in panel.lines}

@@ -13,7 +13,7 @@ from linemon.config import PanelConfig
 from linemon.errors import LinemonError
 from linemon.patterns import fits
 from linemon.store.catalog import Entry
-from linemon.store.heads import Picked, entries_of
+from linemon.store.newest import Picked, entries_of
 from linemon.store.ring import Floats
 
 from .kept import State
@@ -64,7 +64,7 @@ class Watched:
         self._made_of: object = None
         self._kept: State | None = None
         self._known: dict[str, tuple[Entry, dict[str, Limits]]] = {}
-        self._wanted: list[tuple[str, str]] = []
+        self._wanted: list[tuple[Entry, str]] = []
         self._limits = np.empty((0, 2))
         self._values: Picked | None = None
 
@@ -81,11 +81,11 @@ class Watched:
             return {}
         if not self._values:
             return {}
-        levels = levels_of(self._values.read(self._pump.latest()), *self._limits.T)
+        levels = levels_of(self._values.values(self._pump.latest()), *self._limits.T)
         found: Levels = {}
         for at in np.flatnonzero(levels).tolist():
-            source, column = self._wanted[at]
-            found.setdefault(source, {})[column] = int(levels[at])
+            entry, column = self._wanted[at]
+            found.setdefault(entry.source, {})[column] = int(levels[at])
         return found
 
     def _look(self) -> None:
@@ -105,7 +105,7 @@ class Watched:
             if was is not entry:
                 limits = of_columns(kept, self._panels, name, entry.columns, entry.units)
             self._known[name] = entry, limits
-        found = [(name, column, each) for name, (_, some) in self._known.items() for column, each in some.items()]
-        self._wanted = [(name, column) for name, column, _ in found]
+        found = [(entry, column, each) for entry, some in self._known.values() for column, each in some.items()]
+        self._wanted = [(entry, column) for entry, column, _ in found]
         self._limits = np.array([each for *_, each in found], np.float64).reshape(-1, 2)  # None is nan
         self._values, self._made_of = Picked(self._pump.store, self._wanted), state

@@ -1,9 +1,10 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
-`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…` in epoch ms, and `&chart=TITLE`, one
-chart alone, which only the browser reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+side, `?histogram=` in place of it how often their values come; `?xy=SOURCE:X,Y` one over another; `?health=1` the
+collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together; `&shift=7d` the same of a
+week before behind it; `&window=5m`, or `&from=…&to=…` in epoch ms, and `&chart=TITLE`, one chart alone, which only the
+browser reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_SHIFT_S = 100 * 365 * DAY
 
 @dataclass(frozen=True)
 class View:
-    """One view. `plot` holds (source, column)."""
+    """One view. `plot` holds (source, column); `shape` is "xy" or "histogram" where a figure of them is wanted, too."""
 
     kind: str
     source: str = ""
@@ -35,6 +36,7 @@ class View:
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
     shift: Span | None = None
+    shape: str = ""
     misread: str = ""  # what `shift` said, where that is no span
 
 
@@ -45,9 +47,10 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         values = arguments.get(name)
         return values[0].decode(errors="replace") if values else ""
 
-    source, plot = say("source"), _plot(say("plot"))
+    shape = next((each for each in ("xy", "histogram") if each in arguments), "")
+    source, plot = say("source"), _pair(say("xy")) if shape == "xy" else _plot(say(shape or "plot"))
     asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
-    asked["compare"] = "plot" in arguments
+    asked["compare"] = shape or "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
     window, shift = say("window"), _span(say("shift"))
     return View(
@@ -57,6 +60,7 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         bool(say("beside")),
         window if window in WINDOWS else DEFAULT_WINDOW,
         shift,
+        shape if kind == "compare" else "",
         "" if shift else say("shift"),
     )
 
@@ -67,6 +71,13 @@ def _span(text: str) -> Span | None:
     except ValueError:
         return None
     return span if span <= MAX_SHIFT_S else None
+
+
+def _pair(text: str) -> tuple[tuple[str, str], ...]:
+    """The first two; where the second one names no source it is of the same as the first."""
+    first, comma, second = text.partition(",")
+    source, colon, _ = first.rpartition(":")
+    return _plot(f"{first},{source}:{second}" if comma and colon and ":" not in second else text)[:2]
 
 
 def _plot(text: str) -> tuple[tuple[str, str], ...]:

@@ -20,7 +20,7 @@ from bokeh_app.kept import Kept, State, Values
 from bokeh_app.limits import Watched, levels_of, of_columns
 from bokeh_app.pump import Pump
 from linemon.config import PanelConfig, load
-from linemon.store.heads import AMONG, Picked
+from linemon.store.newest import BACK, Picked, entries_of
 from linemon.store.writer import StoreWriter
 
 nan = np.nan
@@ -85,16 +85,15 @@ def test_the_newest_values_of_many_sources(tmp_path: Path) -> None:
             cells[:, 0] = now
             ring.arena.append_to(ring.entry.slot, cells)
     writer.bind("none", ("a",), ("",))
-    wanted = [(name, column) for name in (*rows, "none", "gone") for column in "abc"]
-    chance.shuffle(wanted)
     with linemon.open(tmp_path) as store:
+        wanted = [(entry, column) for entry in entries_of(store)[1].values() for column in entry.columns]
+        chance.shuffle(wanted)
         picked = Picked(store, wanted)
-        found = picked.read(now)
-        for (name, column), value in zip(wanted, found, strict=True):
-            tail = [row["abc".index(column)] for row in rows.get(name, [])[-AMONG:] if len(row) > "abc".index(column)]
+        for (entry, column), value in zip(wanted, picked.values(now), strict=True):
+            tail = [row["abc".index(column)] for row in rows.get(entry.source, [])[-min(BACK, 30) :]]
             expected = next((each for each in reversed(tail) if each == each), nan)
-            assert value == pytest.approx(expected, nan_ok=True), (name, column)
-        assert np.isnan(picked.read(now - 1)).all(), "rows that are stamped ahead say nothing of now"
+            assert value == pytest.approx(expected, nan_ok=True), (entry.source, column)
+        assert np.isnan(picked.values(now - 1)).all(), "rows that are stamped ahead say nothing of now"
     writer.close()
 
 

@@ -22,8 +22,13 @@ linemon.time = (() => {
     for (const each of all(".window")) each.setAttribute("aria-pressed", live && +each.dataset.seconds == span)
     linemon.tell()
   }
-  function look() {               // in full detail what is in sight
-    model("wishes").sight = isLive ? [] : [range.start, range.end]
+  function ask() {                // for what is in sight, in full detail, and what lines need from before it
+    const wishes = model("wishes"), lead = linemon.reading.lead()
+    wishes.window = span && span + lead / S
+    wishes.sight = isLive ? [] : [range.start - lead, range.end]
+  }
+  function look() {
+    ask()
     const here = new URL(location), pressed = all(".window").find((each) => +each.dataset.seconds == span)
     here.searchParams.set("window", pressed.dataset.window)
     for (const [name, value] of [["from", range.start], ["to", range.end]])
@@ -74,14 +79,13 @@ linemon.time = (() => {
   const toggle = () => isLive ? (setLive(false), look()) : follow()
 
   function restore() {            // what the address says
-    const given = new URLSearchParams(location.search), from = +given.get("from"), to = +given.get("to"), wishes = model("wishes")
+    const given = new URLSearchParams(location.search), from = +given.get("from"), to = +given.get("to")
     const button = all(".window").find((each) => each.dataset.window == given.get("window"))
     if (button) span = +button.dataset.seconds
-    wishes.window = span
     const isGiven = from > 0 && to > from
     if (isGiven) put(from, to)
-    wishes.sight = isGiven ? [from, to] : []
     setLive(!isGiven)
+    ask()
   }
   // Windows that are longer than all that is kept: most of them would stay empty.
   function mark(held, {full: points, kept}) {
@@ -99,7 +103,6 @@ linemon.time = (() => {
     for (const button of all(".window")) {
       button.addEventListener("click", () => {
         span = +button.dataset.seconds
-        model("wishes").window = span
         follow()
       })
     }
@@ -119,7 +122,7 @@ linemon.time = (() => {
     })
   }
   return {
-    start, keep, zoom, go, mark,
+    start, keep, zoom, go, mark, ask,
     get isLive() { return isLive },
     get range() { return range },
     get span() { return span },
