@@ -20,8 +20,9 @@ from .compare import compare
 from .devices import DevicesPage, Own
 from .groups import MAX_LISTED, Group, groups, of_groups, runs
 from .layout import as_toml, lay_out, misses, tiles
+from .measure import MeasurePage, Ranked, Rest, charts_of, rank
 from .overview import OverviewPage
-from .panels import Panel, unit_of
+from .panels import Panel, label_of, take_apart, unit_of
 from .pump import pump
 from .sending import sending
 from .streams import ChartPage, Stream
@@ -75,11 +76,15 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     missing: list[str] = []
     found: list[Group] = []
     numbers, unshown, toml, misfits = list[int](), 0, "", False
+    ranked = Ranked([], [])
     if view.kind == "groups":
         found = groups(pump)
         streams, panels, columns = of_groups(pump, view, found)
     elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
+    elif view.kind == "measure":
+        ranked = rank(pump, view)
+        streams, panels, columns = charts_of(pump, view, ranked.top)
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -98,7 +103,8 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     source = streams[0].source if len(streams) == 1 else None
 
     def made_of() -> tuple[object, ...]:
-        return runs(pump) if view.kind == "groups" else pump.names() if missing else ()
+        is_waiting = missing or (view.kind == "measure" and not panels)
+        return runs(pump) if view.kind == "groups" else pump.names() if is_waiting else ()
 
     known = made_of()
 
@@ -107,7 +113,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
 
     named = called()
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
-    page = ChartPage(
+    page = (MeasurePage if view.kind == "measure" else ChartPage)(
         doc,
         pump,
         streams,
@@ -118,7 +124,11 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     if view.kind == "source":
         page.device = Own(pump, name)
         doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
+    if isinstance(page, MeasurePage):
+        page.rest = Rest(pump, [] if view.is_small else ranked.rest)
     title = TITLES.get(view.shape or view.kind, name)
+    if view.kind == "measure":
+        title = label_of(take_apart(0, view.measure, ""))
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -145,11 +155,13 @@ def build_charts(doc: Document, view: View, host: str) -> None:
             for panel in panels
         ],
         "tiles": [],
+        "is_alike": view.is_small,
+        "rest": 0 if view.is_small else len(ranked.rest),
         "shift": view.shift.text if view.shift else "",
         "shape": view.shape,
         "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
-    if view.kind not in ("compare", "groups") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "measure") and len(columns) > 1:
         _, plain, known_units, called_so = zip(*columns, strict=True)
         about["tiles"] = [
             {"column": tile.column, "label": called_so[tile.column] or tile.label}
@@ -165,6 +177,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         misfits=misfits,
         shifts=SHIFTS,
         groups=found,
+        total=len(ranked.top) + len(ranked.rest),
         most_listed=MAX_LISTED,
         numbers=[(number, columns[number][3] or columns[number][1]) for number in numbers],
         unshown=unshown,

@@ -41,6 +41,7 @@ linemon.draw = (() => {
       areas.color.push(color)
       areas.alpha.push(alpha)
     }
+    linemon.measures.into(number, drawn, area, seen, y)
     linemon.behind.into(number, drawn, area, hidden, seen, y)
     const isOver = ({role}) => role == "line" || role == "step", isLit = (line) => state.lit == line.column   // what is a sum lies over the stack
     state.shapes = []
@@ -84,9 +85,11 @@ linemon.draw = (() => {
     }
     const name = `chart${number}`
     const range = model(name).y_range
+    if (linemon.about.is_alike) [low, high] = linemon.measures.alike(number, low, high)
     if (!y.isKnown) y.put(0, low, high)
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
+    reading.say(number)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
     linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {
