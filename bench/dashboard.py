@@ -122,7 +122,7 @@ class Setup:
                 "".join(f"{name} {math.sin(at / 20 + i):.3f} {at:.3f}\n" for i, name in enumerate(names)).encode()
             )
 
-        self._every_second(send)
+        self._every(1.0, send)
 
     def replay(self, name: str, past_s: int, faster: int) -> None:
         """Sixty columns at 1 Hz up to now, so many times faster."""

@@ -11,10 +11,12 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
+from linemon import boards
 from linemon.store.liveness import OWN
 
 from .alarms import AlarmsPage
 from .behind import Behind
+from .boards import Board, is_stale, look
 from .charts import chart_figures, overview_figures
 from .compare import compare
 from .devices import DevicesPage, Own
@@ -52,6 +54,7 @@ def build(doc: Document) -> None:
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
     doc.template_variables.update(view=view, windows=WINDOWS, may_set=may_set)
     host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
+    doc.template_variables["boards"] = boards.names(pump.config.boards_folder)
     if view.kind == "overview":
         OverviewPage(doc, pump)
         doc.title = "linemon"
@@ -75,6 +78,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
     found: list[Group] = []
+    board = Board("")
     numbers, unshown, toml, misfits = list[int](), 0, "", False
     ranked = Ranked([], [])
     if view.kind == "groups":
@@ -85,6 +89,9 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     elif view.kind == "measure":
         ranked = rank(pump, view)
         streams, panels, columns = charts_of(pump, view, ranked.top)
+    elif view.kind == "board":
+        board = look(pump, view)
+        streams, panels, columns = board.streams, board.panels, board.columns
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -119,14 +126,14 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         streams,
         Behind(pump, streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
-        is_stale=lambda: made_of() != known or called() != named,
+        is_stale=lambda: (is_stale(pump, board) if board.name else made_of() != known) or called() != named,
     )
     if view.kind == "source":
         page.device = Own(pump, name)
         doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
     if isinstance(page, MeasurePage):
         page.rest = Rest(pump, [] if view.is_small else ranked.rest)
-    title = TITLES.get(view.shape or view.kind, name)
+    title = board.heading or TITLES.get(view.shape or view.kind, name)
     if view.kind == "measure":
         title = label_of(take_apart(0, view.measure, ""))
     doc.title = f"{title} · linemon"
@@ -157,11 +164,12 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         "tiles": [],
         "is_alike": view.is_small,
         "rest": 0 if view.is_small else len(ranked.rest),
+        "board": board.about if board.name else None,
         "shift": view.shift.text if view.shift else "",
         "shape": view.shape,
         "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
-    if view.kind not in ("compare", "groups", "measure") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "measure", "board") and len(columns) > 1:
         _, plain, known_units, called_so = zip(*columns, strict=True)
         about["tiles"] = [
             {"column": tile.column, "label": called_so[tile.column] or tile.label}
@@ -170,10 +178,11 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     doc.template_variables.update(
         about=about,
         figures=chart_figures(has_shape=bool(view.shape)) if panels else None,
-        heading=title,
+        heading=board.name or title,
         is_known=bool(panels),
         farewell=pump.farewell(name),
         missing=missing,
+        board=board,
         misfits=misfits,
         shifts=SHIFTS,
         groups=found,

@@ -16,6 +16,7 @@ from linemon.store.asking import ask
 from linemon.store.marks import Mark
 from linemon.store.status import COLLECT_SOCKET
 
+from . import board_changes
 from .kept import Kept, Key, Refused
 from .panels import unit_of
 
@@ -167,7 +168,7 @@ def keep_column(config: Config, said: dict[str, Any]) -> dict[str, Any]:
     return answer | {"kept": found}
 
 
-KEPT = {"keep": keep, "undo": keep, "column": keep_column}
+KEPT = {"keep": keep, "undo": keep, "column": keep_column, "board": board_changes.keep}
 ORDERS = {
     "mark": set_mark,
     **dict.fromkeys(("ack", "silence", "unsilence"), tell_work),

@@ -33,15 +33,15 @@ linemon.verbs = (() => {
     return said
   }
   // Say what was done, and offer to undo it; also on the page that comes next, as where this one is left for it.
-  function done(words, undo, address, until = Date.now() + DONE_MS) {
+  function done(words, undo, address, link, until = Date.now() + DONE_MS) {
     $("verbs")?.close()
-    sessionStorage.setItem("linemon.done", JSON.stringify({words, undo, until}))
+    sessionStorage.setItem("linemon.done", JSON.stringify({words, undo, link, until}))
     if (address != null) {
       location.href = address
       return
     }
     const place = $("done")
-    text(place.firstElementChild, words)
+    place.firstElementChild.replaceChildren(link ? make("a", {href: link}, words) : words)
     place.lastElementChild.hidden = !undo
     place.lastElementChild.onclick = () => takeBack(undo)
     place.hidden = false
@@ -51,6 +51,7 @@ linemon.verbs = (() => {
   async function takeBack(undo) {
     const {error} = await ask(undo)
     if (error) return done(error)
+    if (undo.address != null) return done("Undone", null, undo.address)
     if (undo.do == "rename" && linemon.about.kind == "source") return done(`It is called ${undo.to} again`, null, linemon.search.sourceAddress(undo.to))
     if (linemon.about.kind == "source") location.reload()
     done("Undone")
@@ -70,7 +71,7 @@ linemon.verbs = (() => {
   }
   function start() {
     const left = JSON.parse(sessionStorage.getItem("linemon.done") ?? "{}")
-    if (left.until > Date.now()) done(left.words, left.undo, null, left.until)
+    if (left.until > Date.now()) done(left.words, left.undo, null, left.link, left.until)
     if (!$("verbs")) return
     for (const each of all(".verb")) each.addEventListener("click", () => set(each.dataset.flag))
     $("verb-rename").addEventListener("submit", rename)
