@@ -187,7 +187,7 @@ def _role(column: Column, kind: str, has_modes: bool) -> str:
 
 
 def units_of_axes(units: Iterable[str], kind: str) -> tuple[str, str]:
-    """The units of the axes on the left and on the right of a chart of one of `KINDS`; the second is empty without one."""
+    """The units of the axes on the left and on the right of a chart of one of `KINDS`; without the second: ""."""
     first, *more = dict.fromkeys(units)
     if len(more) == 1 and kind in ("lines", "step"):
         return first, more[0]

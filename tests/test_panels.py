@@ -209,7 +209,7 @@ def test_the_layout_of_linemon_toml() -> None:
         ("Steps", "mV", "step", [(3, "x", "step")]),
     ]
     assert panels[1].limits == (0.0, 50.0)
-    assert [panel.right for panel in panels] == ["", "mV", ""], "two units have an axis each"
+    assert [panel.right for panel in panels] == ["", "mV", "", ""], "two units have an axis each"
     assert others == []
     assert lay_out("web1", ("y",), ("V",), wanted) == group(("y",), ("V",)), "panels that name none of its columns"
     assert misses("web1", ("y",), wanted)
