@@ -13,10 +13,11 @@ from linemon.boards import HOST, Chart
 from linemon.errors import ConfigError
 
 from .board_changes import version
-from .compare import Columns, Pair, owner_label, streams_of
+from .compare import Pair, owner_label, streams_of
 from .layout import label_beside
 from .panels import MAX_LINES, MAX_PANELS, Panel, take_apart, units_of_axes, with_roles
 from .pump import Pump, in_order
+from .shown import Columns, Shown
 from .streams import Stream
 from .view import View
 
@@ -57,6 +58,20 @@ class Board:
         if self.count > MAX_PANELS:
             return f"It has {self.count} charts: the first {MAX_PANELS} are shown."
         return f"Of its lines the first {MAX_LINES} are drawn." if len(self.columns) >= MAX_LINES else ""
+
+
+def show(pump: Pump, view: View) -> Shown:
+    board = look(pump, view)
+    return Shown(
+        board.heading,
+        board.streams,
+        board.panels,
+        board.columns,
+        lambda: is_stale(pump, board),
+        heading=board.name,
+        about={"board": board.about},
+        words={"board": board},
+    )
 
 
 def look(pump: Pump, view: View) -> Board:

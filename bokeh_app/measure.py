@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from linemon.errors import LinemonError
 from linemon.store.across import Column, having, means, spread
 from linemon.store.ring import Floats, Ints
 
-from .compare import Columns, compare
+from .compare import compare
 from .packing import Points, bucket_for, pack_points
 from .page import as_text
 from .panels import Line, Panel, label_of, take_apart
 from .pump import Pump
+from .shown import Columns, Shown, never, until_other
 from .streams import LAST_NS, ChartPage, Stream
 from .view import WINDOWS, View
 
@@ -39,6 +41,22 @@ class Ranked:
 
     top: list[Column]
     rest: list[Column]
+
+
+def show(pump: Pump, view: View) -> Shown:
+    ranked = rank(pump, view)
+    streams, panels, columns = charts_of(pump, view, ranked.top)
+    rest = [] if view.is_small else ranked.rest
+    return Shown(
+        label_of(take_apart(0, view.measure, "")),
+        streams,
+        panels,
+        columns,
+        never if panels else until_other(pump.names),
+        about={"is_alike": view.is_small, "rest": len(rest)},
+        words={"total": len(ranked.top) + len(ranked.rest)},
+        page=partial(MeasurePage, Rest(pump, rest)),
+    )
 
 
 def rank(pump: Pump, view: View) -> Ranked:
@@ -150,7 +168,9 @@ class Rest:
 class MeasurePage(ChartPage):
     """The server's side of an open page of a measure."""
 
-    rest: Rest
+    def __init__(self, rest: Rest, *arguments: Any, **more: Any) -> None:
+        self.rest = rest
+        super().__init__(*arguments, **more)
 
     def is_due(self, now: float) -> bool:
         self.rest.look(self.wishes.window, self.wishes.sight)
