@@ -132,6 +132,13 @@ def test_addresses() -> None:
     assert at(xy="a,b").plot == (("a", "value"), ("b", "value"))
     assert at(histogram="a:x,b").plot == (("a", "x"), ("b", "value"))
     assert at(source="a", histogram="a:x").shape == "", "one page"
+    assert at(measure="cpu.busy_pct", small="1", find="web") == View(
+        "measure", measure="cpu.busy_pct", find="web", is_small=True
+    )
+    for start in ("1764028800000", "2025-11-25", "2025-11-25T00:00Z"):
+        assert at(measure="x", **{"from": start, "to": "1764030000000.5"}).sight == (1764028800000, 1764030000000.5)
+    for times in ({"from": "1764028800000"}, {"from": "x", "to": "y"}, {"from": "2", "to": "1"}):
+        assert at(measure="x", **times).sight == ()
     assert at(source="x", window="1h").window == "1h"
     assert at(source="x", window="1 h; rm").window == "5m"
     assert len(at(plot=",".join(f"s{i}:c" for i in range(1000))).plot) == 80
