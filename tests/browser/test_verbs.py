@@ -130,14 +130,16 @@ def test_an_open_page_changes_nothing(show: Show, tmp_path: Path) -> None:
     try:
         page = show(f"{served.url}?source=web1", wait=None)
         page.wait_for_function("linemon.received > 0")
-        assert page.locator(".dots").count() == 0
+        assert page.locator(".dots:not([data-menu]), #pin, #verbs").count() == 0
         for what in (
             "{do: 'keep', source: 'web1', flag: 'hidden', on: true}", "{do: 'undo', change: 1}",
+            "{do: 'board', what: 'pin', board: 'x', chart: {title: '', lines: [['a', 'b']], kind: '', limits: []}}",
             "{do: 'rename', source: 'web1', to: 'x'}", "{do: 'forget', source: 'web1'}",
         ):  # fmt: skip
             assert "password" in page.evaluate(f"linemon.ask({what})")["error"]
         assert "web1" in running.store
         assert not (running.store_path / "dashboard.json").exists()
+        assert not (running.store_path / "boards").exists()
     finally:
         served.stop()
         running.stop()
