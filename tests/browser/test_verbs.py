@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from linemon.config import load
 from tests.browser.conftest import Served
 from tests.running import Running, eventually
 
@@ -94,6 +95,11 @@ def test_a_source_is_renamed_and_that_undone(show: Show, running: tuple[Running,
     expect(page.locator("#title")).to_have_text(to)
     expect(page.locator("#done")).to_contain_text(f"{name} is called {to} now")
     assert collector.store[to].rows == 2
+    board = load(collector.config).boards_folder / "rooms.toml"
+    board.parent.mkdir()
+    board.write_text(f'[[chart]]\nlines = ["{name}:t"]\n')
+    pinned = show(f"{served.url}?board=rooms", wait=None)
+    expect(pinned.locator(".lacking")).to_have_text(f"{name} t is called {to} now")
     other.get_by_role("link", name=to).click()
     expect(other.locator("#title")).to_have_text(to)
     page.locator("#done button").click()
