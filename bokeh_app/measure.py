@@ -64,12 +64,12 @@ def span_of(view: View, latest: int) -> tuple[int, int]:
 
 
 def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Stream], list[Panel], Columns]:
-    """A stream per source, the chart or charts, and (stream, name, unit) of each column."""
+    """A stream per source, the chart or charts, and of each column what `compare` says."""
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(top), is_beside=view.is_small))
     title = label_of(take_apart(0, view.measure, ""))
 
     def name_of(number: int) -> str:
-        stream, column, _ = columns[number]
+        stream, column, *_ = columns[number]
         name = streams[stream].name
         return name if column == view.measure else name.removesuffix(f".{view.measure}")
 

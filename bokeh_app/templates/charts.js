@@ -136,6 +136,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.time.start(redraw)
       linemon.values.start()
       linemon.touch.start()
+      linemon.axes.start()
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()

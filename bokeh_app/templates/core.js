@@ -174,6 +174,7 @@ Object.assign(linemon, (() => {
     const state = isLost ? "lost" : isRefused && !isStarted ? "refused" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
     const place = $("status")
     place.dataset.state = state
+    linemon.limits.tell(state)
     text(place, state == "behind" ? `${duration(Math.round(delay / S))} behind` : SAID[state])
     const wrong = $("clock")
     if (Math.abs(clockOffset) > 5 * S) {
@@ -221,6 +222,7 @@ Object.assign(linemon, (() => {
     linemon.large.start()
     linemon.wall.start()
     linemon.boards.start()
+    linemon.limits.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)

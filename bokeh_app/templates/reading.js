@@ -114,10 +114,11 @@ linemon.reading = (() => {
     if (settingOf(chart) != PLAIN) head(chart)
   }
   function tell(chart) {
-    const {unit} = linemon.about.panels[chart], [axis] = model(`chart${chart}`).left
+    const {unit, right} = linemon.about.panels[chart], axes = model(`chart${chart}`)
     head(chart)
     text(document.querySelector(`#card${chart} figcaption .unit`), unitOf(unit, chart))
-    for (const each of [axis.ticker, axis.formatter]) each.args = {...each.args, unit: unitOf(unit, chart)}
+    for (const [sides, its] of [[axes.left, unit], [axes.right, right]])
+      for (const {ticker, formatter} of sides) for (const each of [ticker, formatter]) each.args = {...each.args, unit: unitOf(its, chart)}
     linemon.charts.states[chart].isSet = false
   }
   function set(chart, change) {

@@ -19,7 +19,9 @@ linemon.values = (() => {
   }
   // A difference that is to be seen on the axis that a column is drawn on.
   const chartOf = (number) => linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
-  const stepOf = (number) => linemon.charts.states[chartOf(number)]?.every ?? 0
+  const stepOf = (number) => { const chart = chartOf(number); return chart < 0 ? 0 : linemon.axes.stepOf(number, chart) }
+  // The level of a value of a column, as a chart draws it; of the newest also what alarms say.
+  const levelOf = (number, value, chart, isLast) => linemon.limits.level(number, linemon.reading.isRate(chart) ? NaN : value, isLast && linemon.time.isLive)
   // The newest value; of what stands still the last in sight.
   function current(number, chart) {
     const {charts, time} = linemon, own = linemon.draw.columnOf(number), {points, at} = linemon.draw.columnOf(number, chart)
@@ -46,7 +48,9 @@ linemon.values = (() => {
       const chart = element.closest("figure")?.id.slice("card".length)
       const value = time != null && !isTile ? valueAt(number, time, chart) : current(number, chart)
       const isPlain = element.tagName == "DD"   // of these nothing says how exactly they are to be read
-      put(isPlain ? element : element.querySelector("output"), format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
+      const place = isPlain ? element : element.querySelector("output")
+      put(place, format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
+      linemon.limits.mark(place, levelOf(number, value, chart, time == null || isTile))
     }
     if (pointer) tip()
     linemon.legend.order()
@@ -177,7 +181,10 @@ linemon.values = (() => {
     found.forEach(([name, ...rest], i) => {
       const number = rest.pop(), {cells} = body.rows[i]
       text(cells[0], name)
-      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number, chartOf(number)), 7, stepOf(number) / 100)))
+      rest.forEach((value, c) => {
+        text(cells[c + 1], format(value, unit(number, chartOf(number)), 7, stepOf(number) / 100))
+        linemon.limits.mark(cells[c + 1], levelOf(number, value, chartOf(number), c == 0))
+      })
     })
   }
   function start() {
