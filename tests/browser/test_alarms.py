@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ from linemon.when import iso_ns
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import drawn
 from tests.browser.test_looks import faults
-from tests.running import Running, command, eventually
+from tests.running import Running, eventually
+from tests.running import Work as RealWork
 
 Show = Callable[..., Page]
 STATES = {"ok": 0, "pending": 0, "firing": 1, "clearing": 1}
@@ -198,12 +198,13 @@ def test_the_strip_the_title_and_dots(show: Show, alarmed: tuple[Feed, Work, Ser
     page = show(served.url)
     said = "1 critical, 3 warnings: web1: cpu is 91.5 %; web2: disk 0 is 91.5 %; web2: disk 1 is 91.5 %, and 1 more"
     expect(page.locator("#firing")).to_have_text(said)
-    assert page.title() == "(4) linemon"
+    assert page.title() == "(2) linemon", "so many sources are in trouble"
+    expect(page.locator("#in-trouble")).to_contain_text("2 in trouble")
     dots = "(dots) => dots.map(({dataset}) => dataset.level ?? '')"
     eventually(lambda: page.locator("#hosts .dot").evaluate_all(dots) == ["critical", "warning", ""], "dots")
     source = show(served.url + "?source=web3")
     expect(source.locator("#firing")).to_have_text(said)
-    assert source.title() == "(4) web3 · linemon"
+    assert source.title() == "(2) web3 · linemon"
     work.say()
     expect(page.locator("#firing")).to_be_hidden()
     eventually(lambda: page.title() == "linemon", "the plain title")
@@ -255,7 +256,7 @@ keep = "1m"
 def test_with_what_judges_them(show: Show, tmp_path: Path) -> None:
     """Rows, `linemon work` and the page: it fires, has its limit and its mark, is acknowledged and silenced."""
     running = Running(tmp_path, RULE)
-    work = subprocess.Popen(command("work", "alarms", "--config", str(running.config)))
+    work = RealWork(running.config, "alarms").start()
     served = Served(running.config)
     try:
         running.say("#source room1\n#columns t:°C\n20\n")
@@ -276,8 +277,7 @@ def test_with_what_judges_them(show: Show, tmp_path: Path) -> None:
         eventually(lambda: "alarm" in {mark.kind for mark in running.store.marks()}, "the mark")
     finally:
         served.stop()
-        work.terminate()
-        work.wait()
+        work.stop()
         running.stop()
 
 
