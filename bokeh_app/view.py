@@ -1,19 +1,23 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side, `?histogram=` in place of it how often their values come; `?xy=SOURCE:X,Y` one over another; `?health=1` the
-collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together; `&shift=7d` the same of a
-week before behind it; `&window=5m`, or `&from=…&to=…` in epoch ms, and `&chart=TITLE`, one chart alone, which only the
-browser reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+side, `?histogram=` in place of it how often their values come; `?xy=SOURCE:X,Y` one over another; `?measure=COLUMN`
+one of all sources that have it, `&small=1` a chart for each, `&find=` of some; `?board=NAME` a board, `&host=web1` of
+that host; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
+`&shift=7d` the same of a week before behind it. Only the browser reads `&window=5m`, or `&from=…&to=…` in epoch ms,
+`&chart=TITLE`, one chart alone, and `&wall=1`, a wall. In `plot` a comma, a colon or a percent sign of a name is
+percent-encoded.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from linemon.sections import Span
+from linemon.when import when
 
 DAY = 86400
 WINDOWS = {
@@ -23,6 +27,7 @@ WINDOWS = {
 DEFAULT_WINDOW = "5m"
 MAX_PLOT = 80  # columns in one comparison
 SHIFTS = {"1h": "an hour", "1d": "a day", "7d": "a week", "28d": "four weeks"}  # in the menu
+KINDS = ("health", "alarms", "devices", "groups", "measure", "board", "source")  # each an argument of its name
 MAX_SHIFT_S = 100 * 365 * DAY
 
 
@@ -36,8 +41,14 @@ class View:
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
     shift: Span | None = None
+    board: str = ""
+    host: str = ""  # what stands for {host} on a board
     shape: str = ""
     misread: str = ""  # what `shift` said, where that is no span
+    measure: str = ""
+    find: str = ""  # of a measure: only sources with these words in their names
+    is_small: bool = False  # of a measure: a small chart for each
+    sight: tuple[float, ...] = ()  # from, to in epoch ms; empty = live
 
 
 def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
@@ -49,20 +60,37 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
 
     shape = next((each for each in ("xy", "histogram") if each in arguments), "")
     source, plot = say("source"), _pair(say("xy")) if shape == "xy" else _plot(say(shape or "plot"))
-    asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
+    asked: dict[str, object] = {each: say(each) for each in KINDS}
     asked["compare"] = shape or "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
     window, shift = say("window"), _span(say("shift"))
     return View(
         kind,
-        source,
-        plot,
-        bool(say("beside")),
-        window if window in WINDOWS else DEFAULT_WINDOW,
-        shift,
-        shape if kind == "compare" else "",
-        "" if shift else say("shift"),
+        source=source,
+        plot=plot,
+        is_beside=bool(say("beside")),
+        window=window if window in WINDOWS else DEFAULT_WINDOW,
+        shift=shift,
+        misread="" if shift else say("shift"),
+        shape=shape if kind == "compare" else "",
+        board=say("board"),
+        host=say("host"),
+        measure=say("measure"),
+        find=say("find"),
+        is_small=bool(say("small")),
+        sight=_sight(say("from"), say("to")),
     )
+
+
+def _sight(start: str, end: str) -> tuple[float, ...]:
+    try:
+        found = tuple(
+            float(text) if text.replace(".", "", 1).isdecimal() else when(text, time.time_ns()) / 1e6
+            for text in (start, end)
+        )
+    except ValueError:
+        return ()
+    return found if found[0] < found[1] else ()
 
 
 def _span(text: str) -> Span | None:

@@ -106,6 +106,12 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.shape.draw()
     linemon.values.show()
   }
+  // Once more in the next frame, as when one chart has to do with another.
+  let isSoon = false
+  function redrawSoon() {
+    if (!isSoon) requestAnimationFrame(() => { isSoon = false; redraw() })
+    isSoon = true
+  }
   function state() {
     if (!linemon.time.isLive) return "paused"
     const isLive = ages.some(({came, patience}) => now() - came < patience) && !stamped(newest), came = Math.max(0, ...ages.map(({came}) => came || 0))
@@ -126,9 +132,11 @@ linemon.charts = linemon.pages.charts = (() => {
     })
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
-      linemon.reading.start()
+      linemon.wall.dress()
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.touch.start()
+      linemon.axes.start()
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()
@@ -136,6 +144,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.changed.start()
       linemon.marks.start()
       linemon.exports.start()
+      if (about.kind == "measure") linemon.measures.connect()
     }
     model("answers").properties.older.change.connect(() => {
       text($("older"), model("answers").older)
@@ -145,5 +154,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, redrawSoon, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

@@ -60,6 +60,7 @@ linemon.exports = (() => {
     const scale = devicePixelRatio || 1, gap = 12, head = 44, foot = 22
     const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
     const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
+    if ($("shape")) plots.unshift({panel: {title: linemon.about.title, unit: "", lines: []}, canvas: linemon.drawing("shape").export("png").canvas})
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
     const across = Math.min(plots.length, Math.max(1, Math.round(Math.sqrt(plots.length))))
     const sheet = document.createElement("canvas"), draw = sheet.getContext("2d")
@@ -127,11 +128,10 @@ linemon.exports = (() => {
     linemon.values.table()
     const doc = model("chart0").document, copy = document.documentElement.cloneNode(true), ids = {}
     for (const each of copy.querySelectorAll("script, .live-only, #status, #age, dialog")) each.remove()
-    linemon.about.panels.forEach((_, number) => {
-      const place = copy.querySelector(`#plot${number}`)
-      place.replaceChildren(make("div", {id: `root${number}`, style: "display: contents"}))
-      ids[model(`chart${number}`).id] = `root${number}`
-    })
+    for (const name of [...linemon.about.panels.map((_, number) => `chart${number}`), ...$("shape") ? ["shape"] : []]) {   // in the order of the document's roots
+      copy.querySelector(`#figure-${name}`).parentElement.replaceChildren(make("div", {id: `root-${name}`, style: "display: contents"}))
+      ids[model(name).id] = `root-${name}`
+    }
     for (const details of copy.querySelectorAll("details")) details.setAttribute("open", "")
     const json = JSON.parse(doc.to_json_string(false))
     json.roots = json.roots.filter(({id}) => id in ids)

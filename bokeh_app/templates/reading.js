@@ -13,8 +13,14 @@ linemon.reading = (() => {
   const isRate = (chart) => settingOf(chart).isRate
   const perSecond = (unit) => unit.endsWith("/s") ? `${unit}²` : `${unit}/s`
   const unitOf = (unit, chart) => isRate(chart) ? perSecond(unit) : unit
+  // How long (ms) the means of a chart are over: no longer than what is in sight, or all charts of the page would get
+  // coarse points.
+  function spanOf({over}) {
+    const {isLive, span, range} = linemon.time
+    return !over ? 0 : Math.min(S * seconds(over), isLive ? span * S || Infinity : range.end - range.start)
+  }
   // How far (ms) before what is in sight the values must be known.
-  const lead = () => S * Math.max(0, ...charts.map(({over}) => seconds(over)))
+  const lead = () => Math.max(0, ...charts.map(spanOf))
 
   // Per second, from each row, or the mean of each bucket, to the next: {values, weights}. What seldom falls is a counter,
   // which then started anew or wrapped: of that step nothing is known. The newest bucket is not whole yet.
@@ -22,10 +28,15 @@ linemon.reading = (() => {
     const {times, bucket, length} = points, mean = points.mean(at), low = points.low(at), high = points.high(at)
     const values = new Float64Array(length).fill(NaN), weights = new Float64Array(length), falls = []
     const middle = (i) => { const size = points.lengthAt(times[i]); return size ? (Math.floor(times[i] / size) + 0.5) * size : times[i] }
+    const count = points.count(at), pace = paceOf(points, count)
+    const between = (i, j) => {     // of rows that come evenly their number says it better than where buckets end
+      const passed = middle(j) - middle(i), even = pace * (count[i] + count[j]) / 2
+      return (Math.abs(even - passed) <= pace ? even : passed) / S
+    }
     let last = -1, steps = 0
     for (let i = 0; i < length - (bucket > 0); i++) {
       if (Number.isNaN(mean[i])) continue
-      const passed = last < 0 ? 0 : (middle(i) - middle(last)) / S
+      const passed = last < 0 ? 0 : between(last, i)
       if (last >= 0 && !(passed > 0)) continue
       if (last >= 0) {
         steps++
@@ -37,6 +48,13 @@ linemon.reading = (() => {
     }
     if (falls.length <= Math.max(2, SELDOM * steps)) for (const i of falls) values[i] = NaN
     return {values, weights}
+  }
+  // How far (ms) rows are apart in buckets that follow each other, 0 = there are none.
+  function paceOf({times, bucket, length}, count) {
+    const slot = (i) => Math.floor(times[i] / bucket)
+    let span = 0, rows = 0
+    for (let i = 1; bucket && i < length - 1; i++) if (slot(i) - slot(i - 1) == 1 && slot(i + 1) - slot(i) == 1) { span += bucket; rows += count[i] }
+    return rows && span / rows
   }
   // The mean of the span (ms) before each value, itself among them, by their weights.
   function means(times, values, weights, span) {
@@ -52,17 +70,17 @@ linemon.reading = (() => {
   }
   // A column, {points, at}, as a chart draws it.
   function of(column, chart) {
-    const {isRate, over} = settingOf(chart), {points, at} = column
-    if (!isRate && !over) return column
-    const key = `${at} ${isRate} ${over}`, kept = (points.made ??= new Map()).get(key)
-    if (kept?.version == points.version) return {points: kept.made, at: 0}
+    const {isRate} = settingOf(chart), span = spanOf(settingOf(chart)), {points, at} = column
+    if (!isRate && !span) return column
+    const key = `${at} ${chart}`, is = `${points.version} ${isRate} ${span}`, kept = (points.made ??= new Map()).get(key)
+    if (kept?.is == is) return {points: kept.made, at: 0}
     let {values, weights} = isRate ? rates(points, at) : {values: points.mean(at), weights: points.count(at)}
-    if (over) values = means(points.times, values, weights, S * seconds(over))
+    if (span) values = means(points.times, values, weights, span)
     const made = Object.assign(new Points(1), {
       bucket: points.bucket, longer: points.longer, length: points.length, hasHoles: [true], isBeyond: [points.isBeyond[at]],
       arrays: [points.times, values, values, values, weights],
     })
-    points.made.set(key, {version: points.version, made})
+    points.made.set(key, {is, made})
     return {points: made, at: 0}
   }
   // Whether it is drawn in steps: whole numbers that stand still for long, as of a door or a count of processes. It is
@@ -87,12 +105,20 @@ linemon.reading = (() => {
 
   // -- what the chart's head, its axis and the address say
 
-  const said = ({isRate, over}) => [isRate && "per second", over && `mean over ${linemon.duration(seconds(over), 1)}`].filter(Boolean).join(", ")
+  function said({isRate, over}) {
+    const span = spanOf({over}), isCut = span < S * seconds(over)
+    return [isRate && "per second", over && `mean over ${linemon.duration(Math.round(span / S), 1)}${isCut ? ", as no more is in sight" : ""}`].filter(Boolean).join(", ")
+  }
+  const head = (chart) => text(document.querySelector(`#card${chart} figcaption .reading`), said(settingOf(chart)))
+  function say(chart) {
+    if (settingOf(chart) != PLAIN) head(chart)
+  }
   function tell(chart) {
-    const {unit} = linemon.about.panels[chart], place = document.querySelector(`#card${chart} figcaption .reading`), [axis] = model(`chart${chart}`).left
-    text(place, said(settingOf(chart)))
+    const {unit, right} = linemon.about.panels[chart], axes = model(`chart${chart}`)
+    head(chart)
     text(document.querySelector(`#card${chart} figcaption .unit`), unitOf(unit, chart))
-    for (const each of [axis.ticker, axis.formatter]) each.args = {...each.args, unit: unitOf(unit, chart)}
+    for (const [sides, its] of [[axes.left, unit], [axes.right, right]])
+      for (const {ticker, formatter} of sides) for (const each of [ticker, formatter]) each.args = {...each.args, unit: unitOf(its, chart)}
     linemon.charts.states[chart].isSet = false
   }
   function set(chart, change) {
@@ -112,14 +138,14 @@ linemon.reading = (() => {
     linemon.charts.redraw()
   }
   function restore() {
-    const given = new URLSearchParams(location.search)
+    const given = new URLSearchParams(location.search), before = charts
     charts = linemon.about.panels.map(() => PLAIN)
     for (const key of given.getAll("rate")) if (menu.chartOf(key) >= 0) charts[menu.chartOf(key)] = {...PLAIN, isRate: true}
     for (const each of given.getAll("mean")) {
       const over = each.slice(0, each.indexOf(":")), chart = menu.chartOf(each.slice(over.length + 1))
       if (chart >= 0 && seconds(over)) charts[chart] = {...charts[chart], over}
     }
-    charts.forEach((_, chart) => { if (said(settingOf(chart)) || $(`card${chart}`).querySelector(".reading").textContent) tell(chart) })
+    charts.forEach((each, chart) => { if (each != (before[chart] ?? PLAIN)) tell(chart) })
   }
   function choice(chart) {
     const {over} = settingOf(chart), select = make("select", {}), spans = over && !SPANS.includes(over) ? [...SPANS, over] : SPANS
@@ -133,5 +159,5 @@ linemon.reading = (() => {
     addEventListener("popstate", () => { restore(); linemon.charts.redraw() })
     menu.add((chart) => [{text: "Per second", on: isRate(chart), does: () => set(chart, {isRate: !isRate(chart)})}, choice(chart)])
   }
-  return {start, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
+  return {start, say, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
 })()

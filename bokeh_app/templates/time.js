@@ -100,6 +100,7 @@ linemon.time = (() => {
   function start(whenMoved) {
     range = model("time")
     moved = whenMoved
+    linemon.reading.start()
     for (const button of all(".window")) {
       button.addEventListener("click", () => {
         span = +button.dataset.seconds

@@ -32,25 +32,26 @@ linemon.verbs = (() => {
     if (said.kept) show(said.kept)
     return said
   }
-  // Say what was done, and offer to undo it; on the next page, where this one is left for it.
-  function done(words, undo, address) {
-    $("verbs").close()
+  // Say what was done, and offer to undo it; also on the page that comes next, as where this one is left for it.
+  function done(words, undo, address, link, until = Date.now() + DONE_MS) {
+    $("verbs")?.close()
+    sessionStorage.setItem("linemon.done", JSON.stringify({words, undo, link, until}))
     if (address != null) {
-      sessionStorage.setItem("linemon.done", JSON.stringify({words, undo}))
       location.href = address
       return
     }
     const place = $("done")
-    text(place.firstElementChild, words)
+    place.firstElementChild.replaceChildren(link ? make("a", {href: link}, words) : words)
     place.lastElementChild.hidden = !undo
     place.lastElementChild.onclick = () => takeBack(undo)
     place.hidden = false
     clearTimeout(timer)
-    timer = setTimeout(() => { place.hidden = true }, DONE_MS)
+    timer = setTimeout(() => { place.hidden = true }, until - Date.now())
   }
   async function takeBack(undo) {
     const {error} = await ask(undo)
     if (error) return done(error)
+    if (undo.address != null) return done("Undone", null, undo.address)
     if (undo.do == "rename" && linemon.about.kind == "source") return done(`It is called ${undo.to} again`, null, linemon.search.sourceAddress(undo.to))
     if (linemon.about.kind == "source") location.reload()
     done("Undone")
@@ -69,9 +70,8 @@ linemon.verbs = (() => {
     if (!error) done(`${source} is deleted`, null, linemon.about.kind == "source" ? "?" : null)
   }
   function start() {
-    const left = sessionStorage.getItem("linemon.done")
-    sessionStorage.removeItem("linemon.done")
-    if (left) done(...Object.values(JSON.parse(left)))
+    const left = JSON.parse(sessionStorage.getItem("linemon.done") ?? "{}")
+    if (left.until > Date.now()) done(left.words, left.undo, null, left.link, left.until)
     if (!$("verbs")) return
     for (const each of all(".verb")) each.addEventListener("click", () => set(each.dataset.flag))
     $("verb-rename").addEventListener("submit", rename)
@@ -79,5 +79,5 @@ linemon.verbs = (() => {
     $("verb-sure").lastElementChild.addEventListener("click", forget)
     $("verbs-of")?.addEventListener("click", () => open(linemon.about.source, flags.pinned == null && flags.hidden == null ? linemon.about.flags : flags))
   }
-  return {start, button, get may() { return $("verbs") != null }}
+  return {start, button, done, get may() { return $("verbs") != null }}
 })()

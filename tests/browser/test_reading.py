@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import axis, drawn, middle
+from tests.browser.test_looks import faults
 
 Show = Callable[..., Page]
 POINTS = """({bucket, longer, times, low, mean, high, count}) => {
@@ -102,6 +103,12 @@ def test_a_rate_is_never_negative_and_a_mean_counts_what_is_there(show: Show, se
         assert all(value is None or value >= 0 for value in found)
 
     never_negative()
+    # rows that come evenly, two or three in a bucket: their rate has no ripple
+    buckets = [[float(row) for row in range(1000) if row // 2.4 == slot] for slot in range(100)]
+    low, mean, high, size = ([f(each) for each in buckets] for f in (min, np.mean, max, len))
+    starts = [2400.0 * slot for slot in range(100)]
+    even = rates(page, bucket=2400.0, times=starts, low=low, mean=mean, high=high, count=size)
+    assert even[1:-1] == pytest.approx([1.0] * 98, rel=0.02)
     means(page)
 
 
@@ -120,8 +127,8 @@ def means(page: Page) -> None:
 
 def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served, feed: Feed) -> None:
     """The axis, its unit, legend and table follow; the address says it; the rows before the window count, too."""
-    feed.past("router", {float(ago): {"net.rx_bytes": 1e6 - 500.0 * ago, "up": 1.0} for ago in range(400, 0, -1)})
-    page = show(f"{served.url}?source=router&window=1m", wait=None)
+    feed.past("router", {float(ago): {"net.rx_bytes": 1e6 - 500.0 * ago, "up": 1.0} for ago in range(700, 0, -1)})
+    page = show(f"{served.url}?source=router&window=5m", wait=None)
     filled(page)
     page.locator("#card0 .dots").click()
     page.get_by_role("button", name="Per second").click()
@@ -135,9 +142,11 @@ def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served
     expect(page.locator("#card0 .reading")).to_have_text("per second, mean over 5 min")
     expect(page.locator("#card0 .unit")).to_have_text("B/s")
     expect(page.locator("#card0 .line output")).to_have_text("500 B/s")
-    page.wait_for_function("linemon.charts.sources[0].length > 300")
+    page.wait_for_function("linemon.charts.sources[0].length > 500")
     assert {round(value, 6) for value in drawn(page)["ys"][0][1:]} == {500}
     assert axis(page)[1] < 1000
+    page.locator('[data-window="1m"]').click()
+    expect(page.locator("#card0 .reading")).to_have_text("per second, mean over 1 min, as no more is in sight")
     page.click("#values summary")
     expect(page.locator("#statistics tr", has_text="net.rx_bytes").locator("td")).to_have_text(["500 B/s"] * 4)
     page.mouse.move(*middle(page))
@@ -219,6 +228,7 @@ def test_two_cursors_say_what_lies_between_them(show: Show, served: Served, feed
     page.mouse.move(5, 5)
     page.keyboard.press("d")
     expect(page.get_by_label("Cursor A")).to_be_focused()
+    assert faults(page) == []
 
 
 def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed: Feed) -> None:
@@ -250,5 +260,6 @@ def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed
     expect(facts.locator("td").nth(1)).to_have_text("0 V")
     expect(facts.locator("td").nth(6)).to_have_text("9 V")
     assert facts.locator("td").nth(5).inner_text() == "4.5 V", "the mean"
+    assert faults(page) == []
     feed.write("dice", {"x": 50.0, "y": 1.0, "z": 1.0})
     expect(facts.locator("td").nth(6)).to_have_text("50 V")
