@@ -2,8 +2,8 @@
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
 side; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
-`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…` in epoch ms, which only the browser
-reads. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…`, which only the browser
+reads: epoch ms, or as a person types times. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations

@@ -106,11 +106,10 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.values.show()
   }
   function state() {
-    if (!linemon.time.isLive) return "paused"
     const isLive = ages.some(({came, patience}) => now() - came < patience) && !stamped(newest), came = Math.max(0, ...ages.map(({came}) => came || 0))
     const said = !came ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(came)} ago` : `no data since ${since(came)}`
     text($("age"), [said, astray()].filter(Boolean).join(", "))
-    return isLive ? "live" : "waiting"
+    return !linemon.time.isLive ? "paused" : isLive ? "live" : "waiting"
   }
   // Rows whose stamps are far ahead of now, as of a sender with a wrong clock or zone, move no view: they are told.
   function astray() {

@@ -20,6 +20,7 @@ linemon.time = (() => {
     button.title = live ? "Pause (space)" : "Go live (space)"
     button.setAttribute("aria-pressed", !live)
     for (const each of all(".window")) each.setAttribute("aria-pressed", live && +each.dataset.seconds == span)
+    linemon.when.tell()
     linemon.tell()
   }
   function look() {               // in full detail what is in sight
@@ -33,6 +34,7 @@ linemon.time = (() => {
     const now = performance.now(), isStep = !isLive && here.search != location.search && now - lookedAt > S
     history[isStep ? "pushState" : "replaceState"](null, "", here)
     lookedAt = now
+    linemon.when.tell()
   }
   function lookSoon() {
     clearTimeout(soon)
@@ -73,15 +75,27 @@ linemon.time = (() => {
   }
   const toggle = () => isLive ? (setLive(false), look()) : follow()
 
+  // From and to as the address says them: epoch ms, as the page writes them, or what one types; empty where that is nothing.
+  function given(address) {
+    const said = ["from", "to"].map((name) => address.get(name) || null).map((value) => /^\d+(\.\d+)?$/.test(value) ? +value : value)
+    text($("misread"), "")
+    if (said[0] == null) return []
+    try {
+      return linemon.when.between(...said, linemon.now(), span * S || 3600 * S)
+    } catch (error) {
+      text($("misread"), error.message)
+      return []
+    }
+  }
   function restore() {            // what the address says
-    const given = new URLSearchParams(location.search), from = +given.get("from"), to = +given.get("to"), wishes = model("wishes")
-    const button = all(".window").find((each) => each.dataset.window == given.get("window"))
+    const address = new URLSearchParams(location.search), wishes = model("wishes")
+    const button = all(".window").find((each) => each.dataset.window == address.get("window"))
     if (button) span = +button.dataset.seconds
     wishes.window = span
-    const isGiven = from > 0 && to > from
-    if (isGiven) put(from, to)
-    wishes.sight = isGiven ? [from, to] : []
-    setLive(!isGiven)
+    const sight = given(address)
+    if (sight.length) put(...sight)
+    wishes.sight = sight
+    setLive(!sight.length)
   }
   // Windows that are longer than all that is kept: most of them would stay empty.
   function mark(held, {full: points, kept}) {
@@ -106,6 +120,7 @@ linemon.time = (() => {
     const pressed = all(".window").find((each) => each.getAttribute("aria-pressed") == "true")
     span = +pressed.dataset.seconds
     restore()
+    linemon.when.start()
     addEventListener("popstate", () => { restore(); keep(); moved() })
     range.change.connect(stand)
     $("live").addEventListener("click", toggle)

@@ -1,0 +1,148 @@
+"""Times as people type them, and runs laid over each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import APP, Feed, Served
+from tests.browser.looking import view
+from tests.browser.test_time import query
+from tests.running import eventually
+
+Show = Callable[..., Page]
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = "2026-11-26 10:30:00"  # a Thursday
+# What is typed, and from and to as the browser's clock has them; a date alone stands for its midnight.
+TYPED = {
+    "yesterday 14:00 to 16:00": ("2026-11-25 14:00", "2026-11-25 16:00"),
+    "Yesterday  at 2pm – 4:30 pm": ("2026-11-25 14:00", "2026-11-25 16:30"),
+    "yesterday 22:00 to 06:00": ("2026-11-25 22:00", "2026-11-26 06:00"),
+    "14:00": ("2026-11-25 14:00", "2026-11-25 14:05"),  # the latest, and as long as what is in sight
+    "9:00": ("2026-11-26 09:00", "2026-11-26 09:05"),
+    "9:00-10:15": ("2026-11-26 09:00", "2026-11-26 10:15"),
+    "22:00 until now": ("2026-11-25 22:00", NOW),
+    "2 h ago": ("2026-11-26 08:30", NOW),
+    "an hour ago": ("2026-11-26 09:30", NOW),
+    "last hour": ("2026-11-26 09:30", NOW),
+    "last 2 hours": ("2026-11-26 08:30", NOW),
+    "-90m": ("2026-11-26 09:00", NOW),
+    "1h30m": ("2026-11-26 09:00", NOW),
+    "0.5h": ("2026-11-26 10:00", NOW),
+    "-2h to -1h": ("2026-11-26 08:30", "2026-11-26 09:30"),
+    "2 days ago to yesterday": ("2026-11-24 10:30", "2026-11-26"),
+    "1w": ("2026-11-19 10:30", NOW),
+    "today": ("2026-11-26", NOW),
+    "yesterday": ("2026-11-25", "2026-11-26"),
+    "last monday": ("2026-11-23", "2026-11-24"),
+    "thursday": ("2026-11-19", "2026-11-20"),
+    "monday to wednesday": ("2026-11-23", "2026-11-26"),
+    "fri to mon": ("2026-11-20", "2026-11-24"),
+    "sun to thu": ("2026-11-22", "2026-11-27"),
+    "tue 8:15": ("2026-11-24 08:15", "2026-11-24 08:20"),
+    "2026-11-20": ("2026-11-20", "2026-11-21"),
+    "2026-11-20 to 2026-11-21": ("2026-11-20", "2026-11-22"),
+    "2026-11-20 - 2026-11-21": ("2026-11-20", "2026-11-22"),
+    "11-20 14:00": ("2026-11-20 14:00", "2026-11-20 14:05"),  # as axes say it
+    "12-24": ("2025-12-24", "2025-12-25"),
+    "2026-11-20T14:00": ("2026-11-20 14:00", "2026-11-20 14:05"),
+    "2026-11-20t14:00:01.5 to 14:00:02": ("2026-11-20 14:00:01.5", "2026-11-20 14:00:02"),
+    "2026-11-20 14:00Z": ("2026-11-20 15:00", "2026-11-20 15:05"),
+    "2026-11-20T14:00-05:00": ("2026-11-20 20:00", "2026-11-20 20:05"),
+    "2026-11-20T14:00 05:30": ("2026-11-20 09:30", "2026-11-20 09:35"),  # of an address, where a plus is a blank
+    "1764000000": ("2025-11-24 17:00", "2025-11-24 17:05"),
+    "1764000000000 to 1764000060000": ("2025-11-24 17:00", "2025-11-24 17:01"),
+    "2026-10-25": ("2026-10-25", "2026-10-26"),  # of 25 hours
+    "2026-10-24 12:00 to 25 h ago": ("2026-10-24 12:00", "2026-11-25 09:30"),
+}
+NONE = [
+    "", "foo", "14", "25:00", "12:60", "13pm", "0am", "2026-02-30", "2026-13-01", "10 parsecs ago", "2 ago", "- 5",
+    "yesterday tomorrow", "14:00 to", "14:00 to 15:00 to 16:00", "16:00 yesterday to 14:00", "2 h ago to 3 h ago",
+    "2026-11-20 to 2026-11-19", "12345678", "last", "to", "99:99", "<b>",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reader(browser: Browser) -> Page:
+    """A page that has only what reads times, and no server."""
+    page = browser.new_context(timezone_id="Europe/Berlin").new_page()
+    for script in ("format.js", "when.js"):
+        page.add_script_tag(content=(APP / "templates" / script).read_text())
+    return page
+
+
+def read(page: Page, said: str) -> tuple[float, float] | str:
+    """From and to in epoch ms, where five minutes are in sight; or what is wrong."""
+    found: tuple[float, float] | str = page.evaluate(
+        "([said, now]) => { try { return linemon.when.read(said, now, 300000) } catch (error) { return error.message } }",
+        [said, ms(NOW)],
+    )
+    return found
+
+
+def ms(said: str) -> float:
+    return datetime.fromisoformat(said).replace(tzinfo=BERLIN).timestamp() * 1000
+
+
+def test_times_are_read_as_people_type_them(reader: Page) -> None:
+    found = {said: read(reader, said) for said in TYPED}
+    assert found == {said: [ms(each) for each in ends] for said, ends in TYPED.items()}
+    for said, ends in TYPED.items():  # and what the page writes in their place is the same
+        spelt = reader.evaluate("(ends) => linemon.when.spell(...ends)", [ms(each) for each in ends])
+        assert read(reader, spelt) == [ms(each) for each in ends], (said, spelt)
+
+
+@pytest.mark.parametrize("said", NONE)
+def test_what_is_no_time_is_told_with_what_is_expected(reader: Page, said: str) -> None:
+    found = read(reader, said)
+    assert isinstance(found, str)
+    assert "expected one such as “yesterday 14:00 to 16:00”" in found or "ends before it begins" in found
+
+
+def test_a_time_that_is_typed_is_shown_and_is_in_the_address(show: Show, served: Served, feed: Feed) -> None:
+    feed.past("week", {ago: {"value": 1.0} for ago in range(5 * 86400, -1, -1800)})
+    page = show(served.url + "?source=week", timezone_id="Europe/Berlin")
+    button, said = page.locator("#when"), page.locator("#when-said")
+    expect(button).to_have_text("Last 5m")
+    page.keyboard.press("t")
+    page.keyboard.type("yesterday 14:00 to")  # over what is in sight, which is selected
+    expect(said).to_contain_text("“yesterday 14:00 to” is not a time: expected one such as")
+    page.keyboard.press("Enter")
+    expect(page.locator("#when-dialog")).to_be_visible()
+    page.keyboard.type(" 16:00")
+    day = datetime.now(BERLIN) - timedelta(days=1)
+    start = day.replace(hour=14, minute=0, second=0, microsecond=0)
+    words = f"{start:%Y-%m-%d} 14:00 to 16:00"
+    expect(said).to_have_text(f"{words} (2 h)")
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_have_text("paused")
+    assert view(page) == (start.timestamp() * 1000, start.timestamp() * 1000 + 7200e3)
+    expect(button).to_have_text(words)
+    eventually(lambda: query(page).get("from") == [f"{start.timestamp() * 1000:.0f}"], "the address")
+    button.click()
+    page.fill("#when-text", "3 weeks ago to 2 weeks ago")
+    expect(said).to_contain_text("Nothing so old is kept: the oldest row is of")
+    page.click("text=Cancel")
+    page.go_back()
+    expect(page.locator("#status")).to_have_text("live")
+
+
+def test_an_address_takes_times_as_people_write_them(show: Show, served: Served) -> None:
+    day = (datetime.now(BERLIN) - timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
+    start, end = (day.replace(hour=hour).timestamp() * 1000 for hour in (14, 16))
+    for said in (f"from={day:%Y-%m-%d}T14:00&to={day:%Y-%m-%d}T16:00", f"from={day:%Y-%m-%d}+14:00&to=16:00"):
+        page = show(f"{served.url}?source=week&{said}", wait="paused", timezone_id="Europe/Berlin")
+        assert view(page) == (start, end)
+    back = show(served.url + "?source=week&from=-2h", wait="paused")
+    start, end = view(back)
+    assert end - start == 7200e3
+    assert abs(end / 1000 - time.time()) < 60
+    for said in ("from=half+past+two", "from=now&to=yesterday"):
+        wrong = show(f"{served.url}?source=web1&{said}")
+        expect(wrong.locator("#misread")).to_contain_text("expected one such as" if "half" in said else "ends before")
