@@ -21,6 +21,7 @@ from .layout import as_toml, lay_out, misses, tiles
 from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
+from .runs import of_runs, spans
 from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
 
@@ -64,10 +65,13 @@ def build_charts(doc: Document, view: View) -> None:
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
     found: list[Group] = []
+    laid: dict[str, Any] = {}
     numbers, unshown, toml, misfits = list[int](), 0, "", False
     if view.kind == "groups":
         found = groups(pump)
         streams, panels, columns = of_groups(pump, view, found)
+    elif view.kind == "runs":
+        streams, panels, columns, missing, laid = of_runs(pump, view)
     elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
     else:
@@ -82,9 +86,11 @@ def build_charts(doc: Document, view: View) -> None:
         unshown = max(0, len(shape[0]) - len(columns))
         misfits = misses(name, shape[0], pump.config.dashboard.panel)
         toml = as_toml(name, panels, [column for _, column, _ in columns])
-    source = streams[0].source if len(streams) == 1 else None
+    source = streams[0].source if len(streams) == 1 and not laid else None
 
     def made_of() -> tuple[object, ...]:
+        if view.kind == "runs":
+            return spans(pump, view), missing and pump.names()
         return runs(pump) if view.kind == "groups" else pump.names() if missing else ()
 
     known = made_of()
@@ -93,7 +99,7 @@ def build_charts(doc: Document, view: View) -> None:
         doc,
         pump,
         streams,
-        Behind(pump, streams, view.shift.ns if view.shift else 0, stacked),
+        Behind(pump, [] if laid else streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
         is_stale=lambda: made_of() != known,
     )
@@ -102,6 +108,8 @@ def build_charts(doc: Document, view: View) -> None:
     for figure in chart_figures(panels):
         doc.add_root(figure)
     title = TITLES.get(view.kind, name)
+    if view.kind == "runs":
+        title = f"Runs of {', '.join(dict.fromkeys(owner for owner, _ in view.plot))}"
     doc.title = f"{title} · linemon"
     about: dict[str, Any] = {
         "kind": view.kind,
@@ -126,8 +134,9 @@ def build_charts(doc: Document, view: View) -> None:
         ],
         "tiles": [],
         "shift": view.shift.text if view.shift else "",
+        **laid,
     }
-    if view.kind not in ("compare", "groups") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "runs") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(

@@ -1,7 +1,7 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
+side; `?runs=SOURCE:COLUMN,…&mark=TEXT&last=5` what came after each mark with a text over each other; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
 `&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…`, which only the browser
 reads: epoch ms, or as a person types times. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
 """
@@ -23,11 +23,12 @@ DEFAULT_WINDOW = "5m"
 MAX_PLOT = 80  # columns in one comparison
 SHIFTS = {"1h": "an hour", "1d": "a day", "7d": "a week", "28d": "four weeks"}  # in the menu
 MAX_SHIFT_S = 100 * 365 * DAY
+DEFAULT_RUNS, MAX_RUNS = 5, 20
 
 
 @dataclass(frozen=True)
 class View:
-    """One view. `plot` holds (source, column)."""
+    """One view. `plot` holds (source, column); of runs `mark` is how the text of their marks begins."""
 
     kind: str
     source: str = ""
@@ -36,6 +37,8 @@ class View:
     window: str = DEFAULT_WINDOW
     shift: Span | None = None
     misread: str = ""  # what `shift` said, where that is no span
+    mark: str = ""
+    last: int = DEFAULT_RUNS
 
 
 def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
@@ -45,19 +48,21 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         values = arguments.get(name)
         return values[0].decode(errors="replace") if values else ""
 
-    source, plot = say("source"), _plot(say("plot"))
+    source, plot = say("source"), _plot(say("runs") or say("plot"))
     asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
-    asked["compare"] = "plot" in arguments
+    asked["runs"], asked["compare"] = "runs" in arguments, "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
-    window, shift = say("window"), _span(say("shift"))
+    window, shift, last = say("window"), _span(say("shift")), say("last")
     return View(
         kind,
         source,
         plot,
         bool(say("beside")),
-        window if window in WINDOWS else DEFAULT_WINDOW,
+        window if window in WINDOWS else "all" if kind == "runs" else DEFAULT_WINDOW,
         shift,
         "" if shift else say("shift"),
+        say("mark"),
+        min(max(int(last), 1), MAX_RUNS) if last.isdecimal() else DEFAULT_RUNS,
     )
 
 

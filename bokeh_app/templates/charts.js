@@ -57,7 +57,7 @@ linemon.charts = linemon.pages.charts = (() => {
         points.gaps = null
       }
       if (isReplaced || time.isLive) points.add(more)
-      if (number == 0 && !isReplaced && time.isLive && more.mean.length) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]], count: [more.count[0]]})
+      if (number == 0 && !isReplaced && time.isLive && more.mean.length && !about.runs) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]], count: [more.count[0]]})
       if (points.length) first = Math.min(first, points.times[0])
       if (points.length < 50) points.gaps = null
     })
@@ -124,6 +124,7 @@ linemon.charts = linemon.pages.charts = (() => {
     })
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
+      linemon.runs.start()
       linemon.time.start(redraw)
       linemon.values.start()
       linemon.behind.start()

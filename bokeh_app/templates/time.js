@@ -7,6 +7,7 @@ linemon.time = (() => {
   const LEAST_MS = 10, MOST_MS = 100 * 365 * 86400 * S
   let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN, lookedAt = -Infinity
 
+  const zero = () => linemon.about.zero ?? 0   // where the marks of runs are: their times are counted from there
   function put(start, end) {
     isOurs = true
     range.setv({start, end}, LOCAL)
@@ -29,7 +30,7 @@ linemon.time = (() => {
     here.searchParams.set("window", pressed.dataset.window)
     for (const [name, value] of [["from", range.start], ["to", range.end]])
       if (isLive) here.searchParams.delete(name)
-      else here.searchParams.set(name, Math.round(value))
+      else here.searchParams.set(name, Math.round(value - zero()))
     // A zoom is a step to go back from; what follows within a second belongs to it.
     const now = performance.now(), isStep = !isLive && here.search != location.search && now - lookedAt > S
     history[isStep ? "pushState" : "replaceState"](null, "", here)
@@ -65,6 +66,10 @@ linemon.time = (() => {
   // While live: the window ends at the newest row.
   function keep() {
     if (!isLive || !(newest >= 0)) return
+    if (zero()) {                 // of runs: so long after their marks, and a little before
+      const length = span ? span * S : linemon.about.length
+      return put(zero() - length / 20, zero() + length)
+    }
     const start = span ? newest - span * S : Math.min(oldest, newest - S)
     put(start, newest + Math.max((newest - start) * 0.005, linemon.behind.ahead(newest, newest - start)))
   }
@@ -77,7 +82,7 @@ linemon.time = (() => {
 
   // From and to as the address says them: epoch ms, as the page writes them, or what one types; empty where that is nothing.
   function given(address) {
-    const said = ["from", "to"].map((name) => address.get(name) || null).map((value) => /^\d+(\.\d+)?$/.test(value) ? +value : value)
+    const said = ["from", "to"].map((name) => address.get(name) || null).map((value) => /^-?\d+(\.\d+)?$/.test(value) && +value + zero() >= 0 ? +value + zero() : value)
     text($("misread"), "")
     if (said[0] == null) return []
     try {

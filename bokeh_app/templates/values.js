@@ -1,7 +1,7 @@
 "use strict"
 // Numbers beside the charts: tiles, legends, the tooltip and the table of what is in sight.
 linemon.values = (() => {
-  const {$, all, text, make, model, format, colour, date, seconds, copy, age, LOCAL, S} = linemon
+  const {$, all, text, make, model, format, colour, stamp, copy, LOCAL, S} = linemon
   let pointer = null, order = {by: 0, isDown: false}, tableAt = 0
 
   const unit = (number) => linemon.about.columns[number].unit
@@ -24,7 +24,7 @@ linemon.values = (() => {
   // The newest value; of what stands still the last in sight.
   function current(number) {
     const {charts, time} = linemon, {points, at} = linemon.draw.columnOf(number)
-    if (time.isLive || at >= points.width) return charts.latest[number] ?? NaN
+    if ((time.isLive && !linemon.zero) || at >= points.width) return charts.latest[number] ?? NaN
     const values = points.mean(at)
     let i = Math.min(points.before(time.range.end), points.length - 1)
     if (points.times[i] > time.range.end) i--
@@ -92,9 +92,8 @@ linemon.values = (() => {
     return best
   }
   function tip() {
-    const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table"), when = new Date(time)
-    const fraction = time % S ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : ""
-    table.createCaption().textContent = `${date(when)} ${seconds(when)}${fraction}`
+    const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table")
+    table.createCaption().textContent = stamp(time)
     for (const line of all(`#card${chart} .line[aria-pressed="true"]`)) {
       const row = table.insertRow(), swatch = line.querySelector("i").cloneNode()
       swatch.style.setProperty("--color", line.style.getPropertyValue("--color"))
@@ -148,7 +147,7 @@ linemon.values = (() => {
   }
   const nameOf = (number) => {
     const {about} = linemon, {source, name} = about.columns[number]
-    return about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
+    return about.runs ? `${name} ${linemon.runs.nameOf(source)}` : about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
   }
   const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
   function rows() {

@@ -1,7 +1,7 @@
 "use strict"
 // Times as people type them, in the browser's calendar: in the field, and in the address.
 linemon.when = (() => {
-  const {$, all, text, keys, date, seconds, duration} = linemon, S = 1000
+  const {$, all, text, keys, date, seconds, stamp, duration} = linemon, S = 1000
   const EXPECTED = "expected one such as “yesterday 14:00 to 16:00”, “14:00”, “last monday”, “2 h ago”, “-90m”, 2026-11-25 or 2026-11-25T14:00"
   const DAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
   const UNIT = "(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)", COUNT = "(?:\\d+(?:\\.\\d+)?|an?)"
@@ -83,12 +83,10 @@ linemon.when = (() => {
 
   // -- how they are written, and the field
 
-  const fraction = (time) => time % S ? `.${String(new Date(time).getMilliseconds()).padStart(3, "0")}` : ""
-  const stamp = (time) => `${date(new Date(time))} ${seconds(new Date(time))}${fraction(time)}`
   // As `read` takes it: no more digits than it needs, the day of the second only where it is another one.
   function spell(from, to) {
     const day = (time) => date(new Date(time)), isWhole = [from, to].every((time) => time % (60 * S) == 0)
-    const clock = (time) => isWhole ? seconds(new Date(time)).slice(0, 5) : `${seconds(new Date(time))}${fraction(time)}`
+    const clock = (time) => isWhole ? seconds(new Date(time)).slice(0, 5) : stamp(time).slice(11)
     return `${day(from)} ${clock(from)} to ${day(from) == day(to) ? "" : `${day(to)} `}${clock(to)}`
   }
   // What is in sight, to as many digits as matter.
@@ -98,7 +96,7 @@ linemon.when = (() => {
   }
   function tell() {               // on the button that opens the field
     const {isLive, span} = linemon.time, label = all(".window").find((each) => +each.dataset.seconds == span)?.dataset.window
-    text($("when"), isLive ? (span ? `Last ${label}` : "All there is") : inSight().replaceAll(`${date(new Date(linemon.now()))} `, ""))
+    if ($("when")) text($("when"), isLive ? (span ? `Last ${label}` : "All there is") : inSight().replaceAll(`${date(new Date(linemon.now()))} `, ""))
   }
   function preview() {
     const {range} = linemon.time, {oldest, newest} = linemon.charts, place = $("when-said")
@@ -132,6 +130,7 @@ linemon.when = (() => {
     else linemon.time.go(...sight)
   }
   function start() {
+    if (!$("when")) return        // a page of runs is in no calendar
     $("when").addEventListener("click", open)
     $("when-text").addEventListener("input", preview)
     $("when-form").addEventListener("submit", show)
@@ -139,5 +138,5 @@ linemon.when = (() => {
     for (const each of all("#when-dialog .example")) each.addEventListener("click", () => { $("when-text").value = each.textContent; preview() })
     keys.t = open
   }
-  return {between, read, spell, stamp, tell, start}
+  return {between, read, spell, inSight, tell, start}
 })()

@@ -1,0 +1,139 @@
+"""Runs of a source laid over each other: what came around each of its marks with a text, t = 0 at the mark.
+
+A run reaches from the mark before to the mark after. It is drawn later, by as much as its mark lies before the newest
+one, so a page of runs is in the time of its newest run, which may still go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from linemon.store.marks import Mark
+from linemon.store.ring import Floats
+
+from .compare import Columns
+from .packing import MS, Points, bucket_for, pack_exactly, pack_points
+from .panels import MAX_LINES, MAX_PANELS, Line, Panel, unit_of
+from .pump import Pump
+from .streams import LAST_NS, Stream, between, ns_of
+from .view import View
+
+LEAD = 20  # a part so long of the view lies before the marks
+LOOK_S = 1.0  # how often it is asked whether there are other marks
+
+
+@dataclass(frozen=True)
+class Span:
+    """From when to when (ns) a run is, with its mark."""
+
+    source: str
+    mark: Mark
+    since: int
+    until: int  # LAST_NS: it goes on
+
+    @property
+    def at(self) -> int:
+        return ns_of(self.mark.time)
+
+
+class Run(Stream):
+    """One run as a page is sent it: `zero` is where its mark is drawn (ns), `length` how long all there is takes (ns)."""
+
+    def __init__(self, pump: Pump, span: Span, drawn: Sequence[int], zero: int, length: int) -> None:
+        super().__init__(pump, span.source, drawn, ())
+        self.span = span
+        self._zero, self._length, self._shift = zero, length, zero - span.at
+        self._is_over = span.until < LAST_NS
+        if self._is_over:
+            self.rhythm.due = np.inf
+
+    def look(self, now: float) -> bool:
+        return not self._is_over and super().look(now)
+
+    def append(self, is_live: bool, room: int) -> list[Any] | None:
+        return self._parts(None, np.empty((0, 0)), np.nan) if self._is_over else super().append(is_live, room)
+
+    def held(self, window: int, sight: Sequence[float]) -> tuple[int, int]:
+        """Nothing where it is drawn at other times than its own: there marks are those of the newest run."""
+        return (LAST_NS, 0) if self._shift else super().held(window, sight)
+
+    def save(self, sight: Sequence[float], most: int) -> Floats:
+        """The rows as stored, at the times at which they are drawn."""
+        begin, end = self._own(int(sight[0] * MS), int(sight[1] * MS))
+        if self.source is None or end <= begin:
+            return pack_exactly(Points.none(len(self.drawn)))
+        points, _ = between(self.source, begin, end, self.drawn, bucket_for(end - begin, max(2, most // 3)), most)
+        return pack_exactly(points.later(self._shift))
+
+    def whole(self, is_live: bool) -> Floats:
+        """Nothing: of runs there is no picture of all there is."""
+        return pack_points(Points.none(1))
+
+    def _own(self, begin: int, end: int) -> tuple[int, int]:
+        """What of the page's [begin, end) ns is its own, in its own time."""
+        begin = min(max(begin - self._shift, self.span.since), self.span.until)
+        return begin, max(begin, min(end - self._shift, self.span.until))
+
+    def _range(self, window: int, sight: Sequence[float], newest: int) -> tuple[int, int | None, int]:
+        if len(sight) == 2:
+            begin, end, length = super()._range(window, sight, newest)
+        else:
+            length = window * 10**9 or self._length
+            begin, end = self._zero - length // LEAD, self._zero + length
+        return *self._own(begin, end or begin), length
+
+    def _parts(self, points: Points | None, values: Floats, newest: float) -> list[Any]:
+        if points is not None:
+            points = points.between(self.span.since, self.span.until).later(self._shift)
+        return super()._parts(points, values, min(newest, self.span.until / MS) + self._shift / MS)
+
+
+def spans(pump: Pump, view: View) -> tuple[Span, ...]:
+    """The runs that a view asks for, of each of its sources the newest first: from marks of it, or of all."""
+    key = "runs", view.plot, view.mark, view.last
+    return pump.shared(key, lambda: _spans(pump.marks(), view), LOOK_S)
+
+
+def _spans(marks: Sequence[Mark], view: View) -> tuple[Span, ...]:
+    text, found = view.mark.casefold(), list[Span]()
+    meant = [mark for mark in marks if mark.text.casefold().startswith(text)]
+    most = min(view.last, MAX_LINES // max(1, len(view.plot)))
+    for name in dict.fromkeys(name for name, _ in view.plot):
+        mine = {ns_of(mark.time): mark for mark in meant if mark.source in (None, name)}
+        ends = [0, *mine, LAST_NS]
+        runs = [Span(name, mark, ends[i], ends[i + 2]) for i, mark in enumerate(mine.values())]
+        found += runs[: -most - 1 : -1]
+    return tuple(found)
+
+
+def of_runs(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str], dict[str, Any]]:
+    """A stream per run, a chart per column, (stream, name, unit) of each line, what there is not, and what the page says.
+
+    That is `zero` (epoch ms, and `zero_ns`), `length` (ms), and of each run the time (epoch ms) and the text of its mark.
+    """
+    wanted = [(span, source) for span in spans(pump, view) if (source := pump.source(span.source))]
+    zero = max((span.at for span, _ in wanted), default=0)
+    over = [span.until - span.at for span, _ in wanted if span.until < LAST_NS]
+    length = max(over or [min(ns_of(source.newest), pump.latest()) - span.at for span, source in wanted] or [0])
+    streams: list[Stream] = []
+    columns: Columns = []
+    lines: dict[tuple[str, str], list[Line]] = {}
+    for span, source in wanted:
+        asked = dict.fromkeys(column for owner, column in view.plot if owner == span.source)
+        drawn = [source.columns.index(column) for column in asked if column in source.columns]
+        for name, unit in ((source.columns[number], source.units[number]) for number in drawn):
+            lines.setdefault((span.source, name), []).append(Line(len(columns), str(span.mark.time)))
+            columns.append((len(streams), name, unit_of(name, unit)))
+        streams.append(Run(pump, span, drawn, zero, max(length, 1)))
+    is_one = len({name for name, _ in lines}) == 1
+    panels = [
+        Panel(column if is_one else f"{name} {column}", columns[its[0].column][2], tuple(its))
+        for (name, column), its in lines.items()
+    ][:MAX_PANELS]
+    missing = [f"{owner}:{column}" for owner, column in view.plot if (owner, column) not in lines]
+    runs = [[span.at / MS, span.mark.text] for span, _ in wanted]
+    return streams, panels, columns, missing, {"zero": zero / MS, "zero_ns": str(zero), "length": length / MS, "runs": runs}
