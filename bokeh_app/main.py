@@ -43,10 +43,8 @@ def build(doc: Document) -> None:
     doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
     if view.kind == "overview":
         OverviewPage(doc, pump)
-        for plot in overview_figures():
-            doc.add_root(plot)
         doc.title = "linemon"
-        doc.template_variables.update(about={"kind": "overview"})
+        doc.template_variables.update(about={"kind": "overview"}, figures=overview_figures())
     elif view.kind == "alarms":
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
@@ -105,8 +103,6 @@ def build_charts(doc: Document, view: View) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
-    for figure in chart_figures(panels):
-        doc.add_root(figure)
     title = TITLES.get(view.kind, name)
     if view.kind == "runs":
         title = f"Runs of {', '.join(dict.fromkeys(owner for owner, _ in view.plot))}"
@@ -141,6 +137,7 @@ def build_charts(doc: Document, view: View) -> None:
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
+        figures=chart_figures() if panels else None,
         heading=title,
         is_known=bool(panels),
         farewell=pump.farewell(name),

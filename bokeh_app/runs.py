@@ -41,7 +41,7 @@ class Span:
 
 
 class Run(Stream):
-    """One run as a page is sent it: `zero` is where its mark is drawn (ns), `length` how long all there is takes (ns)."""
+    """One run as a page is sent it; its mark is drawn at `zero` (ns), and all there is takes `length` (ns)."""
 
     def __init__(self, pump: Pump, span: Span, drawn: Sequence[int], zero: int, length: int) -> None:
         super().__init__(pump, span.source, drawn, ())
@@ -111,9 +111,9 @@ def _spans(marks: Sequence[Mark], view: View) -> tuple[Span, ...]:
 
 
 def of_runs(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str], dict[str, Any]]:
-    """A stream per run, a chart per column, (stream, name, unit) of each line, what there is not, and what the page says.
+    """A stream per run, a chart per column, (stream, name, unit) of each line, what there is not, what the page says.
 
-    That is `zero` (epoch ms, and `zero_ns`), `length` (ms), and of each run the time (epoch ms) and the text of its mark.
+    That is `zero` (epoch ms, and `zero_ns`), `length` (ms), and of each run time (epoch ms) and text of its mark.
     """
     wanted = [(span, source) for span in spans(pump, view) if (source := pump.source(span.source))]
     zero = max((span.at for span, _ in wanted), default=0)
@@ -136,4 +136,10 @@ def of_runs(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns,
     ][:MAX_PANELS]
     missing = [f"{owner}:{column}" for owner, column in view.plot if (owner, column) not in lines]
     runs = [[span.at / MS, span.mark.text] for span, _ in wanted]
-    return streams, panels, columns, missing, {"zero": zero / MS, "zero_ns": str(zero), "length": length / MS, "runs": runs}
+    return (
+        streams,
+        panels,
+        columns,
+        missing,
+        {"zero": zero / MS, "zero_ns": str(zero), "length": length / MS, "runs": runs},
+    )

@@ -1,9 +1,11 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?runs=SOURCE:COLUMN,…&mark=TEXT&last=5` what came after each mark with a text over each other; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
-`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…`, which only the browser
-reads: epoch ms, or as a person types times. In `plot` a comma, a colon or a percent sign of a name is percent-encoded.
+side; `?runs=SOURCE:COLUMN,…&mark=TEXT&last=5` what came after each of the newest marks with a text, over each other;
+`?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
+`&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…`, epoch ms or as a person types times,
+and `&chart=TITLE`, one chart alone, which only the browser reads. In `plot` and `runs` a comma, a colon or a percent
+sign of a name is percent-encoded.
 """
 
 from __future__ import annotations

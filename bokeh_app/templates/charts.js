@@ -140,5 +140,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

@@ -6,7 +6,6 @@ Object.assign(linemon, (() => {
   const REPLACE = 1, RELOAD = 2   // what a message may be beside more rows
   const S = 1000, ANSWER_EVERY = 8
   const LATE_MS = 8 * S, FRESH_MS = 240 * S   // when a page without a connection says so; how long its token is good
-  const LOCAL = {sync: false}     // what the browser does with its models is no business of the server
   const $ = (id) => document.getElementById(id)
   const all = (selector) => [...document.querySelectorAll(selector)]
   const text = (element, value) => { if (element.textContent != value) element.textContent = value }
@@ -16,13 +15,21 @@ Object.assign(linemon, (() => {
     element.append(...children)
     return element
   }
-  const model = (name) => Bokeh.documents[0].get_model_by_name(name)
+  const models = new Map()        // by their names, which stay
+  const model = (name) => {
+    if (!models.has(name)) {
+      const found = Bokeh.documents.map((doc) => doc.get_model_by_name(name)).find(Boolean)
+      if (!found) return null
+      models.set(name, found)
+    }
+    return models.get(name)
+  }
   const drawing = (name) => { const {id} = model(name), {index} = Bokeh; return index.get_one_by_id ? index.get_one_by_id(id) : index[id] }
   // New data for the source of a glyph; none again costs nothing.
   const fill = (name, data) => {
     const source = model(name)
     const isEmpty = Object.values(data)[0].length == 0
-    if (!isEmpty || source.get_length() > 0) source.setv({data}, LOCAL)
+    if (!isEmpty || source.get_length() > 0) source.data = data
   }
 
   // -- light and dark
@@ -51,7 +58,7 @@ Object.assign(linemon, (() => {
 
   // -- the connection. `linemon.page` is what the page shows: start, take, redraw, state
 
-  let isStarted = false, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
+  let isStarted = false, figures = null, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
 
@@ -60,12 +67,13 @@ Object.assign(linemon, (() => {
   const since = (time) => now() - time < 86400 * S ? seconds(new Date(time)) : `${date(new Date(time))} ${seconds(new Date(time)).slice(0, 5)}`
 
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
-  function start() {
+  async function start() {
+    await figures
     isStarted = true
     $("refused").hidden = true
     const pixels = linemon.page.start()
     dress()
-    Bokeh.documents[0].on_event("connection_lost", lost)
+    model("answers").document.on_event("connection_lost", lost)
     const answers = model("answers")
     linemon.alarms.connect()
     linemon.devices.connect()
@@ -196,7 +204,11 @@ Object.assign(linemon, (() => {
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
     linemon.verbs.start()
+    linemon.menu.start()
+    linemon.large.start()
     addEventListener("keydown", pressed)
+    // After Bokeh's own script has begun to connect: both take their time.
+    if ($("figures")) figures = new Promise((done) => setTimeout(() => done(linemon.figures.build())))
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()
@@ -216,5 +228,5 @@ Object.assign(linemon, (() => {
     text(button, "Copied")
     setTimeout(() => text(button, was), 1500)
   }
-  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, ask, tell, now, age, since, stamped, keys, copy, zone, pages: {}, LOCAL, S}
+  return {$, all, text, make, model, drawing, fill, colour, isDark, start, unpack, ask, tell, now, age, since, stamped, keys, copy, zone, pages: {}, S}
 })())

@@ -1,7 +1,7 @@
 "use strict"
 // From the points of the sources to what the charts draw.
 linemon.draw = (() => {
-  const {text, model, fill, colour, step, Points, LOCAL} = linemon
+  const {text, model, fill, colour, step, Points} = linemon
   const CALM_MS = 20000           // how long an axis stays wider than it must be
 
   // Where a column of the page is: the points of its source, and its number among them.
@@ -98,7 +98,7 @@ linemon.draw = (() => {
     const isInside = start >= from && end <= to
     if (isFixed || !state.isSet || !isInside || (now - state.calmAt > CALM_MS)) {
       const wide = isFixed || !state.isSet || now - state.calmAt > CALM_MS ? [start, end] : [Math.min(start, from), Math.max(end, to)]
-      if (wide[0] != from || wide[1] != to) range.setv({start: wide[0], end: wide[1]}, LOCAL)
+      if (wide[0] != from || wide[1] != to) range.setv({start: wide[0], end: wide[1]})
       state.calmAt = now
     }
     state.isSet = true
@@ -120,7 +120,7 @@ linemon.draw = (() => {
     if (!points.length) return
     const {times} = points, low = points.low(0), high = points.high(0)
     const range = model("whole"), last = times.length - 1
-    range.setv({start: times[0], end: Math.max(times[last], times[0] + 1000)}, LOCAL)
+    range.setv({start: times[0], end: Math.max(times[last], times[0] + 1000)})
     const steps = [...times.slice(1)].map((t, i) => t - times[i]).sort((a, b) => a - b)
     const gap = points.gapAt(steps.length > 2 ? 5 * steps[Math.floor(steps.length * 0.75)] : Infinity)
     let top = -Infinity, bottom = Infinity
@@ -130,7 +130,7 @@ linemon.draw = (() => {
     if (bottom >= 0 && bottom <= 0.6 * top) bottom = 0
     const room = (top - bottom) * 0.05 || Math.abs(top) || 1
     bottom -= bottom && room
-    model("brush").y_range.setv({start: bottom, end: top + room}, LOCAL)
+    model("brush").y_range.setv({start: bottom, end: top + room})
     const shape = Points.area(times, high, bottom, gap), line = Points.trace(times, high, gap)
     fill("areas of brush", {xs: [shape.xs], ys: [shape.ys]})
     fill("lines of brush", {xs: [line.xs], ys: [line.ys]})

@@ -65,7 +65,8 @@ linemon.exports = (() => {
   // All charts on one sheet, with titles and legends.
   function png() {
     const scale = devicePixelRatio || 1, gap = 12, head = 44, row = 16
-    const plots = linemon.about.panels.map((panel, number) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
+    const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
+    const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
     const sheet = document.createElement("canvas"), draw = sheet.getContext("2d"), small = "11px sans-serif"
     draw.font = small
@@ -142,7 +143,7 @@ linemon.exports = (() => {
   async function html() {
     const scripts = await Promise.all(all("script[src]").map(async ({src}) => (await fetch(src)).text()))
     linemon.values.table()
-    const doc = Bokeh.documents[0], copy = document.documentElement.cloneNode(true), ids = {}
+    const doc = model("chart0").document, copy = document.documentElement.cloneNode(true), ids = {}
     for (const each of copy.querySelectorAll("script, .live-only, #status, #age, dialog")) each.remove()
     linemon.about.panels.forEach((_, number) => {
       const place = copy.querySelector(`#plot${number}`)

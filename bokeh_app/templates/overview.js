@@ -93,8 +93,8 @@ linemon.pages.overview = (() => {
     perRow = Math.max(1, Math.floor(width / CELL))
     const height = Math.ceil(count / perRow) * CELL
     holder.style.height = `${height}px`
-    plot.x_range.setv({start: 0, end: width}, linemon.LOCAL)
-    plot.y_range.setv({start: height, end: 0}, linemon.LOCAL)
+    plot.x_range.setv({start: 0, end: width})
+    plot.y_range.setv({start: height, end: 0})
     const heat = [0, 1, 2, 3, 4].map((i) => colour(`heat-${i}`)), time = now()
     const data = {xs: [], ys: [], color: [], size: []}
     for (let i = 0; i < count; i++) {

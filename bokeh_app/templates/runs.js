@@ -9,6 +9,10 @@ linemon.runs = (() => {
     const isFew = new Set(runs.map((run) => said(run).slice(0, 16))).size == new Set(runs.map(String)).size, isThisYear = runs.every((run) => said(run).slice(0, 4) == date(new Date()).slice(0, 4))
     return `${mine.slice(isThisYear ? 5 : 0, isFew ? 16 : 19)}${runs.every(([, text]) => text == runs[0][1]) ? "" : ` ${runs[source][1]}`}`
   }
+  function termsOf(number) {
+    const {panels, columns, sources} = linemon.about
+    return [...new Set(panels[number].lines.map(({column}) => linemon.search.term(sources[columns[column].source], columns[column].name)))]
+  }
   const address = (terms, mark, last) => `?${new URLSearchParams({runs: terms.join(","), mark, last})}`
   // Ask which: of these columns, each as `search.term` writes it.
   function open(terms) {
@@ -28,6 +32,7 @@ linemon.runs = (() => {
       location.search = address($("runs-dialog").terms, $("runs-mark").value, $("runs-last").value)
     })
     $("runs-cancel").addEventListener("click", () => $("runs-dialog").close())
+    linemon.menu.add((number) => [{text: "Runs over each other…", does: () => open(termsOf(number))}])
     if (!about.runs) return
     linemon.zero = about.zero
     for (const panel of about.panels) for (const line of panel.lines) line.label = nameOf(about.columns[line.column].source)

@@ -50,7 +50,7 @@ linemon.search = (() => {
   }
   function ask() {
     if (["overview", "alarms"].includes(linemon.about.kind)) note("find", $("find").value)
-    if (Bokeh.documents.length) model("wishes").find = $("find").value
+    if (model("wishes")) model("wishes").find = $("find").value
   }
   // What the list is filtered and sorted by is in the address, so that it is there again on the way back.
   function note(name, value) {

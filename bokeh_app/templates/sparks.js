@@ -1,11 +1,11 @@
 "use strict"
 // Sparklines: one figure in pixels lies over a part of the page and draws each line where its element is.
 linemon.sparks = (figure, holder, wanted) => {
-  const {model, fill, LOCAL} = linemon
+  const {model, fill} = linemon
   const box = holder.getBoundingClientRect(), plot = model(figure)
   if (box.width == 0 || box.height == 0) return
-  plot.x_range.setv({start: 0, end: box.width}, LOCAL)
-  plot.y_range.setv({start: box.height, end: 0}, LOCAL)
+  plot.x_range.setv({start: 0, end: box.width})
+  plot.y_range.setv({start: box.height, end: 0})
   const lines = {xs: [], ys: [], color: []}, areas = {xs: [], ys: [], color: []}
   for (const {element, times, values, start, end, gap, color, isPercent} of wanted) {
     const rect = element.getBoundingClientRect()

@@ -2,7 +2,7 @@
 // What part of time the charts show: following the newest row, or standing still. The address says it, so that a view
 // is a link and outlives a reload.
 linemon.time = (() => {
-  const {$, all, text, model, keys, LOCAL, S} = linemon
+  const {$, all, text, model, keys, S} = linemon
   const LOOK_MS = 60              // after the last of several moves the server is asked
   const LEAST_MS = 10, MOST_MS = 100 * 365 * 86400 * S
   let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN, lookedAt = -Infinity
@@ -10,7 +10,7 @@ linemon.time = (() => {
   const zero = () => linemon.about.zero ?? 0   // where the marks of runs are: their times are counted from there
   function put(start, end) {
     isOurs = true
-    range.setv({start, end}, LOCAL)
+    range.setv({start, end})
     isOurs = false
   }
   function setLive(live) {

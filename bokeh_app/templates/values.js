@@ -1,7 +1,7 @@
 "use strict"
 // Numbers beside the charts: tiles, legends, the tooltip and the table of what is in sight.
 linemon.values = (() => {
-  const {$, all, text, make, model, format, colour, stamp, copy, LOCAL, S} = linemon
+  const {$, all, text, make, model, format, colour, stamp, copy, S} = linemon
   let pointer = null, order = {by: 0, isDown: false}, tableAt = 0
 
   const unit = (number) => linemon.about.columns[number].unit
@@ -78,7 +78,7 @@ linemon.values = (() => {
   function follow() {
     const time = pointed()
     pointer.time = nearest(pointer.chart, time)
-    model("crosshair").setv({location: time}, LOCAL)
+    model("crosshair").setv({location: time})
   }
   function nearest(chart, time) {
     let best = time, distance = Infinity
@@ -181,7 +181,7 @@ linemon.values = (() => {
       // Bokeh's own undo, which a double click after a zoom would do first, leads to the empty axes of the start.
       chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`).state.clear())
       if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
-        for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false}, LOCAL)
+        for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false})
     })
     for (const holder of all(".tiles")) new ResizeObserver(sparks).observe(holder)
     $("values").addEventListener("toggle", () => { if ($("values").open) table() })

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,7 +14,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import APP, Feed, Served
-from tests.browser.looking import view
+from tests.browser.looking import drawn, view
+from tests.browser.test_compare import saved
+from tests.browser.test_marks import set_mark
 from tests.browser.test_time import query
 from tests.running import eventually
 
@@ -77,10 +81,12 @@ def reader(browser: Browser) -> Page:
     return page
 
 
-def read(page: Page, said: str) -> tuple[float, float] | str:
+def read(page: Page, said: str) -> list[float] | str:
     """From and to in epoch ms, where five minutes are in sight; or what is wrong."""
-    found: tuple[float, float] | str = page.evaluate(
-        "([said, now]) => { try { return linemon.when.read(said, now, 300000) } catch (error) { return error.message } }",
+    found: list[float] | str = page.evaluate(
+        """([said, now]) => {
+          try { return linemon.when.read(said, now, 300000) } catch (error) { return error.message }
+        }""",
         [said, ms(NOW)],
     )
     return found
@@ -146,3 +152,65 @@ def test_an_address_takes_times_as_people_write_them(show: Show, served: Served)
     for said in ("from=half+past+two", "from=now&to=yesterday"):
         wrong = show(f"{served.url}?source=web1&{said}")
         expect(wrong.locator("#misread")).to_contain_text("expected one such as" if "half" in said else "ends before")
+
+
+def runs(page: Page) -> dict[str, list[tuple[float, float]]]:
+    """By the name of each run its line: seconds after the mark, and value."""
+    labels = page.locator("#card0 .line span").all_inner_texts()
+    zero, lines = page.evaluate("linemon.zero"), drawn(page)
+    found = [
+        [((x - zero) / 1000, y) for x, y in zip(*each, strict=True)]
+        for each in zip(lines["xs"], lines["ys"], strict=True)
+    ]
+    return dict(zip((label.split(" ", 2)[2] for label in labels), found, strict=False))
+
+
+def test_runs_lie_over_each_other_from_their_marks(show: Show, served: Served, feed: Feed, tmp_path: Path) -> None:
+    """Their values are the number of the run, and how many seconds it lasts."""
+    begins = {1: 500, 2: 360, 3: 240, 4: 100}
+    ago = {at: max(n for n, begin in begins.items() if begin >= at) for at in range(500, 0, -1)}
+    feed.past("oven", {at: {"t": 1000.0 * n + begins[n] - at, "door": 0.0} for at, n in ago.items()})
+    for n, begin in begins.items():
+        set_mark(feed, f"run {n}", "oven" if n % 2 else None, ago=begin + 0.5)
+    set_mark(feed, "something else", "oven", ago=50)
+    page = show(served.url + "?source=oven")
+    page.get_by_role("button", name="What can be done with the chart t", exact=True).click()
+    page.get_by_role("button", name="Runs over each other").click()
+    page.fill("#runs-mark", "run")
+    page.fill("#runs-last", "3")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Runs of oven")
+    assert query(page) == {"runs": ["oven:t"], "mark": ["run"], "last": ["3"]}
+    page.wait_for_function("linemon.model('lines of chart0').data.xs.length >= 3")
+    found = runs(page)
+    assert list(found) == ["run 4", "run 3", "run 2"]
+    for n, length in ((4, 100), (3, 140), (2, 120)):
+        line = dict(found[f"run {n}"])
+        after = {t: y for t, y in line.items() if t > 0}
+        assert length - 2 <= max(after) <= length + 1  # until the next one
+        assert all(abs(y - 1000 * n - t) < 1 for t, y in after.items())
+        before = {t: y for t, y in line.items() if -5 < t < -1}
+        assert before
+        assert all(1000 * (n - 1) < y < 1000 * n for y in before.values())
+    start, end = page.evaluate(
+        "[linemon.time.range.start, linemon.time.range.end].map((x) => (x - linemon.zero) / 1000)"
+    )
+    assert (start, end) == pytest.approx((-7, 140), abs=0.1)  # the longest that is over, and a little before
+    assert page.evaluate("linemon.clock(linemon.zero + 60000, [0, 30000])") == "1 min"
+    feed.write("oven", {"t": 4111.0, "door": 0.0})  # the newest goes on
+    eventually(lambda: max(y for _, y in runs(page)["run 4"]) == 4111, "the row that came")
+    with saved(page, "#export-csv", tmp_path).open() as file:
+        head, *rows = csv.reader(file)
+    assert head[0] == "seconds"
+    assert re.fullmatch(r"t \d\d-\d\d \d\d:\d\d(:\d\d)? run 4", head[1])
+    assert all(abs(float(row[2]) - 3000 - float(row[0])) < 1 for row in rows if row[2] and float(row[0]) > 0)
+    page.keyboard.press("+")
+    eventually(lambda: "from" in query(page), "the address")
+    first, last = float(query(page)["from"][0]), float(query(page)["to"][0])
+    assert (first, last) == pytest.approx((29_750, 103_250), abs=100)  # ms after the mark
+    set_mark(feed, "run 5", "oven")
+    expect(page.locator("#card0 .line span").first).to_contain_text("run 5")
+    expect(page.locator("#status")).to_have_text("paused")
+    assert page.evaluate("linemon.time.range.start - linemon.zero") == pytest.approx(first, abs=1)
+    page.goto(served.url + "?runs=oven:t&mark=walk")
+    expect(page.locator("h2").first).to_have_text("No mark of oven begins with walk")
