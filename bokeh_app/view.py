@@ -4,8 +4,8 @@
 side; `?runs=SOURCE:COLUMN,…&mark=TEXT&last=5` what came after each of the newest marks with a text, over each other;
 `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
 `&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…`, epoch ms or as a person types times,
-and `&chart=TITLE`, one chart alone, which only the browser reads. In `plot` and `runs` a comma, a colon or a percent
-sign of a name is percent-encoded.
+`&hide=COLUMN,…`, and `&chart=TITLE`, one chart alone, which only the browser reads. In `plot`, `runs` and `hide` a
+comma, a colon or a percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations

@@ -83,12 +83,13 @@ linemon.time = (() => {
   // From and to as the address says them: epoch ms, as the page writes them, or what one types; empty where that is nothing.
   function given(address) {
     const said = ["from", "to"].map((name) => address.get(name) || null).map((value) => /^-?\d+(\.\d+)?$/.test(value) && +value + zero() >= 0 ? +value + zero() : value)
-    text($("misread"), "")
+    $("misread").hidden = true
     if (said[0] == null) return []
     try {
       return linemon.when.between(...said, linemon.now(), span * S || 3600 * S)
     } catch (error) {
       text($("misread"), error.message)
+      $("misread").hidden = false
       return []
     }
   }

@@ -109,7 +109,18 @@ linemon.values = (() => {
 
   // -- legends: a click isolates a line, with Ctrl or Shift it hides one
 
-  const storageKey = () => `linemon.hidden.${linemon.about.kind}.${linemon.about.source}`
+  // Which are hidden is in the address: columns as a comparison writes them, of runs with the times of their marks.
+  function keyOf(number) {
+    const {about, search} = linemon, {source, name} = about.columns[number]
+    const key = about.sources.length > 1 ? search.term(about.sources[source], name) : search.quote(name)
+    return about.runs ? `${key}@${Math.round(about.runs[source][0])}` : key
+  }
+  function restore() {
+    const given = new Set((new URLSearchParams(location.search).get("hide") ?? "").split(",")), {hidden} = linemon.charts
+    hidden.clear()
+    for (const number of drawn()) if (given.has(keyOf(number))) hidden.add(number)
+    press()
+  }
   function choose(button, event) {
     const {hidden} = linemon.charts, number = +button.dataset.column
     const beside = all(".line").filter((each) => each.closest(".card") == button.closest(".card")).map((each) => +each.dataset.column)
@@ -121,7 +132,7 @@ linemon.values = (() => {
       others.forEach((each) => hidden.add(each))
       hidden.delete(number)
     }
-    sessionStorage.setItem(storageKey(), JSON.stringify([...hidden]))
+    linemon.search.note("hide", [...hidden].map(keyOf).join(","))
     press()
     linemon.charts.redraw()
   }
@@ -169,10 +180,9 @@ linemon.values = (() => {
     })
   }
   function start() {
-    const {hidden} = linemon.charts
-    for (const number of JSON.parse(sessionStorage.getItem(storageKey()) ?? "[]")) hidden.add(number)
     for (const button of all(".line")) button.addEventListener("click", (event) => choose(button, event))
-    press()
+    restore()
+    addEventListener("popstate", () => { restore(); linemon.charts.redraw() })
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)
       chart.on_event("mousemove", (event) => hover(number, event))

@@ -214,3 +214,19 @@ def test_runs_lie_over_each_other_from_their_marks(show: Show, served: Served, f
     assert page.evaluate("linemon.time.range.start - linemon.zero") == pytest.approx(first, abs=1)
     page.goto(served.url + "?runs=oven:t&mark=walk")
     expect(page.locator("h2").first).to_have_text("No mark of oven begins with walk")
+
+
+def test_lines_that_are_hidden_are_in_the_address(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    lines = page.locator("#card0 .line")
+    lines.nth(1).click(modifiers=["Control"])
+    assert query(page)["hide"] == ["cpu.user_pct"]
+    other = show(page.url)
+    eventually(lambda: len(drawn(other)["xs"]) == 2, "two lines")
+    expect(other.locator("#card0 .line[aria-pressed=false]")).to_have_text(re.compile("^user"))
+    lines.nth(2).click()  # alone
+    assert query(page)["hide"] == ["cpu.user_pct,cpu.busy_pct"]
+    lines.nth(2).click()
+    assert "hide" not in query(page)
+    page.goto(served.url + "?plot=web1:cpu.busy_pct,room1.humidity:value&hide=room1.humidity:value")
+    expect(page.locator("#card0 .line[aria-pressed=false]")).to_have_text(re.compile("^room1.humidity"))
