@@ -31,6 +31,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--js-flags=--expose-gc", "--enable-pr
 GROUPS = 8  # charts, of 60 columns
 COLUMNS = [f"g{i % GROUPS}.m{i // GROUPS}" for i in range(60)]
 HOSTS = 500
+ROOMS, IN_A_ROOM = 2375, ("temperature", "humidity", "co2", "light")  # with the hosts, 10,000 sources
 HOST_COLUMNS = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")
 DAY_S, EIGHT_H_S = 86_400, 28_800
 SESSIONS = int(os.environ.get("BENCH_SESSIONS", "50"))
@@ -64,7 +65,8 @@ class Setup:
     def __init__(self, folder: Path) -> None:
         self.config = folder / "linemon.toml"
         self.config.write_text(
-            f'[store]\npath = "{folder / "store"}"\npoints = {DAY_S}\n[tcp]\nlisten = "127.0.0.1:0"\n'
+            f'[store]\npath = "{folder / "store"}"\npoints = {DAY_S}\nmax_sources = 12000\n'
+            '[tcp]\nlisten = "127.0.0.1:0"\n'
             '[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:0"\n[dashboard]\nlisten = "127.0.0.1:0"\n'
         )
         self.collector = self._run("collect", subprocess.DEVNULL)
@@ -102,6 +104,19 @@ class Setup:
             for i, name in enumerate(names):
                 lines.append(f"#source {name}\n#columns time {' '.join(HOST_COLUMNS)}\n{row(at, 3, i)}")
             sock.sendall("".join(lines).encode())
+
+        self._every_second(send)
+
+    def feed_rooms(self) -> None:
+        """Metrics: each is a source."""
+        sock = socket.create_connection(self.address)
+        names = [f"room{i}.{measure}" for i in range(ROOMS) for measure in IN_A_ROOM]
+
+        def send() -> None:
+            at = time.time()
+            sock.sendall(
+                "".join(f"{name} {math.sin(at / 20 + i):.3f} {at:.3f}\n" for i, name in enumerate(names)).encode()
+            )
 
         self._every_second(send)
 
@@ -195,7 +210,12 @@ class Tab:
 
 
 LINES = "window.linemon === undefined && typeof linemon == 'object' && linemon.charts.sources[0]?.length > 1"
-ROWS = "document.querySelectorAll('#hosts tbody tr').length >= 200 && linemon.model('lines of sparks')"
+ROWS = "document.querySelectorAll('#hosts tbody tr').length >= 25 && linemon.model('lines of sparks')"
+
+IN_SIGHT = (
+    "[...document.querySelectorAll('.sources tbody:not(.space) tr')].some((row) => {"
+    "const {top, bottom} = row.getBoundingClientRect(); return top < innerHeight - 40 && bottom > innerHeight - 80})"
+)
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -270,6 +290,31 @@ def overview(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> N
     tab.close()
 
 
+def ten_thousand(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
+    """The overview of 10,000 sources: what is in sight is sent, whatever the rest does."""
+    rest()
+    idle, start = cpu_s(setup.server), time.monotonic()
+    time.sleep(WATCH_S)
+    idle = (cpu_s(setup.server) - idle) / (time.monotonic() - start)
+    tab = Tab(browser, setup.url, ROWS)
+    found["10,000 load s"].append(tab.load_s)
+    tab.page.wait_for_timeout(12_000)  # at first it is asked of all what is usual
+    before, wire, start = cpu_s(setup.server), tab.page.evaluate("wire.bytes"), time.monotonic()
+    found["10,000 main thread %"].append(tab.busy_pct(WATCH_S))
+    seconds = time.monotonic() - start
+    found["10,000 server %"].append(100 * ((cpu_s(setup.server) - before) / seconds - idle))
+    found["10,000 kB/s"].append((tab.page.evaluate("wire.bytes") - wire) / 1e3 / seconds)
+    scroll = "(to) => { scrollTo(0, to); return 1 }"
+    late = []
+    for to in range(20_000, 280_000, 26_000):
+        tab.page.evaluate(scroll, to)
+        begin = time.monotonic()
+        tab.page.wait_for_function(IN_SIGHT, polling=5)
+        late.append(1e3 * (time.monotonic() - begin))
+    found["10,000 scrolled ms"].append(statistics.median(late))
+    tab.close()
+
+
 def ten_viewers(setup: Setup, browser: Browser, found: dict[str, list[float]]) -> None:
     rest()
     tabs = [Tab(browser, f"{setup.url}?source=one", LINES) for _ in range(10)]
@@ -319,6 +364,11 @@ BUDGETS = {
     "zoom ms": 400.0,
     "overview load s": 3.0,
     "overview main thread %": 30.0,
+    "10,000 load s": 2.0,
+    "10,000 main thread %": 15.0,
+    "10,000 server %": 2.5,
+    "10,000 kB/s": 20.0,
+    "10,000 scrolled ms": 200.0,
     "server growth MB": 20.0,
     "heap growth %": 10.0,
 }
@@ -347,6 +397,10 @@ def main() -> int:
             setup.feed_hosts()
             wait_until(lambda: len(setup.store.sources()) > HOSTS)
             for part in [overview] * RUNS:
+                run(part, setup, browser, found)
+            setup.feed_rooms()
+            wait_until(lambda: len(setup.store.sources()) >= HOSTS + len(IN_A_ROOM) * ROOMS)
+            for part in [ten_thousand] * RUNS:
                 run(part, setup, browser, found)
         finally:
             browser.close()

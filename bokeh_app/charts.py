@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.model import Model
@@ -38,11 +39,16 @@ ACCENT = "#2f81d6"
 
 
 @cache
-def chart_figures() -> str:
-    """A chart, the picture of all there is with its brush, and the tiles' sparklines, on one time axis."""
+def chart_figures(*, has_shape: bool = False) -> str:
+    """A chart, the picture of all there is with its brush, and the tiles' sparklines, on one time axis.
+
+    `has_shape`: and a figure whose x axis, too, has values.
+    """
     time = _range("time")
     crosshair = Span(name="crosshair", dimension="height", line_color="#8a94a3", line_width=1, line_dash="dotted")
     figures = [_chart_on(time, crosshair), _brush(time), _sparklines("sparks")]
+    if has_shape:
+        figures.append(_shape())
     return _as_json(figures, shared=(time, crosshair))
 
 
@@ -85,21 +91,37 @@ def _chart_on(time: Range1d, crosshair: Span) -> Plot:
     box = BoxZoomTool(dimensions="width", overlay=overlay)
     chart.add_tools(box, zoom, CrosshairTool(overlay=crosshair, dimensions="height"))
     chart.toolbar.active_drag, chart.toolbar.active_scroll = box, zoom
-    chart.yaxis.ticker = CustomJSTicker(
-        args={"unit": "UNIT"}, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit)"
-    )
-    chart.yaxis.formatter = CustomJSTickFormatter(
-        args={"unit": "UNIT", "kind": "KIND"},
-        code="return linemon.format(kind == 'mirrored' ? Math.abs(tick) : tick, unit, 4, ticks[1] - ticks[0])",
-    )
+    _in_unit(chart.yaxis)
     _draw(chart, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
-    line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width=1.5, line_join="round")
-    _draw(chart, "lines", line)
+    line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width="width", line_join="round")
+    _draw(chart, "lines", line, width="width")
     _draw(chart, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
     text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset=3)
     text.text_font_size, text.text_baseline = "11px", "top"
     _draw(chart, "texts", text, text="text", align="align", offset="offset")
     return chart
+
+
+def _in_unit(axis: Any, unit: str = "UNIT") -> None:
+    """An axis of values: the browser says its UNIT and KIND."""
+    axis.ticker = CustomJSTicker(
+        args={"unit": unit}, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit)"
+    )
+    axis.formatter = CustomJSTickFormatter(
+        args={"unit": unit, "kind": "KIND"},
+        code="return linemon.format(kind == 'mirrored' ? Math.abs(tick) : tick, unit, 4, ticks[1] - ticks[0])",
+    )
+
+
+def _shape() -> Plot:
+    """One column over another, or how often values come."""
+    shape = _chart("shape", _range(), height=320)
+    _in_unit(shape.xaxis, "")
+    _in_unit(shape.yaxis, "")
+    _draw(shape, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
+    _draw(shape, "lines", MultiLine(xs="xs", ys="ys", line_color="color", line_width=1.5, line_dash="dash"))
+    _draw(shape, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
+    return shape
 
 
 def _sparklines(name: str) -> Plot:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from linemon import locks
 from linemon.errors import LinemonError
 from linemon.store.liveness import OWN
-from linemon.store.status import read_forwards
+from linemon.store.status import read_parts
 
 from .packing import epoch_ms
 from .pump import Pump
 
 STORE_S = 5.0  # how often the store's memory is looked at
+PARTS_S = 1.0  # and what parts say
 COUNTERS = ("received", "stored", "duplicate", "lost", "connections", "connections_refused", "tap_rows_lost")
 
 
@@ -45,11 +48,21 @@ def _facts(pump: Pump, with_lines: bool) -> dict[str, Any]:
         known["counters"] = {name: status[name] for name in COUNTERS if name in status}
         known["rejected"] = status.get("rejected", {})
         known["dropped"] = status.get("dropped", {})
-        known["forwards"] = read_forwards(pump.store.path)
+        known["held_back"] = status.get("held_back", {})
+        known["parts"] = pump.shared("parts", lambda: _parts(pump), PARTS_S)
         known["bad_lines"] = status.get("bad_lines", [])[-100:]
         known["pages"] = len(pump.pages)
         known["tick_ms"] = pump.busy * 1e3
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in known.items()}
+
+
+def _parts(pump: Pump) -> list[dict[str, Any]]:
+    """What `linemon status` says of each part; one that was killed does not run."""
+    found = read_parts(pump.store.path)
+    for said in found:
+        with suppress(OSError):
+            said["runs"] = said.get("runs") and locks.is_taken(pump.config.state_folder / f"{said['part']}.lock")
+    return found
 
 
 def _store_bytes(pump: Pump) -> int:

@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from linemon.config import PanelConfig
 from linemon.patterns import exactly, fits, is_exclusion
 
-from .panels import LINES_PER_PANEL, MAX_LINES, MAX_PANELS, Column, Panel, group, label_of, take_apart, with_roles
+from .panels import (
+    LINES_PER_PANEL,
+    MAX_LINES,
+    MAX_PANELS,
+    Column,
+    Panel,
+    group,
+    label_of,
+    take_apart,
+    taken_apart,
+    with_roles,
+)
 
 MAX_TILES = 6
 FIRST_TILES = (
@@ -44,7 +55,7 @@ def lay_out(
         if tuple(columns) == ("value",):
             panels = [replace(panels[0], title=source)]
         return panels, others
-    known = [take_apart(number, *each) for number, each in enumerate(zip(columns, units, strict=True))]
+    known = taken_apart(columns, units)
     panels, room = list[Panel](), MAX_LINES
     for panel in mine[:MAX_PANELS]:
         found = _matching(panel, known)[: min(LINES_PER_PANEL, room)]

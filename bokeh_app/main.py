@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.document import Document
 from bokeh.io import curdoc
@@ -22,11 +23,19 @@ from .overview import OverviewPage
 from .panels import Panel, unit_of
 from .pump import pump
 from .runs import of_runs, spans
+from .sending import sending
 from .streams import ChartPage, Stream
 from .view import SHIFTS, WINDOWS, View, parse
 
+EXAMPLE = "room1.temperature"  # a source that there could be
 MAX_NUMBERS = 100  # columns without a chart that are shown as numbers
-TITLES = {"health": "Health of the collector", "compare": "Compare", "groups": "What moves together"}
+TITLES = {
+    "health": "Health of the collector",
+    "compare": "Compare",
+    "groups": "What moves together",
+    "xy": "XY",
+    "histogram": "Histogram",
+}
 
 
 def build(doc: Document) -> None:
@@ -40,11 +49,13 @@ def build(doc: Document) -> None:
     doc.config.notify_connection_status = False
     dashboard = pump.config.dashboard
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
-    doc.template_variables.update(view=view, windows=WINDOWS, lines_to=pump.config.tcp.listen, may_set=may_set)
+    doc.template_variables.update(view=view, windows=WINDOWS, may_set=may_set)
+    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
     if view.kind == "overview":
         OverviewPage(doc, pump)
         doc.title = "linemon"
         doc.template_variables.update(about={"kind": "overview"}, figures=overview_figures())
+        doc.template_variables.update(sending(pump, host, EXAMPLE))
     elif view.kind == "alarms":
         AlarmsPage(doc, pump)
         doc.title = "Alarms · linemon"
@@ -54,11 +65,11 @@ def build(doc: Document) -> None:
         doc.title = "Devices · linemon"
         doc.template_variables.update(about={"kind": "devices"})
     else:
-        build_charts(doc, view)
+        build_charts(doc, view, host)
     doc.template_variables["trouble"] = pump.trouble
 
 
-def build_charts(doc: Document, view: View) -> None:
+def build_charts(doc: Document, view: View, host: str) -> None:
     """The page of a source, of a comparison, or of the collector."""
     name = OWN if view.kind == "health" else view.source
     missing: list[str] = []
@@ -103,7 +114,8 @@ def build_charts(doc: Document, view: View) -> None:
     )
     if view.kind == "source":
         page.device = Own(pump, name)
-    title = TITLES.get(view.kind, name)
+        doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
+    title = TITLES.get(view.shape or view.kind, name)
     if view.kind == "runs":
         title = f"Runs of {', '.join(dict.fromkeys(owner for owner, _ in view.plot))}"
     doc.title = f"{title} · linemon"
@@ -131,13 +143,15 @@ def build_charts(doc: Document, view: View) -> None:
         "tiles": [],
         "shift": view.shift.text if view.shift else "",
         **laid,
+        "shape": view.shape,
+        "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
     if view.kind not in ("compare", "groups", "runs") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
-        figures=chart_figures() if panels else None,
+        figures=chart_figures(has_shape=bool(view.shape)) if panels else None,
         heading=title,
         is_known=bool(panels),
         farewell=pump.farewell(name),

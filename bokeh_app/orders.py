@@ -22,6 +22,7 @@ from .panels import unit_of
 MARK_S = 20.0  # until a mark must be set
 CHANGED_S = 30.0  # until what changed must be found
 CHANGED_ROWS = 20
+EXPLAIN_S = 20.0  # until it must be known how lines would be read
 MAX_SOURCES = 100  # named at once
 
 one_at_a_time = asyncio.Semaphore(1)  # of what keeps a processor busy, for all pages
@@ -32,6 +33,8 @@ async def carry_out(config: Config, said: dict[str, Any]) -> dict[str, Any]:
     try:
         if said["do"] == "changed":
             return await what_changed(config, said)
+        if said["do"] == "explain":
+            return await explain(config, said)
         if not config.dashboard.listen.is_loopback and not config.dashboard.password:
             return {"error": "this page is open to everybody: it sets nothing without [dashboard] password"}
         if said["do"] in ("keep", "undo"):
@@ -64,19 +67,29 @@ async def what_changed(config: Config, said: dict[str, Any]) -> dict[str, Any]:
     return {"error": error, "found": [row | {"unit": unit_of(row["column"], row["unit"])} for row in rows]}
 
 
+async def explain(config: Config, said: dict[str, Any]) -> dict[str, Any]:
+    """How `lines` would be read: `found`, as `linemon explain --json` says it."""
+    async with asyncio.timeout(EXPLAIN_S), one_at_a_time:
+        found, error = await linemon("explain", "--json", *of_file(config), said=str(said["lines"]))
+    return {"error": error, "found": [] if error else json.loads(found)}
+
+
 def of_file(config: Config) -> list[str]:
     """The option that names the settings of this server."""
     return [f"--config={config.file}"] if config.file else []
 
 
-async def linemon(*arguments: str) -> tuple[str, str]:
-    """What a command prints, and why it failed, or nothing; it is killed where nobody waits for it any more."""
+async def linemon(*arguments: str, said: str = "") -> tuple[str, str]:
+    """What a command prints, and why it failed, or nothing; it is killed where nobody waits for it any more.
+
+    `said`: what it is told on its standard input.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "linemon", *arguments,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        printed, complaint = await process.communicate()
+        printed, complaint = await process.communicate(said.encode())
     finally:
         if process.returncode is None:
             process.kill()

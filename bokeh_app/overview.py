@@ -1,157 +1,36 @@
-"""The overview: a row per source with its newest values and how they came to be; hundreds of them stay fast.
+"""The overview: a row per source with its newest values and how they came to be; ten thousand of them stay fast.
 
-One `Watch` per server reads what is new of every source, once for all open pages, and only while there is one. A page
-is sent the rows it lists and the cells of its map.
+`watch.py` knows the newest of every source, once for all open pages. A page is sent what is in sight: its rows, and the
+cells of its map. A row is a source, or the heading of a group of them, or a row of the grid.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from bokeh.document import Document
 
-import linemon
-from linemon.errors import LinemonError
-from linemon.store.describe import natural
-from linemon.store.liveness import RECENT
-from linemon.store.ring import Floats
+from linemon.store.ring import Floats, Ints
 
 from . import health
 from .alarms import summary
 from .kept import State
-from .outputs import listed
-from .packing import as_pairs, epoch_ms
-from .page import APPEND, Page
-from .panels import label_of, take_apart
-from .pump import Pump, matching, pump
-from .rhythm import Patience
+from .packing import as_pairs
+from .page import APPEND, LIST_S, Page
+from .pump import Pump, pump
 from .strange import strange
 from .streams import found
+from .watch import HOSTS, MEASURES, SPARKS, Groups, Watch
 
-MAX_ROWS = 200  # listed; the rest is counted, drawn in the map, and found by typing
+MAX_SIGHT = 400  # rows that are sent at once
 MAX_CELLS = 2000  # of the map
-MEASURES = 3  # values per row
-SPARKS = 60  # points of a sparkline,
-SPARK_S = 5.0  # each of so many seconds, or of as many as are usual between two rows
-TICK_S = 1.0
 SLOW_S = 5.0  # how often rows change places and sparklines are sent
-FEW = 10  # rows that do not say yet what is usual
-READ_PER_TICK = 2000  # sources; of more, each is looked at every few ticks
-HOST = ("cpu.busy_pct", "mem.used_pct", "net.rx_bytes_per_s")  # a source with the first is a host
-
-
-@dataclass
-class Seen:
-    """What is known of one source."""
-
-    is_host: bool
-    columns: tuple[str, ...]
-    picked: list[int]  # columns that are shown, and
-    places: list[int]  # where in the row
-    labels: list[str]
-    units: list[str]
-    step_s: float  # of a sparkline's points
-    cursor: int = 0
-    arrived: float = np.nan  # when its newest row came, epoch ms
-    newest: float = np.nan  # the latest of its stamps, epoch ms
-    patience: Patience = field(default_factory=Patience)
-    values: Floats = field(default_factory=lambda: np.full(MEASURES, np.nan))
-    ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.full(SPARKS, -1))
-    sparks: Floats = field(default_factory=lambda: np.full((MEASURES, SPARKS), np.nan))
-
-    def take(self, source: linemon.Source, rows: linemon.Rows, latest: int) -> None:
-        """Note new rows of a source; the values of those with stamps after `latest` (ns) are left out."""
-        self.cursor = rows.cursor
-        if (arrived := source.arrived) is not None:
-            self.arrived = float(epoch_ms(arrived.reshape(1))[0])
-            self.patience.look(source)
-        is_now = rows.time.view(np.int64) <= latest
-        if not is_now.any():
-            return
-        times = epoch_ms(rows.time[is_now])
-        picked = rows.values[is_now][:, self.picked]
-        self.newest = float(np.fmax(self.newest, times.max()))
-        there = ~np.isnan(picked)
-        last = len(times) - 1 - np.argmax(there[::-1], axis=0)
-        new = picked[last, np.arange(len(self.picked))]
-        self.values[self.places] = np.where(np.isnan(new), self.values[self.places], new)
-        ids = (times / 1e3 / self.step_s).astype(np.int64)
-        self.ids[ids % SPARKS] = ids
-        self.sparks[np.array(self.places)[:, None], ids % SPARKS] = picked.T
-
-    def sparkline(self, now: float) -> Floats:
-        """(MEASURES, SPARKS) values up to `now` in seconds, oldest first, nan where was no row."""
-        last = int(now / self.step_s)
-        at = np.arange(last - SPARKS + 1, last + 1)
-        return np.where(self.ids[at % SPARKS] == at, self.sparks[:, at % SPARKS], np.nan)
-
-
-class Watch:
-    """The newest of every source."""
-
-    def __init__(self, pump: Pump) -> None:
-        self.pump = pump
-        self.seen: dict[str, Seen] = {}
-        self.changes = 0  # sources that came or went
-        self._turn = 0
-
-    def look(self) -> None:
-        """Read what is new."""
-        names = listed(self.pump.names())
-        for name in self.seen.keys() - set(names):
-            del self.seen[name]
-            self.changes += 1
-        if len(names) > READ_PER_TICK and len(self.seen) == len(names):
-            start, self._turn = self._turn, (self._turn + READ_PER_TICK) % len(names)
-            names = (names + names)[start : start + READ_PER_TICK]
-        for name in names:
-            try:
-                self._read(self.pump.store[name])
-            except (LinemonError, OSError):
-                self.seen.pop(name, None)  # gone between two reads
-
-    def having(self, find: str) -> list[str]:
-        """The sources of which a column is named by a text, in order."""
-        names = dict.fromkeys(name for name, column in found(self.pump, find) if column)
-        return [name for name in names if name in self.seen]
-
-    def _read(self, source: linemon.Source) -> None:
-        seen = self.seen.get(source.name)
-        is_new = seen is None or seen.columns != source.columns
-        if seen is None or is_new or (seen.cursor < FEW and source.rows != seen.cursor):  # what is usual is seen later
-            recent = source.last(RECENT)
-            seen = self.seen[source.name] = meet(source.columns, source.units, step_for(recent))
-            self.changes += is_new
-            rows = source.between(np.datetime64(int((time.time() - SPARKS * seen.step_s) * 1e3), "ms"))
-            seen.take(source, rows if len(rows) > RECENT else recent, self.pump.latest())
-        elif source.rows != seen.cursor:
-            seen.take(source, source.since(seen.cursor), self.pump.latest())
-
-
-def step_for(rows: linemon.Rows) -> float:
-    """The seconds of a sparkline's point: of a slow source what is usual between two rows."""
-    steps = np.diff(epoch_ms(rows.time))
-    steps = steps[steps > 0]
-    return max(SPARK_S, float(np.median(steps)) / 1e3) if len(steps) else SPARK_S
-
-
-def meet(columns: tuple[str, ...], units: tuple[str, ...], step_s: float = SPARK_S) -> Seen:
-    """Which of a source's columns stand in its row: of a host the same in each, of others the first ones."""
-    is_host = HOST[0] in columns
-    wanted = HOST if is_host else columns[:MEASURES]
-    places = [place for place, name in enumerate(wanted) if name in columns]
-    picked = [columns.index(wanted[place]) for place in places]
-    labels, shown_units = [""] * len(wanted), [""] * len(wanted)
-    for place, number in zip(places, picked, strict=True):
-        column = take_apart(number, columns[number], units[number])
-        labels[place] = "" if column.name == "value" else label_of(column)
-        shown_units[place] = column.unit
-    return Seen(is_host, columns, picked, places, labels, shown_units, step_s)
+SETTLED_S = 0.3  # after which a page that is scrolled is sent sparklines
+SILENT, UNKNOWN, MOST = 255, 254, 100  # of a cell of the map, beside whole percents
+SOURCE, GROUP, GRID = range(3)  # what a row is
 
 
 class OverviewPage(Page):
@@ -160,14 +39,23 @@ class OverviewPage(Page):
     def __init__(self, doc: Document, pump: Pump) -> None:
         super().__init__(doc, pump)
         self._due = self._slow_due = 0.0
-        self._changes, self._kept = 0, State({})
-        self._listed: list[str] = []
-        self._cells: list[str] = []
+        self._version, self._kept = 0, State({})
+        self._watch = watch
+        none = np.zeros(0, np.int64)
+        self._rows: Ints = none.reshape(
+            0, 2
+        )  # all rows: what each is, and the number of its source, group, or grid row
+        self._members: dict[int, Ints] = {}  # of the groups
+        self._cells = none
+        self._said: dict[str, Any] = {}
+        self.wishes.on_change("place", lambda attr, old, new: self._scroll())
+        for wish in "by", "open":
+            self.wishes.on_change(wish, lambda attr, old, new: self._refill())
 
     def is_due(self, now: float) -> bool:
         if now < self._due:
             return False
-        self._due = now + TICK_S
+        self._due = now + LIST_S
         return True
 
     def due(self) -> float:
@@ -179,71 +67,189 @@ class OverviewPage(Page):
         self._slow_due = 0.0
         self.send(APPEND)
 
+    def _scroll(self) -> None:
+        """Other rows are in sight: their sparklines come when it rests."""
+        if self in self._pump.pages:
+            self._slow_due = self._due = time.monotonic() + SETTLED_S
+            self.send(APPEND)
+
     def message(self, kind: float) -> tuple[float, list[Any]]:
-        """[rows, cells, sparklines?]; of each row arrival, stamp, patience and values; the cells; the sparklines."""
-        watch = self._pump.shared("watch", _look, seconds=TICK_S / 2)
-        now = time.monotonic()
-        kept = self._pump.kept()
-        is_slow = kind != APPEND or now >= self._slow_due or watch.changes != self._changes or kept is not self._kept
+        """[rows, numbers of each, cells, sparklines?]; of each row arrival, stamp, patience, then values; the cells, a
+        byte each; the sparklines. Of a group silent sources, the highest level of its alarms, and nan.
+        """
+        watch = self._watch = self._pump.shared("watch", _look, seconds=LIST_S / 2)
+        now, kept = time.monotonic(), self._pump.kept()
+        is_slow = kind != APPEND or now >= self._slow_due
+        if is_slow or watch.version != self._version or kept is not self._kept:
+            self._version, self._kept = watch.version, kept
+            self._list()
         if is_slow:
-            self._slow_due, self._changes, self._kept = now + SLOW_S, watch.changes, kept
-            self._list(watch)
+            self._slow_due = now + SLOW_S
         self.answers.health = json.dumps(health.facts(self._pump))
         self.answers.alarms = json.dumps(summary(self._pump))
-        self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), TICK_S)
-        rows = [watch.seen[name] for name in self._listed if name in watch.seen]
-        if len(rows) < len(self._listed):  # some are gone: the list is made anew next time
-            self._slow_due = 0.0
-            rows = [watch.seen.get(name) or meet((), ()) for name in self._listed]
-        numbers = [[seen.arrived, seen.newest, seen.patience.ms, *seen.values] for seen in rows]
-        hosts = [watch.seen[name] for name in self._cells if name in watch.seen]
-        cells = [[seen.values[0], seen.arrived, seen.patience.ms] for seen in hosts]
-        sparks: Floats = np.empty(0)
-        if is_slow and rows:
-            now_s = time.time()
-            sparks = as_pairs(np.concatenate([seen.sparkline(now_s).ravel() for seen in rows]))
-        return kind, [[len(rows), len(cells), bool(len(sparks))], numbers, cells, sparks]
-
-    def _list(self, watch: Watch) -> None:
-        names = matching(tuple(watch.seen), self.wishes.find) or watch.having(self.wishes.find)
-        all_names = names
-        if not self.wishes.has_hidden:
-            names = [name for name in names if not self._kept.has(name, "hidden")]
-        hidden = sum(self._kept.has(name, "hidden") for name in all_names)
-        self._cells = [name for name in names if watch.seen[name].is_host][:MAX_CELLS]
-        ordered = sorted(names, key=lambda name: self._key(name, watch.seen[name]))
-        self._listed = ordered[:MAX_ROWS]
-        rows = [watch.seen[name] for name in self._listed]
+        self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), LIST_S)
+        first, sight = self._sight()
         self.answers.names = json.dumps(
-            {
-                "rows": [
-                    {
-                        "name": name,
-                        "is_host": seen.is_host,
-                        "kept": self._kept.source(name),
-                        "width": len(seen.columns),
-                        "labels": seen.labels,
-                        "units": seen.units,
-                    }
-                    for name, seen in zip(self._listed, rows, strict=True)
-                ],
-                "cells": self._cells,
-                "more": len(names) - len(self._listed),
-                "hidden": hidden,
-                "all": len(watch.seen),
-            }
+            self._said | {"first": first, "rows": [self._about(*row) for row in sight.tolist()]}
         )
+        numbers = self._numbers(sight)
+        sparks: Floats = np.empty(0)
+        if is_slow and len(sight):
+            shown = np.full((len(sight), MEASURES, SPARKS), np.nan)
+            some = np.flatnonzero(sight[:, 0] == SOURCE)
+            shown[some] = watch.sparklines(sight[some, 1])
+            sparks = as_pairs(shown.ravel())
+        cells = self._map()
+        return kind, [[len(sight), numbers.shape[1], len(self._cells), bool(len(sparks))], numbers, cells, sparks]
 
-    def _key(self, name: str, seen: Seen) -> tuple[object, ...]:
-        """Hosts first, our own counters last; within, pinned ones first, then in the order that the page asks for."""
-        place = 2 if name.startswith("linemon.") else 0 if seen.is_host else 1, not self._kept.has(name, "pinned")
-        by_value = {"first": 0, "second": 1, "third": 2}.get(self.wishes.sort)
-        if by_value is not None and seen.is_host:
-            value = seen.values[by_value]
-            return place, -value if value == value else np.inf, natural(name)
-        if self.wishes.sort == "age":
-            return place, seen.arrived if seen.arrived == seen.arrived else -np.inf, natural(name)
-        return place, natural(name)
+    def _sight(self) -> tuple[int, Ints]:
+        """The number of the first row in sight, and those that are."""
+        wanted = [*self.wishes.place, 0, 0]
+        first, count = (
+            int(min(max(each, 0), most)) for each, most in zip(wanted, (len(self._rows), MAX_SIGHT), strict=False)
+        )
+        return first, self._rows[first : first + count]
+
+    def _list(self) -> None:
+        """Put all rows in order."""
+        watch, wishes = self._watch, self.wishes
+        is_shown = watch.finding(wishes.find) if wishes.find else np.ones(len(watch.newest.names), bool)
+        is_hidden = watch.flagged("hidden") & is_shown
+        if not wishes.has_hidden:
+            is_shown &= ~is_hidden
+        order = np.lexsort((watch.rank, self._key(), ~watch.flagged("pinned"), watch.kind))
+        order = order[is_shown[order]]
+        is_cell = is_shown & watch.is_host
+        by_name = np.argsort(watch.rank)
+        self._cells = by_name[is_cell[by_name]][:MAX_CELLS]
+        measures: list[list[str]] = []
+        if wishes.by == "grid":
+            hosts = order[watch.kind[order] == HOSTS]
+            grid, tail = watch.grid(), self._grid_rows(is_shown)
+            measures = [list(pair) for pair in zip(grid.measures, grid.units, strict=True)]
+            self._rows, count = np.concatenate([rows_of(SOURCE, hosts), rows_of(GRID, tail)]), len(hosts)
+        elif wishes.by == "prefix":
+            self._rows, count = self._grouped(order, watch.groups())
+        else:
+            self._rows, count = rows_of(SOURCE, order), int((watch.kind[order] == HOSTS).sum())
+        self._said = {
+            "all": len(watch.newest.names),
+            "is_empty": all(name.startswith("linemon.") for name in watch.newest.names),  # nobody has sent anything
+            "shown": len(order),
+            "hidden": int(is_hidden.sum()),
+            "hosts": count,
+            "count": len(self._rows),
+            "by": wishes.by,
+            "measures": measures,
+        }
+        names = [watch.newest.names[place] for place in self._cells.tolist()]
+        self.answers.cells = json.dumps(names)
+
+    def _key(self) -> Floats:
+        """What the page asks to be sorted by, of each source; the least first."""
+        newest, sort = self._watch.newest, self.wishes.sort
+        if sort == "age":
+            return newest.arrived.astype(np.float64)
+        by = {"first": 0, "second": 1, "third": 2}.get(sort)
+        if by is None:
+            return np.zeros(len(newest.names))
+        return np.where(self._watch.is_host, np.nan_to_num(-newest.values[:, by], nan=np.inf), 0.0)
+
+    def _grouped(self, order: Ints, groups: Groups) -> tuple[Ints, int]:
+        """A heading for each group, where its first source would stand by name, and below it those of an open one."""
+        watch = self._watch
+        of, kind = groups.of[order], watch.kind[order]
+        lowest = np.full(len(groups.prefixes), np.iinfo(np.int64).max)
+        np.minimum.at(lowest, of[of >= 0], watch.rank[order[of >= 0]])
+        at = np.where(of >= 0, lowest[of] if len(lowest) else 0, watch.rank[order])
+        order = order[np.lexsort((np.arange(len(order)), at, kind))]
+        of, kind = groups.of[order], watch.kind[order]
+        opened = {groups.prefixes.index(prefix) for prefix in self.wishes.open if prefix in groups.prefixes}
+        is_first = (of >= 0) & ((np.diff(of, prepend=-2) != 0) | (np.diff(kind, prepend=-1) != 0))
+        starts = np.flatnonzero(is_first | (of < 0))
+        self._members = {}
+        rows, hosts = list[Ints](), 0
+        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
+            number, members = int(of[start]), order[start:stop]
+            if number >= 0:
+                key = int(number * 3 + kind[start])  # hosts and others of one beginning are two groups
+                self._members[key] = members
+                rows.append(np.array([[GROUP, key]]))
+            if number < 0 or number in opened:
+                rows.append(rows_of(SOURCE, members))
+            hosts += sum(map(len, rows[-2:] if number in opened else rows[-1:])) if kind[start] == HOSTS else 0
+        return (np.concatenate(rows) if rows else rows_of(SOURCE, order)), hosts
+
+    def _grid_rows(self, is_shown: Any) -> Ints:
+        """The rows of the grid of which a source is shown."""
+        places = self._watch.grid().places
+        return np.flatnonzero(((places >= 0) & is_shown[places]).any(axis=1)) if places.size else np.zeros(0, np.int64)
+
+    def _about(self, what: int, number: int) -> dict[str, Any]:
+        """What a row is, for the browser."""
+        watch = self._watch
+        if what == GROUP:
+            prefix = watch.groups().prefixes[number // 3]
+            return {"group": prefix, "of": len(self._members[number]), "open": prefix in self.wishes.open}
+        if what == GRID:
+            grid = watch.grid()
+            names, columns = watch.newest.names, watch.newest.entries
+            cells = [
+                [names[place], columns[place].columns[at]] if place >= 0 else None
+                for place, at in zip(grid.places[number].tolist(), grid.columns[number].tolist(), strict=True)
+            ]
+            return {"row": grid.rows[number], "cells": cells}
+        name, row = watch.newest.names[number], watch.rows[number]
+        return {
+            "name": name,
+            "is_host": row.is_host,
+            "kept": self._kept.source(name),
+            "width": len(watch.newest.entries[number].columns),
+            "columns": row.names,
+            "labels": row.labels,
+            "units": row.units,
+        }
+
+    def _numbers(self, sight: Ints) -> Floats:
+        watch, newest = self._watch, self._watch.newest
+        measures = len(self._said["measures"])
+        numbers = np.full((len(sight), 3 + max(MEASURES, measures)), np.nan)
+        of = [sight[:, 0] == each for each in (SOURCE, GROUP, GRID)]
+        places = sight[of[SOURCE], 1]
+        arrived, stamped = newest.arrived[places], newest.stamped[places]
+        numbers[of[SOURCE], 0] = np.where(arrived > 0, arrived / 1e6, np.nan)
+        numbers[of[SOURCE], 1] = np.where(stamped >= 0, stamped / 1e6, np.nan)
+        numbers[of[SOURCE], 2] = newest.patience_s[places] * 1e3
+        numbers[of[SOURCE], 3 : 3 + MEASURES] = newest.values[places]
+        if of[GROUP].any():
+            silent, levels = watch.silent(), summary(self._pump)["levels"]
+            fires = {newest.place[name]: level for name, level in levels.items() if name in newest.place}
+            for row in np.flatnonzero(of[GROUP]).tolist():
+                members = self._members[int(sight[row, 1])]
+                high = max((fires[place] for place in members.tolist() if place in fires), default=0) if fires else 0
+                numbers[row, :2] = silent[members].sum(), high
+        if of[GRID].any():
+            grid, rows = watch.grid(), sight[of[GRID], 1]
+            places, columns = grid.places[rows].ravel(), grid.columns[rows].ravel()
+            some = np.flatnonzero(places >= 0)
+            values = np.full(len(places), np.nan)
+            values[some] = newest.values_of(places[some], columns[some], self._pump.latest())
+            numbers[of[GRID], 3 : 3 + measures] = values.reshape(len(rows), measures)
+            arrived = np.where(grid.places[rows] >= 0, newest.arrived[grid.places[rows]], 0).max(axis=1)
+            numbers[of[GRID], 0] = np.where(arrived > 0, arrived / 1e6, np.nan)
+        return numbers
+
+    def _map(self) -> Floats:
+        """A byte for each host: how busy it is in percent, or `UNKNOWN`, or `SILENT`; as float64."""
+        values = self._watch.newest.values[self._cells, 0]
+        cells = np.where(np.isnan(values), UNKNOWN, np.clip(np.nan_to_num(values), 0, MOST)).round()
+        cells[self._watch.silent()[self._cells]] = SILENT
+        return np.append(cells, np.zeros(-len(cells) % 8)).astype(np.uint8).view(np.float64)
+
+
+def rows_of(what: int, numbers: Ints) -> Ints:
+    """Rows of one kind, (n, 2)."""
+    return np.column_stack([np.full(len(numbers), what), numbers]).astype(np.int64)
 
 
 watch = Watch(pump)

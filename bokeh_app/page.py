@@ -56,6 +56,9 @@ class Wishes(DataModel):
     has_hidden: bool = Bool(default=False)  # type: ignore[assignment]  # the overview: also what is hidden
     has_all: bool = Bool(default=False)  # type: ignore[assignment]  # the list of alarms: also what is OK
     sort: str = String("name")  # type: ignore[assignment]  # the order of the overview
+    place: list[int] = List(Int)  # type: ignore[assignment]  # of its rows the first in sight, and how many
+    by: str = String("")  # type: ignore[assignment]  # "prefix" or "grid": how it is laid out
+    open: list[str] = List(String)  # type: ignore[assignment]  # the groups of it that are unfolded
 
 
 class Answers(DataModel):
@@ -63,7 +66,8 @@ class Answers(DataModel):
 
     packed: str = String("")  # type: ignore[assignment]  # a message: float64 as base64
     saved: str = String("")  # type: ignore[assignment]  # the rows that are to be saved: float64 as base64
-    names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are
+    names: str = String("")  # type: ignore[assignment]  # what the rows of the overview are that are in sight
+    cells: str = String("")  # type: ignore[assignment]  # the names of the hosts in its map
     found: str = String("")  # type: ignore[assignment]  # for the text typed into the search
     alarms: str = String("")  # type: ignore[assignment]  # what fires
     strange: str = String("")  # type: ignore[assignment]  # what is strange now

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 # A browser's work grows with each chart and each line, hardly with points.
@@ -63,12 +64,12 @@ NO_DEVICES = {"psi"}  # whose parts are something else
 MODES = {"user", "nice", "system", "iowait", "irq", "softirq", "steal", "guest", "guest_nice"}
 INWARDS = re.compile(r"(^|[._ ])(rx|recv|received?|in|input|ingress|read|reads|download|down)($|[._ ])")
 OUTWARDS = re.compile(r"(^|[._ ])(tx|sent|send|transmit|out|output|egress|write|writes|written|upload|up)($|[._ ])")
-KINDS = ("lines", "stacked", "mirrored")
+ROLES = {"stack": "stacked", "below": "mirrored", "step": "step"}  # of a line: what its chart is then
 
 
 @dataclass(frozen=True)
 class Line:
-    """One column in a chart. `role`: a plain `line`, a part of the `stack`, or drawn `below` zero."""
+    """One column in a chart. `role`: a plain `line`, one in steps (`step`), a part of the `stack`, or `below` zero."""
 
     column: int
     label: str
@@ -86,9 +87,9 @@ class Panel:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """One of `PANEL_KINDS` of linemon.config."""
         roles = {line.role for line in self.lines}
-        return "stacked" if "stack" in roles else "mirrored" if "below" in roles else "lines"
+        return next((kind for role, kind in ROLES.items() if role in roles), "lines")
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,7 @@ class Column:
 def group(columns: Sequence[str], units: Sequence[str]) -> tuple[list[Panel], list[int]]:
     """The charts of a source, and the numbers of the columns for which there was no place."""
     groups: dict[tuple[str, str, bool, bool], list[Column]] = {}
-    for number, (name, unit) in enumerate(zip(columns, units, strict=True)):
-        column = take_apart(number, name, unit)
+    for column in taken_apart(columns, units):
         has_devices = bool(column.devices) and column.unit not in SAME_UNIT
         key = column.topic, column.unit, has_devices, has_devices and column.measure in FAULTS
         groups.setdefault(key, []).append(column)
@@ -145,21 +145,35 @@ def take_apart(number: int, name: str, unit: str) -> Column:
             break
     unit = SPELLINGS.get(unit, unit)
     head, *parts = (unquote(part) for part in rest.split("."))
-    if not parts:  # no groups by name: what shares a first word belongs together, `usage_user` and `usage_idle`
-        word, _, measure = head.partition("_")
-        return Column(number, name, word, (), measure or head, unit)
-    return Column(number, name, head, tuple(parts[:-1]), parts[-1], unit)
+    return Column(number, name, head, tuple(parts[:-1]), parts[-1] if parts else head, unit)
+
+
+def taken_apart(columns: Sequence[str], units: Sequence[str]) -> list[Column]:
+    """What the names of a source's columns say, with one another: where several names without dots share a first word
+    they belong together, `usage_user` and `usage_idle`; that of one alone is a part of its name."""
+    known = [take_apart(number, *each) for number, each in enumerate(zip(columns, units, strict=True))]
+    words = Counter(word for column in known if (word := _first_word(column)))
+    return [_split(column) if words[_first_word(column)] > 1 else column for column in known]
+
+
+def _first_word(column: Column) -> str:
+    return "" if "." in column.name else column.head.partition("_")[0]
+
+
+def _split(column: Column) -> Column:
+    word, _, measure = column.head.partition("_")
+    return replace(column, head=word, measure=measure or word)
 
 
 def with_roles(lines: Iterable[tuple[Column, str]], kind: str) -> tuple[Line, ...]:
-    """Columns and their labels as the lines of a chart of one of `KINDS`."""
+    """Columns and their labels as the lines of a chart of one of `PANEL_KINDS` of linemon.config."""
     return tuple(Line(column.number, label, _role(column, kind)) for column, label in lines)
 
 
 def _role(column: Column, kind: str) -> str:
     if kind == "mirrored":
         return "below" if _goes_out(column) else "line"
-    return "stack" if kind == "stacked" else "line"
+    return {"stacked": "stack", "step": "step"}.get(kind, "line")
 
 
 def label_of(column: Column) -> str:
@@ -196,7 +210,8 @@ def _merge_single(groups: Iterable[list[Column]]) -> list[list[Column]]:
 
 
 def _panel(group: list[Column]) -> Panel:
-    topics = list(dict.fromkeys(column.topic for column in group))
+    is_alone = len(group) == 1 and group[0].unit in SAME_UNIT
+    topics = [group[0].head] if is_alone else list(dict.fromkeys(column.topic for column in group))
     measures = {column.measure for column in group}
     title = ", ".join(TITLES.get(topic, topic) for topic in topics[:3]) + (" …" if len(topics) > 3 else "")
     if group[0].devices and group[0].unit not in SAME_UNIT and not NO_DEVICES & set(topics):
@@ -221,5 +236,7 @@ def _panel(group: list[Column]) -> Panel:
 
 def _is_in_and_out(group: list[Column]) -> bool:
     """Whether each device has what goes in and what goes out, and nothing else."""
+    if group[0].unit in SAME_UNIT:
+        return False
     out = sum(map(_goes_out, group))
     return 0 < out == sum(INWARDS.search(column.measure) is not None for column in group) and 2 * out == len(group)

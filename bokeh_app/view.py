@@ -1,7 +1,8 @@
 """What a page's address says: it holds the whole view, so that a view is a link.
 
 `/` the overview; `?source=NAME` a source; `?plot=SOURCE:COLUMN,…` columns laid over each other, `&beside=1` side by
-side; `?runs=SOURCE:COLUMN,…&mark=TEXT&last=5` what came after each of the newest marks with a text, over each other;
+side, `?histogram=` in place of it how often their values come; `?xy=SOURCE:X,Y` one over another;
+`?runs=SOURCE:COLUMN,…&mark=TEXT&last=5` what came after each of the newest marks with a text, over each other;
 `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what moves together;
 `&shift=7d` the same of a week before behind it; `&window=5m`, or `&from=…&to=…`, epoch ms or as a person types times,
 `&hide=COLUMN,…`, and `&chart=TITLE`, one chart alone, which only the browser reads. In `plot`, `runs` and `hide` a
@@ -30,7 +31,10 @@ DEFAULT_RUNS, MAX_RUNS = 5, 20
 
 @dataclass(frozen=True)
 class View:
-    """One view. `plot` holds (source, column); of runs `mark` is how the text of their marks begins."""
+    """One view. `plot` holds (source, column); `shape` is "xy" or "histogram" where a figure of them is wanted, too.
+
+    Of runs `mark` is how the texts of their marks begin.
+    """
 
     kind: str
     source: str = ""
@@ -38,6 +42,7 @@ class View:
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
     shift: Span | None = None
+    shape: str = ""
     misread: str = ""  # what `shift` said, where that is no span
     mark: str = ""
     last: int = DEFAULT_RUNS
@@ -50,9 +55,10 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         values = arguments.get(name)
         return values[0].decode(errors="replace") if values else ""
 
-    source, plot = say("source"), _plot(say("runs") or say("plot"))
+    shape = next((each for each in ("xy", "histogram") if each in arguments), "")
+    source, plot = say("source"), _pair(say("xy")) if shape == "xy" else _plot(say(shape or "runs") or say("plot"))
     asked: dict[str, object] = {each: say(each) for each in ("health", "alarms", "devices", "groups", "source")}
-    asked["runs"], asked["compare"] = "runs" in arguments, "plot" in arguments
+    asked["runs"], asked["compare"] = "runs" in arguments, shape or "plot" in arguments
     kind = next((kind for kind, is_asked in asked.items() if is_asked), "overview")
     window, shift, last = say("window"), _span(say("shift")), say("last")
     return View(
@@ -62,6 +68,7 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         bool(say("beside")),
         window if window in WINDOWS else "all" if kind == "runs" else DEFAULT_WINDOW,
         shift,
+        shape if kind == "compare" else "",
         "" if shift else say("shift"),
         say("mark"),
         min(max(int(last), 1), MAX_RUNS) if last.isdecimal() else DEFAULT_RUNS,
@@ -74,6 +81,13 @@ def _span(text: str) -> Span | None:
     except ValueError:
         return None
     return span if span <= MAX_SHIFT_S else None
+
+
+def _pair(text: str) -> tuple[tuple[str, str], ...]:
+    """The first two; where the second one names no source it is of the same as the first."""
+    first, comma, second = text.partition(",")
+    source, colon, _ = first.rpartition(":")
+    return _plot(f"{first},{source}:{second}" if comma and colon and ":" not in second else text)[:2]
 
 
 def _plot(text: str) -> tuple[tuple[str, str], ...]:

@@ -131,7 +131,7 @@ class PanelConfig:
             raise ConfigError(f"{where}: limits = {list(self.limits)}: expected [least, greatest], or [] for none")
 
 
-PANEL_KINDS = ("lines", "stacked", "mirrored")
+PANEL_KINDS = ("lines", "step", "stacked", "mirrored")
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,7 @@ class AlarmConfig:
     source: Names = ("*",)
     columns: Names = ()
     having: str = ""
+    devices: bool = False
     value: str = "last()"
     warning: str = ""
     critical: str = ""

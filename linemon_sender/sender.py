@@ -346,8 +346,8 @@ class SpoolSender:
         if not self._greeted and self._device and reason.startswith("token") and self._device.forget_token():
             self._lost("it does not know this device's own token, which shows the one it was started with now")
             return
-        # A host whose devices changed since the agent's last run may not fit the columns that the collector
-        # holds. Those of every host always do, and a part of the columns is better than none.
+        # A host with hundreds of devices may have more columns than the collector allows. Those of every host are
+        # always few enough, and a part of the columns is better than none.
         about_columns = line in (str(self._columns_line), str(self._columns_line + 1)) and "column" in reason
         if about_columns and self._fixed and not self._refused:
             self._refused, self._columns = True, b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,10 @@ import pytest
 from tests.archives import reads as reads
 from tests.postgres import Server, server
 from tests.running import Running, eventually
+
+# Each module is compiled once, not in each of the processes that the tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What a shell starts in the background ignores SIGINT, and so would all that it starts: the tests end some by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import random
 import resource
 import signal
@@ -17,12 +19,18 @@ from contextlib import suppress
 
 
 def main() -> None:
-    from linemon import collector  # noqa: F401  # what commands import when they run
+    # What a collector, parts and commands import when they run; more would make each fork slower.
+    import dateutil.tz  # noqa: F401
+    import httptools  # noqa: F401
+
+    import linemon
     from linemon.cli.main import command, names
-    from linemon.store import reader  # noqa: F401
 
     for name in names():
         command(name)
+    for each in pkgutil.walk_packages(linemon.__path__, "linemon."):
+        if not each.name.startswith(("linemon.__main__", "linemon.analysis", "linemon.archive", "linemon.cli")):
+            importlib.import_module(each.name)
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and we end with it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for others are waited for by nobody
@@ -75,7 +83,19 @@ def become(files: Sequence[int], arguments: list[str], environment: dict[str, st
     if open_files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
     sys.argv = ["linemon", *arguments]
-    sys.exit(main.main())
+    try:
+        code = main.main()
+    except SystemExit as said:
+        if not isinstance(said.code, int):
+            raise
+        code = said.code
+    if arguments[0] != "work":  # which has threads that the interpreter is to wait for
+        gc.collect()  # tasks and files that were forgotten say so now
+        with suppress(OSError):  # to take an interpreter apart costs more than most commands do
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -483,6 +483,9 @@ class Connection:
         self.said_anew = False
         if self.key is not None:
             self.collector.kept[self.key] = self.collector.awaited[self.key]
+        if self.names is not None:
+            said = dict(zip(self.names, values, strict=True))
+            values = [said.get(column, MISSING) for column in source.columns]
         self.collector.store(source, at, values)
 
     def heed_refused(self) -> None:
@@ -506,15 +509,10 @@ class Connection:
                 raise Rejected("columns")
             return source
         source = self.collector.source(name, self.names, self.units)
-        known = len(source.columns)
-        both = min(known, width)
-        if self.names[:both] != source.columns[:both]:
-            raise Rejected("columns")
-        if self.width != len(source.columns) or self.units != source.units:
-            source.units = [new or old for new, old in zip(self.units, source.units, strict=False)] + source.units[
-                both:
-            ]
-        source.add(self.names[known:], self.units[known:])
+        said = dict(zip(self.names, self.units, strict=True))
+        source.units = [said.get(name) or unit for name, unit in zip(source.columns, source.units, strict=True)]
+        new = [name for name in self.names if name not in source.columns]
+        source.add(new, [said[name] for name in new])
         return source
 
     # -- directives
@@ -614,11 +612,6 @@ class Connection:
             raise Rejected("sequence")
         if self.claim is not None:
             self.prove_claim(sender)
-        if self.is_named and self.names is not None and self.source_name in self.collector.sources:
-            columns = self.collector.sources[self.source_name].columns
-            if any(said != has for said, has in zip(self.names, columns, strict=False)):
-                self.forget_columns()
-                raise Rejected("columns")
         key = self.source_name, sender
         awaited = self.collector.awaited.get(key, self.collector.kept.get(key, int(number)))
         self.collector.lost += max(0, int(number) - awaited)

@@ -27,6 +27,7 @@ from linemon.parts.alarms.rules import rules, shipped
 from linemon.parts.alarms.telling import Telling
 from linemon.parts.alarms.trial import trial
 from linemon.parts.history import History, end
+from linemon.store.devices import Device, DeviceBook, Registered
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 
@@ -88,7 +89,8 @@ class House:
             self.told.append, known.get, self.config.quiet, self.config.alarms.group_wait.ns, self.ns, self.state.n,
             self.state.silences, self.groups,
         )  # fmt: skip
-        self.feed = Feed(Store(self.folder / "store"), rules(self.config), self.telling, 20000)
+        devices = Registered(self.config.devices_folder)
+        self.feed = Feed(Store(self.folder / "store"), rules(self.config), self.telling, 20000, devices)
         self.looks = [Nobody(self.telling, self.feed, self.state).look]
         if self.state.is_first:
             self.looks.append(First(self.config, self.telling, self.feed).look)
@@ -163,6 +165,23 @@ def test_a_shipped_alarm_fires(house: House, alarm: str) -> None:
     assert {name for name, _ in house.log} == {alarm}
     assert [name for name, _, _ in house.said] == [alarm] * is_told
     assert all("{" not in event.text and "no value" not in event.text for event in house.told)
+
+
+def test_a_registered_device_that_falls_silent_is_told_of(house: House) -> None:
+    """Whatever columns it has, from when it is registered until it is forgotten; a sender that is none is not."""
+    sources = {"meter": {"power": 230.0}, "late": {"power": 1.0}, "sensor": {"t": 20.0}}
+    book = DeviceBook(house.config.devices_folder)
+    book.keep(Device("sdm630", "1", "meter"))
+    house.live(900, 10, **sources)
+    book.keep(late := Device("sdm630", "2", "late"))
+    house.live(400, 10, **sources)
+    house.live(200, 10)
+    assert sorted(house.said) == [("silent agent", each, "warning") for each in ("late", "meter")]
+    book.forget(late)
+    house.live(60, 10, meter=sources["meter"])
+    assert sorted(house.said[2:]) == [("silent agent", "late", "gone"), ("silent agent", "meter", "ok")]
+    assert [name for name, each in house.feed.readings.items() if each.judged.groups] == ["meter"]
+    book.close()
 
 
 def test_a_large_disk_is_not_full(house: House) -> None:

@@ -172,7 +172,7 @@ def test_each_setting_has_a_comment() -> None:
         ),
         (
             '[[dashboard.panel]]\ncolumns = ["a"]\nkind = "pie"\n',
-            r"kind = 'pie': expected one of: lines, stacked, mirrored",
+            r"kind = 'pie': expected one of: lines, step, stacked, mirrored",
         ),
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, 0]\n', r"limits = .*expected \[least, greatest\]"),
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),

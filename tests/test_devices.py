@@ -276,6 +276,31 @@ def test_others_that_write_to_a_devices_source_are_counted(collector: Running) -
         eventually(lambda: device(collector, "p.1")["foreign"] == 1, "one connection")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "p.1 5\np.1 6\n",
+        "other 1\nput p.1 -1 5\n",
+        "p.1 value=5\np.1 value=6,x=7\n",
+        "#source p.1\nvalue=5\nvalue=6\nvalue=7 x=8\nx=1\n",
+        '#source p.1\n{"value": 5}\n{"value": 6}\n',
+        "#source p.1\n5\n#source other\n1\n#source p.1\n6\n",
+    ],
+)
+def test_others_are_counted_once_whatever_kind_of_lines_they_send(collector: Running, lines: str) -> None:
+    """Each connection, also where it brings columns; the device itself is none of them."""
+    with peer(collector, "#device p 1\n#columns value\n1\n") as there:
+        there.hear()
+        said: list[str] = []
+        for _ in range(2):
+            said.append(collector.say(lines))
+            eventually(lambda: device(collector, "p.1")["foreign"] >= len(said), "it is counted")
+            assert device(collector, "p.1")["foreign"] == len(said)
+        there.say("p.1 9\nvalue=3\n")
+        eventually(lambda: collector.store["p.1"].last(1).values[0, 0] == 3, "it is stored")
+        assert device(collector, "p.1")["foreign"] == 2
+
+
 # -- settings
 
 

@@ -111,8 +111,8 @@ class TestLinemon(Conformance):
         finally:
             near.close()
 
-    def test_columns_that_do_not_fit_there(self) -> None:
-        """Others wrote to that source: the rows go as lines that name their columns, and no row is lost for it."""
+    def test_columns_in_another_order_there(self) -> None:
+        """Others wrote to that source: its columns stay where they are."""
         self.far.say(f"#token hush-hush\n#source s\n#columns time b a\n{START} 1 2\n")
         self.near.add("s", rows_of(5))
         self.near.start()

@@ -127,6 +127,11 @@ def test_addresses() -> None:
     assert at(plot="room1.temperature").plot == (("room1.temperature", "value"),)
     assert at(plot="sys%2Chost=h7:cpu%3A0,").plot == (("sys,host=h7", "cpu:0"),)
     assert at(plot="").kind == "compare"
+    for text in ("a:x,y", "a:x,a:y"):
+        assert (at(xy=text).kind, at(xy=text).shape, at(xy=text).plot) == ("compare", "xy", (("a", "x"), ("a", "y")))
+    assert at(xy="a,b").plot == (("a", "value"), ("b", "value"))
+    assert at(histogram="a:x,b").plot == (("a", "x"), ("b", "value"))
+    assert at(source="a", histogram="a:x").shape == "", "one page"
     assert at(source="x", window="1h").window == "1h"
     assert at(source="x", window="1 h; rm").window == "5m"
     assert len(at(plot=",".join(f"s{i}:c" for i in range(1000))).plot) == 80

@@ -101,6 +101,28 @@ def test_strangers_columns() -> None:
     assert len(grouped("", ".", "a..b", "%zz", "_", "a", "<b>")) > 0
 
 
+def test_a_name_is_split_only_at_dots_or_where_several_share_its_first_word() -> None:
+    names = ("Bodenfeuchte_in_zwanzig_cm", "big_offset", "Temperatur", "usage_user", "usage_idle", "_a", "_b")
+    panels = grouped(*names, units=("%", "", "°C", "", "", "V", "A"))
+    assert [(panel.title, [line.label for line in panel.lines]) for panel in panels] == [
+        ("Bodenfeuchte in zwanzig cm", ["Bodenfeuchte in zwanzig cm"]),
+        ("big offset", ["big offset"]),
+        ("Temperatur", ["Temperatur"]),
+        ("usage", ["user", "idle"]),
+        (" a", [" a"]),
+        (" b", [" b"]),
+    ]
+    wanted = [PanelConfig("Mine", "", ("usage_*",)), PanelConfig("Other", "", ("big*",))]
+    mine, other = lay_out("s", names, ("",) * len(names), wanted)[0]
+    assert [line.label for line in mine.lines] == ["user", "idle"]
+    assert [line.label for line in other.lines] == ["big offset"]
+
+
+def test_temperatures_in_and_out_are_not_below_zero() -> None:
+    (panel,) = grouped("room.in", "room.out", units=("°C", "°C"))
+    assert panel.kind == "lines"
+
+
 def test_the_agents_columns_are_drawn_totals_first() -> None:
     panels, others = group(AGENT, [""] * len(AGENT))
     assert [f"{panel.title} {panel.unit}".strip() for panel in panels] == [
@@ -176,6 +198,7 @@ def test_the_layout_of_linemon_toml() -> None:
         PanelConfig("Load", "web1", ("cpu.*", "x"), "lines", (0.0, 50.0)),
         PanelConfig("No such", "web1", ("disk.*",)),
         PanelConfig("Sent", "", ("!*.rx_*", "net.*")),
+        PanelConfig("Steps", "web1", ("x",), "step"),
         PanelConfig("Other", "db*", ("x",)),
     ]
     panels, others = lay_out("web1", columns, units, wanted)
@@ -183,6 +206,7 @@ def test_the_layout_of_linemon_toml() -> None:
         ("Traffic", "B/s", "mirrored", [(2, "eth0 rx", "line"), (1, "eth0 tx", "below")]),
         ("Load", "", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
         ("Sent", "B/s", "lines", [(1, "eth0 tx", "line")]),
+        ("Steps", "mV", "step", [(3, "x", "step")]),
     ]
     assert panels[1].limits == (0.0, 50.0)
     assert others == []

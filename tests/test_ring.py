@@ -175,14 +175,16 @@ def test_columns_added_at_the_end_keep_the_rows(writer: StoreWriter, store: Stor
     assert np.array_equal(web1.last(2).values, [[3.0, 6.0, np.nan], [7.0, 8.0, 9.0]], equal_nan=True)
 
 
-def test_rows_that_do_not_fit_are_refused(writer: StoreWriter) -> None:
-    """A source keeps its columns: the error says which column stands where."""
-    writer.bind("web1", ("a", "b"), ("", ""))
+def test_named_columns_stay_where_they_are_and_unnamed_rows_that_do_not_fit_are_refused(writer: StoreWriter) -> None:
+    """A source keeps its columns in their order, and gets others at its end; the error says how many there are."""
+    writer.bind("web1", ("a", "b"), ("", "V"))
     assert writer.bind("web1", ("a",), ("",)).width == 2
     assert writer.bind("web1", ("c1", "c2"), None).width == 2
-    with pytest.raises(LineError, match=r"'web1' has 'a' as column 1, not 'b'") as caught:
-        writer.bind("web1", ("b", "a"), ("", ""))
-    assert caught.value.reason == "columns"
+    entry = writer.bind("web1", ("b", "a"), ("", "m")).entry
+    assert (entry.columns, entry.units) == (("a", "b"), ("m", "V"))
+    writer.bind("web2", ("x",), ("",))
+    entry = writer.bind("web2", ("y", "x", "z"), ("Y", "X", "")).entry
+    assert (entry.columns, entry.units) == (("x", "y", "z"), ("X", "Y", ""))
     with pytest.raises(LineError, match=r"2 columns, the row has 3"):
         writer.bind("web1", ("c1", "c2", "c3"), None)
 

@@ -26,16 +26,19 @@ linemon.behind = (() => {
   function* shown(number, hidden) {
     for (const part of parts) {
       const lines = linesOf(number, part, hidden)
-      if (off.has(key(part)) || (!part.isBefore && lines.length > MOST)) continue
-      for (const line of lines) yield {part, line, at: part.columns.indexOf(line.column), i: linemon.about.panels[number].lines.indexOf(line)}
+      if (off.has(key(part)) || (!part.isBefore && linemon.reading.isRate(number)) || (!part.isBefore && lines.length > MOST)) continue
+      for (const line of lines) {
+        const own = {points: part.points, at: part.columns.indexOf(line.column)}, i = linemon.about.panels[number].lines.indexOf(line)
+        yield {part, line, ...own, middle: part.isBefore ? linemon.reading.of(own, number) : own, i}
+      }
     }
   }
   // Add them to what a chart draws; `seen` widens its axis by lines, not by bands.
   function into(number, lines, area, hidden, seen) {
-    for (const {part, line, at, i} of shown(number, hidden)) {
+    for (const {part, line, at, middle: its, i} of shown(number, hidden)) {
       const {points, gaps, columns, isBefore} = part, {times} = points, gap = () => gaps[at], color = colour(`line-${i % 8}`)
       const side = (values) => line.role == "below" ? values.map((value) => -Math.abs(value)) : values
-      const middle = side(points.mean(at)), shape = Points.trace(times, middle, gap)
+      const middle = side(its.points.mean(its.at)), shape = Points.trace(times, middle, gap)
       lines.xs.push(shape.xs)
       lines.ys.push(shape.ys)
       lines.color.push(`${color}${isBefore ? "70" : "c0"}`)
@@ -46,13 +49,13 @@ linemon.behind = (() => {
   }
   // What they say at a time, for the tooltip.
   function near(number, time) {
-    return [...shown(number, linemon.charts.hidden)].map(({part, line, at}) => {
-      const {points, gaps, columns} = part, i = points.before(time), unit = linemon.about.panels[number].unit
+    return [...shown(number, linemon.charts.hidden)].map(({part, line, at, middle}) => {
+      const {points, gaps, columns} = part, i = points.before(time), unit = linemon.reading.unitOf(linemon.about.panels[number].unit, number)
       const j = Math.abs(points.times[i] - time) < Math.abs(points.times[i - 1] - time) || i == 0 ? i : i - 1
       if (!(Math.abs(points.times[j] - time) <= gaps[at])) return ""
-      const say = (c) => format(points.mean(c)[j], unit, 4, linemon.values.stepOf(line.column))
+      const put = (value) => format(value, unit, 4, linemon.values.stepOf(line.column)), say = (c) => put(points.mean(c)[j])
       const range = part.isBefore ? "" : ` (${say(columns.length + at)} to ${say(2 * columns.length + at)})`
-      return `${linesOf(number, part).length > 1 ? `${line.label}, ` : ""}${label(part)}: ${say(at)}${range}`
+      return `${linesOf(number, part).length > 1 ? `${line.label}, ` : ""}${label(part)}: ${put(middle.points.mean(middle.at)[j])}${range}`
     }).filter(Boolean)
   }
   // How far (ms) beyond the newest row a live view goes: so far that a forecast can be seen, and no further than there is one.

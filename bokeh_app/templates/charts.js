@@ -83,7 +83,7 @@ linemon.charts = linemon.pages.charts = (() => {
     const {time} = linemon
     if (!isFilled) return
     time.keep()
-    if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start)
+    if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start - linemon.reading.lead())
     linemon.draw.whole(whole)
     refill()
     redraw()
@@ -103,6 +103,7 @@ linemon.charts = linemon.pages.charts = (() => {
   function redraw() {
     if (!isFilled) return
     linemon.about.panels.forEach((_, number) => linemon.draw.panel(number, hidden, states[number]))
+    linemon.shape.draw()
     linemon.values.show()
   }
   function state() {
@@ -125,8 +126,12 @@ linemon.charts = linemon.pages.charts = (() => {
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
       linemon.runs.start()
+      linemon.reading.start()
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.legend.start()
+      linemon.cursors.start()
+      linemon.shape.start()
       linemon.behind.start()
       linemon.changed.start()
       linemon.marks.start()

@@ -58,7 +58,7 @@ Object.assign(linemon, (() => {
 
   // -- the connection. `linemon.page` is what the page shows: start, take, redraw, state
 
-  let isStarted = false, figures = null, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
+  let isStarted = false, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
 
@@ -67,8 +67,8 @@ Object.assign(linemon, (() => {
   const since = (time) => now() - time < 86400 * S ? seconds(new Date(time)) : `${date(new Date(time))} ${seconds(new Date(time)).slice(0, 5)}`
 
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
-  async function start() {
-    await figures
+  function start() {
+    linemon.figures.make()
     isStarted = true
     $("refused").hidden = true
     const pixels = linemon.page.start()
@@ -110,6 +110,7 @@ Object.assign(linemon, (() => {
     const wishes = model("wishes")
     isDrawing = false
     linemon.page.draw()
+    linemon.figures.show()
     if (linemon.received - wishes.ack >= ANSWER_EVERY) wishes.ack = linemon.received
   }
   // A page that lost its server starts anew as soon as there is one: the rings still hold what it showed, and its
@@ -204,11 +205,10 @@ Object.assign(linemon, (() => {
     for (const button of all("[data-copy]")) button.addEventListener("click", () => copy($(button.dataset.copy).textContent, button))
     linemon.search.start()
     linemon.verbs.start()
+    linemon.measures.start()
     linemon.menu.start()
     linemon.large.start()
     addEventListener("keydown", pressed)
-    // After Bokeh's own script has begun to connect: both take their time.
-    if ($("figures")) figures = new Promise((done) => setTimeout(() => done(linemon.figures.build())))
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()

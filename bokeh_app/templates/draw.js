@@ -3,12 +3,13 @@
 linemon.draw = (() => {
   const {text, model, fill, colour, step, Points} = linemon
   const CALM_MS = 20000           // how long an axis stays wider than it must be
+  const DASHES = ["solid", "dashed", "dotdash", "dotted"]   // there are eight colours
 
-  // Where a column of the page is: the points of its source, and its number among them.
-  const columnOf = (number) => {
+  // Where a column of the page is: the points of its source, and its number among them; or what a chart draws of it.
+  const columnOf = (number, chart) => {
     const {sources, places} = linemon.charts
-    const {source, at} = places[number]
-    return {points: sources[source], at}
+    const {source, at} = places[number], points = sources[source]
+    return chart == null || at >= points.width ? {points, at} : linemon.reading.of({points, at}, chart)
   }
   const gaps = (points, at) => {
     const key = `${at}`, kept = points.gaps ??= new Map()
@@ -18,8 +19,9 @@ linemon.draw = (() => {
   }
   // One chart: all its lines, bands and dots, and its axis.
   function panel(number, hidden, state) {
-    const {lines, unit, limits} = linemon.about.panels[number]
-    const drawn = {xs: [], ys: [], color: [], dash: []}, areas = {xs: [], ys: [], color: [], alpha: []}
+    const {reading, about} = linemon, {lines} = about.panels[number], isRate = reading.isRate(number)
+    const unit = reading.unitOf(about.panels[number].unit, number), limits = isRate ? [] : about.panels[number].limits
+    const drawn = {xs: [], ys: [], color: [], dash: [], width: []}, areas = {xs: [], ys: [], color: [], alpha: []}
     const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
@@ -38,39 +40,45 @@ linemon.draw = (() => {
       areas.alpha.push(alpha)
     }
     linemon.behind.into(number, drawn, area, hidden, seen)
-    const isOver = (line) => line.role == "line"   // what is a sum lies over the stack
-    for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b))) {
+    const isOver = ({role}) => role == "line" || role == "step", isLit = (line) => state.lit == line.column   // what is a sum lies over the stack
+    state.shapes = []
+    for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b) || (isOver(a) && isLit(a) - isLit(b)))) {
       if (hidden.has(line.column)) continue
-      const {points, at} = columnOf(line.column)
+      const {points, at} = columnOf(line.column, number)
       if (!points.length) continue
       isBeyond ||= points.isBeyond[at]
-      const {times} = points, gap = gaps(points, at), color = colour(`line-${i % 8}`)
+      const gap = gaps(points, at), isDim = state.lit != null && !isLit(line), color = colour(`line-${i % 8}`), share = isDim ? 0.3 : 1
       // What goes out is below zero, whichever sign it has.
       const side = line.role == "below" ? (values) => values.map((value) => -Math.abs(value)) : (values) => values
-      let values = side(points.mean(at))
+      let {times} = points, values = side(points.mean(at)), isStep = false
       if (line.role == "stack") {
         const under = below
         values = values.map((value, j) => Number.isNaN(value) ? (under ? under[j] : NaN) : value + ((under && under[j]) || 0))
-        area(Points.area(times, values, under ?? 0, gap), color, 0.38)
+        area(Points.area(times, values, under ?? 0, gap), color, 0.38 * share)
         below = values
         seen(points, values)
       } else {
-        const isThin = points.isThinned, least = isThin ? side(points.low(at)) : values, most = isThin ? side(points.high(at)) : values
-        if (isThin) area(Points.area(times, most, least, gap), color, 0.28)
+        const isThin = points.isThinned
+        let least = isThin ? side(points.low(at)) : values, most = isThin ? side(points.high(at)) : values
         seen(points, most)
         if (isThin) seen(points, least)
+        isStep = line.role == "step" || (line.role == "line" && !state.isStacked && reading.isStepped(points, at))
+        if (isStep) [times, values, least, most] = Points.steps(times, [values, least, most], gap)
+        if (isThin) area(Points.area(times, most, least, gap), color, 0.28 * share)
         if (lines.length == 1 || state.isMirrored) toZero.push([times, values, gap, color])
       }
       const shape = Points.trace(times, values, gap)
+      state.shapes.push({column: line.column, ...shape})
       drawn.xs.push(shape.xs)
       drawn.ys.push(shape.ys)
-      drawn.color.push(color)
-      drawn.dash.push(i < 8 && !(line.role == "line" && state.isStacked) ? "solid" : "dashed")   // there are eight colours
-      const few = shape.xs.length <= 20 && lines.length <= 2
+      drawn.color.push(isDim ? `${color}40` : color)
+      drawn.dash.push(line.role == "line" && state.isStacked ? "dashed" : DASHES[(i >> 3) % DASHES.length])
+      if (isLit(line)) drawn.width[drawn.xs.length - 1] = 3
+      const few = shape.xs.length <= 20 && lines.length <= 2 && !isStep
       for (const j of few ? shape.ys.keys() : Points.lonely(shape)) {
         dots.xs.push(shape.xs[j])
         dots.ys.push(shape.ys[j])
-        dots.color.push(color)
+        dots.color.push(isDim ? `${color}40` : color)
       }
     }
     const name = `chart${number}`
@@ -82,11 +90,12 @@ linemon.draw = (() => {
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
     linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {
-      linemon.alarms.into(number, drawn, areas, range, hidden)
+      if (!isRate) linemon.alarms.into(number, drawn, areas, range, hidden)
       linemon.marks.into(number, drawn, texts, range)
     }
+    linemon.cursors.into(drawn, texts, range)
     fill(`areas of ${name}`, areas)
-    fill(`lines of ${name}`, drawn)
+    fill(`lines of ${name}`, {...drawn, width: Array.from(drawn.xs, (_, i) => drawn.width[i] ?? 1.5)})
     fill(`dots of ${name}`, dots)
     fill(`texts of ${name}`, texts)
     text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : isEmpty ? "no data in sight" : "")
@@ -135,5 +144,5 @@ linemon.draw = (() => {
     fill("areas of brush", {xs: [shape.xs], ys: [shape.ys]})
     fill("lines of brush", {xs: [line.xs], ys: [line.ys]})
   }
-  return {panel, whole, columnOf, gaps}
+  return {panel, whole, columnOf, gaps, rangeFor}
 })()

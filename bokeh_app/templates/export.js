@@ -81,11 +81,12 @@ linemon.exports = (() => {
     draw.fillRect(0, 0, sheet.width, sheet.height)
     const write = (words, x, y, font, color) => { draw.font = font; draw.fillStyle = color; draw.fillText(words, x, y) }
     write(`${linemon.about.title}   ${span()}`, gap, 24, "600 14px sans-serif", colour("fg"))
-    plots.forEach(({panel, canvas, legend}, i) => {
+    plots.forEach(({panel, number, canvas, legend}, i) => {
       const x = gap + (i % across) * (width + gap), y = 34 + gap + Math.floor(i / across) * (cellHeight + gap)
       draw.fillStyle = colour("card")
       draw.fillRect(x, y, width, cellHeight)
-      write([panel.title, panel.unit, panel.kind == "mirrored" ? "out is below zero" : ""].join("  "), x + 10, y + 20, "600 12px sans-serif", colour("fg"))
+      const heading = [panel.title, linemon.reading.unitOf(panel.unit, number), panel.kind == "mirrored" ? "out is below zero" : ""]
+      write(heading.filter(Boolean).join("  "), x + 10, y + 20, "600 12px sans-serif", colour("fg"))
       draw.drawImage(canvas, x, y + 28, canvas.width / scale, canvas.height / scale)
       for (const {words, color, ...at} of legend) {
         const left = x + 10 + at.x, base = y + cellHeight - foot + row * (at.y + 1) - 5
@@ -133,11 +134,11 @@ linemon.exports = (() => {
   }
   function underPointer({lines, unit}, number) {
     const shown = lines.map(({column, label}, i) => {
-      const {points, at} = linemon.draw.columnOf(column), gap = Math.min(linemon.draw.gaps(points, at)(points.times[0]), Number.MAX_VALUE)
+      const {points, at} = linemon.draw.columnOf(column, number), gap = Math.min(linemon.draw.gaps(points, at)(points.times[0]), Number.MAX_VALUE)
       const values = Array.from(points.mean(at), (value) => Number.isNaN(value) ? null : +value.toPrecision(10))
       return {column, label, color: colour(`line-${i % 8}`), gap, every: linemon.values.stepOf(column), times: [...points.times], values}
     })
-    return {id: model(`chart${number}`).id, place: `plot${number}`, unit, lines: shown.filter(({column}) => !linemon.charts.hidden.has(column))}
+    return {id: model(`chart${number}`).id, place: `plot${number}`, unit: linemon.reading.unitOf(unit, number), lines: shown.filter(({column}) => !linemon.charts.hidden.has(column))}
   }
   // This page as it stands, with Bokeh in it: the charts can still be zoomed and read.
   async function html() {

@@ -1,21 +1,33 @@
 "use strict"
-// The figures of a page: models of Bokeh's in a document of their own, of which the server knows nothing. They are built
-// while the connection is.
+// The figures of a page: models of Bokeh's in a document of their own, of which the server knows nothing.
 linemon.figures = (() => {
+  const {$, colour} = linemon
+  let doc = null, isShown = false
+
   // Charts are alike: the page brings one, as JSON. What the others share with it keeps its id, all else gets its own.
   const chart = (pattern, shared, {unit, kind}, number) => JSON.parse(pattern, (key, value) =>
     number && shared.includes(value?.id) ? {id: value.id}
     : key == "id" && !shared.includes(value) ? `${value}.${number}`
     : key == "name" ? value.replace("chart0", `chart${number}`)
     : {UNIT: unit, KIND: kind}[value] ?? value)
-  async function build() {
-    const {doc, shared} = JSON.parse(linemon.$("figures").textContent), {panels} = linemon.about
+  function make() {
+    if (!$("figures")) return
+    const {doc: {roots, ...rest}, shared} = JSON.parse($("figures").textContent), {panels} = linemon.about
     if (panels) {
-      const [pattern, ...others] = doc.roots, text = JSON.stringify(pattern)
-      doc.roots = [...panels.map((panel, number) => chart(text, shared, panel, number)), ...others]
+      const text = JSON.stringify(roots.shift())
+      roots.unshift(...panels.map((panel, number) => chart(text, shared, panel, number)))
     }
-    const places = Object.fromEntries(doc.roots.map(({id, attributes: {name}}) => [id, `figure-${name}`]))
-    await Bokeh.embed.embed_items({figures: doc}, [{docid: "figures", roots: places, root_ids: Object.keys(places)}])
+    doc = Bokeh.require("document").Document.from_json({...rest, roots})
+    // Bokeh asks the style sheet for each property of whatever it paints, 160 times a chart and repaint. It is the same
+    // answer everywhere.
+    const {prototype} = Bokeh.require("core/visuals/visual").VisualProperties
+    if (prototype._get_css_value) prototype._get_css_value = function (name) { return colour(`${this.css_prefix}${name}`.slice(2)) }
   }
-  return {build}
+  // Only when they have something to show: each is laid out and painted once, not for an empty axis before.
+  function show() {
+    if (!doc || isShown) return
+    isShown = true
+    Bokeh.embed.add_document_standalone(doc, document.body, doc.roots().map(({name}) => $(`figure-${name}`)))
+  }
+  return {make, show}
 })()

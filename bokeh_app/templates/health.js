@@ -1,9 +1,11 @@
 "use strict"
 // How the collector is: the strip of the overview, and the sections of the health page.
 linemon.health = (() => {
-  const {$, text, make, model, format, duration, date, seconds, now, S} = linemon
+  const {$, text, make, model, format, duration, date, seconds, age, since, now, S} = linemon
   const SILENT_MS = 10000
-  const FORWARD = ["behind_s", "sent", "refused", "missed", "away", "denied", "waits", "last refused"]
+  const LATE_S = 900   // of a part, as the alarm "forward behind" has it
+  const APART = ["part", "pid", "runs", "since", "behind_s", "failed", "failed_at"]
+  const BAD = ["refused", "missed", "lost", "away", "denied", "waits", "failing", "notifiers", "left_out", "trouble"]   // where they say something
 
   function strip(facts) {
     const isSilent = !(facts.age_ms < SILENT_MS)
@@ -32,7 +34,7 @@ linemon.health = (() => {
       ...Object.entries(facts.counters ?? {}),
       ...Object.entries(facts.rejected ?? {}).map(([reason, n]) => [`rejected: ${reason}`, n]),
       ...Object.entries(facts.dropped ?? {}).map(([reason, n]) => [`dropped: ${reason}`, n]),
-      ...(facts.forwards ?? []).flatMap((each) => FORWARD.map((what) => [`forward ${each.name}: ${what}`, each[what]])),
+      ...Object.entries(facts.held_back ?? {}).map(([reason, n]) => [`held back: ${reason}`, n]),
       ["pages open", facts.pages], ["last tick of this page's server, ms", facts.tick_ms?.toFixed(1)],
     ].filter(([, value]) => value != null)
     const key = JSON.stringify(pairs)
@@ -50,12 +52,34 @@ linemon.health = (() => {
       return make("tr", {}, ...[`${date(when)} ${seconds(when)}`, bad.peer, bad.source, bad.error, bad.line].map((cell) => make("td", {}, String(cell ?? ""))))
     }))
   }
+  // What `linemon status` says of each part.
+  function parts(found) {
+    const table = $("parts"), key = JSON.stringify(found)
+    $("no-parts").hidden = found.length > 0
+    table.hidden = found.length == 0
+    if (table.dataset.key != key) {
+      table.dataset.key = key
+      table.tBodies[0].replaceChildren(...found.map(part))
+    }
+    for (const when of table.querySelectorAll("[data-since]")) text(when, `for ${age(Date.parse(when.dataset.since))}`)
+  }
+  function part(said) {
+    const [state, name] = said.runs ? ["ok", "runs"] : said.failed ? ["critical", "waits to start again"] : ["critical", "does not run"]
+    const says = Object.entries(said).filter(([what, value]) => !APART.includes(what) && value != null && value !== "")
+    return make("tr", {}, make("td", {}, make("span", {class: `level ${state}`}, name), ...said.runs ? [make("span", {class: "muted", "data-since": said.since})] : []),
+      make("td", {}, said.part), make("td", {class: said.behind_s > LATE_S ? "warning" : ""}, said.behind_s == null ? "–" : duration(Math.round(said.behind_s))),
+      make("td", {}, ...says.map(([what, value]) => make("span", {class: `says${BAD.includes(what) && value ? " warning" : ""}`}, `${what.replaceAll("_", " ")}\u00a0${written(value)}`))),
+      make("td", {}, said.failed ?? "", ...said.failed_at ? [make("span", {class: "muted"}, since(Date.parse(said.failed_at)))] : []))
+  }
+  const written = (value) => typeof value == "number" ? value.toLocaleString("en") : typeof value == "string" ? value : Array.isArray(value) ? value.join("; ") : JSON.stringify(value)
   function start() {
+    linemon.explain.start()
     if (!$("strip")) return
     model("answers").properties.health.change.connect(() => {
       const facts = JSON.parse(model("answers").health)
       strip(facts)
       if ($("counters")) details(facts)
+      if ($("parts")) parts(facts.parts ?? [])
     })
   }
   return {start}

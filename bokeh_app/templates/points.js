@@ -4,9 +4,11 @@
 linemon.Points = class {
   constructor(width) {
     this.width = width
+    this.version = 0                // another one after each change
     this.clear(0)
   }
   clear(bucket, room = 256) {
+    this.version++
     this.bucket = bucket            // ms; 0 = rows
     this.longer = []                // of what only the history has: until when, and how long the buckets are (ms)
     this.length = 0
@@ -37,6 +39,7 @@ linemon.Points = class {
   trim(time) {
     const drop = this.before(time) - 1
     if (drop < 64 && drop < this.length / 4) return
+    this.version++
     for (const array of this.arrays) array.copyWithin(0, drop, this.length)
     this.length -= drop
   }
@@ -44,6 +47,7 @@ linemon.Points = class {
   add(block) {
     const {times, mean, low, high, count} = block, n = times.length, parts = [mean, low, high, count]
     if (n == 0) return
+    this.version++
     this.isThinned ||= block.isThinned
     if (block.longer.length) this.longer = block.longer
     for (let c = 0; c < this.width; c++) {
@@ -112,10 +116,12 @@ linemon.Points = class {
     const usual = steps[Math.floor(steps.length * 0.75)]
     return this.bucket > 0 ? 2.5 * Math.max(usual, this.bucket) : Math.max(1000, 5 * usual)
   }
+  // How long (ms) the bucket is that begins at a time, 0 = a row.
+  lengthAt(time) { return this.longer.find(([until]) => time < until)?.[1] ?? this.bucket }
   // So much as a function of the time before it.
   gapAt(usual) {
     const {longer} = this
-    return longer.length ? (time) => Math.max(usual, 2.5 * (longer.find(([until]) => time < until)?.[1] ?? 0)) : () => usual
+    return longer.length ? (time) => Math.max(usual, 2.5 * this.lengthAt(time)) : () => usual
   }
   // A line through the values that are there; where there are none for longer than `gap(time)`, a NaN cuts it.
   static trace(times, values, gap) {
@@ -129,6 +135,18 @@ linemon.Points = class {
       ys.push(value)
     }
     return {xs, ys}
+  }
+  // What holds each value until the next: the corners of `arrays`, which are missing together.
+  static steps(times, arrays, gap) {
+    const corners = [], found = arrays.map(() => []), put = (time, i) => { corners.push(time); arrays.forEach((values, k) => found[k].push(values[i])) }
+    let last = -1
+    for (let i = 0; i < times.length; i++) {
+      if (Number.isNaN(arrays[0][i])) continue
+      if (last >= 0 && times[i] - times[last] <= gap(times[last])) put(times[i], last)
+      put(times[i], i)
+      last = i
+    }
+    return [corners, ...found]
   }
   // The points of a line with a gap on either side: no stroke would show them.
   static lonely({xs, ys}) {

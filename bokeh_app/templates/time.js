@@ -24,8 +24,13 @@ linemon.time = (() => {
     linemon.when.tell()
     linemon.tell()
   }
-  function look() {               // in full detail what is in sight
-    model("wishes").sight = isLive ? [] : [range.start, range.end]
+  function ask() {                // for what is in sight, in full detail, and what lines need from before it
+    const wishes = model("wishes"), lead = linemon.reading.lead()
+    wishes.window = span && span + lead / S
+    wishes.sight = isLive ? [] : [range.start - lead, range.end]
+  }
+  function look() {
+    ask()
     const here = new URL(location), pressed = all(".window").find((each) => +each.dataset.seconds == span)
     here.searchParams.set("window", pressed.dataset.window)
     for (const [name, value] of [["from", range.start], ["to", range.end]])
@@ -94,14 +99,13 @@ linemon.time = (() => {
     }
   }
   function restore() {            // what the address says
-    const address = new URLSearchParams(location.search), wishes = model("wishes")
+    const address = new URLSearchParams(location.search)
     const button = all(".window").find((each) => each.dataset.window == address.get("window"))
     if (button) span = +button.dataset.seconds
-    wishes.window = span
     const sight = given(address)
     if (sight.length) put(...sight)
-    wishes.sight = sight
     setLive(!sight.length)
+    ask()
   }
   // Windows that are longer than all that is kept: most of them would stay empty.
   function mark(held, {full: points, kept}) {
@@ -119,7 +123,6 @@ linemon.time = (() => {
     for (const button of all(".window")) {
       button.addEventListener("click", () => {
         span = +button.dataset.seconds
-        model("wishes").window = span
         follow()
       })
     }
@@ -140,7 +143,7 @@ linemon.time = (() => {
     })
   }
   return {
-    start, keep, zoom, go, mark,
+    start, keep, zoom, go, mark, ask,
     get isLive() { return isLive },
     get range() { return range },
     get span() { return span },

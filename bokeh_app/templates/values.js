@@ -4,10 +4,11 @@ linemon.values = (() => {
   const {$, all, text, make, model, format, colour, stamp, copy, S} = linemon
   let pointer = null, order = {by: 0, isDown: false}, tableAt = 0
 
-  const unit = (number) => linemon.about.columns[number].unit
+  // The unit of a column, as a chart draws it; no chart: as its rows are.
+  const unit = (number, chart) => linemon.reading.unitOf(linemon.about.columns[number].unit, chart)
   // The value of a column at a time, of its nearest point.
-  function valueAt(number, time) {
-    const {points, at} = linemon.draw.columnOf(number)
+  function valueAt(number, time, chart) {
+    const {points, at} = linemon.draw.columnOf(number, chart)
     if (at >= points.width || !points.length) return NaN
     const {times} = points, values = points.mean(at)
     let i = points.before(time)
@@ -17,14 +18,12 @@ linemon.values = (() => {
     return NaN
   }
   // A difference that is to be seen on the axis that a column is drawn on.
-  const stepOf = (number) => {
-    const at = linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
-    return at < 0 ? 0 : linemon.charts.states[at].every ?? 0
-  }
+  const chartOf = (number) => linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
+  const stepOf = (number) => linemon.charts.states[chartOf(number)]?.every ?? 0
   // The newest value; of what stands still the last in sight.
-  function current(number) {
-    const {charts, time} = linemon, {points, at} = linemon.draw.columnOf(number)
-    if ((time.isLive && !linemon.zero) || at >= points.width) return charts.latest[number] ?? NaN
+  function current(number, chart) {
+    const {charts, time} = linemon, own = linemon.draw.columnOf(number), {points, at} = linemon.draw.columnOf(number, chart)
+    if ((time.isLive && points == own.points && !linemon.zero) || at >= points.width) return charts.latest[number] ?? NaN
     const values = points.mean(at)
     let i = Math.min(points.before(time.range.end), points.length - 1)
     if (points.times[i] > time.range.end) i--
@@ -44,11 +43,14 @@ linemon.values = (() => {
     const time = pointer?.time
     for (const element of all(".line, .tile, dd[data-column]")) {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
-      const value = time != null && !isTile ? valueAt(number, time) : current(number)
+      const chart = element.closest("figure")?.id.slice("card".length)
+      const value = time != null && !isTile ? valueAt(number, time, chart) : current(number, chart)
       const isPlain = element.tagName == "DD"   // of these nothing says how exactly they are to be read
-      put(isPlain ? element : element.querySelector("output"), format(value, unit(number), isPlain ? 7 : 4, stepOf(number)))
+      put(isPlain ? element : element.querySelector("output"), format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
     }
     if (pointer) tip()
+    linemon.legend.order()
+    linemon.cursors.show()
     sparks()
     if ($("values")?.open && performance.now() - tableAt > S) table()
   }
@@ -68,7 +70,9 @@ linemon.values = (() => {
     const {start, end} = linemon.time.range
     pointer = event && event.x >= start && event.x <= end ? {chart, share: (event.x - start) / (end - start), sx: event.sx, sy: event.sy} : null
     $("tip").hidden = pointer == null
+    linemon.legend.hover(chart, pointer && event)
     show()
+    linemon.cursors.hover(pointer)
   }
   // A pointer that rests is over other times when the charts move on under it.
   function pointed() {
@@ -83,7 +87,7 @@ linemon.values = (() => {
   function nearest(chart, time) {
     let best = time, distance = Infinity
     for (const {column} of linemon.about.panels[chart].lines) {
-      const {points} = linemon.draw.columnOf(column), i = points.before(time)
+      const {points} = linemon.draw.columnOf(column, chart), i = points.before(time)
       for (const j of [i - 1, i]) {
         const there = points.times[j]
         if (Math.abs(there - time) < distance) { best = there; distance = Math.abs(there - time) }
@@ -94,15 +98,22 @@ linemon.values = (() => {
   function tip() {
     const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table")
     table.createCaption().textContent = stamp(time)
-    for (const line of all(`#card${chart} .line[aria-pressed="true"]`)) {
+    const {lines, more} = linemon.legend.told(chart, (column) => valueAt(column, time, chart))
+    for (const line of lines) {
       const row = table.insertRow(), swatch = line.querySelector("i").cloneNode()
+      row.className = line.classList.contains("lit") ? "lit" : ""
       swatch.style.setProperty("--color", line.style.getPropertyValue("--color"))
       row.insertCell().append(swatch)
       row.insertCell().textContent = line.querySelector("span").textContent
       row.insertCell().textContent = line.querySelector("output").textContent
     }
+    if (more) said.unshift(`and ${more} more`)
     box.replaceChildren(table, ...said.map((words) => make("p", {}, words)))
-    const plot = $(`plot${chart}`).getBoundingClientRect(), left = plot.left + sx
+    float($(`plot${chart}`), sx, sy)
+  }
+  // The tooltip beside a point of a figure, in pixels.
+  function float(figure, sx, sy) {
+    const box = $("tip"), plot = figure.getBoundingClientRect(), left = plot.left + sx
     box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
     box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`
   }
@@ -144,7 +155,7 @@ linemon.values = (() => {
 
   const HEADS = ["column", "last", "min", "mean", "max"]
   function statistics(number) {
-    const {points, at} = linemon.draw.columnOf(number), {start, end} = linemon.time.range
+    const chart = chartOf(number), {points, at} = linemon.draw.columnOf(number, chart), {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, sum = 0, count = 0
     const mean = points.mean(at), least = points.low(at), most = points.high(at), counts = points.count(at)
     for (let i = points.before(start); i < points.length && points.times[i] <= end; i++) {
@@ -154,7 +165,7 @@ linemon.values = (() => {
       sum += mean[i] * counts[i]
       count += counts[i]
     }
-    return count ? [current(number), low, sum / count, high] : [current(number), NaN, NaN, NaN]
+    return count ? [current(number, chart), low, sum / count, high] : [current(number, chart), NaN, NaN, NaN]
   }
   const nameOf = (number) => {
     const {about} = linemon, {source, name} = about.columns[number]
@@ -176,7 +187,7 @@ linemon.values = (() => {
     found.forEach(([name, ...rest], i) => {
       const number = rest.pop(), {cells} = body.rows[i]
       text(cells[0], name)
-      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number), 7, stepOf(number) / 100)))
+      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number, chartOf(number)), 7, stepOf(number) / 100)))
     })
   }
   function start() {
@@ -201,9 +212,9 @@ linemon.values = (() => {
       table()
     }))
     $("copy-table").addEventListener("click", (event) => {
-      const lines = [[...HEADS, "unit"], ...rows().map(([name, ...rest]) => { const number = rest.pop(); return [name, ...rest, unit(number)] })]
+      const lines = [[...HEADS, "unit"], ...rows().map(([name, ...rest]) => { const number = rest.pop(); return [name, ...rest, unit(number, chartOf(number))] })]
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, table, drawn, nameOf, stepOf, pointed}
+  return {start, show, float, current, valueAt, unit, chartOf, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
 })()

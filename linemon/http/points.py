@@ -115,7 +115,7 @@ class PointIntake:
         try:
             ring = together[0].ring
             if ring.is_gone:
-                ring = self._store.bind(ring.entry.source, COLUMN, ring.entry.units[:1])
+                ring = self._bind(ring.entry.source, ring.entry.units[0])
             cells = np.empty((len(together), 1 + ring.width))
             cells[:, 1] = [each.value for each in together]
             cells[:, 2:] = np.nan
@@ -167,16 +167,22 @@ class PointIntake:
             raise PointError("token", f"this token may not write to {tag!r}", "tag")
         ring = self._store.rings.get(tag)
         if ring is None or ring.entry.columns[0] != "value" or (unit and unit != ring.entry.units[0]):
-            ring = self._bind(tag, unit or "")
+            try:
+                ring = self._bind(wire.source_name(tag), unit or "")
+            except LineError as error:
+                raise PointError(error.reason, str(error), "tag") from None
+            except UnicodeEncodeError:
+                raise PointError("text", "tag holds half a character", "tag") from None
         return ring, time, value
 
-    def _bind(self, tag: str, unit: str) -> Ring:
-        try:
-            return self._store.bind(wire.source_name(tag), COLUMN, (unit,))
-        except LineError as error:
-            raise PointError(error.reason, str(error), "tag") from None
-        except UnicodeEncodeError:
-            raise PointError("text", "tag holds half a character", "tag") from None
+    def _bind(self, source: str, unit: str) -> Ring:
+        """The ring of a source whose first column is `value`, made if it is new. LineError if there is none such."""
+        ring = self._store.rings.get(source)
+        if ring is not None and ring.columns[0] != "value":
+            raise LineError(
+                "columns", f"source {source!r} has {ring.columns[0]!r} as its first column, a point has 'value'"
+            )
+        return self._store.bind(source, COLUMN, (unit,))
 
 
 def parse(body: bytes, *, is_lines: bool = False) -> Body:

@@ -6,6 +6,7 @@ Every rule of the line language has its say here; `linemon.lines.intake` takes t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -172,13 +173,6 @@ class CarefulLines:
         assert session.source is not None
         number, sender = session.announced
         session.announced = None
-        if session.is_named and session.columns is not None:
-            try:  # before a row has taken its number: it may be sent in another way
-                self._store.check_columns(session.source, session.columns)
-            except LineError as error:
-                session.columns, session.units, session.time_at, session.width = None, (), None, 0
-                session.refused[b"#seq"] = error
-                raise
         sequence = self._sequences.find(session.source, sender, number)
         if number > sequence.next:
             self._accounts.lost += number - sequence.next
@@ -235,15 +229,14 @@ class CarefulLines:
             self._accounts.strings += found.strings
             if session.sequence is not None:
                 self._sequences.keep(session.sequence, ring)
+        if kind is not Kind.ROW:  # of rows it was heeded when their ring was found
+            self._devices.heed(session, ring.entry.source)
         self._rows.append(Row(session, line, session.lines, ring, now if time is None else time, values))
 
     def _by_column(self, source: str, named: dict[str, float]) -> tuple[Ring, list[float]]:
         """The ring of a source with these columns, and the values in the order of its columns."""
         ring, columns = self.named.point_place(source, tuple(named))
-        values = [float("nan")] * (max(columns) + 1)  # no more: columns that others bring may find no room
-        for column, value in zip(columns, named.values(), strict=True):
-            values[column] = value
-        return ring, values
+        return ring, _placed(columns, named.values())
 
     @staticmethod
     def _heed_refused(session: Session) -> None:
@@ -274,6 +267,8 @@ class CarefulLines:
             assert session.ring is not None
             self._devices.heed(session, session.ring.entry.source)
         assert session.ring is not None
+        if session.order:
+            values = _placed(session.order, values)
         if session.sequence is not None:
             self._sequences.keep(session.sequence, session.ring)
         session.in_rows = True
@@ -349,6 +344,14 @@ def row_hint(session: Session, tokens: list[bytes]) -> str:
     if session.time_at is not None:
         odd = [token for token in odd if not when.is_time_form(token)]
     return hint(odd[0]) if odd else ""
+
+
+def _placed(columns: tuple[int, ...], values: Iterable[float]) -> list[float]:
+    """The values where these columns stand, nan between them."""
+    cells = [float("nan")] * (max(columns) + 1)  # no more: columns that others bring may find no room
+    for column, value in zip(columns, values, strict=True):
+        cells[column] = value
+    return cells
 
 
 def _block(arena: ArenaWriter, rows: list[Row]) -> tuple[Slots, Cells]:

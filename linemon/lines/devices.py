@@ -88,9 +88,10 @@ class Devices:
             self._begin(session, device, now)
 
     def heed(self, session: Session, source: str) -> None:
-        """A connection is about to write rows to a source: count it where that is another device's."""
+        """A connection is about to write rows to a source: count it, once, where that is another device's."""
         owner = self.book.named(source)
-        if owner and not (session.contact and session.contact.device is owner):
+        if owner and source not in session.foreign and not (session.contact and session.contact.device is owner):
+            session.foreign += (source,)
             owner.foreign += 1
 
     def leave(self, session: Session, now: int) -> None:

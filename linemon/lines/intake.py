@@ -8,6 +8,7 @@ joined, parsed with one call and appended with one. Only a block that does not p
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from itertools import accumulate
 
 import numpy as np
@@ -18,6 +19,7 @@ from linemon.lines import fields, names, wire
 from linemon.lines.accounts import Accounts
 from linemon.lines.careful import CarefulLines
 from linemon.lines.devices import Devices
+from linemon.lines.named import source_named
 from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence
 from linemon.lines.session import Session
@@ -355,6 +357,7 @@ class Intake:
             ring.arena.append_to(ring.entry.slot, cells.view(np.int64))
         except LineError:
             return False
+        self.devices.heed(session, ring.entry.source)
         self.accounts.strings += found.strings
         session.lines += len(found.times)
         session.needs_care = False
@@ -376,11 +379,19 @@ class Intake:
             return False
         brings_many = len(self.store.rings) > sources + MANY_NEW
         for session, block in blocks:
+            if not session.lines and not body and self.devices.book.count:
+                self._heed_first(session, block)
             count = wire.count_lines(block)
             session.lines += count
             session.needs_care = brings_many
             self.accounts.store(session, count)
         return True
+
+    def _heed_first(self, session: Session, block: bytes) -> None:
+        """Count a connection whose first lines name a device's source: to look at all of them would cost others."""
+        for line in block.split(b"\n", PEEL_LINES)[:PEEL_LINES]:
+            with suppress(LineError):
+                self.devices.heed(session, source_named(line.removesuffix(b"\r").strip(b" \t"), session.in_rows))
 
 
 def are_next(sessions: list[Session]) -> bool:

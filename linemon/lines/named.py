@@ -34,6 +34,14 @@ class Place(NamedTuple):
     columns: tuple[int, ...]
 
 
+def source_named(line: bytes, in_rows: bool) -> str:
+    """The source that a metric, a `put` line or a point names. LineError if it is none of them, or a bad one."""
+    kind = names.kind(line, in_rows)
+    if kind is names.Kind.INFLUX:
+        return influx.point(line).source
+    return (names.put if kind is names.Kind.PUT else names.metric)(line).source
+
+
 class NamedLines:
     """Where metrics and points go, and how many of them go there at once."""
 
@@ -326,9 +334,10 @@ class NamedLines:
 
     def metric_ring(self, source: str) -> Ring:
         """The ring of a metric, made if it is new. LineError if it cannot have one, or its source has more columns."""
-        ring = self._store.bind(source, METRIC, ("",))
-        if len(ring.columns) > 1:
-            raise LineError(
-                "columns", f"source {ring.entry.source!r} has {len(ring.columns)} columns, a metric has one"
-            )
+        ring = self._store.rings.get(source)
+        if ring is None:
+            return self._store.bind(source, METRIC, ("",))
+        if ring.columns != METRIC:
+            have = ", ".join(map(repr, ring.columns[:3])) + (" …" if len(ring.columns) > 3 else "")
+            raise LineError("columns", f"a metric has one column, 'value'; source {source!r} has {have}")
         return ring

@@ -78,6 +78,7 @@ class Place(NamedTuple):
     time_at: int | None
     width: int
     ring: Ring | None
+    order: tuple[int, ...]
     sequence: Sequence
     number: int
     is_waiting: bool

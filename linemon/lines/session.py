@@ -57,10 +57,10 @@ class Session:
 
     __slots__ = (  # quicker: they are more attributes than Python keeps for all instances together
         "_is_clear", "_is_new", "_opened", "_skipping", "_tail", "_tokens", "announced", "asked", "body", "columns",
-        "columns_used", "contact", "dropped", "duplicate", "grant", "held", "in_rows", "is_named", "is_over",
+        "columns_used", "contact", "dropped", "duplicate", "foreign", "grant", "held", "in_rows", "is_named", "is_over",
         "is_waiting", "left", "lines", "link", "marked", "max_line", "needs_care", "news", "number", "open_point",
-        "owed", "peer", "places", "received", "refused", "rejected", "replies", "resume", "ring", "sequence", "source",
-        "stored", "time_at", "units", "wants_errors", "width", "wrong_tokens",
+        "order", "owed", "peer", "places", "received", "refused", "rejected", "replies", "resume", "ring", "sequence",
+        "source", "stored", "time_at", "units", "wants_errors", "width", "wrong_tokens",
     )  # fmt: skip
 
     def __init__(self, peer: str, max_line: int, tokens: Tokens = NO_TOKENS, body: Body | None = None) -> None:
@@ -80,6 +80,7 @@ class Session:
         self.units: tuple[str, ...] = ()
         self.width = 0  # numbers a row, without the time; 0 while nothing has said it
         self.time_at: int | None = None  # where the time stands in a row
+        self.order: tuple[int, ...] = ()  # where the source has the columns; empty: they are its first ones
         self.refused: dict[bytes, LineError] = {}  # the last #source, #columns, #seq, if they were wrong
         self.columns_used = False  # a row came since they were said
         self.ring: Ring | None = None  # where rows go, once a row has shown it
@@ -89,6 +90,7 @@ class Session:
         self.marked: tuple[int | None, str] | None = None  # what #mark said: when (ns, None for now), and the text
         self.asked: tuple[bytes, bytes] | None = None  # that others answer: the directive and the rest
         self.contact: Contact | None = None  # as which it is registered
+        self.foreign: tuple[str, ...] = ()  # sources of other devices that it wrote to
         self.link: Link | None = None  # where there is one that goes on
         self.news: dict[str, str] = {}  # for the device, the newest of each kind
         self.number = 0  # the next one with this number
@@ -235,6 +237,7 @@ class Session:
             or self.news
             or self.is_named
             or self.is_over
+            or self.order
         )
 
     @property
@@ -269,9 +272,11 @@ class Session:
         name = self._source_or(width)
         self.check(name)
         if self.columns is None:
-            self.ring = store.bind(name, tuple(f"c{i + 1}" for i in range(width)), None)
+            self.ring, self.order = store.bind(name, tuple(f"c{i + 1}" for i in range(width)), None), ()
         else:
             self.ring = store.bind(name, self.columns, self.units)
+            have = self.ring.entry.columns
+            self.order = () if have[:width] == self.columns else tuple(map(have.index, self.columns))
         self.width = width
 
     # -- directives
@@ -331,7 +336,7 @@ class Session:
         if place := self.places.get(self.source):
             self.sequence, self.number, self.is_waiting = place.sequence, place.number, place.is_waiting
             if self.columns is None:
-                self.columns, self.units, self.time_at, self.width, self.ring = place[:5]
+                self.columns, self.units, self.time_at, self.width, self.ring, self.order = place[:6]
                 self.columns_used = self.in_rows = True
 
     def go_to(self, source: str) -> None:
@@ -344,7 +349,7 @@ class Session:
         """Remember the source that the connection was at, where it may come back."""
         if self.source is not None and self.sequence is not None:
             self.places[self.source] = Place(
-                self.columns, self.units, self.time_at, self.width, self.ring,
+                self.columns, self.units, self.time_at, self.width, self.ring, self.order,
                 self.sequence, self.number, self.is_waiting,
             )  # fmt: skip
             self.columns_used = True  # they are of that source, had it rows or not

@@ -29,7 +29,7 @@ def shape_of(session: Session, block: bytes) -> Shape:
         return NO_SHAPE if session.grant.is_limited or block[0] in NO_NAMES else (None, POINTS, session.body.unit)
     first = block[0]  # a number: to look for one in bytes is ten times as quick as for bytes
     if session.ring is not None and first in ROW_STARTS and session.fits():
-        return session.ring.arena, session.width, session.time_at
+        return NO_SHAPE if session.order else (session.ring.arena, session.width, session.time_at)
     if session.sequence is not None:
         return NO_SHAPE
     if first == BRACE or (EQUALS in block and names.PAIR_FIRST.match(block)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from linemon.errors import StoreError, UnknownSource
 from linemon.store.farewells import Farewell, of_store
-from linemon.store.heads import Heads, heads_of
+from linemon.store.heads import Heads, arrivals, heads_of
 from linemon.store.liveness import Life
 from linemon.store.reader import Source, Store
 from linemon.store.ring import AHEAD, ARRIVED, COMMIT, DISORDER, LATEST, REJECTED
@@ -50,7 +50,7 @@ def describe_all(store: Store, now: int, names: Sequence[str] | None = None) -> 
 
 def _described(heads: Heads, now: int, farewells: dict[str, Farewell]) -> Iterator[dict[str, Any]]:
     """Many sources as `describe` has them, by the heads of their rings; without those whose rows must be looked at."""
-    cells, lives = heads.cells, Life.of_many(heads.arrivals(), now)
+    cells, lives = heads.cells, Life.of_many(arrivals(heads.cells), now)
     rows = cells[:, COMMIT] >> 1
     is_in_order = (cells[:, DISORDER] == 0) | (cells[:, DISORDER] <= rows - heads.points)
     newest, arrived = (iso(cells[:, cell].view("datetime64[ns]")) for cell in (LATEST, ARRIVED))

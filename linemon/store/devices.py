@@ -71,6 +71,32 @@ class Device:
         return not self.version or all(self.reported.get(key, missing) == value for key, value in self.desired.items())
 
 
+class Registered:
+    """The names of the sources of registered devices, for others than the collector."""
+
+    def __init__(self, folder: Path) -> None:
+        self._journal, self._of = Journal(folder / DEVICES), dict[Key, str]()
+        self._names = frozenset[str]()
+
+    def look(self) -> frozenset[str]:
+        """As they are now; the same object while they stay the same. None where the file is not there, or not ours."""
+        before = self._journal.state
+        try:
+            is_new, found = self._journal.read_on()
+        except (OSError, StoreError):
+            return self._names
+        if is_new:
+            self._of.clear()
+        for fields in found:
+            key = str(fields.get("product")), str(fields.get("serial"))
+            self._of.pop(key, None)
+            if "name" in fields:
+                self._of[key] = str(fields["name"])
+        if self._journal.state != before and (names := frozenset(self._of.values())) != self._names:
+            self._names = names
+        return self._names
+
+
 class DeviceBook:
     """All devices, whole after `kill -9`; without a folder they are forgotten with the process."""
 

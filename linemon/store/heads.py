@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from linemon.errors import StoreError
 from linemon.store.catalog import Entry
 from linemon.store.reader import Store
-from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, HEAD_CELLS, ID, Arena, Cells, fence
+from linemon.store.ring import ARRIVALS, ARRIVED, COMMIT, HEAD_CELLS, ID, Arena, Cells, Slots, fence
 
 
 class Heads(NamedTuple):
@@ -24,24 +25,29 @@ class Heads(NamedTuple):
     @classmethod
     def of(cls, arena: Arena, entries: list[Entry]) -> Heads:
         slots, ids = np.array([[entry.slot, entry.id] for entry in entries], np.int64).reshape(-1, 2).T
-        fence()
-        cells = arena.cells[slots]
-        fence()  # a slot that is still this source's after a copy that says so was all the while
-        again = arena.cells[slots]
-        is_whole = (
-            (cells[:, ID] == ids) & (again[:, ID] == ids) & (again[:, ARRIVALS:] == cells[:, ARRIVALS:]).all(axis=1)
-        )
+        cells, is_whole = copied(arena, slots, ids)
         return cls(
             [entry for entry, whole in zip(entries, is_whole, strict=True) if whole], cells[is_whole], arena.points
         )
 
-    def arrivals(self) -> Cells:
-        """As `Source.arrivals`, (n, k, 2); those that were not noted come first, with the time 0."""
-        noted = self.cells[:, ARRIVALS:].reshape(len(self.cells), (HEAD_CELLS - ARRIVALS) // 2, 2)
-        noted = np.take_along_axis(noted, noted[:, :, :1].argsort(axis=1), axis=1)
-        now = np.column_stack([self.cells[:, ARRIVED], self.cells[:, COMMIT] >> 1])
-        now = np.where(now[:, :1] > noted[:, -1, :1], now, noted[:, -1])
-        return np.concatenate([noted, now[:, np.newaxis]], axis=1)
+
+def copied(arena: Arena, slots: Slots, ids: Cells) -> tuple[Cells, npt.NDArray[np.bool_]]:
+    """The heads of these slots, (n, HEAD_CELLS), and of which the copy is whole, and of the source with this id."""
+    fence()
+    cells = arena.cells[slots]
+    fence()  # a slot that is still this source's after a copy that says so was all the while
+    again = arena.cells[slots]
+    is_same = (cells[:, ID] == ids) & (again[:, ID] == ids)
+    return cells, is_same & (again[:, ARRIVALS:] == cells[:, ARRIVALS:]).all(axis=1)
+
+
+def arrivals(cells: Cells) -> Cells:
+    """As `Source.arrivals`, (n, k, 2), by the heads (n, HEAD_CELLS); those not noted come first, with the time 0."""
+    noted = cells[:, ARRIVALS:].reshape(len(cells), (HEAD_CELLS - ARRIVALS) // 2, 2)
+    noted = np.take_along_axis(noted, noted[:, :, :1].argsort(axis=1), axis=1)
+    now = np.column_stack([cells[:, ARRIVED], cells[:, COMMIT] >> 1])
+    now = np.where(now[:, :1] > noted[:, -1, :1], now, noted[:, -1])
+    return np.concatenate([noted, now[:, np.newaxis]], axis=1)
 
 
 def heads_of(store: Store, names: Iterable[str]) -> Iterator[Heads]:

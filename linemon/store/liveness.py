@@ -47,6 +47,12 @@ def _patience(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(counts > 0, np.maximum(SILENT_S, SILENT_STEPS * usual), np.inf)
 
 
+def patience_s(arrivals: Cells) -> npt.NDArray[np.float64]:
+    """The same, (n,), of sources with these arrivals, (n, k, 2) as `Source.arrivals` has them; times of 0 are none."""
+    times = arrivals[:, :, 0]
+    return _patience(np.where(times[:, :-1] > 0, np.diff(times, axis=1), 0) / 1e9)
+
+
 class Life(NamedTuple):
     """How a source is at a moment. None where nothing is known, as before its first row."""
 
@@ -67,7 +73,7 @@ class Life(NamedTuple):
         """Of sources with these arrivals, (n, k, 2) as `Source.arrivals` has them; times of 0, the first, are none."""
         times, counts = arrivals[:, :, 0], arrivals[:, :, 1]
         arrived = times[:, -1]
-        patience = _patience(np.where(times[:, :-1] > 0, np.diff(times, axis=1), 0) / 1e9)
+        patience = patience_s(arrivals)
         ages = np.maximum(0.0, (now - arrived) / 1e9)
         rows, first = np.arange(len(times)), (times > 0).argmax(axis=1)
         elapsed = (arrived - times[rows, first]) / 1e9

@@ -27,11 +27,15 @@ def read_part(folder: Path, name: str) -> dict[str, Any]:
     return _read(folder / WORK / f"{name}.json")
 
 
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """What each part that `linemon work` runs, or was killed while it ran, last said of itself."""
+    return [_read(path) for path in sorted((folder / WORK).glob("*.json"))]
+
+
 def read_forwards(folder: Path) -> list[dict[str, Any]]:
-    """What each forward that runs last said of itself."""
-    return [
-        {"name": path.stem.partition(".")[2], **_read(path)} for path in sorted((folder / WORK).glob("forward.*.json"))
-    ]
+    """Of these the forwards, with their `name`."""
+    parts = [(said.get("part", "").partition("forward."), said) for said in read_parts(folder)]
+    return [{"name": name, **said} for (before, _, name), said in parts if name and not before]
 
 
 def read_alarms(folder: Path) -> tuple[list[dict[str, Any]], float]:

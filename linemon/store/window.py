@@ -51,7 +51,7 @@ def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, 
     oldest = np.clip(arena.cells[slots, RESERVED] - arena.points, 0, heads)
     disorder = arena.cells[slots, DISORDER]
     is_good = (disorder == 0) | (disorder <= heads - arena.points)
-    starts = _lower_bounds(arena, slots, edges, oldest, heads)
+    starts = lower_bounds(arena, slots, edges, oldest, heads)
     lowest = starts.min(axis=1)  # each edge was looked for by itself, and any of them may have been misled
     starts = np.maximum.accumulate(starts, axis=1)  # also of times that are not in order
     buckets = Buckets.empty(len(slots), len(edges) - 1, arena.width)
@@ -70,7 +70,7 @@ def of_block(block: Cells, edges: Cells) -> Buckets:
     return buckets
 
 
-def _lower_bounds(arena: Arena, slots: Slots, edges: Cells, oldest: Cells, heads: Cells) -> Cells:
+def lower_bounds(arena: Arena, slots: Slots, edges: Cells, oldest: Cells, heads: Cells) -> Cells:
     """The number of the first row of each ring that is not before each edge: (rings, edges)."""
     low, high = (np.repeat(each, len(edges)).reshape(len(slots), len(edges)) for each in (oldest, heads))
     some = np.flatnonzero(heads > oldest)  # no page is touched in which there are no rows: it would come into being

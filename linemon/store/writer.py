@@ -130,8 +130,8 @@ class StoreWriter:
     def bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
         """The ring for rows of these columns, made or widened as needed; `units` is None for unnamed columns.
 
-        Named columns fit where they are the source's first columns in order, or all of them and more; unnamed ones
-        where there are as many as the source has. LineError: `columns`, `max_sources` or `store_full`.
+        Named columns stand wherever the source has them, and those that it lacks at its end; of unnamed ones there must
+        be as many as the source has. LineError: `columns`, `max_sources` or `store_full`.
         """
         try:
             return self._bind(name, columns, units)
@@ -139,11 +139,11 @@ class StoreWriter:
             raise LineError("store_full", f"cannot make a ring in {self.folder}: {error.strerror}") from error
 
     def _bind(self, name: str, columns: tuple[str, ...], units: tuple[str, ...] | None) -> Ring:
-        self._check_count(name, len(columns))
         ring = self.rings.get(name)
         if ring is not None and ring.coming:
             self.widen()
         if ring is None:
+            self._check_count(name, len(columns))
             return self._new(name, columns, units or ("",) * len(columns))
         have = ring.entry
         if units is None:
@@ -152,26 +152,18 @@ class StoreWriter:
                     "columns", f"source {name!r} has {len(have.columns)} columns, the row has {len(columns)}"
                 )
             return ring
-        shared = min(len(columns), len(have.columns))
-        self.check_columns(name, columns)
-        said = tuple(new or old for new, old in zip(units, have.units, strict=False))
-        new_units = said + have.units[shared:] + units[shared:]
-        if len(columns) > shared:
-            self._move(ring, have.columns + columns[shared:], new_units)
+        said = dict(zip(columns, units, strict=True))
+        new_units = tuple([said.pop(column, "") or unit for column, unit in zip(have.columns, have.units, strict=True)])
+        new_units += tuple(said.values())
+        if said:
+            self._check_count(name, len(have.columns) + len(said))
+            self._move(ring, have.columns + tuple(said), new_units)
         elif new_units != have.units:
             entry = replace(have, units=new_units)
             self._catalog.record(entry)
             ring.entry = entry
             self._log_units(name, have.units, new_units)
         return ring
-
-    def check_columns(self, name: str, columns: tuple[str, ...]) -> None:
-        """LineError `columns` if rows of these named columns do not fit the source."""
-        self._check_count(name, len(columns))
-        have = self.rings[name].columns if name in self.rings else ()
-        for at, (has, said) in enumerate(zip(have, columns, strict=False)):
-            if has != said:
-                raise LineError("columns", f"source {name!r} has {has!r} as column {at + 1}, not {said!r}")
 
     def _check_count(self, name: str, columns: int) -> None:
         if columns > self.max_columns:

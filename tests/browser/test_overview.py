@@ -108,7 +108,7 @@ def test_typing_filters_and_finds_columns(show: Show, served: Served) -> None:
     page.keyboard.type("RACK1")
     expect(names).to_have_text(["rack1", "rack10", "rack11"])
     page.fill("#find", "no such thing")
-    expect(page.locator("#more")).to_have_text("No source and no column has that in its name.")
+    expect(page.locator("#none")).to_have_text("No source and no column has that in its name.")
     page.fill("#find", "web1 busy")  # words of a source and of a column, in any order
     expect(page.get_by_role("option").first).to_have_text(re.compile("^web1 : cpu.busy_pct"))
     expect(names).to_have_text(["web1"])
@@ -131,14 +131,14 @@ def test_back_to_the_list_as_it_was(show: Show, own_feed: Feed) -> None:
     try:
         page = show(served.url)
         names = page.locator("#hosts tbody a")
-        expect(names).to_have_count(60)
+        expect(page.locator("#hosts")).to_have_attribute("aria-rowcount", "61")
         page.click("[data-sort=first]")
         expect(names.first).to_have_text("h60")
         page.fill("#find", "h")
         page.keyboard.press("Tab")
         page.wait_for_function("location.search.includes('find=h')")
         page.evaluate("scrollTo(0, 700)")
-        page.locator("#hosts a", has_text="h30").evaluate("(link) => link.click()")  # without a scroll to it
+        page.locator("#hosts tbody a", has_text="h30").evaluate("(link) => link.click()")  # without a scroll to it
         expect(page.locator("h1")).to_have_text("h30")
         page.go_back()
         expect(names.first).to_have_text("h60")
@@ -156,9 +156,8 @@ def test_hundreds_of_hosts_have_a_map_and_are_sorted(show: Show, own_feed: Feed)
     served = Served(own_feed.config)
     try:
         page = show(served.url)
-        rows = page.locator("#hosts tbody tr")
-        expect(rows).to_have_count(200)
-        expect(page.locator("#more")).to_have_text("and 100 more: type to find them")
+        rows = page.locator("#hosts tbody:not(.space) tr")
+        expect(page.locator("#hosts")).to_have_attribute("aria-rowcount", "301")
         cells = "Bokeh.documents[0].get_model_by_name('cells of map').data"
         page.wait_for_function(f"{cells}.xs.length == 300")
         assert page.evaluate(f"new Set({cells}.color).size") >= 5

@@ -16,6 +16,7 @@ from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.windows import Cells, Floats, Rows, Told
 from linemon.patterns import OUTPUT
 from linemon.store.catalog import Entry
+from linemon.store.devices import Registered
 from linemon.store.liveness import OWN, collector_silent_since
 from linemon.store.merge import RingNow
 from linemon.store.reader import Source, Store
@@ -113,12 +114,15 @@ class Reading:
 class Feed:
     """All sources that an alarm covers."""
 
-    def __init__(self, store: Store, rules: list[Rule], desk: Desk, most: int) -> None:
+    def __init__(
+        self, store: Store, rules: list[Rule], desk: Desk, most: int, devices: Registered | None = None
+    ) -> None:
         """`most`: instances; sources beyond are not judged, and counted."""
         self.store, self.rules, self._desk, self._most = store, rules, desk, most
         self.readings: dict[str, Reading] = {}
         self.left_out: list[str] = []  # sources for which there were too many instances
         self.missed = 0  # rows that were overwritten before they were read
+        self._registered, self._devices = devices, frozenset[str]()
         self.gone: list[Instance] = []  # of which the end is still to be told
         self.extra: list[Instance] = []  # that are judged elsewhere
         self._seen: tuple[str, object] | None = None
@@ -141,18 +145,20 @@ class Feed:
     def attach(self, w: int, resume: Resume) -> Iterator[None]:
         """Take up sources that are new or have other columns, and let go of those that are no more, in steps."""
         names = self.store.sources()
+        devices = self._registered.look() if self._registered else frozenset()
+        for name in devices ^ self._devices:
+            self._entries.pop(name, None)
         state = self.store.id, self.store._catalog.state
-        if state == self._seen:
+        if state == self._seen and devices is self._devices:
             return
+        self._devices = devices
         is_same_store, self._seen = self._seen is None or self._seen[0] == state[0], state
         for name in [each for each in self.readings if each not in names]:
             judged = self.readings.pop(name).judged
             self._entries.pop(name, None)
             self._count -= judged.size
             if is_same_store:  # else it is another one, which may get the source yet
-                for _, instance in judged:
-                    instance.leave(w)
-                    self.gone += [instance] * (instance.told != 0)
+                self._leave(judged, set(), w)
         for name in names:
             try:
                 entry, arena, slot = self.store._ring(name)
@@ -161,18 +167,29 @@ class Feed:
             if self._entries.get(name) == entry:
                 continue
             self._entries[name], known = entry, self.readings.get(name)
-            if known and (known.judged.columns, known.judged.units) == (entry.columns, entry.units):
+            shape = entry.columns, entry.units, name in devices
+            if known and (known.judged.columns, known.judged.units, known.judged.is_device) == shape:
                 known.entry, known.arena, known.slot = entry, arena, slot
             else:
                 self._take_up(name, entry, arena, slot, w, resume)
                 yield
+
+    def _leave(self, judged: Judged, kept: set[str], w: int) -> None:
+        """The instances of a source are no more, but of these rules."""
+        for rule, instance in judged:
+            if rule.name not in kept:
+                instance.leave(w)
+                self.gone += [instance] * (instance.told != 0)
 
     def _take_up(self, name: str, entry: Entry, arena: Arena, slot: int, w: int, resume: Resume) -> None:
         if before := self.readings.pop(name, None):
             self._count -= before.judged.size
         begin = RingNow(entry, arena, slot).begin() if arena.head(slot) else None
         past = StorePast(self.store, name)
-        judged = Judged(name, entry.columns, entry.units, self.rules, self._desk, entry.born, past, begin)
+        is_device = name in self._devices
+        judged = Judged(name, entry.columns, entry.units, self.rules, self._desk, entry.born, past, begin, is_device)
+        if before:
+            self._leave(before.judged, {group.rule.name for group in judged.groups}, w)
         if not judged.size:
             return
         if self._count + judged.size > self._most:

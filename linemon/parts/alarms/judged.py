@@ -177,10 +177,14 @@ class Judged:
 
     def __init__(
         self, name: str, columns: tuple[str, ...], units: tuple[str, ...], rules: list[Rule], desk: Desk,
-        born: int = 0, past: Past | None = None, begin: int | None = None,
+        born: int = 0, past: Past | None = None, begin: int | None = None, is_device: bool = False,
     ) -> None:  # fmt: skip
-        """`begin`: since when there are rows, where that is before the first that comes."""
+        """`begin`: since when there are rows, where that is before the first that comes.
+
+        `is_device`: it is the source of a registered device.
+        """
         self.name, self.columns, self.units, self.desk, self.born, self.past = name, columns, units, desk, born, past
+        self.is_device = is_device
         self.groups = [group for rule in rules if (group := self._group(rule)) is not None]
         self.arrived: int | None = None
         self._waiting: list[tuple[int, Floats]] = []  # rows stamped ahead: time, values (width,)
@@ -207,7 +211,7 @@ class Judged:
 
     def _group(self, rule: Rule) -> Group | None:
         """None where the rule has nothing to judge here."""
-        if not rule.covers(self.name) or (rule.config.having and rule.config.having not in self.columns):
+        if not rule.heeds(self.name, self.columns, self.is_device):
             return None
         group = Group(rule, self)
         return group if len(group.own) or not rule.config.columns else None

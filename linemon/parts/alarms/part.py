@@ -30,6 +30,7 @@ from linemon.parts.alarms.outbox import Outbox
 from linemon.parts.alarms.rules import Rule, make
 from linemon.parts.alarms.telling import Telling, as_json, order
 from linemon.sections import Span
+from linemon.store.devices import Registered
 from linemon.store.folder import own_folder, replace_file
 from linemon.store.marks import ALARM, Mark
 from linemon.store.reader import Store
@@ -108,7 +109,8 @@ class Alarms:
                 outbox.put, outbox.told, self._config.quiet, alarms.group_wait.ns, time.time_ns(), state.n,
                 state.silences, self._groups,
             )  # fmt: skip
-            feed = self._feed = Feed(store, self._rules, telling, alarms.max_instances)
+            devices = Registered(self._config.devices_folder)
+            feed = self._feed = Feed(store, self._rules, telling, alarms.max_instances, devices)
             looks = [Nobody(telling, feed, state).look]
             if state.is_first:
                 looks.append(First(self._config, telling, feed).look)

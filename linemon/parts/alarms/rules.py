@@ -25,6 +25,7 @@ from linemon.parts.alarms.windows import PARTS, SHORT, Frame
 from linemon.patterns import fits
 from linemon.sections import AlarmConfig
 from linemon.settings import section
+from linemon.store.devices import Registered
 from linemon.store.reader import Store
 
 NAME: Final = re.compile(r"[\w. -]{1,64}")
@@ -58,6 +59,11 @@ class Rule:
 
     def covers(self, source: str) -> bool:
         return fits(patterns(self.config.source), source)
+
+    def heeds(self, source: str, columns: tuple[str, ...], is_device: bool) -> bool:
+        """Whether it judges a source at all, for its name, its columns, and what it is."""
+        said = self.config
+        return self.covers(source) and (not said.having or said.having in columns or (said.devices and is_device))
 
     def columns(self, names: tuple[str, ...]) -> list[tuple[int, tuple[str, ...]]]:
         """Of a source's columns those that it judges: the place of each, and what the ``*`` of the pattern took."""
@@ -219,10 +225,11 @@ def check(config: Config, store: Path) -> tuple[list[str], list[str]]:
     found, counts = rules(config), Counter[str]()
     sources = Store(store)
     entries = [sources[name] for name in sources.sources()] if store.exists() else []
+    devices = Registered(config.devices_folder).look()
     for rule in found:
         for source in entries:
             names = source.columns
-            if rule.covers(source.name) and (not rule.config.having or rule.config.having in names):
+            if rule.heeds(source.name, names, source.name in devices):
                 counts[rule.name] += len(rule.columns(names)) if rule.config.columns else 1
     there = ", ".join(f"{rule.name} {counts[rule.name]}" for rule in found if counts[rule.name])
     none = ", ".join(rule.name for rule in found if not counts[rule.name])

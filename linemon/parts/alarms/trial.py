@@ -18,6 +18,7 @@ from linemon.parts.alarms.machine import S
 from linemon.parts.alarms.rules import Rule
 from linemon.parts.alarms.telling import Telling
 from linemon.parts.alarms.windows import Floats
+from linemon.store.devices import Registered
 from linemon.store.reader import Store
 from linemon.store.rows import as_ns
 from linemon.when import iso_ns
@@ -43,10 +44,13 @@ def trial(store: Store, config: Config, rules: list[Rule], since: int | None) ->
     rules = [replace(rule, notify=rule.notify or ("nobody",)) for rule in rules]
     judged: list[Judged] = []
     notes: list[str] = []
-    streams = []
+    streams, devices = [], Registered(config.devices_folder).look()
     for name in store.sources():
         source = store[name]
-        each = Judged(name, source.columns, source.units, rules, telling, source.born, StorePast(store, name))
+        each = Judged(
+            name, source.columns, source.units, rules, telling, source.born, StorePast(store, name),
+            is_device=name in devices,
+        )  # fmt: skip
         if each.size:
             streams.append(_rows(store, name, since, len(judged), notes))
             judged.append(each)

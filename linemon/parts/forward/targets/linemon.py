@@ -7,7 +7,6 @@ back, is filled again from what the ring holds.
 
 from __future__ import annotations
 
-import json
 import math
 import socket
 import time
@@ -74,7 +73,6 @@ class To(Target):
         if self._sock is None:
             self._open()
         for flow in flows:
-            self._as_json.discard(flow)
             if any(sender.startswith(f"{FORWARDED}{self._far}:") for sender in flow.senders):
                 flow.deny("its rows come from there", math.inf)
             else:
@@ -90,8 +88,7 @@ class To(Target):
         try:
             other._open()
             for flow in flows:
-                other._as_json.add(flow)  # nothing is said of columns
-                other._ask(flow, 0, (), ())
+                other._ask(flow, 0, (), ())  # nothing is said of columns
             other._wait(lambda: not other._asked)
         finally:
             other.close()
@@ -111,7 +108,6 @@ class To(Target):
         self._known: dict[tuple[str, str], Flow] = {}
         self._columns: dict[Flow, tuple[str, ...]] = {}  # as they were declared
         self._numbers: dict[Flow, int] = {}  # of the next row, as it takes it there
-        self._as_json: set[Flow] = set()  # their columns do not fit there
         self._said: deque[Said] = deque()  # on its way
         token = f"#token {self.settings.token}\n" if self.settings.token else ""
         self._write(f"{token}#errors on\n#acks named\n", 2 + bool(token))
@@ -121,7 +117,7 @@ class To(Target):
         """Where to go on, with rows of these columns."""
         sender = sender_of(flow)
         self._known[sender, flow.name], self._asked[flow], self._columns[flow] = flow, number, columns
-        header = "" if flow in self._as_json else header_of(dict(zip(columns, units, strict=True))).decode() + "\n"
+        header = header_of(dict(zip(columns, units, strict=True))).decode() + "\n" if columns else ""
         count = 2 + bool(header)
         self._write(f"#source {flow.name}\n{header}#seq {number} {sender}\n", count)
         self._said.append(Said(self._lines, flow, 0, count, 0))
@@ -144,7 +140,6 @@ class To(Target):
         """Its rows have other columns than those before."""
         self._wait(lambda: not self._said)
         flow, read = block.flow, block.flow.next
-        self._as_json.discard(flow)
         self._ask(flow, block.first, block.rows.columns, block.rows.units)
         self._wait(lambda: not self._asked)
         if flow.is_begun:
@@ -159,7 +154,7 @@ class To(Target):
                 self._declare(block)
             if not flow.is_begun:
                 continue  # it is denied since it was read: its rows come again
-            rows = json_lines(block) if flow in self._as_json else row_lines(block)
+            rows = row_lines(block)
             is_next = block.first == self._numbers[flow]  # else some were overwritten meanwhile
             gap = "" if is_next else f"#seq {block.first} {sender_of(flow)}\n"
             self._numbers[flow], count = block.end, 1 + bool(gap) + len(block.rows)
@@ -251,12 +246,8 @@ class To(Target):
         if said.end and reason not in WAITS:
             self.refuse(flow, 1, f"{flow.source}: {why}")
         elif flow.is_begun or flow in self._asked:
-            offered = self._asked.pop(flow, 0)
-            if reason == "columns" and not said.end and flow not in self._as_json:
-                self._as_json.add(flow)
-                self._ask(flow, offered, self._columns[flow], ())
-            else:
-                flow.deny(self.clean(why), DENIED_S)
+            self._asked.pop(flow, None)
+            flow.deny(self.clean(why), DENIED_S)
 
 
 def sender_of(flow: Flow) -> str:
@@ -270,16 +261,6 @@ def row_lines(block: Block) -> str:
         cells.append(time_said)
         cells += values
     return (f"%s{' %r' * len(block.rows.columns)}\n" * len(block.rows)) % tuple(cells)
-
-
-def json_lines(block: Block) -> str:
-    """Rows that name their columns; what is missing is left out."""
-    names = [json.dumps(name) for name in block.rows.columns]
-    lines = []
-    for time_said, values in zip(times(block), block.rows.values.tolist(), strict=True):
-        pairs = [f"{name}: {value!r}" for name, value in zip(names, values, strict=True) if value == value]
-        lines.append("{" + ", ".join([f'"time": {json.dumps(time_said)}', *pairs]) + "}\n")
-    return "".join(lines)
 
 
 def times(block: Block) -> list[int] | list[str]:
