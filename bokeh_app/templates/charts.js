@@ -102,6 +102,7 @@ linemon.charts = linemon.pages.charts = (() => {
   const width = () => Math.max(...all(".plot").map((plot) => plot.clientWidth - 82), 50)
   function redraw() {
     if (!isFilled) return
+    linemon.across = Math.max(5, Math.floor(width() / 110))
     linemon.about.panels.forEach((_, number) => linemon.draw.panel(number, hidden, states[number]))
     linemon.shape.draw()
     linemon.values.show()

@@ -1,7 +1,9 @@
 "use strict"
 // The figures of a page: models of Bokeh's in a document of their own, of which the server knows nothing.
 linemon.figures = (() => {
-  const {$, colour} = linemon
+  const {$, colour, drawing} = linemon
+  // A frame says where the keyboard is, not where the mouse was.
+  const FRAME = ".bk-events:focus { outline: none } .bk-events:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px }"
   let doc = null, isShown = false
 
   // Charts are alike: the page brings one, as JSON. What the others share with it keeps its id, all else gets its own.
@@ -24,10 +26,12 @@ linemon.figures = (() => {
     if (prototype._get_css_value) prototype._get_css_value = function (name) { return colour(`${this.css_prefix}${name}`.slice(2)) }
   }
   // Only when they have something to show: each is laid out and painted once, not for an empty axis before.
-  function show() {
+  async function show() {
     if (!doc || isShown) return
     isShown = true
-    Bokeh.embed.add_document_standalone(doc, document.body, doc.roots().map(({name}) => $(`figure-${name}`)))
+    const names = doc.roots().map(({name}) => name)
+    await Bokeh.embed.add_document_standalone(doc, document.body, names.map((name) => $(`figure-${name}`)))
+    for (const name of names) drawing(name).canvas_view.shadow_el.append(linemon.make("style", {}, FRAME))
   }
   return {make, show}
 })()

@@ -97,8 +97,9 @@ const linemon = (() => {
   // Round in the browser's calendar: its hours, days and months are not all of one length.
   function timeTicks(start, end) {
     if (!(end > start)) return []
-    if (linemon.zero) return multiples(start, end, step((end - start) / S, "s") * S, linemon.zero)
-    const least = (end - start) / 5, every = STEPS.find((each) => each >= least), first = new Date(start)
+    const across = linemon.across ?? 5   // labels that there is room for
+    if (linemon.zero) return multiples(start, end, step((end - start) / S * 4 / across, "s") * S, linemon.zero)
+    const least = (end - start) / across, every = STEPS.find((each) => each >= least), first = new Date(start)
     if (every <= H) return multiples(start, end, every, new Date(start).setMinutes(0, 0, 0))
     const y = first.getFullYear(), m = first.getMonth(), d = first.getDate()
     const days = DAYS.find((each) => each * D >= least), months = MONTHS.find((each) => each * 30 * D >= least) ?? MONTHS.at(-1)

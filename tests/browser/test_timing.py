@@ -181,7 +181,7 @@ def test_runs_lie_over_each_other_from_their_marks(show: Show, served: Served, f
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("Runs of oven")
     assert query(page) == {"runs": ["oven:t"], "mark": ["run"], "last": ["3"]}
-    page.wait_for_function("linemon.model('lines of chart0').data.xs.length >= 3")
+    page.wait_for_function("linemon.model('lines of chart0')?.data.xs.length >= 3")
     found = runs(page)
     assert list(found) == ["run 4", "run 3", "run 2"]
     for n, length in ((4, 100), (3, 140), (2, 120)):
@@ -230,3 +230,65 @@ def test_lines_that_are_hidden_are_in_the_address(show: Show, served: Served) ->
     assert "hide" not in query(page)
     page.goto(served.url + "?plot=web1:cpu.busy_pct,room1.humidity:value&hide=room1.humidity:value")
     expect(page.locator("#card0 .line[aria-pressed=false]")).to_have_text(re.compile("^room1.humidity"))
+
+
+WRITTEN = """
+  window.written = []
+  const real = CanvasRenderingContext2D.prototype.fillText
+  CanvasRenderingContext2D.prototype.fillText = function (words, ...rest) {
+    written.push(words)
+    real.call(this, words, ...rest)
+  }
+"""
+
+
+def test_files_say_what_they_show(show: Show, browser: Browser, served: Served, tmp_path: Path) -> None:
+    page = show(served.url + "?source=web1", script=WRITTEN)
+    page.keyboard.press(" ")
+    span = page.locator("#when").inner_text()
+    saved(page, "#export-png", tmp_path)
+    written = page.evaluate("written")
+    today = datetime.now().astimezone().strftime("%Y-%m-%d")
+    assert any(words.startswith(f"web1   {today} {span}, ") for words in written)
+    assert "Network  B/s  out is below zero" in written
+    for line in page.locator("#card0 .line").all():
+        assert " ".join(line.inner_text().split()) in written  # with its value
+    path = saved(page, "#export-html", tmp_path)
+    alone = browser.new_page(viewport={"width": 1280, "height": 300})
+    alone.goto(path.as_uri())
+    expect(alone.locator("h1 + span")).to_have_text(re.compile(f"^{today} {span}, "))
+    assert (
+        alone.evaluate(
+            "(({scrollHeight, clientHeight}) => scrollHeight - clientHeight)(document.querySelector('.scroll'))"
+        )
+        <= 1
+    )
+    alone.context.close()
+
+
+def test_a_frame_says_where_the_keyboard_is_and_not_where_the_mouse_was(show: Show, served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    page.wait_for_function("linemon.drawing('chart0').canvas_view")
+    frame = """() => {
+      let at = document.activeElement
+      while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
+      return [at.className, getComputedStyle(at).outlineStyle]
+    }"""
+    page.click("#plot0")
+    eventually(lambda: page.evaluate(frame) == ["bk-layer bk-events", "none"], "no frame")
+    page.locator("#card0 .dots").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate(frame) == ["bk-layer bk-events", "solid"]
+
+
+def test_a_wide_chart_has_more_times_on_its_axis(show: Show, served: Served) -> None:
+    ticks = "linemon.timeTicks(linemon.time.range.start, linemon.time.range.end).length"
+    page = show(
+        served.url + "?source=room1.humidity&from=12:00&to=13:00",
+        wait="paused",
+        viewport={"width": 1440, "height": 900},
+    )
+    page.wait_for_function(f"{ticks} >= 10")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.keyboard.press("+")
+    page.wait_for_function(f"{ticks} <= 5")
