@@ -23,7 +23,7 @@ from .streams import LAST_NS, Stream, between, ns_of
 from .view import View
 
 LEAD = 20  # a part so long of the view lies before the marks
-LOOK_S = 1.0  # how often it is asked whether there are other marks
+KEEP_S = 60.0  # which runs there are is kept, for as long as there are no other marks
 
 
 @dataclass(frozen=True)
@@ -94,19 +94,28 @@ class Run(Stream):
 
 def spans(pump: Pump, view: View) -> tuple[Span, ...]:
     """The runs that a view asks for, of each of its sources the newest first: from marks of it, or of all."""
-    key = "runs", view.plot, view.mark, view.last
-    return pump.shared(key, lambda: _spans(pump.marks(), view), LOOK_S)
+    marks = pump.marks()  # the same list for as long as there are no others
+    kept: list[Any] = pump.shared(("runs", view.plot, view.mark, view.last), lambda: [None, ()], KEEP_S)
+    if kept[0] is not marks:
+        kept[:] = marks, chosen(marks, view)
+    found: tuple[Span, ...] = kept[1]
+    return found
 
 
-def _spans(marks: Sequence[Mark], view: View) -> tuple[Span, ...]:
+def chosen(marks: Sequence[Mark], view: View) -> tuple[Span, ...]:
+    """The same of all marks in time order."""
     text, found = view.mark.casefold(), list[Span]()
-    meant = [mark for mark in marks if mark.text.casefold().startswith(text)]
     most = min(view.last, MAX_LINES // max(1, len(view.plot)))
     for name in dict.fromkeys(name for name, _ in view.plot):
-        mine = {ns_of(mark.time): mark for mark in meant if mark.source in (None, name)}
-        ends = [0, *mine, LAST_NS]
-        runs = [Span(name, mark, ends[i], ends[i + 2]) for i, mark in enumerate(mine.values())]
-        found += runs[: -most - 1 : -1]
+        mine: dict[int, Mark] = {}
+        for mark in reversed(marks):
+            if mark.source in (None, name) and mark.text.casefold().startswith(text):
+                mine[ns_of(mark.time)] = mark
+                if len(mine) > most:
+                    break
+        ends = [LAST_NS, *mine, 0]
+        runs = [Span(name, mark, ends[i + 2], ends[i]) for i, mark in enumerate(mine.values())]
+        found += runs[:most]
     return tuple(found)
 
 
