@@ -14,12 +14,12 @@ install: .venv/run  ## set up .venv with the linemon command in it
 run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C ends all
 	@$(BIN)/linemon up
 
-# Tests wait more than they compute, so there are more workers than cores; more yet would starve each other's browsers. FAST=1 is
-# for ten times a day.
-ALL = -n 3
+# Tests wait more than they compute, so there are more workers than cores; tests/conftest.py says who takes which. FAST=1 is for
+# ten times a day.
+ALL = -n 5
 QUICK = -n 6 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
 test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
-	$(BIN)/python -m pytest --dist worksteal $(if $(FAST),$(QUICK),$(ALL))
+	$(BIN)/python -m pytest --dist loadscope $(if $(FAST),$(QUICK),$(ALL))
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .panels import MAX_LINES, MAX_PANELS, Line, Panel, unit_of
 from .pump import Pump
 from .streams import Stream
 from .view import View
 
 Columns = list[tuple[int, str, str]]
+Pair = tuple[str, str]
 
 
 def compare(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str]]:
     """A stream per source, the charts, (stream, name, unit) of each column they draw, and what there is not (yet)."""
+    streams, columns, missing = streams_of(pump, view.plot)
+    panels = _panels(streams, columns[:MAX_LINES], view.is_beside)
+    return streams, panels, columns, [":".join(pair) for pair in missing]
+
+
+def streams_of(pump: Pump, pairs: Iterable[Pair]) -> tuple[list[Stream], Columns, list[Pair]]:
+    """Of (source, column): a stream per source, (stream, name, unit) of each column, and those that are not there."""
     wanted: dict[str, list[str]] = {}
-    for owner, column in view.plot:
+    for owner, column in pairs:
         wanted.setdefault(owner, []).append(column)
     streams: list[Stream] = []
     columns: Columns = []
-    missing: list[str] = []
+    missing: list[Pair] = []
     for name, asked in wanted.items():
         source = pump.source(name)
         known, units = (source.columns, source.units) if source else ((), ())
         there = [column for column in asked if column in known]
-        missing += [f"{name}:{column}" for column in asked if column not in known]
+        missing += [(name, column) for column in asked if column not in known]
         if there:
             columns += [(len(streams), column, unit_of(column, units[known.index(column)])) for column in there]
             streams.append(Stream(pump, name, [known.index(column) for column in there], ()))
-    return streams, _panels(streams, columns[:MAX_LINES], view.is_beside), columns, missing
+    return streams, columns, missing
 
 
 def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Panel]:
@@ -42,8 +52,13 @@ def _panels(streams: list[Stream], columns: Columns, is_beside: bool) -> list[Pa
         for number in numbers:
             stream, name, _ = columns[number]
             owner = streams[stream].name
-            lines.append(Line(number, owner if len(names) == 1 or name == "value" else f"{owner} {name}"))
+            lines.append(Line(number, owner_label(owner, name, len(names))))
         if is_beside:
             title = f"{streams[columns[numbers[0]][0]].name} {title}".removesuffix(" value")
         panels.append(Panel(title, columns[numbers[0]][2], tuple(lines)))
     return panels
+
+
+def owner_label(source: str, column: str, names: int) -> str:
+    """How a line is called among those of several sources, whose columns have so many names."""
+    return source if names == 1 or column == "value" else f"{source} {column}"

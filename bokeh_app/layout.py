@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from linemon.boards import quoted
 from linemon.config import PanelConfig
 from linemon.patterns import exactly, fits, is_exclusion
 
@@ -61,7 +61,7 @@ def lay_out(
         found = _matching(panel, known)[: min(LINES_PER_PANEL, room)]
         room -= len(found)
         if found:
-            lines = with_roles(((column, _label(column, found)) for column in found), panel.kind)
+            lines = with_roles(((column, label_beside(column, found)) for column in found), panel.kind)
             unit = found[0].unit if len({column.unit for column in found}) == 1 else ""  # one axis cannot be in two
             panels.append(Panel(panel.title, unit, lines, panel.limits))
     shown = {line.column for panel in panels for line in panel.lines}
@@ -92,17 +92,12 @@ def as_toml(source: str, panels: Sequence[Panel], columns: Sequence[str]) -> str
     parts = []
     for panel in panels:
         names = [exactly(columns[line.column]) for line in panel.lines]
-        lines = ["[[dashboard.panel]]", f"source = {_text(exactly(source))}", f"title = {_text(panel.title)}"]
-        lines += [f"columns = [{', '.join(map(_text, names))}]", f"kind = {_text(panel.kind)}"]
+        lines = ["[[dashboard.panel]]", f"source = {quoted(exactly(source))}", f"title = {quoted(panel.title)}"]
+        lines += [f"columns = [{', '.join(map(quoted, names))}]", f"kind = {quoted(panel.kind)}"]
         if panel.limits:
             lines.append(f"limits = [{', '.join(map(repr, panel.limits))}]")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
-
-
-def _text(value: str) -> str:
-    """A text in quotes: what JSON escapes TOML reads alike, but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _matching(panel: PanelConfig, known: Sequence[Column]) -> list[Column]:
@@ -114,7 +109,7 @@ def _matching(panel: PanelConfig, known: Sequence[Column]) -> list[Column]:
     return list(dict.fromkeys([*found, *meant]))
 
 
-def _label(column: Column, beside: Sequence[Column]) -> str:
+def label_beside(column: Column, beside: Sequence[Column]) -> str:
     """A column's label without the words that all columns of its chart share."""
     if len({each.head for each in beside}) > 1:
         return label_of(column)

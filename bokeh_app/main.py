@@ -10,17 +10,20 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
+from linemon import boards
 from linemon.store.liveness import OWN
 
 from .alarms import AlarmsPage
 from .behind import Behind
+from .boards import Board, is_stale, look
 from .charts import chart_figures, overview_figures
 from .compare import compare
 from .devices import DevicesPage, Own
 from .groups import MAX_LISTED, Group, groups, of_groups, runs
 from .layout import as_toml, lay_out, misses, tiles
+from .measure import MeasurePage, Ranked, Rest, charts_of, rank
 from .overview import OverviewPage
-from .panels import Panel, unit_of
+from .panels import Panel, label_of, take_apart, unit_of
 from .pump import pump
 from .runs import of_runs, spans
 from .sending import sending
@@ -51,6 +54,7 @@ def build(doc: Document) -> None:
     may_set = dashboard.listen.is_loopback or bool(dashboard.password)
     doc.template_variables.update(view=view, windows=WINDOWS, may_set=may_set)
     host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or "" if request else ""
+    doc.template_variables["boards"] = boards.names(pump.config.boards_folder)
     if view.kind == "overview":
         OverviewPage(doc, pump)
         doc.title = "linemon"
@@ -75,7 +79,9 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     missing: list[str] = []
     found: list[Group] = []
     laid: dict[str, Any] = {}
+    board = Board("")
     numbers, unshown, toml, misfits = list[int](), 0, "", False
+    ranked = Ranked([], [])
     if view.kind == "groups":
         found = groups(pump)
         streams, panels, columns = of_groups(pump, view, found)
@@ -83,6 +89,12 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         streams, panels, columns, missing, laid = of_runs(pump, view)
     elif view.kind == "compare":
         streams, panels, columns, missing = compare(pump, view)
+    elif view.kind == "measure":
+        ranked = rank(pump, view)
+        streams, panels, columns = charts_of(pump, view, ranked.top)
+    elif view.kind == "board":
+        board = look(pump, view)
+        streams, panels, columns = board.streams, board.panels, board.columns
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
@@ -100,22 +112,27 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     def made_of() -> tuple[object, ...]:
         if view.kind == "runs":
             return spans(pump, view), missing and pump.names()
-        return runs(pump) if view.kind == "groups" else pump.names() if missing else ()
+        is_waiting = missing or (view.kind == "measure" and not panels)
+        return runs(pump) if view.kind == "groups" else pump.names() if is_waiting else ()
 
     known = made_of()
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
-    page = ChartPage(
+    page = (MeasurePage if view.kind == "measure" else ChartPage)(
         doc,
         pump,
         streams,
         Behind(pump, [] if laid else streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
-        is_stale=lambda: made_of() != known,
+        is_stale=lambda: is_stale(pump, board) if board.name else made_of() != known,
     )
     if view.kind == "source":
         page.device = Own(pump, name)
         doc.template_variables.update(sending(pump, host, name, *shape) if columns else {})
-    title = TITLES.get(view.shape or view.kind, name)
+    if isinstance(page, MeasurePage):
+        page.rest = Rest(pump, [] if view.is_small else ranked.rest)
+    title = board.heading or TITLES.get(view.shape or view.kind, name)
+    if view.kind == "measure":
+        title = label_of(take_apart(0, view.measure, ""))
     if view.kind == "runs":
         title = f"Runs of {', '.join(dict.fromkeys(owner for owner, _ in view.plot))}"
     doc.title = f"{title} · linemon"
@@ -141,24 +158,29 @@ def build_charts(doc: Document, view: View, host: str) -> None:
             for panel in panels
         ],
         "tiles": [],
+        "is_alike": view.is_small,
+        "rest": 0 if view.is_small else len(ranked.rest),
+        "board": board.about if board.name else None,
         "shift": view.shift.text if view.shift else "",
         **laid,
         "shape": view.shape,
         "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
-    if view.kind not in ("compare", "groups", "runs") and len(columns) > 1:
+    if view.kind not in ("compare", "groups", "measure", "board", "runs") and len(columns) > 1:
         plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
         about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
     doc.template_variables.update(
         about=about,
         figures=chart_figures(has_shape=bool(view.shape)) if panels else None,
-        heading=title,
+        heading=board.name or title,
         is_known=bool(panels),
         farewell=pump.farewell(name),
         missing=missing,
+        board=board,
         misfits=misfits,
         shifts=SHIFTS,
         groups=found,
+        total=len(ranked.top) + len(ranked.rest),
         most_listed=MAX_LISTED,
         numbers=[(number, columns[number][1]) for number in numbers],
         unshown=unshown,

@@ -16,6 +16,7 @@ from linemon.store.asking import ask
 from linemon.store.marks import Mark
 from linemon.store.status import COLLECT_SOCKET
 
+from . import board_changes
 from .kept import Kept, Refused
 from .panels import unit_of
 
@@ -37,6 +38,8 @@ async def carry_out(config: Config, said: dict[str, Any]) -> dict[str, Any]:
             return await explain(config, said)
         if not config.dashboard.listen.is_loopback and not config.dashboard.password:
             return {"error": "this page is open to everybody: it sets nothing without [dashboard] password"}
+        if said["do"] == "board":
+            return await asyncio.to_thread(board_changes.keep, config, said)
         if said["do"] in ("keep", "undo"):
             return await asyncio.to_thread(keep, config, said)
         return {"error": await ORDERS[said["do"]](config, said)}

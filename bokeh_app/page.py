@@ -72,6 +72,7 @@ class Answers(DataModel):
     alarms: str = String("")  # type: ignore[assignment]  # what fires
     strange: str = String("")  # type: ignore[assignment]  # what is strange now
     behind: str = String("")  # type: ignore[assignment]  # what lies behind the lines: see `behind.py`
+    rest: str = String("")  # type: ignore[assignment]  # of one measure of many sources: see `measure.py`
     devices: str = String("")  # type: ignore[assignment]  # those that registered, or the one that is shown
     marks: str = String("")  # type: ignore[assignment]  # those that lie in sight, or near
     older: str = String("")  # type: ignore[assignment]  # why the archive does not say what was before

@@ -166,14 +166,21 @@ def _split(column: Column) -> Column:
 
 
 def with_roles(lines: Iterable[tuple[Column, str]], kind: str) -> tuple[Line, ...]:
-    """Columns and their labels as the lines of a chart of one of `PANEL_KINDS` of linemon.config."""
-    return tuple(Line(column.number, label, _role(column, kind)) for column, label in lines)
+    """Columns and their labels as the lines of a chart of one of `PANEL_KINDS` of linemon.config.
+
+    What is a sum lies over a stack.
+    """
+    lines = list(lines)
+    has_modes = any(column.measure in MODES for column, _ in lines)
+    return tuple(Line(column.number, label, _role(column, kind, has_modes)) for column, label in lines)
 
 
-def _role(column: Column, kind: str) -> str:
+def _role(column: Column, kind: str, has_modes: bool) -> str:
     if kind == "mirrored":
         return "below" if _goes_out(column) else "line"
-    return {"stacked": "stack", "step": "step"}.get(kind, "line")
+    if kind == "stacked":
+        return "stack" if column.measure in MODES or not has_modes else "line"
+    return "step" if kind == "step" else "line"
 
 
 def label_of(column: Column) -> str:
@@ -225,12 +232,9 @@ def _panel(group: list[Column]) -> Panel:
         if not column.devices or len(measures) > 1:
             words.append(column.measure)
         labels.append(" ".join(dict.fromkeys(words)).replace("_", " "))
-    lines = with_roles(zip(group, labels, strict=True), "mirrored" if _is_in_and_out(group) else "lines")
-    if not group[0].devices and len(measures & MODES) > 1 and {"user", "system"} <= measures:
-        lines = tuple(
-            Line(line.column, line.label, "stack" if column.measure in MODES else "line")
-            for line, column in zip(lines, group, strict=True)
-        )
+    are_modes = not group[0].devices and len(measures & MODES) > 1 and {"user", "system"} <= measures
+    kind = "stacked" if are_modes else "mirrored" if _is_in_and_out(group) else "lines"
+    lines = with_roles(zip(group, labels, strict=True), kind)
     return Panel(title.replace("_", " "), group[0].unit, lines)
 
 

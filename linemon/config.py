@@ -143,6 +143,7 @@ class DashboardConfig:
     allow_open: bool = False
     archive: str = field(default="", repr=False)
     state: str = ""
+    boards: str = ""
     panel: tuple[PanelConfig, ...] = ()
 
     @property
@@ -253,6 +254,12 @@ class Config:
         """The file of what people change on the page."""
         named = Path(self.dashboard.state).expanduser() if self.dashboard.state else None
         return named or self.state_folder / "dashboard.json"
+
+    @property
+    def boards_folder(self) -> Path:
+        """Where the boards of the page are."""
+        named = Path(self.dashboard.boards).expanduser() if self.dashboard.boards else None
+        return named or self.dashboard_state.parent / "boards"
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
         """The sections that listen, or could."""

@@ -4,18 +4,15 @@ what a notifier was told with what there was: each begin and end at least once, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import signal
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.running import Running, command, eventually
+from tests import kills
+from tests.running import Running, Work, eventually
 
 SOURCES = ("a", "b", "c")
 RULES = """
@@ -39,6 +36,10 @@ class Outcome:
     twice: int = 0  # the same key and number: who is killed between telling and noting it tells it once more
     wrong: list[str] = field(default_factory=list)
 
+    @property
+    def is_right(self) -> bool:
+        return not self.wrong
+
 
 class Run:
     """A collector, `linemon work alarms`, and sources that go up and down between kills."""
@@ -50,11 +51,7 @@ class Run:
         self.collector = Running(folder, f'{RULES}{notify}[work]\nstate = "{folder}/state"\n')
         self.level = dict.fromkeys(SOURCES, 0)
         self.incidents: list[tuple[str, int, int]] = []  # source, begin in ms, worst level
-        self.work = self.start()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "work.log").open("ab") as log:
-            return subprocess.Popen(command("work", "alarms", "--config", str(self.collector.config)), stderr=log)
+        self.work = Work(self.collector.config, "alarms").start()
 
     def send(self, level: int | None = None) -> None:
         """One row of one source, at another level."""
@@ -70,17 +67,15 @@ class Run:
         self.collector.say(f"#source {source}\n#columns time v\n{now} {(50, 95, 99)[level]}\n")
 
     def kill(self) -> None:
-        self.work.send_signal(signal.SIGKILL)
-        self.work.wait()
-        self.work = self.start()
+        self.work.kill()
+        self.work.start()
 
     def end(self, outcome: Outcome) -> Outcome:
         for source in SOURCES:
             self.collector.say(f"#source {source}\n#columns v\n50\n")
         wanted = len(self.incidents)
         eventually(lambda: len(self.ended()) >= wanted, f"all of {wanted} incidents are told", 120)
-        self.work.send_signal(signal.SIGINT)
-        assert self.work.wait(60) == 0, (self.folder / "work.log").read_text()
+        self.work.stop(60)
         self.collector.stop()
         return self.compare(outcome)
 
@@ -126,21 +121,9 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
             outcome.kills += 1
         return running.end(outcome)
     finally:
-        for process in (running.work, running.collector.process):
-            process.kill()
-            process.wait()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.alarm_kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = run(Path(folder) / "run", asked.kills, asked.seed)
-    print(outcome)
-    return int(bool(outcome.wrong))
+        running.work.kill()
+        running.collector.kill()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(kills.main(run, __doc__, 200))

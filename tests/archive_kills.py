@@ -4,11 +4,7 @@ numbered rows come, and looks for each row in the archive.
 
 from __future__ import annotations
 
-import argparse
 import random
-import socket
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +12,10 @@ from pathlib import Path
 import linemon
 from linemon.errors import StoreError
 from linemon.store.status import read_part
+from tests import kills
 from tests.postgres import Server, server
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, eventually
+from tests.sinks import free_port
 
 SOURCES = ("a", "b", "c")
 COLUMNS = tuple(f"c{i}" for i in range(6))
@@ -46,21 +44,16 @@ class Run:
     def __init__(self, folder: Path, postgres: Server, seed: int) -> None:
         self.random, self.folder, self.server = random.Random(seed), folder, postgres
         self.url = postgres.database()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.settings = (
             f'points = 200000\n[tcp]\nlisten = "127.0.0.1:{port}"\n'
             "[history]\nenabled = false\n[alarms]\nenabled = false\n"
             f'[[forward]]\nname = "it"\nto = "{self.url}"\nsince = "start"\nevery = 0.05\n'
         )
         self.collector = Running(folder, self.settings)
-        self.work = self._work()
+        self.work = Work(self.collector.config).start()
         self.senders = [linemon.Sender(name, COLUMNS, to=f"127.0.0.1:{port}") for name in SOURCES]
         self.sent = 0
-
-    def _work(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "work.log").open("ab") as log:
-            return subprocess.Popen(command("work", "--config", str(self.collector.config)), stderr=log)
 
     def send(self) -> None:
         for _ in range(self.random.randint(1, 40)):
@@ -72,12 +65,9 @@ class Run:
         """One of them, and start it again."""
         if what == "work":
             self.work.kill()
-            self.work.wait()
-            self.work = self._work()
+            self.work.start()
         elif what == "collector":
-            self.collector.process.kill()
-            self.collector.process.wait()
-            self.collector.log.close()
+            self.collector.kill()
             self.collector = Running(self.folder, self.settings)
         else:
             self.server.kill()
@@ -100,7 +90,7 @@ class Run:
             eventually(lambda: all(newest in each for each in self.arrived() or [[]]), "the newest rows", 120)
         except AssertionError:
             status = read_part(self.folder / "store", "forward.it")
-            raise AssertionError(f"{status}\n{(self.folder / 'work.log').read_text()[-3000:]}") from None
+            raise AssertionError(f"{status}\n{self.work.log[-3000:]}") from None
         for each in self.arrived():
             outcome.rows += len(each)
             outcome.lost += self.sent - len(set(each))
@@ -110,10 +100,7 @@ class Run:
 
     def close(self) -> None:
         self.work.kill()
-        self.work.wait()
-        self.collector.process.kill()
-        self.collector.process.wait()
-        self.collector.log.close()
+        self.collector.kill()
 
 
 def run(folder: Path, postgres: Server, kills: int, seed: int) -> Outcome:
@@ -133,16 +120,10 @@ def run(folder: Path, postgres: Server, kills: int, seed: int) -> Outcome:
         running.close()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.archive_kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, server() as postgres:
-        outcome = run(Path(folder) / "run", postgres, asked.kills, asked.seed)
-    print(outcome)
-    return int(not outcome.is_right)
+def with_server(folder: Path, kills: int, seed: int) -> Outcome:
+    with server() as postgres:
+        return run(folder, postgres, kills, seed)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(kills.main(with_server, __doc__))

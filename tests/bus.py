@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import urllib.request
 from collections.abc import Callable, Coroutine
@@ -18,8 +17,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from linemon.store.status import read_part
-from tests.forked import NURSERY, Forked
-from tests.running import Running, eventually
+from tests.running import Running, Work, eventually
 from tests.sinks import free_port
 
 PASSWORD = "bus-hush-hush"
@@ -148,31 +146,22 @@ class Taker:
         subscribe = f'[[subscribe]]\nname = "bus"\nfrom = "{address}"\npassword = "{PASSWORD}"\n{keys}\n'
         self.folder = folder
         self.collector = Running(folder, settings + quiet + work + subscribe)
-        self.work: Forked | None = None
+        self.work = Work(self.collector.config)
 
     def start(self) -> None:
-        with open(self.folder / "work.log", "ab") as log, open(os.devnull, "r+b") as nothing:
-            files = [nothing.fileno(), nothing.fileno(), log.fileno()]
-            self.work = NURSERY.start(["work", "--config", str(self.collector.config)], files)
+        self.work.start()
 
     def kill(self) -> None:
-        if self.work:
-            self.work.kill()
-            self.work.wait(20)
-            self.work = None
+        self.work.kill()
 
     def stop(self) -> None:
-        """As Ctrl-C does: it must end well."""
-        if self.work:
-            self.work.terminate()
-            assert self.work.wait(20) == 0, self.log()
-            self.work = None
+        self.work.stop()
 
     def status(self) -> dict[str, Any]:
         return read_part(self.folder / "store", "subscribe.bus")
 
     def log(self) -> str:
-        return (self.folder / "work.log").read_text()
+        return self.work.log
 
     def until(self, deadline_s: float = 20, **wanted: object) -> dict[str, Any]:
         """Until its status says so."""
@@ -188,6 +177,4 @@ class Taker:
 
     def close(self) -> None:
         self.kill()
-        self.collector.process.kill()
-        self.collector.process.wait()
-        self.collector.log.close()
+        self.collector.kill()

@@ -4,14 +4,13 @@ so often, while rows come, and looks for each row in the collector that takes th
 
 from __future__ import annotations
 
-import argparse
 import random
-import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests import kills
 from tests.bus import PASSWORD, Cluster, Taker
 from tests.forwards import Near, rows_in, rows_of
 from tests.running import eventually
@@ -42,6 +41,7 @@ class Outcome:
 def run(folder: Path, servers: int, forwards: int, subscriptions: int, seed: int = 1) -> Outcome:
     """Kill each so often, in any order, and look."""
     chance, outcome, count = random.Random(seed), Outcome(), 0
+    folder.mkdir(exist_ok=True)
     cluster = Cluster(folder / "cluster")
     keys = 'since = "start"\nevery = 0.05\npartitions = 2\nmax_bytes = 100000000\n'
     forward = f'[[forward]]\nname = "it"\nto = "{cluster.address("KILLS")}"\npassword = "{PASSWORD}"\n{keys}'
@@ -95,16 +95,5 @@ def run(folder: Path, servers: int, forwards: int, subscriptions: int, seed: int
         cluster.kill_all()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bus_kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = run(Path(folder), asked.kills, asked.kills, asked.kills, asked.seed)
-    print(outcome)
-    return int(not outcome.is_right)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(kills.main(lambda folder, kills, seed: run(folder, kills, kills, kills, seed), __doc__))

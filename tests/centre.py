@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-DEADLINE_S = 15.0
+DEADLINE_S = 45.0
 
 
 class Row(NamedTuple):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import random
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -26,7 +25,7 @@ import linemon
 from linemon.errors import StoreError
 from tests.bus import PASSWORD, Cluster
 from tests.postgres import Server, server
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, eventually
 
 EVERY_S = 0.5  # from one row of a host to its next
 DOWN_S = 5.0  # that a server of the bus is away
@@ -66,23 +65,12 @@ class Side:
     """A linemon: its collector, and its `linemon work`."""
 
     def __init__(self, folder: Path, settings: str) -> None:
-        self.folder = folder
         self.collector = Running(folder, f'max_sources = 2000\n{QUIET}{settings}[work]\nstate = "{folder}/state"\n')
-        self.start()
-
-    def start(self) -> None:
-        with (self.folder / "work.log").open("ab") as log:
-            self.work = subprocess.Popen(command("work", "--config", str(self.collector.config)), stderr=log)
-
-    def kill(self) -> None:
-        self.work.kill()
-        self.work.wait()
+        self.work = Work(self.collector.config).start()
 
     def close(self) -> None:
-        self.kill()
-        self.collector.process.kill()
-        self.collector.process.wait()
-        self.collector.log.close()
+        self.work.kill()
+        self.collector.kill()
 
 
 class Chain:
@@ -112,10 +100,10 @@ class Chain:
             self.cluster.kill(leader)
             self.events["server killed"] += 1
             name = self.random.choice(list(self.sides))
-            self.sides[name].kill()
+            self.sides[name].work.kill()
             self.events[f"work of {name} killed"] += 1
             self.hosts.is_over.wait(DOWN_S)
-            self.sides[name].start()
+            self.sides[name].work.start()
             self.cluster.start()
         self.hosts.is_over.wait(max(0.0, end - time.monotonic()))
 

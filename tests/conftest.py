@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Whoever is free takes the next test. Pages are for three workers, a browser each: more would starve."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneByOne(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            room, _, file = nodeid.partition("::")[0].rpartition("/")
+            return f"{room} {bisect('dn', file.removeprefix('test_')[0])}" if room == "tests/browser" else nodeid
+
+    return OneByOne(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

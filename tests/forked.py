@@ -1,6 +1,6 @@
-"""`linemon` in processes of their own, which have its imports from the start: a third of a second for each of them.
+"""`linemon`, and `bokeh`, in processes of their own, which have their imports from the start: up to a second each.
 
-A nursery (`tests/nursery.py`) imports what the commands import, and forks for each command that is asked for; from
+A nursery (`tests/nursery.py`) imports what its program imports, and forks for each command that is asked for; from
 there on the process is one like any other, with its own files, environment, limits and end. What is about the start
 itself, or about memory, starts `python -m linemon` instead.
 """
@@ -24,24 +24,32 @@ ROOT = Path(__file__).parents[1]
 
 
 class Nursery:
-    """The process that forks others; one for each process of pytest's."""
+    """The process that forks others, once it is asked to: of each program one for each process of pytest's."""
 
-    def __init__(self) -> None:
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.nursery", str(theirs.fileno())],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._sock, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self._sock.close)
 
-    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0) -> Forked:
-        """Run `linemon ARGUMENTS` with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0, **environment: str) -> Forked:
+        """Run PROGRAM ARGUMENTS with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.nursery", self._program, str(self._theirs.fileno())],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[self._theirs.fileno()],
+            )
+            self._theirs.close()
         ours, theirs = os.pipe()
-        asked = {"arguments": arguments, "environment": dict(os.environ), "cwd": os.getcwd(), "open_files": open_files}
+        asked = {
+            "arguments": arguments,
+            "environment": os.environ | environment,
+            "cwd": os.getcwd(),
+            "open_files": open_files,
+        }
         socket.send_fds(self._sock, [json.dumps(asked).encode()], [*files, theirs])
         os.close(theirs)
         return Forked(ours)
@@ -91,7 +99,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-NURSERY = Nursery()
+NURSERY = Nursery("linemon")
 
 
 def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -5,10 +5,7 @@ with what was sent.
 
 from __future__ import annotations
 
-import argparse
 import random
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +14,8 @@ import numpy as np
 
 from linemon import Sender
 from linemon.store.reader import Store
-from tests.running import Running, command, eventually
+from tests import kills
+from tests.running import Running, Work, eventually
 from tests.sinks import free_port
 
 SOURCES = ("a", "b", "c")
@@ -34,6 +32,10 @@ class Outcome:
     twice: int = 0
     disorder: int = 0
 
+    @property
+    def is_right(self) -> bool:
+        return not (self.lost or self.twice or self.disorder)
+
 
 class Run:
     def __init__(self, folder: Path, seed: int) -> None:
@@ -47,14 +49,9 @@ class Run:
             for name, port in self.ports.items()
         }
         self.sides = {name: Running(folder / name, self.settings[name]) for name in self.ports}
-        self.work = self.start_work()
+        self.work = Work(self.sides["near"].config, "forward").start()
         self.senders = {name: Sender(name, to=f"127.0.0.1:{self.ports['near']}") for name in SOURCES}
         self.sent = dict.fromkeys(SOURCES, 0)
-
-    def start_work(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "work.log").open("ab") as log:
-            config = str(self.folder / "near" / "linemon.toml")
-            return subprocess.Popen(command("work", "forward", "--config", config), stderr=log)
 
     def send(self) -> None:
         for name, sender in self.senders.items():
@@ -65,13 +62,9 @@ class Run:
     def kill(self, name: str) -> None:
         if name == "work":
             self.work.kill()
-            self.work.wait()
-            self.work = self.start_work()
+            self.work.start()
             return
-        side = self.sides[name]
-        side.process.kill()
-        side.process.wait()
-        side.log.close()
+        self.sides[name].kill()
         time.sleep(self.random.random() * 0.2)
         self.sides[name] = Running(self.folder / name, self.settings[name])
 
@@ -94,11 +87,8 @@ class Run:
         for sender in self.senders.values():
             sender.close()
         self.work.kill()
-        self.work.wait()
         for side in self.sides.values():
-            side.process.kill()
-            side.process.wait()
-            side.log.close()
+            side.kill()
 
 
 def run(folder: Path, kills: int, seed: int) -> Outcome:
@@ -121,16 +111,5 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
         running.end()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.forward_kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = run(Path(folder) / "run", asked.kills, asked.seed)
-    print(outcome)
-    return int(outcome.lost > 0 or outcome.twice > 0)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(kills.main(run, __doc__))

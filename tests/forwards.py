@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import time
@@ -18,8 +17,8 @@ import pytest
 from linemon.store.reader import Store
 from linemon.store.status import read_part
 from linemon.store.writer import StoreWriter
-from tests.forked import NURSERY, Forked, run
-from tests.running import eventually
+from tests.forked import run
+from tests.running import Work, eventually
 
 Row = tuple[int, dict[str, float]]  # ns, and the values by their columns
 
@@ -38,7 +37,7 @@ class Near:
         self.config = folder / "linemon.toml"
         self.set(forwards)
         self.writer = StoreWriter(folder / "store", points, 1000)
-        self.work: Forked | None = None
+        self.work = Work(self.config)
 
     def set(self, forwards: str) -> None:
         self.config.write_text(f'[store]\npath = "{self.folder}/store"\n{QUIET}{forwards}')
@@ -59,27 +58,19 @@ class Near:
         self.writer = StoreWriter(self.folder / "store", self.points, 1000)
 
     def start(self) -> None:
-        with open(self.folder / "log", "ab") as log, open(os.devnull, "r+b") as nothing:
-            files = [nothing.fileno(), nothing.fileno(), log.fileno()]
-            self.work = NURSERY.start(["work", "--config", str(self.config)], files)
+        self.work.start()
 
     def kill(self) -> None:
-        if self.work:
-            self.work.kill()
-            self.work.wait(20)
-            self.work = None
+        self.work.kill()
 
     def stop(self) -> None:
-        if self.work:
-            self.work.terminate()
-            assert self.work.wait(20) == 0, self.log()
-            self.work = None
+        self.work.stop()
 
     def status(self, name: str = "it") -> dict[str, Any]:
         return read_part(self.folder / "store", f"forward.{name}")
 
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return self.work.log
 
     def until(self, **wanted: object) -> dict[str, Any]:
         """Until its status says so."""
@@ -301,7 +292,6 @@ class Conformance(ABC):
     def test_a_second_one_is_refused(self) -> None:
         self.near.start()
         eventually(self.near.status, "running")
-        assert self.near.work
         second = run(["work", "--config", str(self.near.config)])
         assert second.returncode == 1
         assert f"forward.it is run by process {self.near.work.pid} already" in second.stderr

@@ -4,11 +4,7 @@ rows come late, then compares every bucket of every tier with the rows themselve
 
 from __future__ import annotations
 
-import argparse
 import random
-import signal
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +13,9 @@ import numpy as np
 
 from linemon import Store
 from linemon.sections import Span
+from tests import kills
 from tests.histories import merged
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, eventually
 
 TIERS = ("10s", "1m", "15m")
 SETTINGS = """
@@ -39,6 +36,10 @@ class Outcome:
     wrong: int = 0
     first_wrong: str = ""
 
+    @property
+    def is_right(self) -> bool:
+        return not self.wrong
+
 
 class Run:
     """A collector, `linemon work`, and rows that come in between kills."""
@@ -48,12 +49,8 @@ class Run:
         settings = f"points = 300000\n{SETTINGS}"
         self.folder, self.settings = folder, settings
         self.collector = Running(folder, settings)
-        self.work = self.start()
+        self.work = Work(self.collector.config).start()
         self.clock = dict.fromkeys(SOURCES, float(int(time.time()) - 30 * 86400))
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "work.log").open("ab") as log:
-            return subprocess.Popen(command("work", "--config", str(self.collector.config)), stderr=log)
 
     def send(self) -> None:
         """Some rows of each source, a second apart; up to half of them late."""
@@ -74,13 +71,10 @@ class Run:
         """One of the two, and start it again."""
         outcome.kills += 1
         if self.random.random() < 0.75:
-            self.work.send_signal(signal.SIGKILL)
-            self.work.wait()
-            self.work = self.start()
+            self.work.kill()
+            self.work.start()
         else:
-            self.collector.process.send_signal(signal.SIGKILL)
-            self.collector.process.wait()
-            self.collector.log.close()
+            self.collector.kill()
             self.collector = Running(self.folder, self.settings)
 
     def has_begun(self) -> bool:
@@ -92,8 +86,7 @@ class Run:
     def end(self, outcome: Outcome) -> Outcome:
         eventually(self.has_begun, "history runs")
         time.sleep(0.1)
-        self.work.send_signal(signal.SIGINT)
-        assert self.work.wait(60) == 0, (self.folder / "work.log").read_text()
+        self.work.stop(60)
         self.collector.stop()
         for source in SOURCES:
             self.compare(source, outcome)
@@ -139,21 +132,9 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
             running.kill(outcome)
         return running.end(outcome)
     finally:
-        for process in (running.work, running.collector.process):
-            process.kill()
-            process.wait()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.history_kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = run(Path(folder) / "run", asked.kills, asked.seed)
-    print(outcome)
-    return int(outcome.wrong > 0)
+        running.work.kill()
+        running.collector.kill()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(kills.main(run, __doc__, 100))

@@ -1,4 +1,4 @@
-"""Forks `linemon` for `tests/forked.py`, which runs this file as a program and says more."""
+"""Forks `linemon`, or `bokeh`, for `tests/forked.py`, which runs this file as a program and says more."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 
-def main() -> None:
-    # What a collector, parts and commands import when they run; more would make each fork slower.
+def linemon() -> None:
+    """Import what a collector, parts and commands import when they run; more would make each fork slower."""
     import dateutil.tz  # noqa: F401
     import httptools  # noqa: F401
 
@@ -31,10 +31,25 @@ def main() -> None:
     for each in pkgutil.walk_packages(linemon.__path__, "linemon."):
         if not each.name.startswith(("linemon.__main__", "linemon.analysis", "linemon.archive", "linemon.cli")):
             importlib.import_module(each.name)
+
+
+def bokeh() -> None:
+    """Import what a server of pages imports before it has read the app."""
+    import bokeh.command.bootstrap
+    import bokeh.command.subcommands.serve
+    import bokeh.plotting
+    import bokeh.server.server  # noqa: F401
+
+    import linemon  # noqa: F401
+
+
+def main() -> None:
+    program = sys.argv[1]
+    {"linemon": linemon, "bokeh": bokeh}[program]()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and we end with it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for others are waited for by nobody
-    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock = socket.socket(fileno=int(sys.argv[2]))
     while True:
         data, fds, *_ = socket.recv_fds(sock, 1 << 20, 4)
         if not data:
@@ -49,7 +64,7 @@ def main() -> None:
     if child := os.fork():
         watch(child, files, reports)
     os.close(reports)
-    become(files, **json.loads(data))
+    become(program, files, **json.loads(data))
 
 
 def watch(child: int, files: Sequence[int], reports: int) -> None:
@@ -63,10 +78,10 @@ def watch(child: int, files: Sequence[int], reports: int) -> None:
     os._exit(0)
 
 
-def become(files: Sequence[int], arguments: list[str], environment: dict[str, str], cwd: str, open_files: int) -> None:
+def become(
+    program: str, files: Sequence[int], arguments: list[str], environment: dict[str, str], cwd: str, open_files: int
+) -> None:
     """Be the process of a command; never returns."""
-    from linemon.cli import main
-
     for number, fd in enumerate(files):
         os.dup2(fd, number)
     for fd in files:
@@ -82,15 +97,23 @@ def become(files: Sequence[int], arguments: list[str], environment: dict[str, st
         warnings.simplefilter("default", ResourceWarning)
     if open_files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
-    sys.argv = ["linemon", *arguments]
+    sys.argv = [program, *arguments]
+    if program == "bokeh":
+        from bokeh.command.bootstrap import main as serve
+
+        serve(sys.argv)
+        sys.exit()
+    from linemon.cli.main import main
+
     try:
-        code = main.main()
+        code = main()
     except SystemExit as said:
         if not isinstance(said.code, int):
             raise
         code = said.code
     if arguments[0] != "work":  # which has threads that the interpreter is to wait for
-        gc.collect()  # tasks and files that were forgotten say so now
+        warnings.simplefilter("ignore", ResourceWarning)  # what is open at its end may be
+        gc.collect()  # tasks that were forgotten say so now
         with suppress(OSError):  # to take an interpreter apart costs more than most commands do
             sys.stdout.flush()
             sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 from tests import forked
 
-DEADLINE_S = 20.0
+DEADLINE_S = 45.0  # what is to come comes sooner, but on a machine that is busy with other tests
 # What Python says of a task or a file that a program has forgotten; what is open at its end may be.
 LEAKS = re.compile(
     r"(?m)^(?!<?sys>?:\d: ).*(?:Task was destroyed|never awaited|never retrieved|ResourceWarning: unclosed).*"
@@ -128,6 +129,12 @@ class Running:
         """A linemon command with this collector's settings."""
         return forked.run([*arguments, "--config", str(self.config)], stdin)
 
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
     def stop(self) -> int:
         """The exit code. It must have left no task and no file behind."""
         if self.process.poll() is None:
@@ -137,3 +144,40 @@ class Running:
         log = (self.folder / "log").read_text(errors="replace")
         assert not LEAKS.search(log), log
         return code
+
+
+class Work:
+    """`linemon work`, or some of its parts, in a process of its own; it logs to `work.log` beside the settings."""
+
+    def __init__(self, config: Path, *parts: str) -> None:
+        self._asked = ["work", *parts, "--config", str(config)]
+        self._log = config.parent / "work.log"
+        self.process: forked.Forked | None = None
+
+    def start(self) -> Work:
+        with self._log.open("ab") as log, open(os.devnull, "r+b") as nothing:
+            self.process = forked.NURSERY.start(self._asked, [nothing.fileno(), nothing.fileno(), log.fileno()])
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """As `kill -9` does, where it runs."""
+        if self.process:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+            self.process = None
+
+    def stop(self, deadline_s: float = DEADLINE_S) -> None:
+        """As Ctrl-C does, where it runs: it must end well."""
+        if self.process:
+            self.process.send_signal(signal.SIGINT)
+            assert self.process.wait(deadline_s) == 0, self.log
+            self.process = None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import DEADLINE_S, Running, command, eventually
+from tests.running import DEADLINE_S, Running, Work, command, eventually
 from tests.web import ask, get, post
 
 RULE = '[[alarm]]\nname = "v high"\nsource = "web*"\ncolumns = "v"\nwarning = "> 90"\ncritical = "> 97"\n'
@@ -31,21 +31,17 @@ class Watched:
         notify = f'[[notify]]\nname = "file"\nkind = "command"\nargv = ["/bin/sh", "-c", "cat >> {self.file}"]\n'
         work = "" if "[work]" in settings else f'[work]\nstate = "{folder}/state"\n'
         self.collector = Running(folder, f"{settings}\n{work}{notify}")
-        self.work = self.start()
+        self.work = Work(self.collector.config, "alarms")
+        self.start()
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> None:
+        """Until it judges."""
         began = time.time() - 0.1  # a file's time is that of the last tick of the kernel
-        with (self.collector.folder / "work.log").open("ab") as log:
-            self.work = subprocess.Popen(command("work", "alarms", "--config", str(self.collector.config)), stderr=log)
+        self.work.start()
         status = self.collector.store_path / "work" / "alarms.json"
         eventually(lambda: status.exists() and f'"pid": {self.work.pid},' in status.read_text(), "the part runs")
         shown = self.collector.store_path / "alarms.json"
         eventually(lambda: shown.exists() and shown.stat().st_mtime >= began, "it judges")
-        return self.work
-
-    def kill(self) -> None:
-        self.work.send_signal(signal.SIGKILL)
-        self.work.wait()
 
     def row(self, value: float | str, source: str = "web1") -> None:
         self.collector.say(f"#source {source}\n#columns v:%\n{value}\n")
@@ -67,9 +63,7 @@ class Watched:
         return self.collector.run("alarms", *arguments)
 
     def stop(self) -> None:
-        if self.work.poll() is None:
-            self.work.send_signal(signal.SIGINT)
-        self.work.wait(DEADLINE_S)
+        self.work.stop()
         self.collector.stop()
 
 
@@ -177,9 +171,9 @@ def test_nothing_is_told_twice_over_kills(start: Callable[..., Watched]) -> None
     watched.row(95)
     watched.until("warning")
     for _ in range(2):
-        watched.kill()
+        watched.work.kill()
         watched.start()
-    watched.kill()
+    watched.work.kill()
     watched.row(50)
     watched.start()
     watched.until("ok")
@@ -226,7 +220,7 @@ def test_settings_are_taken_while_it_runs(start: Callable[..., Watched]) -> None
     watched.until("warning")
     before = watched.collector.config.read_text()
     watched.collector.config.write_text(before.replace('"> 90"', '"> x"'))
-    eventually(lambda: "nothing is changed" in (watched.collector.folder / "work.log").read_text(), "it is said")
+    eventually(lambda: "nothing is changed" in watched.work.log, "it is said")
     assert watched.list()[0]["state"] == "firing"
     watched.collector.config.write_text(before.replace('name = "v high"', 'name = "v higher"'))
     eventually(lambda: len(watched.told) == 3, "the old one ends, the new one fires")

@@ -20,7 +20,7 @@ from linemon.http.site import families
 from linemon.store.ring import PAGE_BYTES
 from linemon.when import iso_ns
 from tests.budget import cpu_s
-from tests.running import DEADLINE_S, Running, command, eventually
+from tests.running import DEADLINE_S, Running, Work, eventually
 from tests.web import Address, ask, get, post
 
 DESCRIPTION = json.loads((Path(__file__).parent.parent / "linemon" / "http" / "openapi.json").read_text())
@@ -35,12 +35,11 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     post(running.address("http"), {"tag": "room1", "value": 20.3, "unit": "C", "ts": 1700000000})
     running.say("#source web1\n#columns cpu:% mem:%\n1 nan\n3 4\n")
     eventually(lambda: "web1" in running.store, "the source")
-    work = subprocess.Popen(command("work", "alarms", "--config", str(running.config)))
+    work = Work(running.config, "alarms").start()
     eventually((running.store_path / "work.sock").exists, "commands are taken")
     eventually((running.store_path / "alarms.json").exists, "alarms are judged")
     yield running
-    work.terminate()
-    assert work.wait(DEADLINE_S) == 0
+    work.stop()
     assert running.stop() == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +19,7 @@ from linemon.archive.writer import ArchiveWriter, Batch
 from linemon.errors import StoreError
 from linemon.sections import Span
 from tests.postgres import Server
-from tests.running import DEADLINE_S, Running, command, eventually
+from tests.running import Running, Work, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +143,7 @@ def test_the_first_example_as_it_stands(start_collector: Callable[..., Running],
     checked = running.run("check")
     assert checked.returncode == 0, checked.stderr
     assert "hush" not in checked.stdout + checked.stderr
-    work = subprocess.Popen(command("work", "--config", str(running.config)))
+    work = Work(running.config).start()
     try:
         eventually((running.store_path / "forward.127.0.0.1.json").exists, "it has looked: what comes now is new")
         running.say("#source web1\n#columns cpu.busy_pct:%\n12.5\n")
@@ -157,5 +156,4 @@ def test_the_first_example_as_it_stands(start_collector: Callable[..., Running],
 
         assert eventually(found, "the row") == [12.5]
     finally:
-        work.terminate()
-        assert work.wait(DEADLINE_S) == 0
+        work.stop()

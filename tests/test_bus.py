@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests import bus_kills
 from tests.bus import PASSWORD, Cluster, Taker
 from tests.forwards import Conformance, Near, Row, rows_in, rows_of, same
 from tests.pki import Authority
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, eventually
 from tests.sinks import free_port
 
 
@@ -460,8 +459,7 @@ def test_what_docs_scale_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         for side in sides:
             checked = side.run("check")
             assert (checked.returncode, checked.stderr) == (0, ""), checked
-            with open(side.folder / "work.log", "ab") as log:
-                works.append(subprocess.Popen(command("work", "--config", str(side.config)), stderr=log))
+            works.append(Work(side.config).start())
         edge_side, one, two = sides
 
         def a_row_is_there() -> bool:
@@ -478,7 +476,6 @@ def test_what_docs_scale_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     finally:
         for work in works:
             work.kill()
-            work.wait()
         cluster.kill_all()
         codes = [side.stop() for side in sides]
     assert codes == [0, 0, 0]

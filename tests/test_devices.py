@@ -26,6 +26,7 @@ from linemon.store.status import COLLECT_SOCKET
 from tests import forked
 from tests.pki import Authority
 from tests.running import DEADLINE_S, Running, eventually
+from tests.test_store import in_a_small_disk
 from tests.web import Answer, ask, get, post
 
 Start = Callable[..., Running]
@@ -234,6 +235,60 @@ def test_an_enrolment_token_gives_a_device_its_own(start_collector: Start) -> No
     running.run("devices", "--block", "meter.42")
     with peer(running, f"#errors on\n#token {own}\n#source meter.42\n5\n") as there:
         assert there.hear().startswith("#error 2 token")
+
+
+def test_a_device_that_comes_while_the_disk_is_full(tmp_path: Path) -> None:
+    """It is refused before its rows are taken, and comes again; those that are known go on."""
+    found = in_a_small_disk(
+        "1m",
+        """
+        import json
+        from contextlib import suppress
+        from tests.test_devices import ENROLS, Running, devices, peer
+        settings = ENROLS + f'[devices]\\npath = "{disk}"\\n'
+        running = Running(Path("FOLDER"), settings)
+        said = {}
+
+        def come(serial, key, secret="enrol"):
+            hello = f"#token {secret}\\n#device meter {serial}\\n"
+            with peer(running, hello + f"#columns v\\n#seq 1 {key}\\n7\\n8\\n") as there:
+                said[key] = [there.hear()]
+                while said[key][-1] not in ("", "#ack 3"):
+                    said[key].append(there.hear())
+
+        try:
+            come("1", "first")
+            own = said["first"][1].removeprefix("#token ")
+            with suppress(OSError), open(disk / "left", "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            last = 2  # until the page that the registry has is full, too
+            while come(str(last), "full") or not said["full"][0].startswith("#error"):
+                last += 1
+            come("1", "known", own)
+            listed = [each["name"] for each in devices(running)]
+            (disk / "left").unlink()
+            come(str(last), "again")
+            running.process.kill()
+            running.process.wait(20)
+            running = Running(Path("FOLDER"), settings)
+            kept = [each["name"] for each in devices(running)]
+            rows = {name: running.store[name].rows for name in kept}
+            print(json.dumps({"said": said, "listed": listed, "kept": kept, "rows": rows, "last": last}))
+        finally:
+            running.stop()
+        """.replace("FOLDER", str(tmp_path / "near")),
+    )
+    said, last = found["said"], found["last"]
+    assert said["full"][0].startswith("#error 2 device: cannot write")
+    assert said["full"][1:] == [""]  # it is closed, and no row was acknowledged
+    for key, number in (("first", 1), ("known", 1), ("again", last)):
+        assert (said[key][0], said[key][-1]) == (f"#device meter.{number}", "#ack 3")
+    assert "#token " in said["again"][1]
+    names = [f"meter.{number}" for number in range(1, last + 1)]
+    assert found["listed"] in (names[:-1], names)  # there may have been room for who it is, and none for its token
+    assert found["kept"] == names
+    assert found["rows"] == {name: 4 if name == "meter.1" else 2 for name in names}
 
 
 def test_rows_of_who_did_not_register_are_rejected(start_collector: Start, tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -25,18 +24,17 @@ from linemon.parts.history import History
 from linemon.sections import HistoryConfig
 from linemon.store.writer import StoreWriter
 from tests.histories import SECOND, tier
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, command, eventually
 
 SETTINGS = 'points = 600\n[history]\nevery = 0.1\n[[history.tier]]\nstep = "10s"\nkeep = "1d"\n'
 
 
-@pytest.fixture
-def past(start_collector: Callable[..., Running]) -> Iterator[tuple[Running, int]]:
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, int]]:
     """A collector with an hour of rows behind it, of which it holds ten minutes; the history has all."""
-    running = start_collector(SETTINGS)
+    running = Running(tmp_path_factory.mktemp("past"), SETTINGS)
     begin = int(time.time()) // 3600 * 3600 - 7200
-    with (running.folder / "work.log").open("wb") as log:
-        work = subprocess.Popen(command("work", "--config", str(running.config)), stderr=log)
+    work = Work(running.config).start()
     tier = running.store_path / "history" / "10s"
     for second in range(0, 3600, 300):
         for source in ("web1", "web2", "a/b"):
@@ -50,8 +48,8 @@ def past(start_collector: Callable[..., Running]) -> Iterator[tuple[Running, int
             "it is in the history",
         )
     yield running, begin
-    work.send_signal(signal.SIGINT)
-    assert work.wait(20) == 0, (running.folder / "work.log").read_text()
+    work.stop()
+    assert running.stop() == 0
 
 
 @pytest.mark.slow

@@ -562,7 +562,7 @@ def test_the_file_of_farewells_is_bounded(tmp_path: Path) -> None:
     """The newest are kept; times rise, whatever the clock does."""
     with mock.patch("linemon.store.farewells.time.time_ns", return_value=5):
         writer = FarewellWriter(tmp_path, 0o600)
-        with mock.patch("linemon.store.farewells.MOST", 10):
+        with mock.patch("linemon.store.farewells.MOST", 10), mock.patch.object(FarewellWriter, "MOST_LINES", 20):
             for i in range(35):
                 writer._add(f"s{i}", None, 1)
     found = FarewellFile(tmp_path)

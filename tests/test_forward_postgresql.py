@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests import archive_kills
 from tests.forked import run
 from tests.forwards import SECRET, Conformance, Near, Row, rows_of
 from tests.postgres import Server, server
-from tests.running import DEADLINE_S, Running, command, eventually
+from tests.running import Running, Work, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +85,7 @@ def test_rows_and_buckets_of_one_store(start_collector: Callable[..., Running], 
     begin = (int(time.time()) - 7200) // 60 * 60
     lines = [f"{begin + i / 4} {i} nan\n" for i in range(2400)]
     running.say("#source s\n#columns time a b\n" + "".join(lines))
-    work = subprocess.Popen(command("work", "--config", str(running.config)))
+    work = Work(running.config).start()
     late = f"SELECT (SELECT sum(v[4]) FROM linemon.{{}} WHERE time = to_timestamp({begin + 30}))"
 
     def held() -> list[object]:
@@ -113,8 +112,7 @@ def test_rows_and_buckets_of_one_store(start_collector: Callable[..., Running], 
         view = 'SELECT max("b.max"), count("b.mean") FROM linemon_5s.s'
         assert postgres.query(url.rpartition("/")[2], view) == [(5.0, 1)]
     finally:
-        work.terminate()
-        assert work.wait(DEADLINE_S) == 0
+        work.stop()
 
 
 def test_an_archive_that_was_set_back(tmp_path: Path, postgres: Server) -> None:

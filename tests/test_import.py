@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from linemon import Store
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, command, eventually
 
 NAMES = ("a/b", "room1", "sys,host=h 7", "ü.%41")
 ROWS = (
@@ -126,15 +125,14 @@ def test_more_than_the_ring_holds_goes_into_the_history(start: Callable[..., Run
     begin = int(time.time()) // 3600 * 3600 - 7200
     file = running.folder / "web1.csv"
     file.write_text("time,v\n" + "".join(f"{np.datetime64(begin + at, 's')}Z,{at}.0\n" for at in range(3600)))
-    work = subprocess.Popen(command("work", "--config", str(running.config)), stderr=subprocess.DEVNULL)
+    work = Work(running.config).start()
     try:
         eventually(lambda: (running.store_path / "history.json").exists(), "history is on")
         assert running.run("import", str(file)).stdout.startswith("stored 3600,")
         tier = running.store_path / "history" / "1m"
         eventually(lambda: "web1" in Store(tier) and Store(tier)["web1"].rows >= 59, "it is in the history")
     finally:
-        work.send_signal(signal.SIGINT)
-        assert work.wait(20) == 0
+        work.stop()
     asked = ("export", "web1", "--every", "1m", "--format", "jsonl", "--since", str(begin))
     minutes = [json.loads(line) for line in running.run(*asked).stdout.splitlines()]
     assert [each["v.count"] for each in minutes] == [60] * 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from linemon.parts.subscribe.origins import build
 from linemon.parts.subscribe.presets import PRESETS
 from linemon.sections import MapConfig
 from linemon.store.status import read_part
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, eventually
 from tests.sinks import Broker
 
 # As the devices' and programs' own documentation has them: preset, topic, payload, and the lines that they become.
@@ -182,15 +181,7 @@ class House:
         self.publisher.connect("127.0.0.1", self.broker.port)
         self.publisher.loop_start()
         self.random = random.Random(1)
-        self.start()
-
-    def start(self) -> None:
-        with (self.folder / "work.log").open("ab") as log:
-            self.work = subprocess.Popen(command("work", "--config", str(self.collector.config)), stderr=log)
-
-    def kill(self) -> None:
-        self.work.kill()
-        self.work.wait()
+        self.work = Work(self.collector.config).start()
 
     def begin(self) -> None:
         """Wait until it has subscribed."""
@@ -207,7 +198,7 @@ class House:
         return self.collector.store[source].since(0).values[:, 0].tolist() if source in self.collector.store else []
 
     def close(self) -> None:
-        self.kill()
+        self.work.kill()
         self.publisher.disconnect()
         self.publisher.loop_stop()
         self.publisher = None  # with its sockets
@@ -266,10 +257,10 @@ def test_nothing_is_lost_over_kills(house: House) -> None:
             sent += 1
             house.collector = Running(house.folder / "linemon")
         time.sleep(house.random.random() * 0.6)  # it starts, connects, takes
-        house.kill()
+        house.work.kill()
         house.publish("n/s", str(sent))
         sent += 1
-        house.start()
+        house.work.start()
     eventually(lambda: {*house.values("s")} == {*map(float, range(sent))}, "all messages", 40)
 
 
@@ -281,12 +272,12 @@ def test_what_the_broker_kept_is_not_new(tmp_path: Path) -> None:
     )
     house = House(tmp_path, settings)
     try:
-        house.kill()
+        house.work.kill()
         for file in (house.collector.store_path / "subscribe.it.json",):
             file.unlink(missing_ok=True)
         for topic in ("old/x", "kept/x"):
             house.publish(topic, "1", retain=True)
-        house.start()
+        house.work.start()
         eventually(lambda: house.values("kept.x"), "what was kept")
         house.publish("old/x", "2")
         eventually(lambda: house.values("old.x") == [2.0], "what is new")

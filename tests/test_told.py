@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.running import DEADLINE_S, Running, command, eventually
+from tests.running import Running, Work, eventually
 from tests.sinks import BotApi, HttpSink, MailSink, free_port
 
 pytestmark = pytest.mark.slow
@@ -47,12 +45,10 @@ class Told:
         for kind, keys in (("telegram", telegram), ("webhook", hook), ("mail", mail), ("ntfy", away)):
             settings += f'[[notify]]\nname = "{kind}"\nkind = "{kind}"\n{keys}\n'
         self.collector = Running(folder / "one", settings)
-        self.work: subprocess.Popen[bytes] | None = None
+        self.work = Work(self.collector.config, "alarms")
 
     def start(self) -> None:
-        with (self.folder / "work.log").open("ab") as log:
-            arguments = command("work", "alarms", "--config", str(self.collector.config))
-            self.work = subprocess.Popen(arguments, stderr=log)
+        self.work.start()
         eventually((self.collector.store_path / "alarms.json").exists, "it judges")
 
     def row(self, value: float) -> None:
@@ -82,9 +78,7 @@ class Told:
         return found
 
     def stop(self) -> None:
-        if self.work:
-            self.work.send_signal(signal.SIGINT)
-            self.work.wait(DEADLINE_S)
+        self.work.stop()
         self.collector.stop()
         for each in (self.bot, self.hook, self.mail):
             each.close()

@@ -107,6 +107,12 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.shape.draw()
     linemon.values.show()
   }
+  // Once more in the next frame, as when one chart has to do with another.
+  let isSoon = false
+  function redrawSoon() {
+    if (!isSoon) requestAnimationFrame(() => { isSoon = false; redraw() })
+    isSoon = true
+  }
   function state() {
     const isLive = ages.some(({came, patience}) => now() - came < patience) && !stamped(newest), came = Math.max(0, ...ages.map(({came}) => came || 0))
     const said = !came ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(came)} ago` : `no data since ${since(came)}`
@@ -127,7 +133,6 @@ linemon.charts = linemon.pages.charts = (() => {
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
       linemon.runs.start()
-      linemon.reading.start()
       linemon.time.start(redraw)
       linemon.values.start()
       linemon.legend.start()
@@ -137,6 +142,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.changed.start()
       linemon.marks.start()
       linemon.exports.start()
+      if (about.kind == "measure") linemon.measures.connect()
     }
     model("answers").properties.older.change.connect(() => {
       text($("older"), model("answers").older)
@@ -146,5 +152,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, redrawSoon, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
 })()

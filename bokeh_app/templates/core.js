@@ -58,7 +58,7 @@ Object.assign(linemon, (() => {
 
   // -- the connection. `linemon.page` is what the page shows: start, take, redraw, state
 
-  let isStarted = false, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
+  let isThereNow, isStarted = false, isLost = false, isRefused = false, isDrawing = false, clockOffset = NaN, delay = 0
   const now = () => Date.now() + (clockOffset || 0)
   const age = (time) => duration(Math.max(0, Math.floor((now() - time) / S))).replace(/(min|h) .*/, "$1")
 
@@ -67,9 +67,11 @@ Object.assign(linemon, (() => {
   const since = (time) => now() - time < 86400 * S ? seconds(new Date(time)) : `${date(new Date(time))} ${seconds(new Date(time)).slice(0, 5)}`
 
   // Called when the document is there and drawn; the server sends nothing before it is told how wide the page is.
+  const started = new Promise((done) => { isThereNow = done })
   function start() {
     linemon.figures.make()
     isStarted = true
+    isThereNow()
     $("refused").hidden = true
     const pixels = linemon.page.start()
     dress()
@@ -146,6 +148,7 @@ Object.assign(linemon, (() => {
   // Have the server do something; its answer, `error` says why that could not be.
   let asked = 0
   async function ask(what) {
+    await started
     const number = asked += 1, {told} = model("answers").properties
     model("wishes").ask = JSON.stringify({...what, number})
     return new Promise((done) => {
@@ -208,6 +211,7 @@ Object.assign(linemon, (() => {
     linemon.measures.start()
     linemon.menu.start()
     linemon.large.start()
+    linemon.boards.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)

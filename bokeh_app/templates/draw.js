@@ -39,6 +39,7 @@ linemon.draw = (() => {
       areas.color.push(color)
       areas.alpha.push(alpha)
     }
+    linemon.measures.into(number, drawn, area, seen)
     linemon.behind.into(number, drawn, area, hidden, seen)
     const isOver = ({role}) => role == "line" || role == "step", isLit = (line) => state.lit == line.column   // what is a sum lies over the stack
     state.shapes = []
@@ -83,10 +84,12 @@ linemon.draw = (() => {
     }
     const name = `chart${number}`
     const range = model(name).y_range
+    if (linemon.about.is_alike) [low, high] = linemon.measures.alike(number, low, high)
     axis(range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
     state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
+    reading.say(number)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
     linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {

@@ -67,6 +67,7 @@ linemon.exports = (() => {
     const scale = devicePixelRatio || 1, gap = 12, head = 44, row = 16
     const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
     const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
+    if ($("shape")) plots.unshift({panel: {title: linemon.about.title, unit: "", lines: []}, canvas: linemon.drawing("shape").export("png").canvas})
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
     const sheet = document.createElement("canvas"), draw = sheet.getContext("2d"), small = "11px sans-serif"
     draw.font = small
@@ -146,11 +147,10 @@ linemon.exports = (() => {
     linemon.values.table()
     const doc = model("chart0").document, copy = document.documentElement.cloneNode(true), ids = {}
     for (const each of copy.querySelectorAll("script, .live-only, #status, #age, dialog")) each.remove()
-    linemon.about.panels.forEach((_, number) => {
-      const place = copy.querySelector(`#plot${number}`)
-      place.replaceChildren(make("div", {id: `root${number}`, style: "display: contents"}))
-      ids[model(`chart${number}`).id] = `root${number}`
-    })
+    for (const name of [...linemon.about.panels.map((_, number) => `chart${number}`), ...$("shape") ? ["shape"] : []]) {   // in the order of the document's roots
+      copy.querySelector(`#figure-${name}`).parentElement.replaceChildren(make("div", {id: `root-${name}`, style: "display: contents"}))
+      ids[model(name).id] = `root-${name}`
+    }
     for (const details of copy.querySelectorAll("details")) details.setAttribute("open", "")
     for (const each of copy.querySelectorAll(".scroll")) each.style.maxHeight = "none"   // a file has no window to save room in
     copy.querySelector("h1").after(make("span", {class: "muted"}, span()))

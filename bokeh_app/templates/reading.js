@@ -13,8 +13,14 @@ linemon.reading = (() => {
   const isRate = (chart) => settingOf(chart).isRate
   const perSecond = (unit) => unit.endsWith("/s") ? `${unit}²` : `${unit}/s`
   const unitOf = (unit, chart) => isRate(chart) ? perSecond(unit) : unit
+  // How long (ms) the means of a chart are over: no longer than what is in sight, or all charts of the page would get
+  // coarse points.
+  function spanOf({over}) {
+    const {isLive, span, range} = linemon.time
+    return !over ? 0 : Math.min(S * seconds(over), isLive ? span * S || Infinity : range.end - range.start)
+  }
   // How far (ms) before what is in sight the values must be known.
-  const lead = () => S * Math.max(0, ...charts.map(({over}) => seconds(over)))
+  const lead = () => Math.max(0, ...charts.map(spanOf))
 
   // Per second, from each row, or the mean of each bucket, to the next: {values, weights}. What seldom falls is a counter,
   // which then started anew or wrapped: of that step nothing is known. The newest bucket is not whole yet.
@@ -52,17 +58,17 @@ linemon.reading = (() => {
   }
   // A column, {points, at}, as a chart draws it.
   function of(column, chart) {
-    const {isRate, over} = settingOf(chart), {points, at} = column
-    if (!isRate && !over) return column
-    const key = `${at} ${isRate} ${over}`, kept = (points.made ??= new Map()).get(key)
-    if (kept?.version == points.version) return {points: kept.made, at: 0}
+    const {isRate} = settingOf(chart), span = spanOf(settingOf(chart)), {points, at} = column
+    if (!isRate && !span) return column
+    const key = `${at} ${chart}`, is = `${points.version} ${isRate} ${span}`, kept = (points.made ??= new Map()).get(key)
+    if (kept?.is == is) return {points: kept.made, at: 0}
     let {values, weights} = isRate ? rates(points, at) : {values: points.mean(at), weights: points.count(at)}
-    if (over) values = means(points.times, values, weights, S * seconds(over))
+    if (span) values = means(points.times, values, weights, span)
     const made = Object.assign(new Points(1), {
       bucket: points.bucket, longer: points.longer, length: points.length, hasHoles: [true], isBeyond: [points.isBeyond[at]],
       arrays: [points.times, values, values, values, weights],
     })
-    points.made.set(key, {version: points.version, made})
+    points.made.set(key, {is, made})
     return {points: made, at: 0}
   }
   // Whether it is drawn in steps: whole numbers that stand still for long, as of a door or a count of processes. It is
@@ -87,10 +93,17 @@ linemon.reading = (() => {
 
   // -- what the chart's head, its axis and the address say
 
-  const said = ({isRate, over}) => [isRate && "per second", over && `mean over ${linemon.duration(seconds(over), 1)}`].filter(Boolean).join(", ")
+  function said({isRate, over}) {
+    const span = spanOf({over}), isCut = span < S * seconds(over)
+    return [isRate && "per second", over && `mean over ${linemon.duration(Math.round(span / S), 1)}${isCut ? ", as no more is in sight" : ""}`].filter(Boolean).join(", ")
+  }
+  const head = (chart) => text(document.querySelector(`#card${chart} figcaption .reading`), said(settingOf(chart)))
+  function say(chart) {
+    if (settingOf(chart) != PLAIN) head(chart)
+  }
   function tell(chart) {
-    const {unit} = linemon.about.panels[chart], place = document.querySelector(`#card${chart} figcaption .reading`), [axis] = model(`chart${chart}`).left
-    text(place, said(settingOf(chart)))
+    const {unit} = linemon.about.panels[chart], [axis] = model(`chart${chart}`).left
+    head(chart)
     text(document.querySelector(`#card${chart} figcaption .unit`), unitOf(unit, chart))
     for (const each of [axis.ticker, axis.formatter]) each.args = {...each.args, unit: unitOf(unit, chart)}
     linemon.charts.states[chart].isSet = false
@@ -112,14 +125,14 @@ linemon.reading = (() => {
     linemon.charts.redraw()
   }
   function restore() {
-    const given = new URLSearchParams(location.search)
+    const given = new URLSearchParams(location.search), before = charts
     charts = linemon.about.panels.map(() => PLAIN)
     for (const key of given.getAll("rate")) if (menu.chartOf(key) >= 0) charts[menu.chartOf(key)] = {...PLAIN, isRate: true}
     for (const each of given.getAll("mean")) {
       const over = each.slice(0, each.indexOf(":")), chart = menu.chartOf(each.slice(over.length + 1))
       if (chart >= 0 && seconds(over)) charts[chart] = {...charts[chart], over}
     }
-    charts.forEach((_, chart) => { if (said(settingOf(chart)) || $(`card${chart}`).querySelector(".reading").textContent) tell(chart) })
+    charts.forEach((each, chart) => { if (each != (before[chart] ?? PLAIN)) tell(chart) })
   }
   function choice(chart) {
     const {over} = settingOf(chart), select = make("select", {}), spans = over && !SPANS.includes(over) ? [...SPANS, over] : SPANS
@@ -133,5 +146,5 @@ linemon.reading = (() => {
     addEventListener("popstate", () => { restore(); linemon.charts.redraw() })
     menu.add((chart) => [{text: "Per second", on: isRate(chart), does: () => set(chart, {isRate: !isRate(chart)})}, choice(chart)])
   }
-  return {start, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
+  return {start, say, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
 })()

@@ -86,6 +86,7 @@ linemon.rows = (() => {
     const key = JSON.stringify(said.measures), row = $("grid").tHead.rows[0]
     if (row.dataset.key == key) return
     row.dataset.key = key
+    $("grid").style.minWidth = `${260 + 82 * said.measures.length}px`
     row.replaceChildren(make("th", {scope: "col"}, "Name"), ...said.measures.map(([name, unit]) =>
       make("th", {scope: "col", title: name}, linemon.measures.link(name, name.replaceAll("_", " ")), ...unit ? [` ${unit}`] : [])), make("th", {scope: "col"}, "Newest row"))
   }
@@ -109,7 +110,7 @@ linemon.rows = (() => {
   function group(row) {
     const fold = make("button", {type: "button", class: "fold-group"}, `${row.group}*`)
     const words = make("span", {class: "muted"}), dot = make("span", {class: "dot"})
-    const element = make("tr", {class: "group-row"}, make("th", {scope: "rowgroup", colspan: 5}, fold, " ", dot, words))
+    const element = make("tr", {class: "group-row"}, make("th", {scope: "rowgroup", colspan: innerWidth > 760 ? 5 : 3}, fold, " ", dot, words))
     element.addEventListener("click", () => open(row.group, fold.getAttribute("aria-expanded") != "true"))
     return {...row, element, dot, words, fold}
   }

@@ -2,7 +2,7 @@
 // The search: sources, and columns to compare.
 linemon.search = (() => {
   const {$, all, make, model} = linemon
-  let options = [], chosen = -1
+  let found = [], options = [], chosen = -1
 
   const quote = (name) => encodeURIComponent(name).replaceAll("%2F", "/")
   // One column as the address of a comparison writes it.
@@ -22,14 +22,14 @@ linemon.search = (() => {
     const mine = term(source, column), terms = plotted()
     return plotAddress(linemon.about.kind == "compare" && !terms.includes(mine) ? [...terms, mine] : [mine])
   }
-  function list(found) {
-    const box = $("found")
-    options = found.map(([source, column], i) => {
-      const label = column ? `${source} : ${column}` : source
-      const option = make("li", {role: "option", id: `found${i}`, "aria-selected": "false"}, label)
-      option.append(make("small", {class: "muted"}, column ? "column" : "source"))
-      option.addEventListener("mousedown", (event) => { event.preventDefault(); take(i, [source, column]) })
-      option.pair = [source, column]
+  function list() {
+    const box = $("found"), named = linemon.boards.matching($("find").value).map((name) => [name, "board", () => { location.href = linemon.boards.address(name) }])
+    const sources = found.filter(([, column]) => !column).map((pair) => [pair[0], "source", () => take(pair)])
+    const columns = found.filter(([, column]) => column).map((pair) => [pair.join(" : "), "column", () => take(pair)])
+    options = [...sources, ...named, ...columns].map(([label, kind, takes], i) => {
+      const option = make("li", {role: "option", id: `found${i}`, "aria-selected": "false"}, label, make("small", {class: "muted"}, kind))
+      option.addEventListener("mousedown", (event) => { event.preventDefault(); takes() })
+      option.takes = takes
       return option
     })
     box.replaceChildren(...options)
@@ -40,7 +40,7 @@ linemon.search = (() => {
     $("found").hidden = !isOpen
     $("find").setAttribute("aria-expanded", isOpen)
   }
-  function take(i, pair) {
+  function take(pair) {
     const to = addressOf(pair)
     if (to) location.href = to
     else {                        // a source of which a column is to be compared
@@ -51,6 +51,7 @@ linemon.search = (() => {
   function ask() {
     if (["overview", "alarms"].includes(linemon.about.kind)) note("find", $("find").value)
     if (model("wishes")) model("wishes").find = $("find").value
+    list()                        // of boards at once; what else there is follows
   }
   // What is chosen on a page is in its address, so that it is there again on the way back.
   function note(name, value) {
@@ -76,7 +77,7 @@ linemon.search = (() => {
     find.addEventListener("keydown", (event) => {
       if (event.key == "ArrowDown") choose(1)
       else if (event.key == "ArrowUp") choose(-1)
-      else if (event.key == "Enter" && options.length) take(Math.max(chosen, 0), options[Math.max(chosen, 0)].pair)
+      else if (event.key == "Enter" && options.length) options[Math.max(chosen, 0)].takes()
       else if (event.key == "Escape") { find.value = ""; ask(); open(false); find.blur() }
       else return
       event.preventDefault()
@@ -95,7 +96,7 @@ linemon.search = (() => {
   }
   // Once there is a connection.
   function connect() {
-    model("answers").properties.found.change.connect(() => list(JSON.parse(model("answers").found || "[]")))
+    model("answers").properties.found.change.connect(() => { found = JSON.parse(model("answers").found || "[]"); list() })
     if ($("find").value) ask()
   }
   return {start, connect, note, sourceAddress, plotAddress, quote, term}

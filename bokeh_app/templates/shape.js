@@ -26,9 +26,8 @@ linemon.shape = (() => {
     }
   }
   function table(heads, rows) {
-    const cells = (cells) => make("tr", {}, ...cells.map((cell, i) => make(i && heads != cells ? "td" : "th", {scope: heads == cells ? "col" : "row"}, cell)))
-    $("shape-facts").tHead.replaceChildren(cells(heads))
-    $("shape-facts").tBodies[0].replaceChildren(...rows.map(cells))
+    $("shape-facts").tHead.replaceChildren(make("tr", {}, ...heads.map((head) => make("th", {scope: "col"}, head))))
+    $("shape-facts").tBodies[0].replaceChildren(...rows.map(([name, ...cells]) => make("tr", {}, make("th", {scope: "row"}, name), ...cells.map((cell) => make("td", {}, cell)))))
   }
 
   // -- a histogram

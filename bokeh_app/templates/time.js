@@ -91,7 +91,13 @@ linemon.time = (() => {
     $("misread").hidden = true
     if (said[0] == null) return []
     try {
-      return linemon.when.between(...said, linemon.now(), span * S || 3600 * S)
+      const sight = linemon.when.between(...said, linemon.now(), span * S || 3600 * S)
+      // What the server ranks by is what is in sight: it reads epoch ms alone.
+      if (linemon.about.kind == "measure" && said.some((each) => typeof each != "number")) {
+        for (const [i, name] of ["from", "to"].entries()) address.set(name, Math.round(sight[i]))
+        location.replace(`?${address}`)
+      }
+      return sight
     } catch (error) {
       text($("misread"), error.message)
       $("misread").hidden = false
@@ -120,6 +126,7 @@ linemon.time = (() => {
   function start(whenMoved) {
     range = model("time")
     moved = whenMoved
+    linemon.reading.start()
     for (const button of all(".window")) {
       button.addEventListener("click", () => {
         span = +button.dataset.seconds

@@ -33,15 +33,15 @@ linemon.verbs = (() => {
     return said
   }
   // Say what was done, and offer to undo it; on the next page, where this one is left for it.
-  function done(words, undo, address) {
-    $("verbs").close()
+  function done(words, undo, address, link) {
+    $("verbs")?.close()
     if (address != null) {
       sessionStorage.setItem("linemon.done", JSON.stringify({words, undo}))
       location.href = address
       return
     }
     const place = $("done")
-    text(place.firstElementChild, words)
+    place.firstElementChild.replaceChildren(link ? make("a", {href: link}, words) : words)
     place.lastElementChild.hidden = !undo
     place.lastElementChild.onclick = () => takeBack(undo)
     place.hidden = false
@@ -51,6 +51,7 @@ linemon.verbs = (() => {
   async function takeBack(undo) {
     const {error} = await ask(undo)
     if (error) return done(error)
+    if (undo.address != null) return done("Undone", null, undo.address)
     if (undo.do == "rename" && linemon.about.kind == "source") return done(`It is called ${undo.to} again`, null, linemon.search.sourceAddress(undo.to))
     if (linemon.about.kind == "source") location.reload()
     done("Undone")
@@ -79,5 +80,5 @@ linemon.verbs = (() => {
     $("verb-sure").lastElementChild.addEventListener("click", forget)
     $("verbs-of")?.addEventListener("click", () => open(linemon.about.source, flags.pinned == null && flags.hidden == null ? linemon.about.flags : flags))
   }
-  return {start, button, get may() { return $("verbs") != null }}
+  return {start, button, done, get may() { return $("verbs") != null }}
 })()

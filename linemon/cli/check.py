@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from linemon import boards
 from linemon.config import Config, HttpConfig, TcpConfig
 from linemon.errors import ConfigError
 from linemon.sections import HistoryConfig
@@ -49,6 +50,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     print(f"devices:   {about_devices(config)}")
     page = config.dashboard
     print(f"dashboard: {page.url}, {reach(page.listen)}")
+    print(f"           boards: {about_boards(config)}")
     if page.archive:
         print(f"           what is older than history comes from {archive_of(page.archive)}")
     agent = config.agent
@@ -72,6 +74,17 @@ def run(config: Config, options: argparse.Namespace) -> int:
     show("notify:", notify[0] or ["nobody: alarms are shown only"], notify[1])
     warn(config, fitting[1])
     return 0
+
+
+def about_boards(config: Config) -> str:
+    """How many there are. ConfigError where one is wrong."""
+    folder, found = config.boards_folder, boards.names(config.boards_folder)
+    for name in found:
+        try:
+            boards.parse(boards.read(folder, name) or "")
+        except ConfigError as error:
+            raise ConfigError(f"{folder / name}.toml: {error}") from None
+    return f"{len(found)} in {folder}"
 
 
 def about_devices(config: Config) -> str:

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,7 +22,7 @@ import numpy as np
 from linemon.errors import LineError
 from linemon.store.catalog import Catalog
 from linemon.store.folder import replace_file
-from linemon.store.journal import Journal, add_line, line_of
+from linemon.store.journal import Journal, JournalWriter
 from linemon.store.marks import MarkWriter
 from linemon.when import iso_ns
 
@@ -134,18 +134,10 @@ class Follower(FarewellFile):
             return "", 0
 
 
-class FarewellWriter(FarewellFile):
+class FarewellWriter(JournalWriter, FarewellFile):
     """The same for the one process that writes them."""
 
-    def __init__(self, folder: Path, mode: int) -> None:
-        """OSError where the file cannot be read, or made anew without what a kill or a power cut left in it."""
-        super().__init__(folder)
-        self._mode = mode
-        self.refresh()
-        self.close()
-        if self.damaged or self.is_cut:
-            log.error("%s: %d damaged lines, and what has no end, are dropped", self.path, self.damaged)
-            self._rewrite()
+    MOST_LINES = 2 * MOST
 
     def part(self, store: StoreWriter, name: str, to: str | None) -> None:
         """Rename a source with its rows and marks, or forget it with them (None); there may be only history of it.
@@ -183,11 +175,8 @@ class FarewellWriter(FarewellFile):
     def _add(self, source: str, to: str | None, born: int) -> None:
         last = self.kept[-1].at if self.kept else 0
         farewell = Farewell(max(time.time_ns(), last + 1), source, to, born)
-        add_line(self.path, farewell.fields, self._mode)
+        self._write(farewell.fields)
         self._take(farewell)
-        self.lines += 1
-        if self.lines > 2 * MOST:
-            self._rewrite()
 
     def _take_back(self) -> None:
         """The last one is not to be."""
@@ -196,7 +185,5 @@ class FarewellWriter(FarewellFile):
             self._take(each)
         self._rewrite()
 
-    def _rewrite(self) -> None:
-        data = b"".join(line_of(each.fields) for each in self.kept)
-        os.close(replace_file(self.path, data, self._mode, is_synced=True))
-        self.lines = len(self.kept)
+    def _counting(self) -> Iterator[dict[str, Any]]:
+        return (each.fields for each in self.kept)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
-from linemon.store.folder import check_owner, write_all
+from linemon.store.folder import check_owner, replace_file, write_all
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -26,6 +30,10 @@ class Journal:
     def state(self) -> tuple[int, int]:
         """Another one after each change."""
         return self._inode, self._offset
+
+    def refresh(self) -> None:
+        """Take in what has come."""
+        raise NotImplementedError
 
     def read_on(self) -> tuple[bool, list[dict[str, Any]]]:
         """What was added since the last call, and whether that is of another file, which took the place of the last.
@@ -58,6 +66,38 @@ class Journal:
         if self._file is not None:
             self._file.close()
         self._file, self._inode, self._offset = None, -1, -1
+
+
+class JournalWriter(Journal):
+    """The same for its one writer; beside the class that says what lines mean, and before it in the list of bases."""
+
+    MOST_LINES: ClassVar[int]  # of the file, until it is made anew
+
+    def __init__(self, path: Path, mode: int) -> None:
+        """OSError where the file cannot be read, or made anew without what a kill or a power cut left in it."""
+        super().__init__(path)
+        self._mode = mode
+        self.refresh()
+        self.close()
+        if self.damaged or self.is_cut:
+            log.error("%s: %d damaged lines, and what has no end, are dropped", self.path, self.damaged)
+            self._rewrite()
+
+    def _counting(self) -> Iterable[dict[str, Any]]:
+        """What still counts, as its lines have it."""
+        raise NotImplementedError
+
+    def _write(self, fields: dict[str, Any]) -> None:
+        if self.lines >= self.MOST_LINES:
+            self._rewrite()
+        add_line(self.path, fields, self._mode)
+        self.lines += 1
+
+    def _rewrite(self) -> None:
+        """Replace the file by one that holds only what counts."""
+        data = b"".join(map(line_of, self._counting()))
+        os.close(replace_file(self.path, data, self._mode, is_synced=True))
+        self.lines = data.count(b"\n")
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:

@@ -90,6 +90,10 @@ class Levels:
         """The names of all sources of which there is history."""
         return tuple(dict.fromkeys(name for each in self._known for name in self._stores[each.name].sources()))
 
+    def stores(self) -> list[Store]:
+        """The tiers as stores of bucket rows (`buckets.py`), the finest first; without what came late."""
+        return [self._stores[known.name] for known in self._known]
+
     def __contains__(self, source: str) -> bool:
         return any(source in self._stores[known.name] for known in self._known)
 

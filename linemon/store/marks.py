@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +11,7 @@ import numpy as np
 
 from linemon import when
 from linemon.errors import LineError
-from linemon.store.folder import replace_file
-from linemon.store.journal import Journal, add_line, line_of
-
-log = logging.getLogger(__name__)
+from linemon.store.journal import Journal, JournalWriter
 
 MARKS: Final = "marks"
 MOST: Final = 10_000  # that are kept, in the order in which they came: times are the senders'
@@ -130,18 +125,10 @@ class MarkFile(Journal):
                 self.damaged += 1
 
 
-class MarkWriter(MarkFile):
-    """The same for the one process that sets marks: what is added is in the file, or it is not added."""
+class MarkWriter(JournalWriter, MarkFile):
+    """The same for the one process that sets marks."""
 
-    def __init__(self, folder: Path, mode: int) -> None:
-        """OSError where the file cannot be read, or made anew without what a kill or a power cut left in it."""
-        super().__init__(folder)
-        self._mode = mode
-        self.refresh()
-        self.close()
-        if self.damaged or self.is_cut:
-            log.error("%s: %d damaged lines, and what has no end, are dropped", self.path, self.damaged)
-            self._rewrite()
+    MOST_LINES = MAX_LINES
 
     def add(self, mark: Mark) -> None:
         """Set a mark. LineError `store_full` where there is no room for it."""
@@ -171,14 +158,5 @@ class MarkWriter(MarkFile):
                 self.marks.add(mark)
             self._rewrite()
 
-    def _write(self, fields: dict[str, Any]) -> None:
-        if self.lines >= MAX_LINES:
-            self._rewrite()
-        add_line(self.path, fields, self._mode)
-        self.lines += 1
-
-    def _rewrite(self) -> None:
-        """Replace the file by one that holds only what counts."""
-        data = b"".join(line_of(mark.fields) for mark in self.marks)
-        os.close(replace_file(self.path, data, self._mode, is_synced=True))
-        self.lines = data.count(b"\n")
+    def _counting(self) -> Iterator[dict[str, Any]]:
+        return (mark.fields for mark in self.marks)

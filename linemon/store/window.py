@@ -40,11 +40,13 @@ def last_of_each(block: Cells) -> Cells:
     return found
 
 
-def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, npt.NDArray[np.bool_]]:
+def of_rings(
+    arena: Arena, slots: Slots, edges: Cells, column: int | None = None
+) -> tuple[Buckets, Cells, npt.NDArray[np.bool_]]:
     """Buckets between `edges` (n + 1,), int64 ns, of rings that are read where they lie, and the cursors after them.
 
     Also says of which rings the answer holds: not of those with rows out of time order, or that were overwritten
-    meanwhile. These must be copied first.
+    meanwhile. These must be copied first. `column`: of this one alone.
     """
     heads = arena.cells[slots, COMMIT] >> 1
     fence()
@@ -54,8 +56,8 @@ def of_rings(arena: Arena, slots: Slots, edges: Cells) -> tuple[Buckets, Cells, 
     starts = lower_bounds(arena, slots, edges, oldest, heads)
     lowest = starts.min(axis=1)  # each edge was looked for by itself, and any of them may have been misled
     starts = np.maximum.accumulate(starts, axis=1)  # also of times that are not in order
-    buckets = Buckets.empty(len(slots), len(edges) - 1, arena.width)
-    _reduce(arena.rows, slots, starts, buckets)
+    buckets = Buckets.empty(len(slots), len(edges) - 1, arena.width if column is None else 1)
+    _reduce(arena.rows, slots, starts, buckets, column)
     fence()
     held = arena.cells[slots, RESERVED] - arena.points
     is_good &= (lowest >= held) | (oldest >= held)  # `Arena.first_not_before` says why
@@ -85,12 +87,12 @@ def lower_bounds(arena: Arena, slots: Slots, edges: Cells, oldest: Cells, heads:
     return bounds
 
 
-def _reduce(rows: Cells, slots: Slots, starts: Cells, buckets: Buckets) -> None:
+def _reduce(rows: Cells, slots: Slots, starts: Cells, buckets: Buckets, column: int | None = None) -> None:
     """Fill the buckets. `rows` is (slots, points, 1 + width), `starts` (rings, buckets + 1) has row numbers.
 
     Buckets of as many rows are reduced together: there are few such numbers where rows come at a steady rate.
     """
-    points, cells = rows.shape[1:]
+    points, cells = rows.shape[1], 1 + buckets.min.shape[2]
     counts = np.diff(starts, axis=1).ravel()
     firsts, owners = starts[:, :-1].ravel() % points, np.repeat(slots, starts.shape[1] - 1)
     parts = buckets.min, buckets.max, buckets.mean, buckets.count
@@ -103,7 +105,11 @@ def _reduce(rows: Cells, slots: Slots, starts: Cells, buckets: Buckets) -> None:
             which = same[at : at + step]
             places = firsts[which] + offsets
             places -= points * (places >= points)
-            values = rows[owners[which], places].view(np.float64)[:, :, 1:]  # (size, buckets, width)
+            if column is None:
+                block = rows[owners[which], places][:, :, 1:]
+            else:
+                block = rows[owners[which], places, 1 + column : 2 + column]
+            values = block.view(np.float64)  # (size, buckets, width)
             low[which] = np.fmin.reduce(values, axis=0)
             high[which] = np.fmax.reduce(values, axis=0)
             total = np.add.reduce(values, axis=0)

@@ -21,7 +21,7 @@ from agent import sampler
 from agent.sampler import Sampler
 
 KIB = 1024  # what /proc counts memory in
-DEADLINE = 15.0  # seconds until a test gives up on something that should come at once
+DEADLINE = 45.0  # seconds until a test gives up on something that comes at once but on a busy machine
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +16,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 
 from linemon.store.ring import ARRIVED
 from linemon.store.writer import StoreWriter
+from tests.forked import Nursery
 
+BOKEH = Nursery("bokeh")
 APP = Path(__file__).parents[2] / "bokeh_app"
 FLAGS = [
     "--no-sandbox",
@@ -127,13 +127,13 @@ class Served:
     """`bokeh serve bokeh_app` in a process of its own."""
 
     def __init__(self, config: Path, port: int = 0) -> None:
-        arguments = [sys.executable, "-m", "bokeh", "serve", str(APP), "--port", str(port)]
-        self.process = subprocess.Popen(
-            arguments, env=os.environ | {"LINEMON_CONFIG": str(config)}, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr
+        ours, theirs = os.pipe()
+        with open(theirs, "wb") as log, open(os.devnull, "r+b") as nothing:
+            files = [nothing.fileno(), nothing.fileno(), log.fileno()]
+            self.process = BOKEH.start(["serve", str(APP), "--port", str(port)], files, LINEMON_CONFIG=str(config))
+        self._stderr = open(ours)  # noqa: SIM115
         self.log = ""
-        for line in self.process.stderr:
+        for line in self._stderr:
             self.log += line
             if found := re.search(r"running at: (http://\S+)", line):
                 self.url = found[1]
@@ -145,20 +145,18 @@ class Served:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
+        for line in self._stderr:
             self.log += line
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(20)
         self._reader.join()
-        if self.process.stderr:
-            self.process.stderr.close()
+        self._stderr.close()
         assert not errors_in(self.log), self.log
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)

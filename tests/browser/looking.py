@@ -48,7 +48,8 @@ def drawn(page: Page, chart: int = 0, what: str = "lines") -> dict[str, list[Any
     """What a chart draws: xs and ys of each of its lines, areas or dots."""
     found: dict[str, list[Any]] = page.evaluate(
         """([chart, what]) => {
-          const {xs, ys, color} = linemon.model(`${what} of chart${chart}`).data
+          const {xs, ys, color} = Bokeh.documents
+            .map((each) => each.get_model_by_name(`${what} of chart${chart}`)).find(Boolean).data
           const plain = (values) => typeof values == "number" ? values : [...values]
           return {xs: [...xs].map(plain), ys: [...ys].map(plain), color: [...color]}
         }""",
@@ -60,7 +61,8 @@ def drawn(page: Page, chart: int = 0, what: str = "lines") -> dict[str, list[Any
 def axis(page: Page, chart: int = 0) -> tuple[float, float]:
     start, end = page.evaluate(
         """(chart) => {
-          const {start, end} = linemon.model(`chart${chart}`).y_range
+          const {start, end} = Bokeh.documents
+            .map((each) => each.get_model_by_name(`chart${chart}`)).find(Boolean).y_range
           return [start, end]
         }""",
         chart,

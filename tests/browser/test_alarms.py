@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ from linemon.when import iso_ns
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import drawn
 from tests.browser.test_looks import faults
-from tests.running import Running, command, eventually
+from tests.running import Running, eventually
+from tests.running import Work as RealWork
 
 Show = Callable[..., Page]
 STATES = {"ok": 0, "pending": 0, "firing": 1, "clearing": 1}
@@ -255,7 +255,7 @@ keep = "1m"
 def test_with_what_judges_them(show: Show, tmp_path: Path) -> None:
     """Rows, `linemon work` and the page: it fires, has its limit and its mark, is acknowledged and silenced."""
     running = Running(tmp_path, RULE)
-    work = subprocess.Popen(command("work", "alarms", "--config", str(running.config)))
+    work = RealWork(running.config, "alarms").start()
     served = Served(running.config)
     try:
         running.say("#source room1\n#columns t:°C\n20\n")
@@ -276,8 +276,7 @@ def test_with_what_judges_them(show: Show, tmp_path: Path) -> None:
         eventually(lambda: "alarm" in {mark.kind for mark in running.store.marks()}, "the mark")
     finally:
         served.stop()
-        work.terminate()
-        work.wait()
+        work.stop()
         running.stop()
 
 

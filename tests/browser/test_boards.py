@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Served
-from tests.browser.looking import middle
+from linemon.config import load
+from tests.browser.conftest import Feed, Served
+from tests.browser.looking import line_pixels, middle
+from tests.browser.test_looks import faults
+from tests.running import eventually
 
 Show = Callable[..., Page]
 
@@ -57,3 +63,114 @@ def test_one_chart_over_the_whole_window(show: Show, served: Served) -> None:
     expect(figures).to_have_count(1)
     page.go_back()
     expect(figures).to_have_count(many)
+
+
+@pytest.fixture
+def folder(feed: Feed) -> Iterator[Path]:
+    """Where the boards are; empty before and after."""
+    folder = load(feed.config).boards_folder
+    shutil.rmtree(folder, ignore_errors=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def expect_titles(page: Page, *titles: str) -> None:
+    expect(page.locator("figure.card figcaption b")).to_have_text(titles)
+
+
+def take(page: Page, chart: int, item: str) -> None:
+    page.locator(f"#card{chart} .dots").click()
+    page.locator("#menu").get_by_role("button", name=item).click()
+
+
+def test_a_board_is_made_by_pins_and_put_in_order(show: Show, served: Served, folder: Path) -> None:
+    """From a source's page and a comparison; by dragging and by keyboard; on each page that shows it, at once."""
+    page = show(f"{served.url}?source=web1")
+    for chart in (0, 2):
+        take(page, chart, "Pin to a board…")
+        page.fill("#pin-board", "Night shift")
+        page.keyboard.press("Enter")
+        expect(page.locator("#pin")).to_be_hidden()
+    page.locator("#done a").click()
+    expect_titles(page, "web1 CPU", "web1 Network")
+    eventually(lambda: line_pixels(page) > 20, "a line")
+    other = show(f"{served.url}?plot=web1:cpu.busy_pct,room1.humidity:value")
+    take(other, 0, "Pin to a board…")
+    other.fill("#pin-board", "Night shift")
+    other.fill("#pin-name", "<b>Both</b>")
+    other.keyboard.press("Enter")
+    expect_titles(page, "web1 CPU", "web1 Network", "<b>Both</b>")
+    other.goto(f"{served.url}?board=Night+shift")
+    page.locator("#card2 figcaption").drag_to(page.locator("#card0"), target_position={"x": 40, "y": 60})
+    expect_titles(other, "<b>Both</b>", "web1 CPU", "web1 Network")
+    expect_titles(page, "<b>Both</b>", "web1 CPU", "web1 Network")
+    page.locator("#card1 .dots").focus()
+    page.keyboard.press("Enter")
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect_titles(page, "<b>Both</b>", "web1 Network", "web1 CPU")
+    expect(page.locator("#card2 .dots")).to_be_focused()
+    take(page, 0, "Remove from this board")
+    expect_titles(page, "web1 Network", "web1 CPU")
+    page.locator("#done button").click()
+    expect_titles(page, "<b>Both</b>", "web1 Network", "web1 CPU")
+    take(page, 0, "Title…")
+    page.fill("#entitle-name", "Both")
+    page.keyboard.press("Enter")
+    expect_titles(page, "Both", "web1 Network", "web1 CPU")
+    assert (folder / "Night shift.toml").read_text().count("[[chart]]") == 3
+    assert faults(page) == []
+
+
+def test_a_board_is_found_renamed_and_deleted(show: Show, served: Served, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "<i>day.toml").write_text('[[chart]]\nlines = ["web1:cpu.busy_pct"]\n')
+    page = show(served.url)
+    page.get_by_role("navigation", name="Boards").get_by_role("link", name="<i>day").click()
+    expect_titles(page, "cpu.busy_pct")
+    page.fill("#find", "day")
+    expect(page.get_by_role("option")).to_have_text("<i>dayboard")
+    page.keyboard.press("Enter")
+    page.wait_for_function("linemon.received > 0")
+    page.locator("#board-verbs").click()
+    page.fill("#board-name", "a/b")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    expect(page.locator("#board-error")).to_contain_text("no board can be called 'a/b'")
+    page.fill("#board-name", "Day")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    expect(page.locator("#title")).to_have_text("Day")
+    assert [path.name for path in folder.iterdir()] == ["Day.toml"]
+    page.locator("#board-verbs").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#done")).to_contain_text("Day is deleted")
+    assert list(folder.iterdir()) == []
+    page.locator("#done button").click()
+    expect_titles(page, "cpu.busy_pct")
+
+
+def test_a_board_of_any_host_written_by_hand(show: Show, served: Served, feed: Feed, folder: Path) -> None:
+    """The sources that fit can be chosen; a slip in the file is named, and mended the page is there again."""
+    for name in ("web1", "web2"):
+        feed.write(f"{name}.disk", {"value": 20.0})
+    folder.mkdir()
+    file = folder / "host.toml"
+    file.write_text(
+        '[[chart]]\ntitle = "{host} disk"\nlines = ["{host}.disk:value", "{host}.none:value"]\n\n'
+        '[[chart]]\nlines = ["rack1:value"]\n'
+    )
+    page = show(f"{served.url}?board=host&window=1h", wait=None)
+    expect_titles(page, "web1 disk", "value")
+    expect(page.locator("#card0 .lacking")).to_have_text("web1.none value is not here (yet)")
+    assert page.locator("#host option").all_inner_texts() == ["web1", "web2"]
+    page.select_option("#host", "web2")
+    expect_titles(page, "web2 disk", "value")
+    query = parse_qs(urlsplit(page.url).query)
+    assert (query["host"], query["window"]) == (["web2"], ["1h"])
+    right = file.read_text()
+    file.write_text(right + "lines = 3\n")
+    expect(page.locator("#waiting")).to_contain_text("host.toml: Cannot overwrite a value (at line 7")
+    file.write_text(right.replace("{host} disk", "Disk of {host}"))
+    expect_titles(page, "Disk of web2", "value")
+    feed.write("web2.none", {"value": 1.0})
+    expect(page.locator(".lacking")).to_have_count(0)

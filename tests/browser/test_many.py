@@ -44,7 +44,7 @@ def test_only_what_is_in_sight_is_there(show: Show, many: Served) -> None:
     expect(last).to_have_attribute("aria-rowindex", str(3 * ROOMS + 1))
     assert rows.count() < 60
     expect(page.locator("#others thead th").first).to_be_in_viewport()  # what is sorted is said wherever one is
-    page.wait_for_function("linemon.model('lines of sparks').data.xs.length > 10")
+    page.wait_for_function("linemon.model('lines of sparks')?.data.xs.length > 10")
     first = int(rows.first.get_attribute("aria-rowindex") or 0)
     page.locator(f"#others [aria-rowindex='{first + 12}'] a").focus()
     for _ in range(60):  # the keyboard goes on where there was nothing
@@ -97,3 +97,26 @@ def test_chosen_sources_are_compared(show: Show, many: Served) -> None:
     assert faults(page) == []
     page.locator("#compare-by").get_by_role("link", name="Memory used").click()
     expect(page.locator(".line span")).to_have_text(["web3", "web20"])
+
+
+def test_one_measure_of_all_hosts(show: Show, many: Served) -> None:
+    page = show(many.url)
+    page.get_by_role("link", name="CPU of all hosts").click()
+    expect(page.locator("h1")).to_have_text("CPU busy")
+    expect(page.locator(".line span")).to_have_text([f"web{i}" for i in range(30, 20, -1)])
+    expect(page.locator(".rest")).to_contain_text("20 others")
+    middle = "linemon.model('lines of chart0').data.ys.find((ys) => ys[0] == 10 || ys[0] == 11)"
+    page.wait_for_function(middle)  # the median of 1 to 20
+    band = page.evaluate("[...linemon.model('areas of chart0').data.ys[0]].filter((y) => y == y)")
+    assert (min(band), max(band)) == (1, 20)
+    assert faults(page) == []
+    page.click("#small")
+    expect(page.locator("figcaption b")).to_have_text([f"web{i}" for i in range(30, 14, -1)])
+    page.wait_for_function("linemon.charts.sources[15]?.length >= 3")
+    axes = "linemon.about.panels.map((_, i) => linemon.model(`chart${i}`).y_range)"
+    page.wait_for_function(f"new Set({axes}.map(({{start, end}}) => `${{start}} ${{end}}`)).size == 1")
+    page.goto(f"{many.url}?measure=temperature&find=room1&small=1", wait_until="commit")
+    expect(page.locator(".head .muted").first).to_have_text("the 16 highest of 62 with “room1”")
+    expect(page.locator("figcaption b").first).to_have_text("room150")
+    page.goto(f"{many.url}?measure=no+such")
+    expect(page.locator("#waiting")).to_contain_text("No source has")

@@ -27,7 +27,7 @@ def test_a_row_per_source_hosts_first(show: Show, served: Served) -> None:
     assert names.index("rack9") < names.index("rack10")
     humidity = page.locator("#others tr", has_text="room1.humidity")
     expect(humidity.locator(".value").first).to_have_text("41 %")
-    sparks = "Bokeh.documents[0].get_model_by_name('lines of sparks').data.xs.length"
+    sparks = "linemon.model('lines of sparks')?.data.xs.length"
     page.wait_for_function(f"{sparks} >= 2")
     assert page.title() == "linemon"
     host.locator("td").first.click()
@@ -71,7 +71,7 @@ def test_a_slow_source_has_a_sparkline(show: Show, served: Served, feed: Feed, e
       const mine = xs.filter((_, i) => ys[i][0] > top - holder.top - 1 && ys[i][0] < bottom - holder.top + 1)
       return mine.map((x) => (x.at(-1) - x[0]) / width)
     }"""
-    page.wait_for_function("linemon.model('lines of sparks').data.xs.length > 0")
+    page.wait_for_function("linemon.model('lines of sparks')?.data.xs.length > 0")
     (share,) = page.evaluate(code, f"slow{every}")
     assert share > 0.8
 
@@ -158,8 +158,8 @@ def test_hundreds_of_hosts_have_a_map_and_are_sorted(show: Show, own_feed: Feed)
         page = show(served.url)
         rows = page.locator("#hosts tbody:not(.space) tr")
         expect(page.locator("#hosts")).to_have_attribute("aria-rowcount", "301")
-        cells = "Bokeh.documents[0].get_model_by_name('cells of map').data"
-        page.wait_for_function(f"{cells}.xs.length == 300")
+        cells = "linemon.model('cells of map')?.data"
+        page.wait_for_function(f"{cells}?.xs.length == 300")
         assert page.evaluate(f"new Set({cells}.color).size") >= 5
         page.get_by_role("button", name="CPU").click()
         expect(rows.first.locator("a")).to_have_text("h100")

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Feed, Served
 from tests.browser.looking import axis, drawn, middle
+from tests.browser.test_looks import faults
 
 Show = Callable[..., Page]
 POINTS = """({bucket, longer, times, low, mean, high, count}) => {
@@ -120,8 +121,8 @@ def means(page: Page) -> None:
 
 def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served, feed: Feed) -> None:
     """The axis, its unit, legend and table follow; the address says it; the rows before the window count, too."""
-    feed.past("router", {float(ago): {"net.rx_bytes": 1e6 - 500.0 * ago, "up": 1.0} for ago in range(400, 0, -1)})
-    page = show(f"{served.url}?source=router&window=1m", wait=None)
+    feed.past("router", {float(ago): {"net.rx_bytes": 1e6 - 500.0 * ago, "up": 1.0} for ago in range(700, 0, -1)})
+    page = show(f"{served.url}?source=router&window=5m", wait=None)
     filled(page)
     page.locator("#card0 .dots").click()
     page.get_by_role("button", name="Per second").click()
@@ -135,9 +136,11 @@ def test_per_second_and_a_mean_by_the_menu_of_a_chart(show: Show, served: Served
     expect(page.locator("#card0 .reading")).to_have_text("per second, mean over 5 min")
     expect(page.locator("#card0 .unit")).to_have_text("B/s")
     expect(page.locator("#card0 .line output")).to_have_text("500 B/s")
-    page.wait_for_function("linemon.charts.sources[0].length > 300")
+    page.wait_for_function("linemon.charts.sources[0].length > 500")
     assert {round(value, 6) for value in drawn(page)["ys"][0][1:]} == {500}
     assert axis(page)[1] < 1000
+    page.locator('[data-window="1m"]').click()
+    expect(page.locator("#card0 .reading")).to_have_text("per second, mean over 1 min, as no more is in sight")
     page.click("#values summary")
     expect(page.locator("#statistics tr", has_text="net.rx_bytes").locator("td")).to_have_text(["500 B/s"] * 4)
     page.mouse.move(*middle(page))
@@ -219,6 +222,7 @@ def test_two_cursors_say_what_lies_between_them(show: Show, served: Served, feed
     page.mouse.move(5, 5)
     page.keyboard.press("d")
     expect(page.get_by_label("Cursor A")).to_be_focused()
+    assert faults(page) == []
 
 
 def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed: Feed) -> None:
@@ -250,5 +254,6 @@ def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed
     expect(facts.locator("td").nth(1)).to_have_text("0 V")
     expect(facts.locator("td").nth(6)).to_have_text("9 V")
     assert facts.locator("td").nth(5).inner_text() == "4.5 V", "the mean"
+    assert faults(page) == []
     feed.write("dice", {"x": 50.0, "y": 1.0, "z": 1.0})
     expect(facts.locator("td").nth(6)).to_have_text("50 V")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 
 from linemon.store.status import read_part
 from tests.pki import Authority
-from tests.running import Running, command, eventually
+from tests.running import Running, Work, eventually
 
 ROOT = Path(__file__).parents[2]
 ANALYSIS = (ROOT / "docs" / "ANALYSIS.md").read_text()
@@ -30,41 +29,22 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.work: subprocess.Popen[bytes] | None = None
 
     def start(self, text: str, **files: str) -> None:
         self.folder.chmod(0o700)
         for name, code in files.items():
             (self.folder / f"{name}.py").write_text(code)
         self.running = Running(self.folder, f'{text}\n[work]\nstate = "{self.folder}/state"\n')
-        self.begin()
-
-    def begin(self) -> None:
-        with (self.folder / "work.log").open("ab") as log:
-            self.work = subprocess.Popen(command("work", "tasks", "--config", str(self.running.config)), stderr=log)
+        self.work = Work(self.running.config, "tasks").start()
 
     def kill(self) -> None:
-        assert self.work
         self.work.kill()
-        self.work.wait()
-        self.begin()
-
-    def end(self) -> None:
-        """Ctrl-C: it ends by itself, and leaves nobody behind."""
-        assert self.work
-        self.work.send_signal(signal.SIGINT)
-        assert self.work.wait(20) == 0, self.log
+        self.work.start()
 
     def stop(self) -> None:
-        if self.work:
-            self.work.kill()
-            self.work.wait()
         if hasattr(self, "running"):
+            self.work.kill()
             self.running.stop()
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "work.log").read_text()
 
     def rows(self, source: str, columns: str, rows: Sequence[tuple[float, ...]]) -> None:
         """Each a time in s since the epoch, and values."""
@@ -155,7 +135,7 @@ def test_a_user_writes_two_tasks(house: House) -> None:
         return house.column("room1~smooth", "smooth")[-1] == -1.0
 
     eventually(is_new, "the file that was changed is taken up")
-    house.end()
+    house.work.stop()
     assert "sources" in house.run().stdout or "power" in house.run().stdout
 
 
@@ -211,7 +191,7 @@ def test_killed_in_the_midst_of_runs(house: House) -> None:
         assert house.column(f"{room}~slow", "n") == list(range(1, n + 1))
     assert house.running.status()["rejected"] == {}
     assert house.running.status()["lost"] == 0
-    house.end()
+    house.work.stop()
     assert not list((house.folder / "state" / "tasks" / "out").iterdir())
 
 
@@ -298,8 +278,8 @@ def test_a_task_that_raises(house: House) -> None:
     assert said["first"]["failed"] >= 2
     assert said["first"]["last_error"] == "room1: ValueError: this is wrong"
     assert (said["moody"]["failed"], said["moody"]["missed"]) == (1, 1)
-    assert house.log.count("Traceback") == 2
-    assert house.log.count("ValueError: this is wrong") == 2  # what is said, and the last line of the traceback
+    assert house.work.log.count("Traceback") == 2
+    assert house.work.log.count("ValueError: this is wrong") == 2  # what is said, and the last line of the traceback
     eventually(lambda: len(house.running.store.marks()) == 2, "two marks")
     assert {(each.text, each.kind, each.source) for each in house.running.store.marks()} == {
         (f"task {name} failed ({kind}): linemon tasks says more", "task", "room1")
@@ -363,7 +343,7 @@ def test_a_budget_is_kept_to(house: House) -> None:
     copied = house.column("room1~slow", "n")
     assert copied == sorted(set(copied))
     assert n - house.column("room1~slow", "n")[-1] < 120  # not behind for good
-    house.end()
+    house.work.stop()
 
 
 def test_built_in_tasks(house: House) -> None:
