@@ -55,7 +55,7 @@ def groups(pump: Pump) -> list[Group]:
 
 
 def of_groups(pump: Pump, view: View, found: list[Group]) -> tuple[list[Stream], list[Panel], Columns]:
-    """A stream per source, a chart per group, of its exemplar, and (stream, name, unit) of each of these columns."""
+    """A stream per source, a chart per group, of its exemplar, and of each of these columns what `compare` says."""
     drawn = {group.exemplar: group for group in found[:MAX_PANELS]}
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(drawn), is_beside=True))
     of = [drawn[streams[columns[panel.lines[0].column][0]].name, columns[panel.lines[0].column][1]] for panel in panels]

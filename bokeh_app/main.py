@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,15 +99,18 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     else:
         stream = Stream(pump, name, (), ())
         shape = stream.shape
-        panels, others = lay_out(name, *shape, pump.config.dashboard.panel)
+        labels, units = pump.kept().named(name, *shape)
+        panels, others = lay_out(name, shape[0], units, pump.config.dashboard.panel)
         drawn = [line.column for panel in panels for line in panel.lines]
         stream = Stream(pump, name, list(dict.fromkeys(drawn)), others[:MAX_NUMBERS])
         streams, numbers = [stream], list(range(len(stream.drawn), len(stream.shown)))
-        panels = [renumbered(panel, stream.drawn) for panel in panels]
-        columns = [(0, shape[0][number], unit_of(shape[0][number], shape[1][number])) for number in stream.shown]
+        panels = [renumbered(panel, stream.drawn, labels) for panel in panels]
+        columns = [
+            (0, shape[0][number], unit_of(shape[0][number], units[number]), labels[number]) for number in stream.shown
+        ]
         unshown = max(0, len(shape[0]) - len(columns))
         misfits = misses(name, shape[0], pump.config.dashboard.panel)
-        toml = as_toml(name, panels, [column for _, column, _ in columns])
+        toml = as_toml(name, panels, [column for _, column, *_ in columns])
     source = streams[0].source if len(streams) == 1 and not laid else None
 
     def made_of() -> tuple[object, ...]:
@@ -116,6 +120,11 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         return runs(pump) if view.kind == "groups" else pump.names() if is_waiting else ()
 
     known = made_of()
+
+    def called() -> list[object]:
+        return [pump.kept().named(stream.name, *stream.shape) for stream in streams]
+
+    named = called()
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
     page = (MeasurePage if view.kind == "measure" else ChartPage)(
         doc,
@@ -123,7 +132,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         streams,
         Behind(pump, [] if laid else streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
-        is_stale=lambda: is_stale(pump, board) if board.name else made_of() != known,
+        is_stale=lambda: (is_stale(pump, board) if board.name else made_of() != known) or called() != named,
     )
     if view.kind == "source":
         page.device = Own(pump, name)
@@ -146,11 +155,14 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         "sources": [stream.name for stream in streams],
         "drawn": [len(stream.drawn) for stream in streams],
         "shown": [len(stream.shown) for stream in streams],
-        "columns": [{"source": source, "name": column, "unit": unit} for source, column, unit in columns],
+        "columns": [
+            {"source": source, "name": column, "unit": unit, "label": label} for source, column, unit, label in columns
+        ],
         "panels": [
             {
                 "title": panel.title,
                 "unit": panel.unit,
+                "right": panel.right,
                 "kind": panel.kind,
                 "limits": panel.limits,
                 "lines": [{"column": line.column, "label": line.label, "role": line.role} for line in panel.lines],
@@ -167,8 +179,11 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         "choices": [[each.name, column] for each in streams for column in each.shape[0]] if view.shape else [],
     }
     if view.kind not in ("compare", "groups", "measure", "board", "runs") and len(columns) > 1:
-        plain = [column for _, column, _ in columns], [unit for _, _, unit in columns]
-        about["tiles"] = [{"column": tile.column, "label": tile.label} for tile in tiles(panels, *plain)]
+        _, plain, known_units, called_so = zip(*columns, strict=True)
+        about["tiles"] = [
+            {"column": tile.column, "label": called_so[tile.column] or tile.label}
+            for tile in tiles(panels, plain, known_units)
+        ]
     doc.template_variables.update(
         about=about,
         figures=chart_figures(has_shape=bool(view.shape)) if panels else None,
@@ -182,15 +197,18 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         groups=found,
         total=len(ranked.top) + len(ranked.rest),
         most_listed=MAX_LISTED,
-        numbers=[(number, columns[number][1]) for number in numbers],
+        numbers=[(number, columns[number][3] or columns[number][1]) for number in numbers],
         unshown=unshown,
         toml=toml,
     )
 
 
-def renumbered(panel: Panel, drawn: list[int]) -> Panel:
-    """The panel with its columns as numbers of what the page is sent."""
-    return replace(panel, lines=tuple(replace(line, column=drawn.index(line.column)) for line in panel.lines))
+def renumbered(panel: Panel, drawn: list[int], labels: Sequence[str]) -> Panel:
+    """The panel with its columns as numbers of what the page is sent, and as people call them."""
+    lines = (
+        replace(line, column=drawn.index(line.column), label=labels[line.column] or line.label) for line in panel.lines
+    )
+    return replace(panel, lines=tuple(lines))
 
 
 build(curdoc())

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 TOP, SMALL = 10, 16  # lines over each other; charts beside each other
 POINTS = 200  # of the band
-RANKED = 50  # parts of what is in sight: the older ones may be known by the history alone
+RANKED = 10  # parts of what is in sight: the older ones may be known by the history alone
 AGAIN_S = 5.0  # how often the band is made longer
 FILLED = 0.8  # of all buckets in which some source has values, those of all sources that must have some
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the rest: least, middle half, median, greatest
@@ -64,12 +64,12 @@ def span_of(view: View, latest: int) -> tuple[int, int]:
 
 
 def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Stream], list[Panel], Columns]:
-    """A stream per source, the chart or charts, and (stream, name, unit) of each column."""
+    """A stream per source, the chart or charts, and of each column what `compare` says."""
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(top), is_beside=view.is_small))
     title = label_of(take_apart(0, view.measure, ""))
 
     def name_of(number: int) -> str:
-        stream, column, _ = columns[number]
+        stream, column, *_ = columns[number]
         name = streams[stream].name
         return name if column == view.measure else name.removesuffix(f".{view.measure}")
 

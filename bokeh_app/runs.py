@@ -15,9 +15,9 @@ import numpy as np
 from linemon.store.marks import Mark
 from linemon.store.ring import Floats
 
-from .compare import Columns
+from .compare import Columns, Pair, streams_of
 from .packing import MS, Points, bucket_for, pack_exactly, pack_points
-from .panels import MAX_LINES, MAX_PANELS, Line, Panel, unit_of
+from .panels import MAX_LINES, MAX_PANELS, Line, Panel
 from .pump import Pump
 from .streams import LAST_NS, Stream, between, ns_of
 from .view import View
@@ -120,35 +120,32 @@ def chosen(marks: Sequence[Mark], view: View) -> tuple[Span, ...]:
 
 
 def of_runs(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str], dict[str, Any]]:
-    """A stream per run, a chart per column, (stream, name, unit) of each line, what there is not, what the page says.
+    """A stream per run, a chart per column, the columns, what there is not, and what the page says of the runs.
 
     That is `zero` (epoch ms, and `zero_ns`), `length` (ms), and of each run time (epoch ms) and text of its mark.
     """
     wanted = [(span, source) for span in spans(pump, view) if (source := pump.source(span.source))]
     zero = max((span.at for span, _ in wanted), default=0)
     over = [span.until - span.at for span, _ in wanted if span.until < LAST_NS]
-    length = max(over or [min(ns_of(source.newest), pump.latest()) - span.at for span, source in wanted] or [0])
+    length = max([*(over or [min(ns_of(source.newest), pump.latest()) - span.at for span, source in wanted]), 1])
     streams: list[Stream] = []
     columns: Columns = []
-    lines: dict[tuple[str, str], list[Line]] = {}
-    for span, source in wanted:
-        asked = dict.fromkeys(column for owner, column in view.plot if owner == span.source)
-        drawn = [source.columns.index(column) for column in asked if column in source.columns]
-        for name, unit in ((source.columns[number], source.units[number]) for number in drawn):
-            lines.setdefault((span.source, name), []).append(Line(len(columns), str(span.mark.time)))
-            columns.append((len(streams), name, unit_of(name, unit)))
-        streams.append(Run(pump, span, drawn, zero, max(length, 1)))
-    is_one = len({name for name, _ in lines}) == 1
+    charts: dict[Pair, tuple[str, str, list[Line]]] = {}
+    laid: list[Span] = []
+    for span, _ in wanted:
+        found, its, _ = streams_of(pump, [pair for pair in view.plot if pair[0] == span.source])
+        for _, name, unit, label in its:
+            _, _, lines = charts.setdefault((span.source, name), (label or name, unit, []))
+            lines.append(Line(len(columns), str(span.mark.time)))
+            columns.append((len(streams), name, unit, label))
+        streams += [Run(pump, span, stream.drawn, zero, length) for stream in found]
+        laid += [span for _ in found]
+    is_one = len({name for name, _ in charts}) == 1
     panels = [
-        Panel(column if is_one else f"{name} {column}", columns[its[0].column][2], tuple(its))
-        for (name, column), its in lines.items()
-    ][:MAX_PANELS]
-    missing = [f"{owner}:{column}" for owner, column in view.plot if (owner, column) not in lines]
-    runs = [[span.at / MS, span.mark.text] for span, _ in wanted]
-    return (
-        streams,
-        panels,
-        columns,
-        missing,
-        {"zero": zero / MS, "zero_ns": str(zero), "length": length / MS, "runs": runs},
-    )
+        Panel(title if is_one else f"{name} {title}", unit, tuple(lines))
+        for (name, _), (title, unit, lines) in charts.items()
+    ]
+    missing = [":".join(pair) for pair in view.plot if pair not in charts]
+    runs = [[span.at / MS, span.mark.text] for span in laid]
+    said = {"zero": zero / MS, "zero_ns": str(zero), "length": length / MS, "runs": runs}
+    return streams, panels[:MAX_PANELS], columns, missing, said

@@ -6,8 +6,8 @@ side, `?histogram=` in place of it how often their values come; `?xy=SOURCE:X,Y`
 `?measure=COLUMN` one of all sources that have it, `&small=1` a chart for each, `&find=` of some; `?board=NAME` a board,
 `&host=web1` of that host; `?health=1` the collector; `?alarms=1` what fires; `?devices=1` the devices; `?groups=1` what
 moves together; `&shift=7d` the same of a week before behind it. Only the browser reads `&window=5m`, or
-`&from=…&to=…`, epoch ms or as a person types times, `&hide=COLUMN,…`, and `&chart=TITLE`, one chart alone. In `plot`,
-`runs` and `hide` a comma, a colon or a percent sign of a name is percent-encoded.
+`&from=…&to=…`, epoch ms or as a person types times, `&hide=COLUMN,…`, `&chart=TITLE`, one chart alone, and `&wall=1`, a
+wall. In `plot`, `runs` and `hide` a comma, a colon or a percent sign of a name is percent-encoded.
 """
 
 from __future__ import annotations

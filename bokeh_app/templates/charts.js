@@ -133,8 +133,11 @@ linemon.charts = linemon.pages.charts = (() => {
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
       linemon.runs.start()
+      linemon.wall.dress()
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.touch.start()
+      linemon.axes.start()
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()

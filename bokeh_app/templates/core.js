@@ -95,7 +95,7 @@ Object.assign(linemon, (() => {
   }
   function receive(packed) {
     const {take, floats} = unpack(packed), [kind, number, sent] = take(3)
-    if (kind == RELOAD) return location.reload()
+    if (kind == RELOAD) return performance.now() < doneAt || location.reload()
     // How far the clocks are apart is seen in the quickest message; what another takes longer is how far it is behind.
     const offset = sent - Date.now()
     clockOffset = clockOffset > offset ? clockOffset - Math.min(5, clockOffset - offset) : offset
@@ -119,6 +119,7 @@ Object.assign(linemon, (() => {
   // address what it looked at.
   async function lost() {
     isLost = true
+    lose({error: "The connection was lost: look whether that was done."})
     tell()
     await until(isThere)
     location.reload()
@@ -146,26 +147,34 @@ Object.assign(linemon, (() => {
     socket.onerror = () => done(false)
   })
   // Have the server do something; its answer, `error` says why that could not be.
-  let asked = 0
+  // What was done may lead to another page: until then this one is not built anew, which would lead back to its address.
+  const ASK_MS = 30 * S, LED_MS = 2 * S
+  let asked = 0, doneAt = 0, lose
+  const loss = new Promise((done) => { lose = done })
   async function ask(what) {
     await started
+    if (isLost) return {error: "There is no connection: nothing was done."}
     const number = asked += 1, {told} = model("answers").properties
+    doneAt = performance.now() + ASK_MS
     model("wishes").ask = JSON.stringify({...what, number})
-    return new Promise((done) => {
+    const heard = new Promise((done) => {
       const hear = () => {
         const said = JSON.parse(model("answers").told)
         if (said.number != number) return
         told.change.disconnect(hear)
+        doneAt = performance.now() + LED_MS
         done(said)
       }
       told.change.connect(hear)
     })
+    return Promise.race([heard, loss])
   }
   const SAID = {lost: "connection lost", refused: "no connection", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
     const state = isLost ? "lost" : isRefused && !isStarted ? "refused" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
     const place = $("status")
     place.dataset.state = state
+    linemon.limits.tell(state)
     text(place, state == "behind" ? `${duration(Math.round(delay / S))} behind` : SAID[state])
     const wrong = $("clock")
     if (Math.abs(clockOffset) > 5 * S) {
@@ -211,7 +220,9 @@ Object.assign(linemon, (() => {
     linemon.measures.start()
     linemon.menu.start()
     linemon.large.start()
+    linemon.wall.start()
     linemon.boards.start()
+    linemon.limits.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)

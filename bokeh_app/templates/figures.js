@@ -1,17 +1,19 @@
 "use strict"
 // The figures of a page: models of Bokeh's in a document of their own, of which the server knows nothing.
 linemon.figures = (() => {
-  const {$, colour, drawing} = linemon
-  // A frame says where the keyboard is, not where the mouse was.
-  const FRAME = ".bk-events:focus { outline: none } .bk-events:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px }"
+  const {$, colour} = linemon
   let doc = null, isShown = false
 
   // Charts are alike: the page brings one, as JSON. What the others share with it keeps its id, all else gets its own.
-  const chart = (pattern, shared, {unit, kind}, number) => JSON.parse(pattern, (key, value) =>
-    number && shared.includes(value?.id) ? {id: value.id}
-    : key == "id" && !shared.includes(value) ? `${value}.${number}`
-    : key == "name" ? value.replace("chart0", `chart${number}`)
-    : {UNIT: unit, KIND: kind}[value] ?? value)
+  function chart(pattern, shared, {unit, right, kind}, number) {
+    const found = JSON.parse(pattern, (key, value) =>
+      number && shared.includes(value?.id) ? {id: value.id}
+      : key == "id" && !shared.includes(value) ? `${value}.${number}`
+      : key == "name" ? value.replace("chart0", `chart${number}`)
+      : {UNIT: unit, RIGHT: right, KIND: kind}[value] ?? value)
+    if (!right) found.attributes.right = []   // one unit, one axis
+    return found
+  }
   function make() {
     if (!$("figures")) return
     const {doc: {roots, ...rest}, shared} = JSON.parse($("figures").textContent), {panels} = linemon.about
@@ -26,12 +28,13 @@ linemon.figures = (() => {
     if (prototype._get_css_value) prototype._get_css_value = function (name) { return colour(`${this.css_prefix}${name}`.slice(2)) }
   }
   // Only when they have something to show: each is laid out and painted once, not for an empty axis before.
-  async function show() {
+  function show() {
     if (!doc || isShown) return
     isShown = true
-    const names = doc.roots().map(({name}) => name)
-    await Bokeh.embed.add_document_standalone(doc, document.body, names.map((name) => $(`figure-${name}`)))
-    for (const name of names) drawing(name).canvas_view.shadow_el.append(linemon.make("style", {}, FRAME))
+    const places = doc.roots().map(({name}) => $(`figure-${name}`))
+    Bokeh.embed.add_document_standalone(doc, document.body, places)
+    // Bokeh's frame around what has the focus is for the keyboard.
+    for (const each of places) each.addEventListener("mousedown", (event) => { event.preventDefault(); document.activeElement.blur() })
   }
   return {make, show}
 })()

@@ -174,3 +174,34 @@ def test_a_board_of_any_host_written_by_hand(show: Show, served: Served, feed: F
     expect_titles(page, "Disk of web2", "value")
     feed.write("web2.none", {"value": 1.0})
     expect(page.locator(".lacking")).to_have_count(0)
+
+
+def test_a_wall_of_charts(show: Show, served: Served) -> None:
+    """Nothing to press, nothing to scroll, letters to be read from afar; `w` and Escape; the address says it."""
+    page = show(f"{served.url}?source=web1&window=1m", viewport={"width": 1920, "height": 1080})
+    eventually(lambda: line_pixels(page) > 20, "a line")
+    page.keyboard.press("w")
+    expect(page.locator("header button:visible, main button.dots:visible, footer:visible")).to_have_count(0)
+    assert parse_qs(urlsplit(page.url).query)["wall"] == ["1"]
+    assert page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
+    lowest = max(box["y"] + box["height"] for card in page.locator("figure.card").all() if (box := card.bounding_box()))
+    assert 1000 < lowest <= 1080
+    assert page.evaluate("linemon.model('chart0').left[0].major_label_text_font_size") == "24px"
+    expect(page.locator("#status")).to_be_visible()
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    expect(page.locator("header button:visible").first).to_be_visible()
+    assert page.evaluate("linemon.model('chart0').left[0].major_label_text_font_size") == "11px"
+    assert "wall" not in page.url
+
+
+def test_boards_take_turns_on_a_wall(show: Show, served: Served, folder: Path) -> None:
+    """From the first on, as long as the address says so; one that is not there says so, and has its turn."""
+    folder.mkdir()
+    for name in ("day", "night"):
+        (folder / f"{name}.toml").write_text('[[chart]]\nlines = ["web1:cpu.busy_pct"]\n')
+    page = show(f"{served.url}?wall=night,gone,day&every=2s&window=1m", wait=None)
+    for name in ("night", "gone", "day", "night"):
+        expect(page.locator("#title")).to_have_text(name)
+    query = parse_qs(urlsplit(page.url).query)
+    assert query == {"board": ["night"], "wall": ["night,gone,day"], "every": ["2s"], "window": ["1m"]}

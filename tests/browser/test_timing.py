@@ -275,10 +275,10 @@ def test_a_frame_says_where_the_keyboard_is_and_not_where_the_mouse_was(show: Sh
       return [at.className, getComputedStyle(at).outlineStyle]
     }"""
     page.click("#plot0")
-    eventually(lambda: page.evaluate(frame) == ["bk-layer bk-events", "none"], "no frame")
+    assert page.evaluate(frame)[1] == "none"
     page.locator("#card0 .dots").focus()
     page.keyboard.press("Tab")
-    assert page.evaluate(frame) == ["bk-layer bk-events", "solid"]
+    assert page.evaluate(frame) == ["bk-layer bk-events", "dotted"]
 
 
 def test_a_wide_chart_has_more_times_on_its_axis(show: Show, served: Served) -> None:
