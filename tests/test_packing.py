@@ -139,8 +139,8 @@ def test_addresses() -> None:
     assert at(measure="cpu.busy_pct", small="1", find="web") == View(
         "measure", measure="cpu.busy_pct", find="web", is_small=True
     )
-    for start in ("1764028800000", "2025-11-25", "2025-11-25T00:00Z"):
-        assert at(measure="x", **{"from": start, "to": "1764030000000.5"}).sight == (1764028800000, 1764030000000.5)
+    sight = at(measure="x", **{"from": "1764028800000", "to": "1764030000000.5"}).sight
+    assert sight == (1764028800000, 1764030000000.5)
     for times in ({"from": "1764028800000"}, {"from": "x", "to": "y"}, {"from": "2", "to": "1"}):
         assert at(measure="x", **times).sight == ()
     assert at(source="x", window="1h").window == "1h"
