@@ -31,7 +31,7 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one
 hypothesis.settings.load_profile("any machine")
 
 SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines, other people's programs, whole linemons
-SLOW_FIXTURES = {"steps"}  # they measure the processor's time over megabytes
+SLOW_FIXTURES = {"steps", "bus", "house", "postgres"}  # of megabytes; a bus, a broker and a database of other people's
 
 FAILED = pytest.StashKey[bool]()
 
