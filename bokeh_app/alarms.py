@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from bokeh.document import Document
 
 from linemon.store.status import ALARMS, ALARMS_OLD_S, read_alarms
 
+from .limits import Levels, Watched
 from .page import ListPage
 from .pump import Pump
 
@@ -52,23 +54,47 @@ def _parsed(store: Path, inode: int, size: int) -> list[Alarm]:
 
 
 def summary(pump: Pump) -> dict[str, Any]:
-    """For every page: how many fire, of which level, what the first are, and the highest level of each source."""
+    """For every page: how many fire, of which level, what the first are; how many sources are in trouble, how much."""
     return pump.shared("alarms that fire", lambda: _summary(pump), LOOK_S)
 
 
 def _summary(pump: Pump) -> dict[str, Any]:
     found, runs = known(pump)
     firing = [each for each in found if each["state"] in FIRING]
-    levels: dict[str, int] = {}
-    for each in firing:
-        levels[each["source"]] = max(each["level"], levels.get(each["source"], 0))
     counts = Counter(each["level"] for each in firing)
     texts = [each["text"] for each in firing[:MAX_TEXTS]]
-    return {"runs": runs, "critical": counts[2], "warning": counts[1], "texts": texts, "levels": levels}
+    worst = [max(of.values()) for of in levels(pump).values()]
+    trouble = {"trouble": len(worst), "worst": max(worst, default=0)}
+    return {"runs": runs, "critical": counts[2], "warning": counts[1], "texts": texts, **trouble}
+
+
+def levels(pump: Pump) -> Levels:
+    """What is in trouble: where an alarm fires, and what is beyond limits that were set. Of no column: ""."""
+    return pump.shared("what is in trouble", lambda: _levels(pump), LOOK_S)
+
+
+def _levels(pump: Pump) -> Levels:
+    found, (alarms, runs) = watched(pump).levels(), known(pump)
+    for each in alarms if runs else ():
+        if each["state"] in FIRING:
+            of, column = found.setdefault(each["source"], {}), each["column"] or ""
+            of[column] = max(each["level"], of.get(column, 0))
+    return found
+
+
+def watched(pump: Pump) -> Watched:
+    """The limits that people set, as one reader for all pages."""
+    return pump.shared("watched", lambda: Watched(pump), math.inf)
+
+
+def of_these(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
+    """The summary, and what of these sources is in trouble."""
+    found = levels(pump)
+    return summary(pump) | {"levels": {name: found[name] for name in names if name in found}}
 
 
 def of_sources(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
-    """The same, and the limits and incidents of these sources, for charts."""
+    """The same, and their limits and incidents, for charts."""
     wanted = set(names)
     mine = [each for each in known(pump)[0] if each["source"] in wanted]
     drawn = [
@@ -79,7 +105,8 @@ def of_sources(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
         }
         for each in mine
     ]
-    return summary(pump) | {"drawn": drawn}
+    limits = {name: watched(pump).of_source(name) for name in wanted}
+    return of_these(pump, wanted) | {"drawn": drawn, "limits": limits}
 
 
 def listed(pump: Pump, find: str, has_all: bool) -> dict[str, Any]:

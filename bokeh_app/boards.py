@@ -13,10 +13,11 @@ from linemon.boards import HOST, Chart
 from linemon.errors import ConfigError
 
 from .board_changes import version
-from .compare import Columns, owner_label, streams_of
+from .compare import owner_label, streams_of
 from .layout import label_beside
-from .panels import MAX_LINES, MAX_PANELS, Panel, take_apart, with_roles
+from .panels import MAX_LINES, MAX_PANELS, Panel, take_apart, units_of_axes, with_roles
 from .pump import Pump, in_order
+from .shown import Columns, Shown
 from .streams import Stream
 from .view import View
 
@@ -59,6 +60,20 @@ class Board:
         if len(self.hosts) == MAX_HOSTS:
             return f"The first {MAX_HOSTS} hosts are listed; the address takes any, as &host=NAME."
         return f"Of its lines the first {MAX_LINES} are drawn." if len(self.columns) >= MAX_LINES else ""
+
+
+def show(pump: Pump, view: View) -> Shown:
+    board = look(pump, view)
+    return Shown(
+        board.heading,
+        board.streams,
+        board.panels,
+        board.columns,
+        lambda: is_stale(pump, board),
+        heading=board.name,
+        about={"board": board.about},
+        words={"board": board},
+    )
 
 
 def look(pump: Pump, view: View) -> Board:
@@ -110,20 +125,26 @@ def _lay_out(pump: Pump, board: Board, charts: Sequence[Chart]) -> None:
     wanted = [[(source.replace(HOST, board.host), column) for source, column in chart.pairs] for chart in charts]
     pairs = list(dict.fromkeys(pair for chart in wanted for pair in chart))[:MAX_LINES]
     board.streams, board.columns, missing = streams_of(pump, pairs)
-    numbers = {(board.streams[stream].name, column): number for number, (stream, column, _) in enumerate(board.columns)}
+    numbers = {
+        (board.streams[stream].name, column): number for number, (stream, column, *_) in enumerate(board.columns)
+    }
     for chart, lines in zip(charts, wanted, strict=True):
         there = [pair for pair in lines if pair in numbers]
         known = [take_apart(numbers[pair], pair[1], board.columns[numbers[pair]][2]) for pair in there]
         names = {column for _, column in there}
         is_of_one = len({source for source, _ in lines}) == 1
         labels = [
-            label_beside(column, known) if is_of_one else owner_label(source, column.name, len(names))
-            for column, (source, _) in zip(known, there, strict=True)
+            called or label_beside(column, known)
+            if is_of_one
+            else owner_label(source, called or column.name, len(names))
+            for column, (source, _), called in zip(
+                known, there, [board.columns[numbers[pair]][3] for pair in there], strict=True
+            )
         ]
         title = chart.title.replace(HOST, board.host) or ", ".join(dict.fromkeys(column for _, column in lines))
-        units = {column.unit for column in known}
-        unit = units.pop() if len(units) == 1 else ""  # one axis cannot be in two
-        board.panels.append(Panel(title, unit, with_roles(zip(known, labels, strict=True), chart.kind), chart.limits))
+        unit, right = units_of_axes([column.unit for column in known] or [""], chart.kind)
+        drawn = with_roles(zip(known, labels, strict=True), chart.kind)
+        board.panels.append(Panel(title, unit, drawn, chart.limits, right))
         board.lacking.append([(*pair, _why(pump, pair[0])) for pair in lines if pair in missing])
 
 

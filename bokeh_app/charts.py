@@ -24,6 +24,7 @@ from bokeh.models import (
     CrosshairTool,
     CustomJSTicker,
     CustomJSTickFormatter,
+    LinearAxis,
     Plot,
     Range1d,
     RangeTool,
@@ -92,6 +93,10 @@ def _chart_on(time: Range1d, crosshair: Span) -> Plot:
     chart.add_tools(box, zoom, CrosshairTool(overlay=crosshair, dimensions="height"))
     chart.toolbar.active_drag, chart.toolbar.active_scroll = box, zoom
     _in_unit(chart.yaxis)
+    chart.extra_y_ranges = {"right": _range("right of chart0")}
+    right = LinearAxis(y_range_name="right", major_label_policy=AllLabels())  # the browser drops it, with one unit
+    _in_unit(right, "RIGHT")
+    chart.add_layout(right, "right")
     _draw(chart, "areas", Patches(xs="xs", ys="ys", fill_color="color", fill_alpha="alpha", line_width=0))
     line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width="width", line_join="round")
     _draw(chart, "lines", line, width="width")
@@ -103,13 +108,13 @@ def _chart_on(time: Range1d, crosshair: Span) -> Plot:
 
 
 def _in_unit(axis: Any, unit: str = "UNIT") -> None:
-    """An axis of values: the browser says its UNIT and KIND."""
-    axis.ticker = CustomJSTicker(
-        args={"unit": unit}, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit)"
-    )
+    """An axis of values: the browser says its UNIT and KIND. With `log` a place is the power of ten of a value."""
+    args = {"unit": unit, "kind": "KIND", "log": False}
+    axis.ticker = CustomJSTicker(args=args, major_code="return linemon.ticks(cb_data.start, cb_data.end, unit, log)")
     axis.formatter = CustomJSTickFormatter(
-        args={"unit": unit, "kind": "KIND"},
-        code="return linemon.format(kind == 'mirrored' ? Math.abs(tick) : tick, unit, 4, ticks[1] - ticks[0])",
+        args=args,
+        code="""const value = log ? 10 ** tick : kind == 'mirrored' ? Math.abs(tick) : tick
+            return linemon.format(value, unit, 4, log ? 0 : ticks[1] - ticks[0])""",
     )
 
 

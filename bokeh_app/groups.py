@@ -8,10 +8,11 @@ import numpy as np
 
 import linemon
 
-from .compare import Columns, compare
+from .compare import compare
 from .outputs import outputs, task_of, with_parts
 from .panels import MAX_PANELS, Panel
 from .pump import Pump
+from .shown import Columns, Shown, until_other
 from .streams import Stream
 from .view import View
 
@@ -32,6 +33,12 @@ class Group:
     @property
     def exemplar(self) -> tuple[str, str]:
         return self.members[0][:2]
+
+
+def show(pump: Pump, view: View) -> Shown:
+    found = groups(pump)
+    words = {"groups": found, "most_listed": MAX_LISTED}
+    return Shown("What moves together", *of_groups(pump, view, found), until_other(lambda: runs(pump)), words=words)
 
 
 def groups(pump: Pump) -> list[Group]:
@@ -55,7 +62,7 @@ def groups(pump: Pump) -> list[Group]:
 
 
 def of_groups(pump: Pump, view: View, found: list[Group]) -> tuple[list[Stream], list[Panel], Columns]:
-    """A stream per source, a chart per group, of its exemplar, and (stream, name, unit) of each of these columns."""
+    """A stream per source, a chart per group, of its exemplar, and of each of these columns what `compare` says."""
     drawn = {group.exemplar: group for group in found[:MAX_PANELS]}
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(drawn), is_beside=True))
     of = [drawn[streams[columns[panel.lines[0].column][0]].name, columns[panel.lines[0].column][1]] for panel in panels]

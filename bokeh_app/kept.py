@@ -16,12 +16,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from linemon import locks
 from linemon.errors import LinemonError
-from linemon.patterns import fits
+from linemon.patterns import exactly, fits, is_pattern
 from linemon.store.farewells import Farewell
 from linemon.store.folder import replace_file
 from linemon.when import iso_ns
@@ -93,10 +94,12 @@ class State:
         """With the names that sources have now; what was of one that is forgotten is no more."""
         values, since = self.values, self.followed[1] if self.followed[0] in ("", store) else 0
         for farewell in (each for each in farewells if each.at > since):
-            moved = {key: values[key] for key in values if key[:2] == ("sources", farewell.source)}
+            own = ("sources", farewell.source), ("columns", exactly(farewell.source))
+            moved = {key: values[key] for key in values if key[:2] in own}
             values = {key: value for key, value in values.items() if key not in moved}
             if farewell.to is not None:
-                values |= {("sources", farewell.to, *key[2:]): value for key, value in moved.items()}
+                names = {"sources": farewell.to, "columns": exactly(farewell.to)}
+                values |= {(key[0], names[key[0]], *key[2:]): value for key, value in moved.items()}
             since = farewell.at
         return State(values, self.undo, self.number + (values != self.values), (store, since))
 
@@ -111,10 +114,42 @@ class State:
     def columns(self, source: str) -> dict[str, dict[str, Value]]:
         """What is kept of its columns, by name; what is said of the source itself comes before what of a pattern is."""
         found: dict[str, dict[str, Value]] = {}
-        fitting = [key for key in self.values if key[0] == "columns" and (key[1] == source or fits([key[1]], source))]
-        for key in sorted(fitting, key=lambda key: (key[1] == source, key[1])):
-            found.setdefault(key[2], {})[key[3]] = self.values[key]
+        own = source, exactly(source)
+        fitting = [each for each in self._wild if each not in own and fits([each], source)]
+        for pattern in (*fitting, *own):
+            for column, said in self._columns.get(pattern, {}).items():
+                found.setdefault(column, {}).update(said)
         return found
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether anything is kept of any."""
+        return bool(self._columns)
+
+    def of_column(self, pattern: str, column: str) -> dict[str, Value]:
+        """What is kept of a column under just this pattern."""
+        return self._columns.get(pattern, {}).get(column, {})
+
+    def named(self, source: str, columns: Sequence[str], units: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Of columns what they are called, empty where nobody has said, and their units as set, else these."""
+        said = self.columns(source)
+        labels = [str(said.get(column, {}).get("label", "")) for column in columns]
+        return labels, [
+            str(said.get(column, {}).get("unit", unit)) for column, unit in zip(columns, units, strict=True)
+        ]
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[str, dict[str, Value]]]:
+        """By pattern, then by column."""
+        found: dict[str, dict[str, dict[str, Value]]] = {}
+        for key, value in self.values.items():
+            if key[0] == "columns":
+                found.setdefault(key[1], {}).setdefault(key[2], {})[key[3]] = value
+        return found
+
+    @cached_property
+    def _wild(self) -> list[str]:
+        return sorted(pattern for pattern in self._columns if is_pattern(pattern))
 
 
 def check(key: Key, value: Value) -> None:

@@ -19,6 +19,7 @@ from .panels import (
     label_of,
     take_apart,
     taken_apart,
+    units_of_axes,
     with_roles,
 )
 
@@ -62,8 +63,8 @@ def lay_out(
         room -= len(found)
         if found:
             lines = with_roles(((column, label_beside(column, found)) for column in found), panel.kind)
-            unit = found[0].unit if len({column.unit for column in found}) == 1 else ""  # one axis cannot be in two
-            panels.append(Panel(panel.title, unit, lines, panel.limits))
+            units = units_of_axes([column.unit for column in found], panel.kind)
+            panels.append(Panel(panel.title, units[0], lines, panel.limits, units[1], panel.warn, panel.crit))
     shown = {line.column for panel in panels for line in panel.lines}
     return panels, [number for number in range(len(columns)) if number not in shown]
 
@@ -96,16 +97,22 @@ def as_toml(source: str, panels: Sequence[Panel], columns: Sequence[str]) -> str
         lines += [f"columns = [{', '.join(map(quoted, names))}]", f"kind = {quoted(panel.kind)}"]
         if panel.limits:
             lines.append(f"limits = [{', '.join(map(repr, panel.limits))}]")
+        limits = {"warn": panel.warn, "crit": panel.crit}
+        lines += [f"{name} = {value!r}" for name, value in limits.items() if value is not None]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
 def _matching(panel: PanelConfig, known: Sequence[Column]) -> list[Column]:
     """The columns of a panel in the order of its patterns, each once."""
-    meant = [column for column in known if fits(panel.columns, column.name)]
-    found = (
-        column for each in panel.columns if not is_exclusion(each) for column in meant if fits([each], column.name)
-    )
+    by_name = {column.name: column for column in known}
+    return [by_name[name] for name in in_order(panel.columns, list(by_name))]
+
+
+def in_order(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names that fit, in the order of the patterns, each once."""
+    meant = [name for name in names if fits(patterns, name)]
+    found = (name for each in patterns if not is_exclusion(each) for name in meant if fits([each], name))
     return list(dict.fromkeys([*found, *meant]))
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from linemon.errors import LinemonError
 from linemon.store.across import Column, having, means, spread
 from linemon.store.ring import Floats, Ints
 
-from .compare import Columns, compare
+from .compare import compare
 from .packing import Points, bucket_for, pack_points
 from .page import as_text
 from .panels import Line, Panel, label_of, take_apart
 from .pump import Pump
+from .shown import Columns, Shown, never, until_other
 from .streams import LAST_NS, ChartPage, Stream
 from .view import WINDOWS, View
 
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TOP, SMALL = 10, 16  # lines over each other; charts beside each other
 POINTS = 200  # of the band
-RANKED = 50  # parts of what is in sight: the older ones may be known by the history alone
+RANKED = 10  # parts of what is in sight: the older ones may be known by the history alone
 AGAIN_S = 5.0  # how often the band is made longer
 FILLED = 0.8  # of all buckets in which some source has values, those of all sources that must have some
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the rest: least, middle half, median, greatest
@@ -39,6 +41,22 @@ class Ranked:
 
     top: list[Column]
     rest: list[Column]
+
+
+def show(pump: Pump, view: View) -> Shown:
+    ranked = rank(pump, view)
+    streams, panels, columns = charts_of(pump, view, ranked.top)
+    rest = [] if view.is_small else ranked.rest
+    return Shown(
+        label_of(take_apart(0, view.measure, "")),
+        streams,
+        panels,
+        columns,
+        never if panels else until_other(pump.names),
+        about={"is_alike": view.is_small, "rest": len(rest)},
+        words={"total": len(ranked.top) + len(ranked.rest)},
+        page=partial(MeasurePage, Rest(pump, rest)),
+    )
 
 
 def rank(pump: Pump, view: View) -> Ranked:
@@ -64,12 +82,12 @@ def span_of(view: View, latest: int) -> tuple[int, int]:
 
 
 def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Stream], list[Panel], Columns]:
-    """A stream per source, the chart or charts, and (stream, name, unit) of each column."""
+    """A stream per source, the chart or charts, and of each column what `compare` says."""
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(top), is_beside=view.is_small))
     title = label_of(take_apart(0, view.measure, ""))
 
     def name_of(number: int) -> str:
-        stream, column, _ = columns[number]
+        stream, column, *_ = columns[number]
         name = streams[stream].name
         return name if column == view.measure else name.removesuffix(f".{view.measure}")
 
@@ -150,7 +168,9 @@ class Rest:
 class MeasurePage(ChartPage):
     """The server's side of an open page of a measure."""
 
-    rest: Rest
+    def __init__(self, rest: Rest, *arguments: Any, **more: Any) -> None:
+        self.rest = rest
+        super().__init__(*arguments, **more)
 
     def is_due(self, now: float) -> bool:
         self.rest.look(self.wishes.window, self.wishes.sight)

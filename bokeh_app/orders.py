@@ -17,7 +17,7 @@ from linemon.store.marks import Mark
 from linemon.store.status import COLLECT_SOCKET
 
 from . import board_changes
-from .kept import Kept, Refused
+from .kept import Kept, Key, Refused
 from .panels import unit_of
 
 MARK_S = 20.0  # until a mark must be set
@@ -38,10 +38,8 @@ async def carry_out(config: Config, said: dict[str, Any]) -> dict[str, Any]:
             return await explain(config, said)
         if not config.dashboard.listen.is_loopback and not config.dashboard.password:
             return {"error": "this page is open to everybody: it sets nothing without [dashboard] password"}
-        if said["do"] == "board":
-            return await asyncio.to_thread(board_changes.keep, config, said)
-        if said["do"] in ("keep", "undo"):
-            return await asyncio.to_thread(keep, config, said)
+        if does := KEPT.get(said["do"]):
+            return await asyncio.to_thread(does, config, said)
         return {"error": await ORDERS[said["do"]](config, said)}
     except TimeoutError:
         return {"error": "it took too long, and was stopped"}
@@ -151,6 +149,26 @@ def keep(config: Config, said: dict[str, Any]) -> dict[str, Any]:
     return answer | {"kept": kept.state.source(str(said.get("source")))}
 
 
+def keep_column(config: Config, said: dict[str, Any]) -> dict[str, Any]:
+    """`column`: what is kept of a `column` of a `source`; with `now` have it be so in place of `was`.
+
+    `of` is `own`, or `all` that have it; `kept` has a table for each, `change` is the number of what was done.
+    """
+    kept, answer = Kept(config.dashboard_state), dict[str, Any]()
+    patterns, column = {"own": exactly(str(said["source"])), "all": "*"}, str(said["column"])
+    try:
+        kept.refresh()
+        if "now" in said:
+            key: Key = ("columns", patterns[said["of"]], column)
+            now, was = ({(*key, name): value for name, value in said[each].items()} for each in ("now", "was"))
+            answer["change"] = kept.change(now, was)
+    except Refused as error:
+        answer["error"] = str(error)
+    found = {of: kept.state.of_column(pattern, column) for of, pattern in patterns.items()}
+    return answer | {"kept": found}
+
+
+KEPT = {"keep": keep, "undo": keep, "column": keep_column, "board": board_changes.keep}
 ORDERS = {
     "mark": set_mark,
     **dict.fromkeys(("ack", "silence", "unsilence"), tell_work),

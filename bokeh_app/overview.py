@@ -16,7 +16,7 @@ from bokeh.document import Document
 from linemon.store.ring import Floats, Ints
 
 from . import health
-from .alarms import summary
+from .alarms import levels, of_these
 from .kept import State
 from .packing import as_pairs
 from .page import APPEND, LIST_S, Page
@@ -75,7 +75,7 @@ class OverviewPage(Page):
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
         """[rows, numbers of each, cells, sparklines?]; of each row arrival, stamp, patience, then values; the cells, a
-        byte each; the sparklines. Of a group silent sources, the highest level of its alarms, and nan.
+        byte each; the sparklines. Of a group silent sources, the highest level in it, and nan.
         """
         watch = self._watch = self._pump.shared("watch", _look, seconds=LIST_S / 2)
         now, kept = time.monotonic(), self._pump.kept()
@@ -86,9 +86,10 @@ class OverviewPage(Page):
         if is_slow:
             self._slow_due = now + SLOW_S
         self.answers.health = json.dumps(health.facts(self._pump))
-        self.answers.alarms = json.dumps(summary(self._pump))
         self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), LIST_S)
         first, sight = self._sight()
+        sources = [*sight[sight[:, 0] == SOURCE, 1], *self._cells]
+        self.answers.alarms = json.dumps(of_these(self._pump, {watch.newest.names[place] for place in sources}))
         self.answers.names = json.dumps(
             self._said | {"first": first, "rows": [self._about(*row) for row in sight.tolist()]}
         )
@@ -117,7 +118,7 @@ class OverviewPage(Page):
         is_hidden = watch.flagged("hidden") & is_shown
         if not wishes.has_hidden:
             is_shown &= ~is_hidden
-        order = np.lexsort((watch.rank, self._key(), ~watch.flagged("pinned"), watch.kind))
+        order = np.lexsort((watch.rank, self._key(), ~watch.flagged("pinned"), -self._trouble(), watch.kind))
         order = order[is_shown[order]]
         is_cell = is_shown & watch.is_host
         by_name = np.argsort(watch.rank)
@@ -154,6 +155,14 @@ class OverviewPage(Page):
         if by is None:
             return np.zeros(len(newest.names))
         return np.where(self._watch.is_host, np.nan_to_num(-newest.values[:, by], nan=np.inf), 0.0)
+
+    def _trouble(self) -> Ints:
+        """The level of each source: 0, 1 a warning, 2 critical."""
+        place, found = self._watch.newest.place, np.zeros(len(self._watch.newest.names), np.int64)
+        for name, of in levels(self._pump).items():
+            if name in place:
+                found[place[name]] = max(of.values())
+        return found
 
     def _grouped(self, order: Ints, groups: Groups) -> tuple[Ints, int]:
         """A heading for each group, where its first source would stand by name, and below it those of an open one."""
@@ -200,14 +209,15 @@ class OverviewPage(Page):
             ]
             return {"row": grid.rows[number], "cells": cells}
         name, row = watch.newest.names[number], watch.rows[number]
+        called, units = self._kept.named(name, row.names, row.units)
         return {
             "name": name,
             "is_host": row.is_host,
             "kept": self._kept.source(name),
             "width": len(watch.newest.entries[number].columns),
             "columns": row.names,
-            "labels": row.labels,
-            "units": row.units,
+            "labels": [said or label for said, label in zip(called, row.labels, strict=True)],
+            "units": units,
         }
 
     def _numbers(self, sight: Ints) -> Floats:
@@ -222,12 +232,10 @@ class OverviewPage(Page):
         numbers[of[SOURCE], 2] = newest.patience_s[places] * 1e3
         numbers[of[SOURCE], 3 : 3 + MEASURES] = newest.values[places]
         if of[GROUP].any():
-            silent, levels = watch.silent(), summary(self._pump)["levels"]
-            fires = {newest.place[name]: level for name, level in levels.items() if name in newest.place}
+            silent, trouble = watch.silent(), self._trouble()
             for row in np.flatnonzero(of[GROUP]).tolist():
                 members = self._members[int(sight[row, 1])]
-                high = max((fires[place] for place in members.tolist() if place in fires), default=0) if fires else 0
-                numbers[row, :2] = silent[members].sum(), high
+                numbers[row, :2] = silent[members].sum(), trouble[members].max()
         if of[GRID].any():
             grid, rows = watch.grid(), sight[of[GRID], 1]
             places, columns = grid.places[rows].ravel(), grid.columns[rows].ravel()

@@ -78,12 +78,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart; `limits` are the ends of its axis, empty = as the values are."""
+    """One chart; `limits` are the ends of its axis, empty = as the values are; `warn`, `crit` those of linemon.toml."""
 
     title: str
     unit: str
     lines: tuple[Line, ...]
     limits: tuple[float, ...] = ()
+    right: str = ""  # the unit of the axis on the right, of lines that are not in `unit`
+    warn: float | None = None
+    crit: float | None = None
 
     @property
     def kind(self) -> str:
@@ -181,6 +184,14 @@ def _role(column: Column, kind: str, has_modes: bool) -> str:
     if kind == "stacked":
         return "stack" if column.measure in MODES or not has_modes else "line"
     return "step" if kind == "step" else "line"
+
+
+def units_of_axes(units: Iterable[str], kind: str) -> tuple[str, str]:
+    """The units of the axes on the left and on the right of a chart of one of `KINDS`; without the second: ""."""
+    first, *more = dict.fromkeys(units)
+    if len(more) == 1 and kind in ("lines", "step"):
+        return first, more[0]
+    return "" if more else first, ""  # one axis cannot be in two
 
 
 def label_of(column: Column) -> str:

@@ -120,6 +120,8 @@ class PanelConfig:
     columns: tuple[str, ...] = ()
     kind: str = "lines"
     limits: tuple[float, ...] = ()
+    warn: float | None = None
+    crit: float | None = None
 
     def __post_init__(self) -> None:
         where = f"[[dashboard.panel]] {self.title!r}"

@@ -49,6 +49,8 @@ def _value(key: str, kind: Any, value: Any) -> Any:
             pass
     elif kind in STRINGS and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
+    elif kind == float | None and _is_finite(value):
+        return float(value)
     elif kind == tuple[float, ...] and isinstance(value, list) and all(_is_finite(each) for each in value):
         return tuple(map(float, value))
     elif kind == tuple[int, ...] and isinstance(value, list) and {*map(type, value)} <= {int}:
@@ -92,6 +94,7 @@ EXPECTED: dict[Any, str] = {
     dict[str, Any]: 'a table such as { step = "1h" }',
     int: "a whole number above 0",
     float: "a number above 0",
+    float | None: "a number",
     Address: 'an address such as "127.0.0.1:4000"',
     Address | None: 'an address such as "127.0.0.1:8094", or "" for none',
     Networks: 'a list of networks such as ["10.0.0.0/8", "fd00::/8"]',

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import urllib.request
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib import metadata
@@ -21,6 +23,7 @@ from tests.running import Running, Work, eventually
 from tests.sinks import free_port
 
 PASSWORD = "bus-hush-hush"
+LETS_IN = f'authorization {{ user: linemon, password: "{PASSWORD}" }}'
 Found = TypeVar("Found")
 
 
@@ -37,7 +40,9 @@ def program() -> Path:
 class Cluster:
     """Servers that know one another; each keeps its ports and its files over kills."""
 
-    def __init__(self, folder: Path, size: int = 3, max_payload: str = "1MB", more: str = "") -> None:
+    def __init__(
+        self, folder: Path, size: int = 3, max_payload: str = "1MB", more: str = "", lets_in: str = LETS_IN
+    ) -> None:
         self._program = program()
         folder.mkdir(exist_ok=True)
         self.folder = folder
@@ -60,7 +65,7 @@ class Cluster:
                 http: "127.0.0.1:{self._http[i]}"
                 max_payload: {max_payload}
                 jetstream {{ store_dir: "{folder}/{i}", max_file_store: 100GB }}
-                authorization {{ user: linemon, password: "{PASSWORD}" }}
+                {lets_in}
                 {cluster}
                 {more}
             """)
@@ -135,6 +140,50 @@ class Cluster:
 
     def address(self, stream: str) -> str:
         return f"nats://linemon@{','.join(f'127.0.0.1:{port}' for port in self.ports)}/{stream}"
+
+
+class Operator:
+    """Who says in JWTs whom servers let in: an operator, its account, and users whom that has signed."""
+
+    def __init__(self) -> None:
+        self._keys = {who: self._key(who) for who in ("OPERATOR", "ACCOUNT", "SYSTEM")}
+        self._jwts = {"OPERATOR": self._signed("OPERATOR", "OPERATOR", {"type": "operator"})}
+        every = ("subs", "data", "payload", "imports", "exports", "conn", "leaf", "streams", "consumer")
+        limits = dict.fromkeys(every, -1) | {"wildcards": True, "mem_storage": -1, "disk_storage": -1}
+        for who in ("ACCOUNT", "SYSTEM"):
+            stored = {} if who == "SYSTEM" else {"limits": limits}
+            self._jwts[who] = self._signed(who, "OPERATOR", {"type": "account", **stored})
+
+    def lets_in(self) -> str:
+        """What a server's configuration says."""
+        names = {who: self._public(who) for who in ("ACCOUNT", "SYSTEM")}
+        known = "".join(f'{name}: "{self._jwts[who]}"\n' for who, name in names.items())
+        said = f'operator: "{self._jwts["OPERATOR"]}"\nsystem_account: {names["SYSTEM"]}\n'
+        return f"{said}resolver: MEMORY\nresolver_preload {{\n{known}}}"
+
+    def creds(self) -> str:
+        """The file of a new user."""
+        self._keys["USER"] = self._key("USER")
+        jwt = self._signed("USER", "ACCOUNT", {"type": "user", "subs": -1, "data": -1, "payload": -1})
+        seed = self._keys["USER"].seed.decode()
+        parts = (("NATS USER JWT", jwt), ("USER NKEY SEED", seed))
+        return "".join(f"-----BEGIN {name}-----\n{text}\n------END {name}------\n\n" for name, text in parts)
+
+    @staticmethod
+    def _key(who: str) -> Any:
+        import nkeys
+
+        kind = getattr(nkeys, f"PREFIX_BYTE_{'ACCOUNT' if who == 'SYSTEM' else who}")
+        return nkeys.from_seed(bytearray(nkeys.encode_seed(os.urandom(32), kind)))
+
+    def _public(self, who: str) -> str:
+        return str(self._keys[who].public_key.decode())
+
+    def _signed(self, who: str, by: str, said: dict[str, Any]) -> str:
+        claims = {"iss": self._public(by), "sub": self._public(who), "name": who, "iat": 1, "jti": who}
+        parts = {"typ": "JWT", "alg": "ed25519-nkey"}, claims | {"nats": {"version": 2, **said}}
+        text = b".".join(urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+        return (text + b"." + urlsafe_b64encode(self._keys[by].sign(text)).rstrip(b"=")).decode()
 
 
 class Taker:

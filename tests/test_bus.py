@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from linemon.parts._nats import Bus as Address
 from linemon.parts.subscribe.origins.nats import partitions
 from tests import bus_kills
-from tests.bus import PASSWORD, Cluster, Taker
+from tests.bus import PASSWORD, Cluster, Operator, Taker
 from tests.forwards import Conformance, Near, Row, rows_in, rows_of, same
 from tests.pki import Authority
 from tests.running import Running, Work, eventually
@@ -361,6 +361,47 @@ def test_a_wrong_password(bus: Bus) -> None:
     eventually(lambda: "it does not let us in" in taker.status().get("denied", ""), "the subscription is denied", 30)
     said = bus.near.log() + taker.log() + json.dumps([bus.near.status(), taker.status()])
     assert "not-the-password" not in said
+
+
+@pytest.mark.parametrize("way", ["token", "creds"])
+def test_other_ways_to_say_who_we_are(tmp_path: Path, way: str) -> None:
+    """A token, or the file of a user whom an operator's account signed; what is wrong is denied, and shown nowhere."""
+    if way == "creds":
+        pytest.importorskip("nkeys", reason="creds need nkeys, which linemon[nats] brings")
+        operator, other = Operator(), Operator()
+        right, wrong, lets_in = operator.creds(), other.creds(), operator.lets_in()
+        for name, text in (("right", right), ("wrong", wrong)):
+            (tmp_path / name).write_text(text)
+        secrets = [text.split("\n")[at] for text in (right, wrong) for at in (1, 5)]
+        keys = {"right": f'creds = "{tmp_path}/right"\n', "wrong": f'creds = "{tmp_path}/wrong"\n'}
+    else:
+        secrets = ["token-hush-hush", "wrong-hush-hush"]
+        lets_in = 'authorization { token: "token-hush-hush" }'
+        keys = {"right": 'token = "token-hush-hush"\n', "wrong": 'token = "wrong-hush-hush"\n'}
+    cluster = Cluster(tmp_path / "cluster", 1, lets_in=lets_in)
+    address = f"nats://127.0.0.1:{cluster.ports[0]}/BUS"
+
+    def forward(which: str) -> str:
+        return f'[[forward]]\nname = "it"\nto = "{address}"\n{FORWARD}{keys[which]}'
+
+    near = Near(tmp_path / "near", forward("wrong"), 1000)
+    taker = Taker(tmp_path / "far", address, keys["right"])
+    try:
+        near.add(EVEN, rows_of(3))
+        near.start()
+        eventually(lambda: "it does not let us in" in near.status().get("denied", ""), "it is denied", 30)
+        said = near.log() + json.dumps(near.status())
+        near.stop()
+        near.set(forward("right"))
+        near.start()
+        taker.start()
+        arrives(taker, EVEN, rows_of(3))
+        said += near.log() + taker.log() + json.dumps([near.status(), taker.status()])
+        assert not [secret for secret in secrets if secret in said]
+    finally:
+        near.close()
+        taker.close()
+        cluster.kill_all()
 
 
 def test_what_is_no_block_is_counted(bus: Bus) -> None:

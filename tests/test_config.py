@@ -175,6 +175,8 @@ def test_each_setting_has_a_comment() -> None:
             r"kind = 'pie': expected one of: lines, step, stacked, mirrored",
         ),
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, 0]\n', r"limits = .*expected \[least, greatest\]"),
+        ('[[dashboard.panel]]\ncolumns = ["a"]\nwarn = "5"\n', r"warn = '5': expected a number"),
+        ('[[dashboard.panel]]\ncolumns = ["a"]\ncrit = nan\n', r"crit = nan: expected a number"),
         ('[[dashboard.panel]]\ncolumns = ["a"]\nlimits = [1, inf]\n', r"limits = .*expected a list of numbers"),
         ('[alarms]\nheartbeat = "s3cret"\n', r"\[alarms\] heartbeat: expected an address such as"),
         ('[alarms]\npage = "http://[::/"\n', r"\[alarms\] page: expected an address such as"),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bokeh_app.kept import MOST, MOST_AT_ONCE, MOST_UNDO, Kept, Refused, State, Values, data, parse
 from linemon.config import Config, DashboardConfig, StoreConfig
+from linemon.patterns import exactly
 from linemon.sections import WorkConfig
 from linemon.store.farewells import Farewell
 
@@ -155,6 +156,15 @@ def test_it_goes_with_the_names_of_sources(tmp_path: Path) -> None:
     assert kept.state.values == {("sources", "a", "pinned"): True, WARN: 5.0}
     kept.follow("other", [Farewell(2, "a", "c", 1)])
     assert kept.state.source("c") == {"pinned": True}
+
+
+def test_limits_go_with_the_name_of_a_source(tmp_path: Path) -> None:
+    """Those that are of just this one, whatever is in its name."""
+    kept = Kept(tmp_path / "state.json")
+    kept.change({("columns", exactly("[a]*"), "cpu", "crit"): 9.0, ("columns", "[a]*", "cpu", "warn"): 5.0}, {})
+    kept.follow("store", [Farewell(kept.state.undo[0].at + 1, "[a]*", "b?", 1)])
+    assert kept.state.columns("b?") == {"cpu": {"crit": 9.0}}
+    assert kept.state.columns("axx") == {"cpu": {"warn": 5.0}}
 
 
 @pytest.mark.parametrize(

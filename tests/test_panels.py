@@ -204,11 +204,12 @@ def test_the_layout_of_linemon_toml() -> None:
     panels, others = lay_out("web1", columns, units, wanted)
     assert [drawn(panel) for panel in panels] == [
         ("Traffic", "B/s", "mirrored", [(2, "eth0 rx", "line"), (1, "eth0 tx", "below")]),
-        ("Load", "", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
+        ("Load", "%", "lines", [(0, "CPU busy", "line"), (3, "x", "line")]),
         ("Sent", "B/s", "lines", [(1, "eth0 tx", "line")]),
         ("Steps", "mV", "step", [(3, "x", "step")]),
     ]
     assert panels[1].limits == (0.0, 50.0)
+    assert [panel.right for panel in panels] == ["", "mV", "", ""], "two units have an axis each"
     assert others == []
     assert lay_out("web1", ("y",), ("V",), wanted) == group(("y",), ("V",)), "panels that name none of its columns"
     assert misses("web1", ("y",), wanted)

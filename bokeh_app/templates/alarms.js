@@ -1,15 +1,15 @@
 "use strict"
-// What fires, on every page: in the title, in a strip that leads to the list, as limits and incidents in charts.
+// What fires, on every page: in a strip that leads to the list, as incidents in charts.
 linemon.alarms = (() => {
   const {$, text, model, colour} = linemon
-  let said = {levels: {}, texts: [], drawn: []}, title = ""
+  let said = {levels: {}, texts: [], drawn: []}
 
   const count = (n, what) => n ? `${n} ${what}` : ""
   const counts = ({critical, warning}) => [count(critical, "critical"), count(warning, warning == 1 ? "warning" : "warnings")].filter(Boolean).join(", ")
   function hear() {
     said = JSON.parse(model("answers").alarms)
     const {runs, critical, warning, texts} = said, firing = critical + warning, strip = $("firing")
-    document.title = (firing ? `(${firing}) ` : "") + title
+    linemon.limits.hear()
     if (strip) {
       strip.hidden = !firing && runs !== false
       strip.className = runs === false ? "old" : critical ? "critical" : "warning"
@@ -18,9 +18,10 @@ linemon.alarms = (() => {
     }
     linemon.page.redraw()
   }
-  const levelOf = (source) => said.runs === false ? 0 : said.levels[source] ?? 0
-  // Add the limits and incidents of one chart's columns to what it draws; `range` is that of its values.
-  function into(number, lines, areas, range, hidden) {
+  // The level of a source, or of one of its columns.
+  const levelOf = (source, column) => column == null ? Math.max(0, ...Object.values(said.levels?.[source] ?? {})) : said.levels?.[source]?.[column] ?? 0
+  // Add the incidents of one chart's columns to what it draws; `range` is that of its values.
+  function into(number, areas, range, hidden) {
     const {about} = linemon, {start, end} = linemon.time.range
     for (const alarm of said.drawn ?? []) {
       const line = about.panels[number].lines.find(({column}) => {
@@ -35,19 +36,9 @@ linemon.alarms = (() => {
         areas.color.push(colour(alarm.level == 2 ? "bad" : "warn"))
         areas.alpha.push(0.13)
       }
-      if (line.role == "stack" || alarm.column == null) continue
-      for (const [limit, color] of [[alarm.limits.warning, "warn"], [alarm.limits.critical, "bad"]]) {
-        const at = line.role == "below" ? -Math.abs(limit) : limit
-        if (limit == null || !(at > range.start && at < range.end)) continue
-        lines.xs.push([start, end])
-        lines.ys.push([at, at])
-        lines.color.push(colour(color))
-        lines.dash.push("dashed")
-      }
     }
   }
   function connect() {
-    title = document.title
     model("answers").properties.alarms.change.connect(hear)
   }
   return {connect, into, levelOf, counts, get said() { return said }}

@@ -34,11 +34,10 @@ linemon.behind = (() => {
     }
   }
   // Add them to what a chart draws; `seen` widens its axis by lines, not by bands.
-  function into(number, lines, area, hidden, seen) {
+  function into(number, lines, area, hidden, seen, y) {
     for (const {part, line, at, middle: its, i} of shown(number, hidden)) {
       const {points, gaps, columns, isBefore} = part, {times} = points, gap = () => gaps[at], color = colour(`line-${i % 8}`)
-      const side = (values) => line.role == "below" ? values.map((value) => -Math.abs(value)) : values
-      const middle = side(its.points.mean(its.at)), shape = Points.trace(times, middle, gap)
+      const side = y.side(line), middle = side(its.points.mean(its.at)), shape = Points.trace(times, middle, gap)
       lines.xs.push(shape.xs)
       lines.ys.push(shape.ys)
       lines.color.push(`${color}${isBefore ? "70" : "c0"}`)

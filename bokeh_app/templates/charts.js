@@ -139,6 +139,8 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.wall.dress()
       linemon.time.start(redraw)
       linemon.values.start()
+      linemon.touch.start()
+      linemon.axes.start()
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()

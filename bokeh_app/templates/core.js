@@ -119,6 +119,7 @@ Object.assign(linemon, (() => {
   // address what it looked at.
   async function lost() {
     isLost = true
+    lose({error: "The connection was lost: look whether that was done."})
     tell()
     await until(isThere)
     location.reload()
@@ -148,13 +149,15 @@ Object.assign(linemon, (() => {
   // Have the server do something; its answer, `error` says why that could not be.
   // What was done may lead to another page: until then this one is not built anew, which would lead back to its address.
   const ASK_MS = 30 * S, LED_MS = 2 * S
-  let asked = 0, doneAt = 0
+  let asked = 0, doneAt = 0, lose
+  const loss = new Promise((done) => { lose = done })
   async function ask(what) {
     await started
+    if (isLost) return {error: "There is no connection: nothing was done."}
     const number = asked += 1, {told} = model("answers").properties
     doneAt = performance.now() + ASK_MS
     model("wishes").ask = JSON.stringify({...what, number})
-    return new Promise((done) => {
+    const heard = new Promise((done) => {
       const hear = () => {
         const said = JSON.parse(model("answers").told)
         if (said.number != number) return
@@ -164,12 +167,14 @@ Object.assign(linemon, (() => {
       }
       told.change.connect(hear)
     })
+    return Promise.race([heard, loss])
   }
   const SAID = {lost: "connection lost", refused: "no connection", waiting: "waiting for data", starting: "connecting…", paused: "paused", live: "live", behind: "behind"}
   function tell() {
     const state = isLost ? "lost" : isRefused && !isStarted ? "refused" : !isStarted ? "starting" : delay > 3 * S ? "behind" : linemon.page.state()
     const place = $("status")
     place.dataset.state = state
+    linemon.limits.tell(state)
     text(place, state == "behind" ? `${duration(Math.round(delay / S))} behind` : SAID[state])
     const wrong = $("clock")
     if (Math.abs(clockOffset) > 5 * S) {
@@ -217,6 +222,7 @@ Object.assign(linemon, (() => {
     linemon.large.start()
     linemon.wall.start()
     linemon.boards.start()
+    linemon.limits.start()
     addEventListener("keydown", pressed)
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)

@@ -20,14 +20,16 @@ linemon.draw = (() => {
   // One chart: all its lines, bands and dots, and its axis.
   function panel(number, hidden, state) {
     const {reading, about} = linemon, {lines} = about.panels[number], isRate = reading.isRate(number)
-    const unit = reading.unitOf(about.panels[number].unit, number), limits = isRate ? [] : about.panels[number].limits
+    const unit = reading.unitOf(about.panels[number].unit, number), y = linemon.axes.of(number, state, hidden, axis)
     const drawn = {xs: [], ys: [], color: [], dash: [], width: []}, areas = {xs: [], ys: [], color: [], alpha: []}
     const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
     const seen = (points, values) => {
-      const to = Math.min(points.length, points.before(end) + 1)
-      for (let i = Math.max(0, points.before(start) - 1); i < to; i++) {
+      if (y.isKnown) return
+      const to = Math.min(points.length, points.before(end) + 1), from = Math.max(0, points.before(start) - 1)
+      y.see?.(values, from, to)
+      for (let i = from; i < to; i++) {
         if (values[i] < low) low = values[i]
         if (values[i] > high) high = values[i]
       }
@@ -39,8 +41,8 @@ linemon.draw = (() => {
       areas.color.push(color)
       areas.alpha.push(alpha)
     }
-    linemon.measures.into(number, drawn, area, seen)
-    linemon.behind.into(number, drawn, area, hidden, seen)
+    linemon.measures.into(number, drawn, area, seen, y)
+    linemon.behind.into(number, drawn, area, hidden, seen, y)
     const isOver = ({role}) => role == "line" || role == "step", isLit = (line) => state.lit == line.column   // what is a sum lies over the stack
     state.shapes = []
     for (const [i, line] of [...lines.entries()].sort(([, a], [, b]) => isOver(a) - isOver(b) || (isOver(a) && isLit(a) - isLit(b)))) {
@@ -49,8 +51,7 @@ linemon.draw = (() => {
       if (!points.length) continue
       isBeyond ||= points.isBeyond[at]
       const gap = gaps(points, at), isDim = state.lit != null && !isLit(line), color = colour(`line-${i % 8}`), share = isDim ? 0.3 : 1
-      // What goes out is below zero, whichever sign it has.
-      const side = line.role == "below" ? (values) => values.map((value) => -Math.abs(value)) : (values) => values
+      const side = y.side(line)
       let {times} = points, values = side(points.mean(at)), isStep = false
       if (line.role == "stack") {
         const under = below
@@ -66,7 +67,7 @@ linemon.draw = (() => {
         isStep = line.role == "step" || (line.role == "line" && !state.isStacked && reading.isStepped(points, at))
         if (isStep) [times, values, least, most] = Points.steps(times, [values, least, most], gap)
         if (isThin) area(Points.area(times, most, least, gap), color, 0.28 * share)
-        if (lines.length == 1 || state.isMirrored) toZero.push([times, values, gap, color])
+        if ((lines.length == 1 || state.isMirrored) && !y.isLog) toZero.push([times, values, gap, color])
       }
       const shape = Points.trace(times, values, gap)
       state.shapes.push({column: line.column, ...shape})
@@ -85,15 +86,15 @@ linemon.draw = (() => {
     const name = `chart${number}`
     const range = model(name).y_range
     if (linemon.about.is_alike) [low, high] = linemon.measures.alike(number, low, high)
-    axis(range, limits.length ? limits : rangeFor(low, high, unit), state, limits.length > 0)
-    state.every = step(range.end - range.start, unit) / 10   // a difference that is to be seen
+    if (!y.isKnown) y.put(0, low, high)
     // down or up to zero, where that is in sight: elsewhere an area says nothing
     if (range.start <= 0 && range.end >= 0) for (const [times, values, gap, color] of toZero) area(Points.area(times, values, 0, gap), color, 0.1)
     reading.say(number)
     const isEmpty = !drawn.xs.some(({length}) => length) && !hidden.size
     linemon.changed.into(areas, range)
     if (linemon.marks.isOn) {
-      if (!isRate) linemon.alarms.into(number, drawn, areas, range, hidden)
+      if (!isRate) linemon.alarms.into(number, areas, range, hidden)
+      if (!isRate) linemon.limits.into(number, drawn, texts, range, y, hidden)
       linemon.marks.into(number, drawn, texts, range)
     }
     linemon.cursors.into(drawn, texts, range)
@@ -101,7 +102,7 @@ linemon.draw = (() => {
     fill(`lines of ${name}`, {...drawn, width: Array.from(drawn.xs, (_, i) => drawn.width[i] ?? linemon.wall.line)})
     fill(`dots of ${name}`, dots)
     fill(`texts of ${name}`, texts)
-    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : isEmpty ? "no data in sight" : "")
+    text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : y.isCut ? "values of 0 and below are not drawn" : isEmpty ? "no data in sight" : "")
   }
   // Wider at once, narrower only after a while: an axis that follows every value cannot be read.
   function axis(range, [start, end], state, isFixed) {

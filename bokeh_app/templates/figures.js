@@ -5,11 +5,15 @@ linemon.figures = (() => {
   let doc = null, isShown = false
 
   // Charts are alike: the page brings one, as JSON. What the others share with it keeps its id, all else gets its own.
-  const chart = (pattern, shared, {unit, kind}, number) => JSON.parse(pattern, (key, value) =>
-    number && shared.includes(value?.id) ? {id: value.id}
-    : key == "id" && !shared.includes(value) ? `${value}.${number}`
-    : key == "name" ? value.replace("chart0", `chart${number}`)
-    : {UNIT: unit, KIND: kind}[value] ?? value)
+  function chart(pattern, shared, {unit, right, kind}, number) {
+    const found = JSON.parse(pattern, (key, value) =>
+      number && shared.includes(value?.id) ? {id: value.id}
+      : key == "id" && !shared.includes(value) ? `${value}.${number}`
+      : key == "name" ? value.replace("chart0", `chart${number}`)
+      : {UNIT: unit, RIGHT: right, KIND: kind}[value] ?? value)
+    if (!right) found.attributes.right = []   // one unit, one axis
+    return found
+  }
   function make() {
     if (!$("figures")) return
     const {doc: {roots, ...rest}, shared} = JSON.parse($("figures").textContent), {panels} = linemon.about
@@ -27,7 +31,10 @@ linemon.figures = (() => {
   function show() {
     if (!doc || isShown) return
     isShown = true
-    Bokeh.embed.add_document_standalone(doc, document.body, doc.roots().map(({name}) => $(`figure-${name}`)))
+    const places = doc.roots().map(({name}) => $(`figure-${name}`))
+    Bokeh.embed.add_document_standalone(doc, document.body, places)
+    // Bokeh's frame around what has the focus is for the keyboard.
+    for (const each of places) each.addEventListener("mousedown", (event) => { event.preventDefault(); document.activeElement.blur() })
   }
   return {make, show}
 })()

@@ -89,7 +89,13 @@ const linemon = (() => {
       found.push(n * every + offset)
     return found
   }
-  const ticks = (start, end, unit) => multiples(start, end, step(end - start, unit))
+  const ticks = (start, end, unit, isLog) => isLog ? logTicks(start, end) : multiples(start, end, step(end - start, unit))
+  // Where an axis of powers of ten has round values: of few decades also between them.
+  function logTicks(start, end) {
+    if (end - start < 0.7) return multiples(10 ** start, 10 ** end, step(10 ** end - 10 ** start, "")).map(Math.log10)
+    const decades = multiples(Math.floor(start), end, Math.ceil((end - start) / 6)), between = end - start > 3 ? [1] : [1, 2, 5]
+    return decades.flatMap((decade) => between.map((n) => decade + Math.log10(n))).filter((at) => at >= start - 1e-9 && at <= end + 1e-9)
+  }
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, S, 2 * S, 5 * S, 10 * S, 15 * S, 30 * S, MIN, 2 * MIN, 5 * MIN, 10 * MIN, 15 * MIN, 30 * MIN,
     H, 2 * H, 3 * H, 6 * H, 12 * H]
   const DAYS = [1, 2, 7, 14], MONTHS = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200]

@@ -44,9 +44,10 @@ linemon.measures = (() => {
     linemon.charts.redraw()
   }
   // The band of those that are not among the top: from least to greatest, darker the middle half, dotted the median.
-  function into(number, drawn, area, seen) {
+  function into(number, drawn, area, seen, y) {
     if (!rest?.length || number) return
-    const {Points} = linemon, {times} = rest, gap = rest.gapAt(rest.gap(0)), color = colour("muted"), [least, low, median, high, most] = [0, 1, 2, 3, 4].map((i) => rest.mean(i))
+    const {Points} = linemon, {times} = rest, gap = rest.gapAt(rest.gap(0)), color = colour("muted"), side = y.side(linemon.about.panels[0].lines[0])
+    const [least, low, median, high, most] = [0, 1, 2, 3, 4].map((i) => side(rest.mean(i)))
     area(Points.area(times, most, least, gap), color, 0.14)
     area(Points.area(times, high, low, gap), color, 0.2)
     const {xs, ys} = Points.trace(times, median, gap)

@@ -32,12 +32,12 @@ linemon.pages.overview = (() => {
     plot.x_range.setv({start: 0, end: width})
     plot.y_range.setv({start: height, end: 0})
     const heat = [0, 1, 2, 3, 4].map((i) => colour(`heat-${i}`)), bad = colour("bad")
-    const data = {xs: new Float64Array(count), ys: new Float64Array(count), color: Array(count), size: new Float64Array(count)}
+    const data = {xs: [], ys: [], color: [], size: []}, whole = size - (size > 8 ? 2 : 1)
     values.forEach((value, i) => {
-      data.xs[i] = (i % perRow + 0.5) * size
-      data.ys[i] = (Math.floor(i / perRow) + 0.5) * size
-      data.color[i] = value == SILENT ? bad : value == UNKNOWN ? heat[0] : heat[Math.min(4, Math.floor(value / 20))]
-      data.size[i] = value == SILENT ? size * 0.375 : size - (size > 8 ? 2 : 1)
+      const level = linemon.alarms.levelOf(cells[i]), cell = (color, size) => { data.xs.push(x); data.ys.push(y); data.color.push(color); data.size.push(size) }
+      const x = (i % perRow + 0.5) * size, y = (Math.floor(i / perRow) + 0.5) * size
+      if (level) cell(linemon.limits.tint(level), whole)   // in trouble: a frame, thicker where it is critical
+      cell(value == SILENT ? bad : value == UNKNOWN ? heat[0] : heat[Math.min(4, Math.floor(value / 20))], value == SILENT ? size * 0.375 : level ? whole * (level == 2 ? 0.36 : 0.64) : whole)
     })
     const key = `${width} ${data.color.join()}`
     if (key != drawn) fill("cells of map", data)
@@ -52,7 +52,8 @@ linemon.pages.overview = (() => {
     const i = event && under(event), tip = $("tip")
     tip.hidden = i == null
     if (tip.hidden) return
-    text(tip, `${cells[i]}: ${values[i] == SILENT ? "silent" : values[i] == UNKNOWN ? "unknown" : `${values[i]} %`}`)
+    const trouble = ["", ", in trouble: a warning", ", in trouble: critical"][linemon.alarms.levelOf(cells[i])]
+    text(tip, `${cells[i]}: ${values[i] == SILENT ? "silent" : values[i] == UNKNOWN ? "unknown" : `${values[i]} %`}${trouble}`)
     const box = $("map").getBoundingClientRect()
     tip.style.left = `${Math.min(box.left + event.sx + 12, innerWidth - tip.offsetWidth - 8)}px`
     tip.style.top = `${box.top + event.sy + 14}px`

@@ -28,10 +28,15 @@ linemon.reading = (() => {
     const {times, bucket, length} = points, mean = points.mean(at), low = points.low(at), high = points.high(at)
     const values = new Float64Array(length).fill(NaN), weights = new Float64Array(length), falls = []
     const middle = (i) => { const size = points.lengthAt(times[i]); return size ? (Math.floor(times[i] / size) + 0.5) * size : times[i] }
+    const count = points.count(at), pace = paceOf(points, count)
+    const between = (i, j) => {     // of rows that come evenly their number says it better than where buckets end
+      const passed = middle(j) - middle(i), even = pace * (count[i] + count[j]) / 2
+      return (Math.abs(even - passed) <= pace ? even : passed) / S
+    }
     let last = -1, steps = 0
     for (let i = 0; i < length - (bucket > 0); i++) {
       if (Number.isNaN(mean[i])) continue
-      const passed = last < 0 ? 0 : (middle(i) - middle(last)) / S
+      const passed = last < 0 ? 0 : between(last, i)
       if (last >= 0 && !(passed > 0)) continue
       if (last >= 0) {
         steps++
@@ -43,6 +48,13 @@ linemon.reading = (() => {
     }
     if (falls.length <= Math.max(2, SELDOM * steps)) for (const i of falls) values[i] = NaN
     return {values, weights}
+  }
+  // How far (ms) rows are apart in buckets that follow each other, 0 = there are none.
+  function paceOf({times, bucket, length}, count) {
+    const slot = (i) => Math.floor(times[i] / bucket)
+    let span = 0, rows = 0
+    for (let i = 1; bucket && i < length - 1; i++) if (slot(i) - slot(i - 1) == 1 && slot(i + 1) - slot(i) == 1) { span += bucket; rows += count[i] }
+    return rows && span / rows
   }
   // The mean of the span (ms) before each value, itself among them, by their weights.
   function means(times, values, weights, span) {
@@ -102,10 +114,11 @@ linemon.reading = (() => {
     if (settingOf(chart) != PLAIN) head(chart)
   }
   function tell(chart) {
-    const {unit} = linemon.about.panels[chart], [axis] = model(`chart${chart}`).left
+    const {unit, right} = linemon.about.panels[chart], axes = model(`chart${chart}`)
     head(chart)
     text(document.querySelector(`#card${chart} figcaption .unit`), unitOf(unit, chart))
-    for (const each of [axis.ticker, axis.formatter]) each.args = {...each.args, unit: unitOf(unit, chart)}
+    for (const [sides, its] of [[axes.left, unit], [axes.right, right]])
+      for (const {ticker, formatter} of sides) for (const each of [ticker, formatter]) each.args = {...each.args, unit: unitOf(its, chart)}
     linemon.charts.states[chart].isSet = false
   }
   function set(chart, change) {

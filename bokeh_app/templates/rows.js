@@ -150,7 +150,10 @@ linemon.rows = (() => {
         return text(row.seen, came >= 0 ? `${age(came)} ago` : "no rows")
       }
       const isSilent = !(time - came < patience) || stamped(newest) != ""
-      row.values.forEach(({value}, c) => text(value, c < row.units.length ? format(values[c], row.units[c], 5) : ""))
+      row.values.forEach(({value}, c) => {
+        text(value, c < row.units.length ? format(values[c], row.units[c], 5) : "")
+        linemon.limits.mark(value, row.columns[c] && linemon.alarms.levelOf(row.name, row.columns[c]))
+      })
       text(row.seen, !(came >= 0) ? (newest >= 0 ? "unknown" : "no rows") : stamped(newest).slice(0, 12) || (isSilent ? `no data for ${age(came)}` : `${age(came)} ago`))
       row.element.classList.toggle("silent", isSilent)
       mark(row, linemon.alarms.levelOf(row.name))
@@ -158,15 +161,15 @@ linemon.rows = (() => {
     })
   }
   function showGroup(row, silent, level) {
-    mark(row, linemon.alarms.said.runs === false ? 0 : level)
+    mark(row, level)
     text(row.words, `${row.of} sources${silent ? `, ${silent} without data` : ""}`)
   }
   function mark({dot}, number) {
     const level = ["", "warning", "critical"][number] ?? ""
     if ((dot.dataset.level ?? "") == level) return
     dot.dataset.level = level
-    dot.title = level && `an alarm fires: ${level}`
-    text(dot, level && `${level} alarm`)
+    dot.title = level && `in trouble: ${level}`
+    text(dot, level && `${level}: in trouble`)
   }
   function drawSparks() {
     const points = Float64Array.from({length: 60}, (_, i) => i), place = document.querySelector("#rows .over")
@@ -175,7 +178,7 @@ linemon.rows = (() => {
     place.style.height = `${Math.min($("rows").clientHeight, innerHeight + 2 * (BEYOND + 3) * HEIGHT)}px`
     linemon.sparks("sparks", place, rows.filter(({sparks}) => sparks).flatMap((row) => row.labels.map((_, c) => ({
       element: row.values[c].spark, times: points, values: row.sparks.subarray(c * 60, (c + 1) * 60), start: 0, end: 59, gap: () => 3,
-      color: colour(`line-${c}`), isPercent: row.units[c] == "%",
+      color: linemon.limits.tint(row.columns[c] && linemon.alarms.levelOf(row.name, row.columns[c]), colour(`line-${c}`)), isPercent: row.units[c] == "%",
     }))))
   }
 

@@ -19,7 +19,9 @@ linemon.values = (() => {
   }
   // A difference that is to be seen on the axis that a column is drawn on.
   const chartOf = (number) => linemon.about.panels.findIndex(({lines}) => lines.some(({column}) => column == number))
-  const stepOf = (number) => linemon.charts.states[chartOf(number)]?.every ?? 0
+  const stepOf = (number) => { const chart = chartOf(number); return chart < 0 ? 0 : linemon.axes.stepOf(number, chart) }
+  // The level of a value of a column, as a chart draws it; of the newest also what alarms say.
+  const levelOf = (number, value, chart, isLast) => linemon.limits.level(number, linemon.reading.isRate(chart) ? NaN : value, isLast && linemon.time.isLive)
   // The newest value; of what stands still the last in sight.
   function current(number, chart) {
     const {charts, time} = linemon, own = linemon.draw.columnOf(number), {points, at} = linemon.draw.columnOf(number, chart)
@@ -46,7 +48,9 @@ linemon.values = (() => {
       const chart = element.closest("figure")?.id.slice("card".length)
       const value = time != null && !isTile ? valueAt(number, time, chart) : current(number, chart)
       const isPlain = element.tagName == "DD"   // of these nothing says how exactly they are to be read
-      put(isPlain ? element : element.querySelector("output"), format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
+      const place = isPlain ? element : element.querySelector("output")
+      put(place, format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
+      linemon.limits.mark(place, levelOf(number, value, chart, time == null || isTile))
     }
     if (pointer) tip()
     linemon.legend.order()
@@ -115,7 +119,7 @@ linemon.values = (() => {
   // The tooltip beside a point of a figure, in pixels.
   function float(figure, sx, sy) {
     const box = $("tip"), plot = figure.getBoundingClientRect(), left = plot.left + sx
-    box.style.left = `${left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14}px`
+    box.style.left = `${Math.max(4, left + box.offsetWidth + 24 > innerWidth ? left - box.offsetWidth - 14 : left + 14)}px`
     box.style.top = `${Math.max(4, Math.min(plot.top + sy - 10, innerHeight - box.offsetHeight - 4))}px`
   }
 
@@ -177,7 +181,10 @@ linemon.values = (() => {
     found.forEach(([name, ...rest], i) => {
       const number = rest.pop(), {cells} = body.rows[i]
       text(cells[0], name)
-      rest.forEach((value, c) => text(cells[c + 1], format(value, unit(number, chartOf(number)), 7, stepOf(number) / 100)))
+      rest.forEach((value, c) => {
+        text(cells[c + 1], format(value, unit(number, chartOf(number)), 7, stepOf(number) / 100))
+        linemon.limits.mark(cells[c + 1], levelOf(number, value, chartOf(number), c == 0))
+      })
     })
   }
   function start() {
@@ -187,13 +194,13 @@ linemon.values = (() => {
     press()
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)
-      chart.on_event("mousemove", (event) => hover(number, event))
-      chart.on_event("mouseleave", () => hover(number, null))
+      if (!matchMedia("(pointer: coarse)").matches) {   // a finger that leaves has only just read: see touch.js
+        chart.on_event("mousemove", (event) => hover(number, event))
+        chart.on_event("mouseleave", () => hover(number, null))
+      }
       chart.on_event("doubletap", () => linemon.time.zoom(2))
       // Bokeh's own undo, which a double click after a zoom would do first, leads to the empty axes of the start.
       chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`).state.clear())
-      if (matchMedia("(pointer: coarse)").matches)   // a finger scrolls the page
-        for (const tool of chart.toolbar.tools) if (tool.type != "CrosshairTool") tool.setv({active: false})
     })
     for (const holder of all(".tiles")) new ResizeObserver(sparks).observe(holder)
     $("values").addEventListener("toggle", () => { if ($("values").open) table() })
@@ -207,5 +214,5 @@ linemon.values = (() => {
       copy(lines.map((line) => line.join("\t")).join("\n"), event.currentTarget)
     })
   }
-  return {start, show, float, current, valueAt, unit, chartOf, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
+  return {start, show, hover, float, current, valueAt, unit, chartOf, table, drawn, nameOf, stepOf, pointed, pointer: () => pointer}
 })()

@@ -32,11 +32,11 @@ linemon.verbs = (() => {
     if (said.kept) show(said.kept)
     return said
   }
-  // Say what was done, and offer to undo it; on the next page, where this one is left for it.
-  function done(words, undo, address, link) {
+  // Say what was done, and offer to undo it; also on the page that comes next, as where this one is left for it.
+  function done(words, undo, address, link, until = Date.now() + DONE_MS) {
     $("verbs")?.close()
+    sessionStorage.setItem("linemon.done", JSON.stringify({words, undo, link, until}))
     if (address != null) {
-      sessionStorage.setItem("linemon.done", JSON.stringify({words, undo}))
       location.href = address
       return
     }
@@ -46,7 +46,7 @@ linemon.verbs = (() => {
     place.lastElementChild.onclick = () => takeBack(undo)
     place.hidden = false
     clearTimeout(timer)
-    timer = setTimeout(() => { place.hidden = true }, DONE_MS)
+    timer = setTimeout(() => { place.hidden = true }, until - Date.now())
   }
   async function takeBack(undo) {
     const {error} = await ask(undo)
@@ -70,9 +70,8 @@ linemon.verbs = (() => {
     if (!error) done(`${source} is deleted`, null, linemon.about.kind == "source" ? "?" : null)
   }
   function start() {
-    const left = sessionStorage.getItem("linemon.done")
-    sessionStorage.removeItem("linemon.done")
-    if (left) done(...Object.values(JSON.parse(left)))
+    const left = JSON.parse(sessionStorage.getItem("linemon.done") ?? "{}")
+    if (left.until > Date.now()) done(left.words, left.undo, null, left.link, left.until)
     if (!$("verbs")) return
     for (const each of all(".verb")) each.addEventListener("click", () => set(each.dataset.flag))
     $("verb-rename").addEventListener("submit", rename)

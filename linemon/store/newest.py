@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -198,3 +198,43 @@ class Newest:
                     places = np.array(there, np.int64)
                     self._ring[places], self._at[places] = len(self.rings), np.arange(len(places))
                     self.rings.append(Rings(arena, places, [entries[place] for place in there]))
+
+
+def entries_of(store: Store) -> tuple[object, Mapping[str, Entry]]:
+    """What the catalog says of each source: another entry where that has changed; and before it what is another one
+    after each change.
+    """
+    store._refresh()
+    return store._catalog.state, store._catalog.entries
+
+
+class Picked:
+    """The newest values of some columns of some sources, whichever: of each a source and a column."""
+
+    def __init__(self, store: Store, picked: Sequence[tuple[Entry, str]]) -> None:
+        self._count = len(picked)
+        self._rings: list[tuple[Rings, Ints]] = []  # and the numbers of the columns, (n, 1)
+        files: dict[str, list[int]] = {}
+        for place, (entry, _) in enumerate(picked):
+            files.setdefault(entry.file, []).append(place)
+        for file, places in files.items():
+            with suppress(StoreError, OSError):
+                if arena := store._arena(file):
+                    if any(picked[place][0].slot >= arena.slots for place in places):
+                        arena.remap()  # it has grown
+                    there = [place for place in places if picked[place][0].slot < arena.slots]
+                    rings = Rings(arena, np.array(there, np.int64), [picked[place][0] for place in there])
+                    columns = [picked[place][0].columns.index(picked[place][1]) for place in there]
+                    self._rings.append((rings, np.array(columns, np.int64)[:, None]))
+
+    def values(self, latest: int) -> Floats:
+        """(n,) of each the newest value, nan where there is none. Rows later than `latest` (ns) count for nothing."""
+        found = np.full(self._count, np.nan)
+        for rings, columns in self._rings:
+            heads = rings.arena.cells[rings.slots]
+            tops, is_same = heads[:, COMMIT] >> 1, heads[:, ID] == rings.ids
+            fence()
+            at = np.arange(len(rings.slots))
+            values, _ = rings.values(at, columns, tops, np.maximum(tops - BACK, 0), latest)
+            found[rings.places] = np.where(is_same, values[:, 0], np.nan)
+        return found

@@ -64,6 +64,10 @@ def test_the_page_comes_back_with_its_server(browser: Browser, own_feed: Feed) -
         served.stop()
         for each in page, zoomed:
             expect(each.locator("#status")).to_have_text("connection lost")
+            expect(each.locator('link[rel="icon"]')).to_have_attribute("data-state", "lost")
+            assert each.title().startswith("(no connection) ")
+        said = page.evaluate("linemon.ask({do: 'keep', source: 'web1', flag: 'hidden', on: true})")
+        assert said == {"error": "There is no connection: nothing was done."}
         served = Served(own_feed.config, served.port)
         expect(page.locator("#status")).to_have_text("live")
         until_newer(page, newest(page))

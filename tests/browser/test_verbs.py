@@ -136,11 +136,12 @@ def test_an_open_page_changes_nothing(show: Show, tmp_path: Path) -> None:
     try:
         page = show(f"{served.url}?source=web1", wait=None)
         page.wait_for_function("linemon.received > 0")
-        assert page.locator(".dots:not([data-menu]), #pin, #verbs").count() == 0
+        assert page.locator(".dots:not([data-menu]), #pin, #verbs, #limits").count() == 0
         for what in (
             "{do: 'keep', source: 'web1', flag: 'hidden', on: true}", "{do: 'undo', change: 1}",
             "{do: 'board', what: 'pin', board: 'x', chart: {title: '', lines: [['a', 'b']], kind: '', limits: []}}",
             "{do: 'rename', source: 'web1', to: 'x'}", "{do: 'forget', source: 'web1'}",
+            "{do: 'column', source: 'web1', column: 'a', of: 'own', now: {warn: 1}, was: {warn: null}}",
         ):  # fmt: skip
             assert "password" in page.evaluate(f"linemon.ask({what})")["error"]
         assert "web1" in running.store
