@@ -63,8 +63,9 @@ def rank(pump: Pump, view: View) -> Ranked:
     """By their means over what the view shows."""
     words = view.find.casefold().split()
     columns = [each for each in having(pump.store, view.measure) if all(word in each[0].casefold() for word in words)]
-    begin, end = span_of(view, pump.latest())
-    parts = means(pump.store, columns, edges_of(begin, end, bucket_for(end - begin, RANKED)))
+    begin, end = span_of(view, time.time_ns())
+    bucket = bucket_for(end - begin, RANKED)
+    parts = means(pump.store, columns, edges_of(begin, end + bucket, bucket))
     counts = np.count_nonzero(parts == parts, axis=1)
     values = np.where(counts, np.nansum(parts, axis=1) / np.maximum(counts, 1), -np.inf)
     order = np.argsort(-values, kind="stable").tolist()
@@ -72,13 +73,12 @@ def rank(pump: Pump, view: View) -> Ranked:
     return Ranked([columns[i] for i in order[:top]], [columns[i] for i in order[top:]])
 
 
-def span_of(view: View, latest: int) -> tuple[int, int]:
-    """From and to in ns of what an address shows."""
+def span_of(view: View, now: int) -> tuple[int, int]:
+    """From and to in ns of what an address shows, up to now."""
     if view.sight:
         begin, end = (int(min(max(ms, 0), LAST_NS / 1e6) * 1e6) for ms in view.sight)
         return begin, max(end, begin + 1)
-    seconds = WINDOWS[view.window] or WINDOWS["1y"]
-    return time.time_ns() - seconds * 10**9, latest
+    return now - (WINDOWS[view.window] or WINDOWS["1y"]) * 10**9, now
 
 
 def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Stream], list[Panel], Columns]:
@@ -122,7 +122,8 @@ class Rest:
         self._made_for, self._due = view, now + AGAIN_S
         begin, end = span_of(View("measure", window=_named(window), sight=tuple(sight)), time.time_ns())
         if sight:
-            begin, end = max(0, begin - (end - begin) // 2), end + (end - begin) // 2  # to pan into
+            half = (end - begin) // 2  # to pan into
+            begin, end = max(0, begin - half), min(end + half, time.time_ns())
         self._task = asyncio.get_running_loop().create_task(self._make(begin, end))
 
     async def _make(self, begin: int, end: int) -> None:
@@ -140,7 +141,7 @@ class Rest:
             bucket, values = self._read(begin, end)
             start, times, found = begin // bucket, times[:0], found[:0]
         else:
-            kept = (times >= begin) & (times < (end // bucket - 2) * bucket)  # the last ones were not whole
+            kept = (times >= begin) & (times < (end // bucket - 2) * bucket)  # what came late belongs to the last ones
             times, found = times[kept], found[kept]
             start = int(times[-1]) // bucket + 1 if len(times) else begin // bucket
             values = means(self._pump.store, self._columns, edges_of(start * bucket, end, bucket))
@@ -182,8 +183,9 @@ class MeasurePage(ChartPage):
 
 
 def edges_of(begin: int, end: int, bucket: int) -> Ints:
-    """Of the whole buckets in which [begin, end) lies."""
-    return np.arange(begin // bucket, -(-end // bucket) + 1) * bucket
+    """Of the buckets from that of `begin` on that are over at `end`, at least one: who has not sent yet is in none."""
+    first = begin // bucket
+    return np.arange(first, max(end // bucket, first + 1) + 1) * bucket
 
 
 def _named(window: int) -> str:
