@@ -15,10 +15,11 @@ import numpy as np
 from linemon.store.marks import Mark
 from linemon.store.ring import Floats
 
-from .compare import Columns, Pair, streams_of
+from .compare import Pair, streams_of
 from .packing import MS, Points, bucket_for, pack_exactly, pack_points
 from .panels import MAX_LINES, MAX_PANELS, Line, Panel
 from .pump import Pump
+from .shown import Columns, Shown, until_other
 from .streams import LAST_NS, Stream, between, ns_of
 from .view import View
 
@@ -119,10 +120,11 @@ def chosen(marks: Sequence[Mark], view: View) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def of_runs(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str], dict[str, Any]]:
-    """A stream per run, a chart per column, the columns, what there is not, and what the page says of the runs.
+def show(pump: Pump, view: View) -> Shown:
+    """A stream per run, and a chart per column.
 
-    That is `zero` (epoch ms, and `zero_ns`), `length` (ms), and of each run time (epoch ms) and text of its mark.
+    The browser gets to know `zero` (epoch ms, and `zero_ns`), `length` (ms), and of each run time (epoch ms) and text
+    of its mark.
     """
     wanted = [(span, source) for span in spans(pump, view) if (source := pump.source(span.source))]
     zero = max((span.at for span, _ in wanted), default=0)
@@ -148,4 +150,13 @@ def of_runs(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns,
     missing = [":".join(pair) for pair in view.plot if pair not in charts]
     runs = [[span.at / MS, span.mark.text] for span in laid]
     said = {"zero": zero / MS, "zero_ns": str(zero), "length": length / MS, "runs": runs}
-    return streams, panels[:MAX_PANELS], columns, missing, said
+    return Shown(
+        f"Runs of {', '.join(dict.fromkeys(name for name, _ in view.plot))}",
+        streams,
+        panels[:MAX_PANELS],
+        columns,
+        until_other(lambda: (spans(pump, view), missing and pump.names())),
+        is_shifted=True,
+        about=said,
+        words={"missing": missing},
+    )

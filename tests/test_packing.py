@@ -136,6 +136,13 @@ def test_addresses() -> None:
     assert (runs.last, runs.window) == (7, "all")
     assert [at(runs="a:b", last=said).last for said in ("", "x", "-3", "0", "1000")] == [5, 5, 5, 1, 20]
     assert at(source="a", histogram="a:x").shape == "", "one page"
+    assert at(measure="cpu.busy_pct", small="1", find="web") == View(
+        "measure", measure="cpu.busy_pct", find="web", is_small=True
+    )
+    sight = at(measure="x", **{"from": "1764028800000", "to": "1764030000000.5"}).sight
+    assert sight == (1764028800000, 1764030000000.5)
+    for times in ({"from": "1764028800000"}, {"from": "x", "to": "y"}, {"from": "2", "to": "1"}):
+        assert at(measure="x", **times).sight == ()
     assert at(source="x", window="1h").window == "1h"
     assert at(source="x", window="1 h; rm").window == "5m"
     assert len(at(plot=",".join(f"s{i}:c" for i in range(1000))).plot) == 80

@@ -42,7 +42,11 @@ linemon.charts = linemon.pages.charts = (() => {
   function take(cut, floats, isReplaced) {
     const [count] = cut(1)
     const {about, time} = linemon
-    if (count == 0 || about.panels.length == 0) return
+    if (about.panels.length == 0) return
+    if (count == 0) {               // a board of which nothing is there
+      isFilled = true
+      return time.know(NaN, now())
+    }
     let first = Infinity
     sources.forEach((points, number) => {
       const [came, last, patience, ahead, furthest] = cut(5)

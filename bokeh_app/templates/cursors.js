@@ -67,7 +67,10 @@ linemon.cursors = (() => {
     note()
     draw()
   }
-  const close = () => put(-1)
+  function close() {
+    if ($("cursors").contains(document.activeElement)) document.activeElement.blur()   // keys are the page's again
+    put(-1)
+  }
   // Without a pointer: at a third and two thirds of what is in sight, to be moved by the sliders.
   function open(where) {
     const {start, end} = linemon.time.range, third = (end - start) / 3

@@ -217,11 +217,16 @@ linemon.rows = (() => {
       lay(button.dataset.by)
       linemon.search.note("by", button.dataset.by)
     })
-    $("hidden").addEventListener("click", () => {
-      const isOn = $("hidden").getAttribute("aria-pressed") != "true"
+    const showHidden = (isOn) => {
       $("hidden").setAttribute("aria-pressed", isOn)
       wishes.has_hidden = isOn
+    }
+    $("hidden").addEventListener("click", () => {
+      const isOn = $("hidden").getAttribute("aria-pressed") != "true"
+      showHidden(isOn)
+      linemon.search.note("hidden", isOn ? 1 : "")
     })
+    if (here().has("hidden")) showHidden(true)
     sort(here().get("sort") ?? "name")
     lay(here().get("by") ?? "")
     wishes.open = (here().get("open") ?? "").split(",").filter(Boolean).map(decodeURIComponent)
