@@ -13,7 +13,7 @@ from bokeh.server.contexts import BokehSessionContext
 from linemon.boards import names
 from linemon.store.liveness import OWN
 
-from . import boards, compare, groups, measure, source
+from . import boards, compare, groups, measure, runs, source
 from .alarms import AlarmsPage
 from .behind import Behind
 from .charts import chart_figures, overview_figures
@@ -32,6 +32,7 @@ KINDS: dict[str, Callable[[Pump, View], Shown]] = {
     "groups": groups.show,
     "measure": measure.show,
     "board": boards.show,
+    "runs": runs.show,
 }
 
 
@@ -77,7 +78,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
         doc,
         pump,
         streams,
-        Behind(pump, streams, view.shift.ns if view.shift else 0, stacked),
+        Behind(pump, [] if shown.is_shifted else streams, view.shift.ns if view.shift else 0, stacked),
         has_health=view.kind == "health",
         is_stale=lambda: shown.is_stale() or is_called_else(),
     )
@@ -100,7 +101,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
 def about_charts(view: View, shown: Shown) -> dict[str, Any]:
     """What the browser gets to know of a page with charts."""
     streams = shown.streams
-    source = streams[0].source if len(streams) == 1 else None
+    source = streams[0].source if len(streams) == 1 and not shown.is_shifted else None
     about: dict[str, Any] = {
         "kind": view.kind,
         "source": OWN if view.kind == "health" else view.source,

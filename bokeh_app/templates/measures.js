@@ -55,7 +55,6 @@ linemon.measures = (() => {
     drawn.ys.push(ys)
     drawn.color.push(color)
     drawn.dash.push("dotted")
-    drawn.width?.push(1.5)
     seen(rest, least)
     seen(rest, most)
   }

@@ -105,7 +105,8 @@ def test_a_rate_is_never_negative_and_a_mean_counts_what_is_there(show: Show, se
     never_negative()
     # rows that come evenly, two or three in a bucket: their rate has no ripple
     buckets = [[float(row) for row in range(1000) if row // 2.4 == slot] for slot in range(100)]
-    low, mean, high, size = ([f(each) for each in buckets] for f in (min, np.mean, max, len))
+    low, high = [min(each) for each in buckets], [max(each) for each in buckets]
+    mean, size = [float(np.mean(each)) for each in buckets], [len(each) for each in buckets]
     starts = [2400.0 * slot for slot in range(100)]
     even = rates(page, bucket=2400.0, times=starts, low=low, mean=mean, high=high, count=size)
     assert even[1:-1] == pytest.approx([1.0] * 98, rel=0.02)
