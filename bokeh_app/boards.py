@@ -89,7 +89,8 @@ def look(pump: Pump, view: View) -> Board:
         return board
     board.asks_host = any(HOST in source for chart in charts for source, _ in chart.pairs)
     if board.asks_host:
-        board.hosts = pump.shared(("hosts", board.text), lambda: _hosts(pump, charts), HOSTS_S)
+        names = pump.names()
+        board.hosts = pump.shared(("hosts", board.text, names), lambda: _hosts(pump, names, charts), HOSTS_S)
         board.host = view.host or next(iter(board.hosts), "")
     board.count = len(charts)
     _lay_out(pump, board, charts[:MAX_PANELS])
@@ -161,7 +162,7 @@ def _why(pump: Pump, source: str) -> str:
     return f"is called {farewell.to} now" if farewell and farewell.to else "is not here (yet)"
 
 
-def _hosts(pump: Pump, charts: Sequence[Chart]) -> list[str]:
+def _hosts(pump: Pump, names: Sequence[str], charts: Sequence[Chart]) -> list[str]:
     """What may stand for `HOST`, so that a line at least is there."""
     wanted: dict[str, set[str]] = {}
     for source, column in (pair for chart in charts for pair in chart.pairs if HOST in pair[0]):
@@ -170,6 +171,6 @@ def _hosts(pump: Pump, charts: Sequence[Chart]) -> list[str]:
     for source, columns in wanted.items():
         first, *rest = map(re.escape, source.split(HOST))
         pattern = re.compile(first + "(?P<host>.+)" + "(?P=host)".join(rest), re.DOTALL)
-        fitting = ((name, pattern.fullmatch(name)) for name in pump.names())
+        fitting = ((name, pattern.fullmatch(name)) for name in names)
         found |= {match["host"] for name, match in fitting if match and columns & set(pump.columns(name))}
     return [name for name, _ in in_order(tuple(found))][:MAX_HOSTS]
