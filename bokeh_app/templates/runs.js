@@ -37,7 +37,8 @@ linemon.runs = (() => {
     linemon.zero = about.zero
     for (const panel of about.panels) for (const line of panel.lines) line.label = nameOf(about.columns[line.column].source)
     for (const button of all(".line")) text(button.querySelector("span"), nameOf(about.columns[+button.dataset.column].source))
-    text($("which-runs"), `${about.runs.length == 1 ? "One run" : `The last ${about.runs.length} runs`}${given.get("mark") ? ` from “${given.get("mark")}”` : ""}`)
+    const most = Math.max(...about.sources.map((name) => about.sources.filter((other) => other == name).length))
+    text($("which-runs"), `${most == 1 ? "One run" : `The last ${most} runs`}${given.get("mark") ? ` from “${given.get("mark")}”` : ""}`)
     $("which-runs").addEventListener("click", () => open(given.get("runs").split(",")))
   }
   return {start, open, nameOf}
