@@ -88,8 +88,10 @@ class OverviewPage(Page):
         self.answers.health = json.dumps(health.facts(self._pump))
         self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), LIST_S)
         first, sight = self._sight()
-        sources = [*sight[sight[:, 0] == SOURCE, 1], *self._cells]
-        self.answers.alarms = json.dumps(of_these(self._pump, {watch.newest.names[place] for place in sources}))
+        in_grid = watch.grid().places[sight[sight[:, 0] == GRID, 1]].ravel() if self.wishes.by == "grid" else []
+        sources = [*sight[sight[:, 0] == SOURCE, 1], *self._cells, *in_grid]
+        names = {watch.newest.names[place] for place in sources if place >= 0}
+        self.answers.alarms = json.dumps(of_these(self._pump, names))
         self.answers.names = json.dumps(
             self._said | {"first": first, "rows": [self._about(*row) for row in sight.tolist()]}
         )
