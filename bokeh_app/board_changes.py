@@ -141,7 +141,8 @@ def _put(path: Path, text: str | None) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """One at a time, whichever process: by a lock beside the folder, in which there are boards only."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         lock = locks.take(folder.with_name(f"{folder.name}.lock"))
     except locks.Taken:
         raise Refused("somebody else is just changing boards: try again") from None

@@ -13,20 +13,22 @@ from linemon.boards import HOST, Chart
 from linemon.errors import ConfigError
 
 from .board_changes import version
-from .compare import Columns, Pair, owner_label, streams_of
+from .compare import owner_label, streams_of
 from .layout import label_beside
 from .panels import MAX_LINES, MAX_PANELS, Panel, take_apart, units_of_axes, with_roles
 from .pump import Pump, in_order
+from .shown import Columns, Shown
 from .streams import Stream
 from .view import View
 
 MAX_HOSTS = 1000  # to choose from
-HOSTS_S = 10.0  # how often it is looked who they are
+HOSTS_S = 30.0  # how often it is looked who they are,
+CAME_S = 1.0  # and whether what a board lacks has come: among ten thousand names that takes a millisecond
 
 
 @dataclass
 class Board:
-    """A board as a page shows it. `lacking` says of each chart which lines are not there (yet)."""
+    """A board as a page shows it. `lacking` says of each chart which lines are not there, and why."""
 
     name: str
     text: str | None = None
@@ -37,7 +39,7 @@ class Board:
     streams: list[Stream] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
     columns: Columns = field(default_factory=list)
-    lacking: list[list[Pair]] = field(default_factory=list)
+    lacking: list[list[tuple[str, str, str]]] = field(default_factory=list)
     count: int = 0  # charts in the file
     seen: object = None  # the file that this was made of,
     came: list[object] = field(default_factory=list)  # and the sources
@@ -56,7 +58,23 @@ class Board:
         """What there is no room for."""
         if self.count > MAX_PANELS:
             return f"It has {self.count} charts: the first {MAX_PANELS} are shown."
+        if len(self.hosts) == MAX_HOSTS:
+            return f"The first {MAX_HOSTS} hosts are listed; the address takes any, as &host=NAME."
         return f"Of its lines the first {MAX_LINES} are drawn." if len(self.columns) >= MAX_LINES else ""
+
+
+def show(pump: Pump, view: View) -> Shown:
+    board = look(pump, view)
+    return Shown(
+        board.heading,
+        board.streams,
+        board.panels,
+        board.columns,
+        lambda: is_stale(pump, board),
+        heading=board.name,
+        about={"board": board.about},
+        words={"board": board},
+    )
 
 
 def look(pump: Pump, view: View) -> Board:
@@ -99,9 +117,15 @@ def _seen(file: Path) -> object:
 
 def _came(pump: Pump, board: Board) -> list[object]:
     """What there is of the sources that lines are lacking of."""
-    if board.asks_host and not board.host:
-        return [pump.names()]
-    return [pump.columns(source) for source in sorted({source for pairs in board.lacking for source, _ in pairs})]
+    lacking = sorted({source for lines in board.lacking for source, _, _ in lines})
+
+    def came() -> list[object]:
+        if board.asks_host and not board.host:
+            return [pump.names()]
+        found = (pump.source(name) for name in lacking)
+        return [pump.columns(source.name) if source else () for source in found]
+
+    return pump.shared(("came", *lacking), came, CAME_S) if lacking else []
 
 
 def _lay_out(pump: Pump, board: Board, charts: Sequence[Chart]) -> None:
@@ -128,7 +152,13 @@ def _lay_out(pump: Pump, board: Board, charts: Sequence[Chart]) -> None:
         unit, right = units_of_axes([column.unit for column in known] or [""], chart.kind)
         drawn = with_roles(zip(known, labels, strict=True), chart.kind)
         board.panels.append(Panel(title, unit, drawn, chart.limits, right))
-        board.lacking.append([pair for pair in lines if pair in missing])
+        board.lacking.append([(*pair, _why(pump, pair[0])) for pair in lines if pair in missing])
+
+
+def _why(pump: Pump, source: str) -> str:
+    """What to say of a line that is not there."""
+    farewell = None if pump.source(source) else pump.farewell(source)
+    return f"is called {farewell.to} now" if farewell and farewell.to else "is not here (yet)"
 
 
 def _hosts(pump: Pump, charts: Sequence[Chart]) -> list[str]:

@@ -103,7 +103,8 @@ def _chart_on(time: Range1d, crosshair: Span) -> Plot:
     _draw(chart, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
     text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset=3)
     text.text_font_size, text.text_baseline = "11px", "top"
-    _draw(chart, "texts", text, text="text", align="align", offset="offset")
+    text.background_fill_color, text.background_fill_alpha = "back", 0.85  # no line goes through what is to be read
+    _draw(chart, "texts", text, text="text", align="align", offset="offset", back="back")
     return chart
 
 

@@ -6,11 +6,20 @@ from collections.abc import Iterable
 
 from .panels import MAX_LINES, MAX_PANELS, Line, Panel, unit_of
 from .pump import Pump
+from .shown import Columns, Shown, never, until_other
 from .streams import Stream
 from .view import View
 
-Columns = list[tuple[int, str, str, str]]  # the number of its stream, name, unit, and what people call it
 Pair = tuple[str, str]
+TITLES = {"": "Compare", "xy": "XY", "histogram": "Histogram"}  # by the shape of the view
+
+
+def show(pump: Pump, view: View) -> Shown:
+    streams, panels, columns, missing = compare(pump, view)
+    choices = [[stream.name, column] for stream in streams for column in stream.shape[0]] if view.shape else []
+    is_stale = until_other(pump.names) if missing else never
+    words = {"missing": missing}
+    return Shown(TITLES[view.shape], streams, panels, columns, is_stale, about={"choices": choices}, words=words)
 
 
 def compare(pump: Pump, view: View) -> tuple[list[Stream], list[Panel], Columns, list[str]]:

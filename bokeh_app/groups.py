@@ -8,10 +8,11 @@ import numpy as np
 
 import linemon
 
-from .compare import Columns, compare
+from .compare import compare
 from .outputs import outputs, task_of, with_parts
 from .panels import MAX_PANELS, Panel
 from .pump import Pump
+from .shown import Columns, Shown, until_other
 from .streams import Stream
 from .view import View
 
@@ -32,6 +33,12 @@ class Group:
     @property
     def exemplar(self) -> tuple[str, str]:
         return self.members[0][:2]
+
+
+def show(pump: Pump, view: View) -> Shown:
+    found = groups(pump)
+    words = {"groups": found, "most_listed": MAX_LISTED}
+    return Shown("What moves together", *of_groups(pump, view, found), until_other(lambda: runs(pump)), words=words)
 
 
 def groups(pump: Pump) -> list[Group]:

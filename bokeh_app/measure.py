@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from linemon.errors import LinemonError
 from linemon.store.across import Column, having, means, spread
 from linemon.store.ring import Floats, Ints
 
-from .compare import Columns, compare
+from .compare import compare
 from .packing import Points, bucket_for, pack_points
 from .page import as_text
 from .panels import Line, Panel, label_of, take_apart
 from .pump import Pump
+from .shown import Columns, Shown, never, until_other
 from .streams import LAST_NS, ChartPage, Stream
 from .view import WINDOWS, View
 
@@ -41,12 +43,29 @@ class Ranked:
     rest: list[Column]
 
 
+def show(pump: Pump, view: View) -> Shown:
+    ranked = rank(pump, view)
+    streams, panels, columns = charts_of(pump, view, ranked.top)
+    rest = [] if view.is_small else ranked.rest
+    return Shown(
+        label_of(take_apart(0, view.measure, "")),
+        streams,
+        panels,
+        columns,
+        never if panels else until_other(pump.names),
+        about={"is_alike": view.is_small, "rest": len(rest)},
+        words={"total": len(ranked.top) + len(ranked.rest)},
+        page=partial(MeasurePage, Rest(pump, rest)),
+    )
+
+
 def rank(pump: Pump, view: View) -> Ranked:
     """By their means over what the view shows."""
     words = view.find.casefold().split()
     columns = [each for each in having(pump.store, view.measure) if all(word in each[0].casefold() for word in words)]
-    begin, end = span_of(view, pump.latest())
-    parts = means(pump.store, columns, edges_of(begin, end, bucket_for(end - begin, RANKED)))
+    begin, end = span_of(view, time.time_ns())
+    bucket = bucket_for(end - begin, RANKED)
+    parts = means(pump.store, columns, edges_of(begin, end + bucket, bucket))
     counts = np.count_nonzero(parts == parts, axis=1)
     values = np.where(counts, np.nansum(parts, axis=1) / np.maximum(counts, 1), -np.inf)
     order = np.argsort(-values, kind="stable").tolist()
@@ -54,13 +73,12 @@ def rank(pump: Pump, view: View) -> Ranked:
     return Ranked([columns[i] for i in order[:top]], [columns[i] for i in order[top:]])
 
 
-def span_of(view: View, latest: int) -> tuple[int, int]:
-    """From and to in ns of what an address shows."""
+def span_of(view: View, now: int) -> tuple[int, int]:
+    """From and to in ns of what an address shows, up to now."""
     if view.sight:
         begin, end = (int(min(max(ms, 0), LAST_NS / 1e6) * 1e6) for ms in view.sight)
         return begin, max(end, begin + 1)
-    seconds = WINDOWS[view.window] or WINDOWS["1y"]
-    return time.time_ns() - seconds * 10**9, latest
+    return now - (WINDOWS[view.window] or WINDOWS["1y"]) * 10**9, now
 
 
 def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Stream], list[Panel], Columns]:
@@ -104,7 +122,8 @@ class Rest:
         self._made_for, self._due = view, now + AGAIN_S
         begin, end = span_of(View("measure", window=_named(window), sight=tuple(sight)), time.time_ns())
         if sight:
-            begin, end = max(0, begin - (end - begin) // 2), end + (end - begin) // 2  # to pan into
+            half = (end - begin) // 2  # to pan into
+            begin, end = max(0, begin - half), min(end + half, time.time_ns())
         self._task = asyncio.get_running_loop().create_task(self._make(begin, end))
 
     async def _make(self, begin: int, end: int) -> None:
@@ -122,7 +141,7 @@ class Rest:
             bucket, values = self._read(begin, end)
             start, times, found = begin // bucket, times[:0], found[:0]
         else:
-            kept = (times >= begin) & (times < (end // bucket - 2) * bucket)  # the last ones were not whole
+            kept = (times >= begin) & (times < (end // bucket - 2) * bucket)  # what came late belongs to the last ones
             times, found = times[kept], found[kept]
             start = int(times[-1]) // bucket + 1 if len(times) else begin // bucket
             values = means(self._pump.store, self._columns, edges_of(start * bucket, end, bucket))
@@ -150,7 +169,9 @@ class Rest:
 class MeasurePage(ChartPage):
     """The server's side of an open page of a measure."""
 
-    rest: Rest
+    def __init__(self, rest: Rest, *arguments: Any, **more: Any) -> None:
+        self.rest = rest
+        super().__init__(*arguments, **more)
 
     def is_due(self, now: float) -> bool:
         self.rest.look(self.wishes.window, self.wishes.sight)
@@ -162,8 +183,9 @@ class MeasurePage(ChartPage):
 
 
 def edges_of(begin: int, end: int, bucket: int) -> Ints:
-    """Of the whole buckets in which [begin, end) lies."""
-    return np.arange(begin // bucket, -(-end // bucket) + 1) * bucket
+    """Of the buckets from that of `begin` on that are over at `end`, at least one: who has not sent yet is in none."""
+    first = begin // bucket
+    return np.arange(first, max(end // bucket, first + 1) + 1) * bucket
 
 
 def _named(window: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from bokeh.document import Document
@@ -20,7 +21,7 @@ from .alarms import levels, of_these
 from .kept import State
 from .packing import as_pairs
 from .page import APPEND, LIST_S, Page
-from .pump import Pump, pump
+from .pump import Pump
 from .strange import strange
 from .streams import found
 from .watch import HOSTS, MEASURES, SPARKS, Groups, Watch
@@ -36,15 +37,14 @@ SOURCE, GROUP, GRID = range(3)  # what a row is
 class OverviewPage(Page):
     """The server's side of an open overview."""
 
+    _watch: Watch  # as of the last message
+
     def __init__(self, doc: Document, pump: Pump) -> None:
         super().__init__(doc, pump)
         self._due = self._slow_due = 0.0
         self._version, self._kept = 0, State({})
-        self._watch = watch
         none = np.zeros(0, np.int64)
-        self._rows: Ints = none.reshape(
-            0, 2
-        )  # all rows: what each is, and the number of its source, group, or grid row
+        self._rows: Ints = none.reshape(0, 2)  # what each is, and the number of its source, group, or row of the grid
         self._members: dict[int, Ints] = {}  # of the groups
         self._cells = none
         self._said: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class OverviewPage(Page):
         """[rows, numbers of each, cells, sparklines?]; of each row arrival, stamp, patience, then values; the cells, a
         byte each; the sparklines. Of a group silent sources, the highest level in it, and nan.
         """
-        watch = self._watch = self._pump.shared("watch", _look, seconds=LIST_S / 2)
+        watch = self._watch = watch_of(self._pump)
         now, kept = time.monotonic(), self._pump.kept()
         is_slow = kind != APPEND or now >= self._slow_due
         if is_slow or watch.version != self._version or kept is not self._kept:
@@ -88,8 +88,10 @@ class OverviewPage(Page):
         self.answers.health = json.dumps(health.facts(self._pump))
         self.answers.strange = self._pump.shared("strange", lambda: json.dumps(strange.look(self._pump)), LIST_S)
         first, sight = self._sight()
-        sources = [*sight[sight[:, 0] == SOURCE, 1], *self._cells]
-        self.answers.alarms = json.dumps(of_these(self._pump, {watch.newest.names[place] for place in sources}))
+        in_grid = watch.grid().places[sight[sight[:, 0] == GRID, 1]].ravel() if self.wishes.by == "grid" else []
+        sources = [*sight[sight[:, 0] == SOURCE, 1], *self._cells, *in_grid]
+        names = {watch.newest.names[place] for place in sources if place >= 0}
+        self.answers.alarms = json.dumps(of_these(self._pump, names))
         self.answers.names = json.dumps(
             self._said | {"first": first, "rows": [self._about(*row) for row in sight.tolist()]}
         )
@@ -260,9 +262,15 @@ def rows_of(what: int, numbers: Ints) -> Ints:
     return np.column_stack([np.full(len(numbers), what), numbers]).astype(np.int64)
 
 
-watch = Watch(pump)
+_watches: WeakValueDictionary[Pump, Watch] = WeakValueDictionary()
 
 
-def _look() -> Watch:
-    watch.look()
-    return watch
+def watch_of(pump: Pump) -> Watch:
+    """That of all open pages, up to date: it goes with the last of them, and with it the files that it has mapped."""
+
+    def look() -> Watch:
+        watch = _watches.get(pump) or _watches.setdefault(pump, Watch(pump))
+        watch.look()
+        return watch
+
+    return pump.shared("watch", look, seconds=LIST_S / 2)

@@ -7,7 +7,7 @@ and as exact as a chart, a table or a difference of counters needs. A file that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,21 @@ class Points:
     @property
     def is_thinned(self) -> bool:
         return self.low is not self.mean
+
+    def later(self, ns: int) -> Points:
+        """The same so much later."""
+        longer = tuple((until + ns, step) for until, step in self.longer)
+        return replace(self, times=self.times + ns, longer=longer)
+
+    def between(self, begin: int, end: int) -> Points:
+        """Those that lie in [begin, end) ns whole."""
+        ends = self.times + (self.bucket if self.is_thinned else 1)
+        some = np.flatnonzero((self.times >= begin) & (ends <= end))
+        if len(some) == len(self.times):
+            return self
+        mean = self.mean[some]
+        low, high = (self.low[some], self.high[some]) if self.is_thinned else (mean, mean)
+        return replace(self, times=self.times[some], mean=mean, low=low, high=high, count=self.count[some])
 
 
 def room_for(columns: int, pixels: int) -> int:

@@ -31,7 +31,7 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one
 hypothesis.settings.load_profile("any machine")
 
 SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines, other people's programs, whole linemons
-SLOW_FIXTURES = {"steps"}  # they measure the processor's time over megabytes
+SLOW_FIXTURES = {"steps", "bus", "house", "postgres"}  # of megabytes; a bus, a broker and a database of other people's
 
 FAILED = pytest.StashKey[bool]()
 
@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Whoever is free takes the next test. Pages are for three workers, a browser each: more would starve."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneByOne(LoadScopeScheduling):
+    class OneByOne(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             room, _, file = nodeid.partition("::")[0].rpartition("/")
             return f"{room} {bisect('dn', file.removeprefix('test_')[0])}" if room == "tests/browser" else nodeid

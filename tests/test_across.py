@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bokeh_app.measure import Rest
+from bokeh_app.pump import Pump
 from linemon.store.across import having, means, spread
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
@@ -75,3 +78,24 @@ def test_what_a_ring_lost_is_of_the_history(make: MakePlace) -> None:
     assert found[0] == pytest.approx(np.arange(0, 7200, 300) + 149.5)
     assert np.isnan(found[1, :-1]).all()
     assert found[1, -1] == 3.0
+
+
+def test_the_band_says_nothing_of_who_happened_to_send(tmp_path: Path) -> None:
+    """Sources that send each ten seconds, one after the other: whatever was read before, it is as it was."""
+    writer, store = StoreWriter(tmp_path / "store", 100, 50), Store(tmp_path / "store")
+    rings = [writer.bind(f"s{i}", ("x",), None) for i in range(30)]
+    rest = Rest(cast("Pump", SimpleNamespace(store=store)), [(f"s{i}", "x") for i in range(30)])
+    sent = 0
+    for end in (300, 305, 311, 600):  # of the live view only what is new is read
+        for tenth in range(10 * sent, 10 * end, 3):
+            ring = rings[tenth // 3 % 30]
+            row = np.array([[0.0, float(tenth // 3 % 30)]])
+            row.view(np.int64)[0, 0] = BEGIN + tenth * SECOND // 10
+            ring.arena.append_to(ring.entry.slot, row.view(np.int64))
+        sent = end
+        rest._made(BEGIN + (end - 300) * SECOND, BEGIN + end * SECOND)
+        assert set(map(tuple, rest._found.tolist())) == {(0.0, 7.0, 14.0, 22.0, 29.0)}
+        assert BEGIN + (end - 320) * SECOND <= rest._times[0] <= rest._times[-1] <= BEGIN + end * SECOND
+        assert rest._times[-1] >= BEGIN + (end - 30) * SECOND
+        assert (np.diff(rest._times) == rest._bucket).all()
+    writer.close()

@@ -131,7 +131,18 @@ def test_addresses() -> None:
         assert (at(xy=text).kind, at(xy=text).shape, at(xy=text).plot) == ("compare", "xy", (("a", "x"), ("a", "y")))
     assert at(xy="a,b").plot == (("a", "value"), ("b", "value"))
     assert at(histogram="a:x,b").plot == (("a", "x"), ("b", "value"))
+    runs = at(runs="oven:temp,oven:door", mark="run ", last="7")
+    assert (runs.kind, runs.plot, runs.mark) == ("runs", (("oven", "temp"), ("oven", "door")), "run ")
+    assert (runs.last, runs.window) == (7, "all")
+    assert [at(runs="a:b", last=said).last for said in ("", "x", "-3", "0", "1000")] == [5, 5, 5, 1, 20]
     assert at(source="a", histogram="a:x").shape == "", "one page"
+    assert at(measure="cpu.busy_pct", small="1", find="web") == View(
+        "measure", measure="cpu.busy_pct", find="web", is_small=True
+    )
+    sight = at(measure="x", **{"from": "1764028800000", "to": "1764030000000.5"}).sight
+    assert sight == (1764028800000, 1764030000000.5)
+    for times in ({"from": "1764028800000"}, {"from": "x", "to": "y"}, {"from": "2", "to": "1"}):
+        assert at(measure="x", **times).sight == ()
     assert at(source="x", window="1h").window == "1h"
     assert at(source="x", window="1 h; rm").window == "5m"
     assert len(at(plot=",".join(f"s{i}:c" for i in range(1000))).plot) == 80

@@ -319,9 +319,9 @@ def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
 @pytest.mark.slow
 def test_the_hunt_finds_nothing() -> None:
     """Four readers, a ring that wraps thousands of times a second, a writer that is killed every few hundred ms."""
-    found = hunt(20.0)
+    found = hunt(8.0)
     assert not found.wrong, found.wrong[0]
-    assert found.kills > 20
+    assert found.kills > 5
     assert all(each.rows > 100 for each in found.findings)
 
 

@@ -16,7 +16,10 @@ import linemon
 from bokeh_app.packing import bucket_for
 from bokeh_app.pump import Pump
 from bokeh_app.rhythm import AGAIN_S, LEAST_S, LONGEST_S, Rhythm
-from bokeh_app.streams import Stream, between, found
+from bokeh_app.runs import Span, chosen
+from bokeh_app.streams import LAST_NS, Stream, between, found
+from bokeh_app.view import View
+from linemon.store.marks import Mark
 from linemon.store.writer import StoreWriter
 
 MINUTE = 60 * 10**9
@@ -187,3 +190,14 @@ def test_the_ends_of_time(fill: Fill) -> None:
     for begin, end in ((-(10**18), None), (0, 9_200_000_000 * 10**9)):
         points, _ = between(source, begin, end, [0], bucket_for(9 * 10**18, 1000), 2)
         assert points.high.max() == 3
+
+
+def test_a_run_reaches_from_the_mark_before_to_the_mark_after() -> None:
+    """Of marks that begin with the text, of the source or of all, the newest; the last one goes on."""
+    said = ((1, "Run 1", "oven"), (2, "lunch", "oven"), (3, "run 2", None), (4, "run 9", "room"), (5, "run 3", "oven"))
+    marks = [Mark.of(*each) for each in said]
+    view = View("runs", plot=(("oven", "t"), ("oven", "p"), ("room", "t")), mark="RUN", last=2)
+    last, before, *of_room = chosen(marks, view)
+    assert last == Span("oven", marks[4], 3, LAST_NS)
+    assert before == Span("oven", marks[2], 1, 5)
+    assert of_room == [Span("room", marks[3], 3, LAST_NS), Span("room", marks[2], 0, 4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,9 @@ NOT_MEANT = [
     ("zigbee2mqtt", "zigbee2mqtt/bath/set"),
     ("shelly", "shellies/shelly1-B929CC/relay/0/command"),
     ("homeassistant", "homeassistant/sensor/x/config"),
+    ("esphome", "homeassistant/sensor/x/state"),
+    ("esphome", "homeassistant/binary_sensor/x/state"),
+    ("shelly", "zigbee2mqtt/status/bath"),
     ("homie", "homie/super-car/$nodes/x"),
     ("tasmota", "tele/kitchen/LWT"),
 ]
@@ -239,6 +243,39 @@ def test_messages_become_rows(house: House) -> None:
     assert (said["unmapped"], said["unreadable"], said["rejected"]) == (1, 1, 2)
     own = eventually(lambda: store["linemon.subscribe.it"].last(1), "its own source")
     assert set(own.columns) >= {"messages", "unmapped", "unreadable", "rejected"}
+
+
+def test_the_first_example_of_its_doc_runs(tmp_path: Path) -> None:
+    """As docs/MQTT.md has it but for the broker's port: each of its presets takes a message."""
+    example = re.search(
+        r"```toml\n(.*?)```", (Path(__file__).parent.parent / "docs" / "MQTT.md").read_text(), re.DOTALL
+    )
+    assert example
+    broker = Broker(tmp_path)
+    text = example[1].replace("127.0.0.1:1883", f"127.0.0.1:{broker.port}")
+    collector = Running(tmp_path / "linemon", text + "[history]\nenabled = false\n")
+    work, publisher = Work(collector.config, "subscribe").start(), client("publisher")
+    publisher.connect("127.0.0.1", broker.port)
+    publisher.loop_start()
+    asked = {preset: (topic, payload) for preset, topic, payload, _ in reversed(PUBLISHED)}
+    sources = {preset: lines[0] for preset, _, _, lines in reversed(PUBLISHED)}
+    presets = re.findall(r'"(\w+)"', text.partition("preset")[2].partition("\n")[0])
+    try:
+        for preset in presets:
+            source = sources[preset].removeprefix("#source ").partition(" ")[0]
+
+            def arrives(name: str = source, message: tuple[str, str] = asked[preset]) -> bool:
+                publisher.publish(*message, 1).wait_for_publish(20)  # it may not have subscribed yet
+                return collector.store[name].rows > 0
+
+            eventually(arrives, f"a row of {preset}")
+        assert len(presets) == 7
+    finally:
+        publisher.disconnect()
+        publisher.loop_stop()
+        work.kill()
+        collector.stop()
+        broker.close()
 
 
 def test_nothing_is_lost_over_kills(house: House) -> None:

@@ -65,7 +65,7 @@ linemon.changed = (() => {
     $("what-changed").addEventListener("click", open)
     $("changed-close").addEventListener("click", close)
     for (const button of all("[data-changed]")) button.addEventListener("click", () => { hasAll = button.dataset.changed == "all"; look() })
-    keys.c = open
+    if (!$("what-changed").hidden) keys.c = open
   }
   return {start, into}
 })()

@@ -42,7 +42,11 @@ linemon.charts = linemon.pages.charts = (() => {
   function take(cut, floats, isReplaced) {
     const [count] = cut(1)
     const {about, time} = linemon
-    if (count == 0 || about.panels.length == 0) return
+    if (about.panels.length == 0) return
+    if (count == 0) {               // a board of which nothing is there
+      isFilled = true
+      return time.know(NaN, now())
+    }
     let first = Infinity
     sources.forEach((points, number) => {
       const [came, last, patience, ahead, furthest] = cut(5)
@@ -57,7 +61,7 @@ linemon.charts = linemon.pages.charts = (() => {
         points.gaps = null
       }
       if (isReplaced || time.isLive) points.add(more)
-      if (number == 0 && !isReplaced && time.isLive && more.mean.length) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]], count: [more.count[0]]})
+      if (number == 0 && !isReplaced && time.isLive && more.mean.length && !about.runs) whole.add({...more, mean: [more.mean[0]], low: [more.low[0]], high: [more.high[0]], count: [more.count[0]]})
       if (points.length) first = Math.min(first, points.times[0])
       if (points.length < 50) points.gaps = null
     })
@@ -102,6 +106,7 @@ linemon.charts = linemon.pages.charts = (() => {
   const width = () => Math.max(...all(".plot").map((plot) => plot.clientWidth - 82), 50)
   function redraw() {
     if (!isFilled) return
+    linemon.across = Math.max(5, Math.floor(width() / 110))
     linemon.about.panels.forEach((_, number) => linemon.draw.panel(number, hidden, states[number]))
     linemon.shape.draw()
     linemon.values.show()
@@ -113,11 +118,10 @@ linemon.charts = linemon.pages.charts = (() => {
     isSoon = true
   }
   function state() {
-    if (!linemon.time.isLive) return "paused"
     const isLive = ages.some(({came, patience}) => now() - came < patience) && !stamped(newest), came = Math.max(0, ...ages.map(({came}) => came || 0))
     const said = !came ? "" : stamped(newest) ? `${stamped(newest)}: was its time meant as a value?` : isLive ? `newest row ${age(came)} ago` : `no data since ${since(came)}`
     text($("age"), [said, astray()].filter(Boolean).join(", "))
-    return isLive ? "live" : "waiting"
+    return !linemon.time.isLive ? "paused" : isLive ? "live" : "waiting"
   }
   // Rows whose stamps are far ahead of now, as of a sender with a wrong clock or zone, move no view: they are told.
   function astray() {
@@ -132,6 +136,7 @@ linemon.charts = linemon.pages.charts = (() => {
     })
     for (const {lines, kind} of about.panels) states.push({isSet: false, isMirrored: kind == "mirrored", isStacked: kind == "stacked"})
     if (about.panels.length) {
+      linemon.runs.start()
       linemon.wall.dress()
       linemon.time.start(redraw)
       linemon.values.start()

@@ -7,7 +7,8 @@ linemon.cursors = (() => {
   let chart = -1, at = [], isFollowing = false, isAsked = false
 
   const isOpen = () => chart >= 0
-  const clock = (time) => { const when = new Date(time); return `${seconds(when)}.${String(when.getMilliseconds()).padStart(3, "0")}` }
+  const clock = (time) => linemon.zero ? linemon.stamp(Math.round(time)) : wall(time)
+  const wall = (time) => { const when = new Date(time); return `${seconds(when)}.${String(when.getMilliseconds()).padStart(3, "0")}` }
   const signed = (value, unit, every) => (value > 0 ? "+" : "") + format(value, unit, 4, every)
   // Those of the chart that are drawn: label, the values at both cursors, and the step between, whole and per second.
   function rows() {
@@ -44,7 +45,7 @@ linemon.cursors = (() => {
       lines.ys.push([range.start, range.end])
       lines.color.push(color)
       lines.dash.push("solid")
-      for (const [field, value] of Object.entries({xs: time, ys: range.end, text: "AB"[i], color, align: i ? "left" : "right", offset: i ? 4 : -4})) texts[field].push(value)
+      for (const [field, value] of Object.entries({xs: time, ys: range.end, text: "AB"[i], color, back: colour("card"), align: i ? "left" : "right", offset: i ? 4 : -4})) texts[field].push(value)
     }
   }
   function draw() {               // many moves of a pointer are one picture
@@ -53,7 +54,7 @@ linemon.cursors = (() => {
   }
   function note() {
     const here = new URL(location)
-    if (isOpen()) here.searchParams.set("cursors", `${at.map(Math.round)}:${menu.keyOf(chart)}`)
+    if (isOpen()) here.searchParams.set("cursors", `${at.map((time) => Math.round(time - (linemon.zero ?? 0)))}:${menu.keyOf(chart)}`)
     else here.searchParams.delete("cursors")
     history.replaceState(null, "", here)
   }
@@ -66,7 +67,10 @@ linemon.cursors = (() => {
     note()
     draw()
   }
-  const close = () => put(-1)
+  function close() {
+    if ($("cursors").contains(document.activeElement)) document.activeElement.blur()   // keys are the page's again
+    put(-1)
+  }
   // Without a pointer: at a third and two thirds of what is in sight, to be moved by the sliders.
   function open(where) {
     const {start, end} = linemon.time.range, third = (end - start) / 3
@@ -94,7 +98,7 @@ linemon.cursors = (() => {
     put(chart, ...at)
   }
   function restore() {
-    const given = new URLSearchParams(location.search).get("cursors") ?? "", colon = given.indexOf(":"), times = given.slice(0, colon).split(",").map(Number)
+    const given = new URLSearchParams(location.search).get("cursors") ?? "", colon = given.indexOf(":"), times = given.slice(0, colon).split(",").map((time) => +time + (linemon.zero ?? 0))
     const where = menu.chartOf(given.slice(colon + 1))
     if (where >= 0 && times.length == 2 && times.every((time) => time > 0)) put(where, ...times)
     else if (isOpen()) close()

@@ -22,7 +22,7 @@ linemon.draw = (() => {
     const {reading, about} = linemon, {lines} = about.panels[number], isRate = reading.isRate(number)
     const unit = reading.unitOf(about.panels[number].unit, number), y = linemon.axes.of(number, state, hidden, axis)
     const drawn = {xs: [], ys: [], color: [], dash: [], width: []}, areas = {xs: [], ys: [], color: [], alpha: []}
-    const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []
+    const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], back: [], align: [], offset: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
     const seen = (points, values) => {

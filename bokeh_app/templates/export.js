@@ -14,6 +14,11 @@ linemon.exports = (() => {
     const when = new Date(linemon.time.range.end).toISOString().slice(0, 19).replaceAll(":", "-")
     return `${linemon.about.title.replace(/[^\w.-]+/g, "_")}_${when}.${ending}`
   }
+  // What is in sight, in words.
+  function span() {
+    const {stamp, zone, when, time: {range}, zero} = linemon
+    return zero ? `${stamp(Math.round(range.start))} to ${stamp(Math.round(range.end))}` : `${when.inSight()}, ${zone()}`
+  }
   const cell = (value) => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value
 
   // The server is asked for the rows as they are stored: what is drawn is rounded.
@@ -25,6 +30,7 @@ linemon.exports = (() => {
   // of several with one stamp; rows of several sources with the same stamp share it.
   function saved(take) {
     const {about, charts} = linemon, parts = [], rows = new Map(), drawn = linemon.values.drawn()
+    const from = BigInt(about.zero_ns ?? 0)   // of runs: the rows have seconds after the mark
     let most = 0n
     about.sources.forEach((_, source) => {
       const [length, isThinned] = take(2), kept = take(length)
@@ -38,8 +44,8 @@ linemon.exports = (() => {
       }
       for (let i = 0, same = 0; i < length && shown.length; i++) {
         same = times[i] == times[i - 1] ? same + 1 : 0
-        const key = `${times[i]}/${same}`, fraction = (times[i] % 1000000000n + 1000000000n) % 1000000000n
-        if (!rows.has(key)) rows.set(key, {time: times[i], cells: []})
+        const time = times[i] - from, key = `${time}/${same}`, fraction = (time % 1000000000n + 1000000000n) % 1000000000n
+        if (!rows.has(key)) rows.set(key, {time, cells: []})
         while (most < 9n && fraction % 10n ** (9n - most)) most++
         for (const [n, values] of shown) rows.get(key).cells[n] = Number.isNaN(values[i]) ? "" : String(values[i])
       }
@@ -49,21 +55,25 @@ linemon.exports = (() => {
       const fraction = (time % 1000000000n + 1000000000n) % 1000000000n, whole = new Date(Number((time - fraction) / 1000000n)).toISOString().slice(0, 19)
       return digits ? `${whole}.${String(fraction).padStart(9, "0").slice(0, digits)}Z` : `${whole}Z`
     }
-    const lines = [["time", ...parts.map(cell)].join(",")]
+    const plain = (time) => `${time < 0n ? "-" : ""}${String(time < 0n ? -time : time).padStart(10, "0").replace(/(?=.{9}$)/, ".").slice(0, digits ? digits - 9 || undefined : -10)}`
+    const lines = [[from ? "seconds" : "time", ...parts.map(cell)].join(",")]
     const inOrder = [...rows.values()].sort((a, b) => a.time < b.time ? -1 : +(a.time > b.time))
-    for (const {time, cells} of inOrder) lines.push([iso(time), ...parts.map((_, n) => cells[n] ?? "")].join(","))
+    for (const {time, cells} of inOrder) lines.push([from ? plain(time) : iso(time), ...parts.map((_, n) => cells[n] ?? "")].join(","))
     save(fileName("csv"), lines.join("\n") + "\n", "text/csv")
   }
 
   // All charts on one sheet, with titles and legends.
   function png() {
-    const scale = devicePixelRatio || 1, gap = 12, head = 44, foot = 22
+    const scale = devicePixelRatio || 1, gap = 12, head = 44, row = 16
     const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
     const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))
     if ($("shape")) plots.unshift({panel: {title: linemon.about.title, unit: "", lines: []}, canvas: linemon.drawing("shape").export("png").canvas})
     const width = Math.max(...plots.map(({canvas}) => canvas.width / scale)), height = Math.max(...plots.map(({canvas}) => canvas.height / scale))
+    const sheet = document.createElement("canvas"), draw = sheet.getContext("2d"), small = "11px sans-serif"
+    draw.font = small
+    for (const plot of plots) plot.legend = legend(plot, width - 20, (words) => draw.measureText(words).width)
+    const foot = 6 + row * Math.max(1, ...plots.map(({legend}) => 1 + (legend.at(-1)?.y ?? 0)))
     const across = Math.min(plots.length, Math.max(1, Math.round(Math.sqrt(plots.length))))
-    const sheet = document.createElement("canvas"), draw = sheet.getContext("2d")
     const down = Math.ceil(plots.length / across), cellHeight = height + head + foot
     sheet.width = (across * (width + gap) + gap) * scale
     sheet.height = (down * (cellHeight + gap) + gap + 34) * scale
@@ -71,24 +81,33 @@ linemon.exports = (() => {
     draw.fillStyle = colour("bg")
     draw.fillRect(0, 0, sheet.width, sheet.height)
     const write = (words, x, y, font, color) => { draw.font = font; draw.fillStyle = color; draw.fillText(words, x, y) }
-    const {start, end} = linemon.time.range, from = new Date(start).toLocaleString(), to = new Date(end).toLocaleString()
-    write(`${linemon.about.title}   ${from} – ${to}, ${linemon.zone()}`, gap, 24, "600 14px sans-serif", colour("fg"))
-    plots.forEach(({panel, number, canvas}, i) => {
+    write(`${linemon.about.title}   ${span()}`, gap, 24, "600 14px sans-serif", colour("fg"))
+    plots.forEach(({panel, number, canvas, legend}, i) => {
       const x = gap + (i % across) * (width + gap), y = 34 + gap + Math.floor(i / across) * (cellHeight + gap)
       draw.fillStyle = colour("card")
       draw.fillRect(x, y, width, cellHeight)
-      write(`${panel.title}  ${linemon.reading.unitOf(panel.unit, number)}`, x + 10, y + 20, "600 12px sans-serif", colour("fg"))
+      const heading = [panel.title, linemon.reading.unitOf(panel.unit, number), panel.kind == "mirrored" ? "out is below zero" : ""]
+      write(heading.filter(Boolean).join("  "), x + 10, y + 20, "600 12px sans-serif", colour("fg"))
       draw.drawImage(canvas, x, y + 28, canvas.width / scale, canvas.height / scale)
-      let at = x + 10
-      panel.lines.forEach((line, n) => {
-        if (linemon.charts.hidden.has(line.column) || at > x + width - 40) return
-        draw.fillStyle = colour(`line-${n % 8}`)
-        draw.fillRect(at, y + cellHeight - 12, 9, 3)
-        write(line.label, at + 13, y + cellHeight - 7, "11px sans-serif", colour("fg"))
-        at += 25 + draw.measureText(line.label).width
-      })
+      for (const {words, color, ...at} of legend) {
+        const left = x + 10 + at.x, base = y + cellHeight - foot + row * (at.y + 1) - 5
+        draw.fillStyle = colour(color)
+        draw.fillRect(left, base - 5, 9, 3)
+        write(words, left + 13, base, small, colour("fg"))
+      }
     })
     sheet.toBlob((blob) => save(fileName("png"), blob, "image/png"))
+  }
+  // The lines of a chart with their values as its legend has them: where in it, and in which of its rows.
+  function legend({panel, number}, width, measure) {
+    let x = 0, y = 0
+    return [...panel.lines.entries()].filter(([, {column}]) => !linemon.charts.hidden.has(column)).map(([i, {column, label}]) => {
+      const words = `${label} ${document.querySelector(`#card${number} .line[data-column="${column}"] output`).textContent}`, needs = 25 + measure(words)
+      if (x && x + needs > width) { x = 0; y += 1 }
+      const place = {words, color: `line-${i % 8}`, x, y}
+      x += needs
+      return place
+    })
   }
   // The values under the pointer, in the page that needs no server: the text of this function goes into it.
   function readOut(charts) {
@@ -98,8 +117,8 @@ linemon.exports = (() => {
       const plot = Bokeh.documents[0].get_model_by_id(id), box = document.getElementById(place)
       plot.on_event("mouseleave", () => { tip.hidden = true })
       plot.on_event("mousemove", ({x, sx, sy}) => {
-        const table = document.createElement("table"), when = new Date(x), {left, top} = box.getBoundingClientRect()
-        table.createCaption().textContent = `${linemon.date(when)} ${linemon.seconds(when)}`
+        const table = document.createElement("table"), {left, top} = box.getBoundingClientRect()
+        table.createCaption().textContent = linemon.stamp(Math.round(x))
         for (const {label, color, gap, every, times, values} of lines) {
           const i = nearest(times, x), row = table.insertRow(), swatch = document.createElement("i")
           swatch.style.setProperty("--color", color)
@@ -133,12 +152,14 @@ linemon.exports = (() => {
       ids[model(name).id] = `root-${name}`
     }
     for (const details of copy.querySelectorAll("details")) details.setAttribute("open", "")
+    for (const each of copy.querySelectorAll(".scroll")) each.style.maxHeight = "none"   // a file has no window to save room in
+    copy.querySelector("h1").after(make("span", {class: "muted"}, span()))
     const json = JSON.parse(doc.to_json_string(false))
     json.roots = json.roots.filter(({id}) => id in ids)
     // A browser ends a script at `</script`, whatever its case, and reads `<!--` as a comment: no text may hold a `<`.
     const safe = (code) => code.replace(/<(?=\/script|!--)/gi, "\\x3c"), text = (value) => JSON.stringify(value).replaceAll("<", "\\u003c")
     const read = `(${readOut})(${text(linemon.about.panels.map(underPointer))})`
-    const start = `Bokeh.embed.embed_items({d: ${text(json)}}, [{docid: "d", roots: ${text(ids)}, root_ids: ${text(Object.keys(ids))}}]).then(() => ${read})`
+    const start = `linemon.zero = ${text(linemon.zero ?? null)}; Bokeh.embed.embed_items({d: ${text(json)}}, [{docid: "d", roots: ${text(ids)}, root_ids: ${text(Object.keys(ids))}}]).then(() => ${read})`
     const head = copy.querySelector("head")
     head.append(...scripts.map((code) => make("script", {}, safe(code))), make("script", {}, safe($("format-script").textContent)))
     copy.querySelector("body").append(make("script", {}, start))

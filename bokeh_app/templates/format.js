@@ -99,10 +99,13 @@ const linemon = (() => {
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, S, 2 * S, 5 * S, 10 * S, 15 * S, 30 * S, MIN, 2 * MIN, 5 * MIN, 10 * MIN, 15 * MIN, 30 * MIN,
     H, 2 * H, 3 * H, 6 * H, 12 * H]
   const DAYS = [1, 2, 7, 14], MONTHS = [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200]
+  // Where runs are laid over each other, times are counted from `linemon.zero` (epoch ms), where their marks are.
   // Round in the browser's calendar: its hours, days and months are not all of one length.
   function timeTicks(start, end) {
     if (!(end > start)) return []
-    const least = (end - start) / 5, every = STEPS.find((each) => each >= least), first = new Date(start)
+    const across = linemon.across ?? 5   // labels that there is room for
+    if (linemon.zero) return multiples(start, end, step((end - start) / S * 4 / across, "s") * S, linemon.zero)
+    const least = (end - start) / across, every = STEPS.find((each) => each >= least), first = new Date(start)
     if (every <= H) return multiples(start, end, every, new Date(start).setMinutes(0, 0, 0))
     const y = first.getFullYear(), m = first.getMonth(), d = first.getDate()
     const days = DAYS.find((each) => each * D >= least), months = MONTHS.find((each) => each * 30 * D >= least) ?? MONTHS.at(-1)
@@ -120,6 +123,7 @@ const linemon = (() => {
   // A tick's time; the first says of which day it is where that is not today, and midnight, which day begins.
   function clock(ms, ticks) {
     const t = new Date(ms), every = ticks.length > 1 ? ticks[1] - ticks[0] : MIN
+    if (linemon.zero) return duration((ms - linemon.zero) / S, every / S)
     if (every >= 27 * D) return date(t).slice(0, every >= 360 * D ? 4 : 7)
     if (every >= 20 * H) return date(t)
     const day = date(t).slice(5), isToday = date(t) == date(new Date())
@@ -127,5 +131,12 @@ const linemon = (() => {
     const said = every < S ? `${two(t.getSeconds())}.${String(t.getMilliseconds()).padStart(3, "0")}` : every < MIN ? seconds(t) : seconds(t).slice(0, 5)
     return ms == ticks[0] && !isToday ? `${day} ${said}` : said
   }
-  return {format, duration, step, ticks, timeTicks, date, seconds, clock}
+  // A time in full, to the millisecond where that is not zero.
+  function stamp(ms) {
+    const {zero} = linemon
+    if (zero) return `${duration(Math.abs(ms - zero) / S, Math.abs(ms - zero) < MIN ? 0.001 : 1)} ${ms < zero ? "before" : "after"} the mark`
+    const t = new Date(ms)
+    return `${date(t)} ${seconds(t)}${ms % S ? `.${String(t.getMilliseconds()).padStart(3, "0")}` : ""}`
+  }
+  return {format, duration, step, ticks, timeTicks, date, seconds, stamp, clock}
 })()

@@ -5,7 +5,7 @@ linemon.marks = (() => {
   const LETTER = 6.1, LEAST = 4, NEAR = 6   // pixels of a letter; letters that say something; pixels around a line
   let marks = [], isOn = localStorage.getItem("linemon.marks") != "off", at = NaN
 
-  const said = ({text, source}) => source && linemon.about.sources.length > 1 ? `${source}: ${text}` : text
+  const said = ({text, source}) => source && new Set(linemon.about.sources).size > 1 ? `${source}: ${text}` : text
   const colourOf = ({kind}) => colour(kind == "alarm" ? "bad" : "muted")
   const inSight = () => {
     const {start, end} = linemon.time.range
@@ -33,6 +33,7 @@ linemon.marks = (() => {
       texts.ys.push(range.end)
       texts.text.push(shortened)
       texts.color.push(color)
+      texts.back.push(colour("card"))
       texts.align.push(isLeft ? "right" : "left")
       texts.offset.push(isLeft ? -4 : 4)
       if (isLeft) limit -= (shortened.length * LETTER + 10) / perMs
@@ -41,7 +42,7 @@ linemon.marks = (() => {
   // What to say of the marks under a pointer at a time on a chart.
   function near(number, time) {
     const {start, end} = linemon.time.range, room = NEAR * (end - start) / ($(`plot${number}`).clientWidth - 82)
-    return !isOn ? [] : inSight().filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${seconds(new Date(mark.time))} ${said(mark)}`)
+    return !isOn ? [] : inSight().filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${linemon.zero ? "" : `${seconds(new Date(mark.time))} `}${said(mark)}`)
   }
   function hear() {
     const said = JSON.parse(model("answers").marks)
@@ -84,7 +85,7 @@ linemon.marks = (() => {
     show(isOn)
     $("show-marks").addEventListener("click", () => show(!isOn))
     if (!$("mark-dialog")) return
-    $("mark-source").append(...linemon.about.sources.map((name) => make("option", {value: name}, name)), make("option", {value: ""}, "all sources"))
+    $("mark-source").append(...[...new Set(linemon.about.sources)].map((name) => make("option", {value: name}, name)), make("option", {value: ""}, "all sources"))
     $("mark-here").addEventListener("click", () => { $("marks").open = false; open() })
     $("mark-form").addEventListener("submit", set)
     $("mark-cancel").addEventListener("click", () => $("mark-dialog").close())
@@ -92,5 +93,5 @@ linemon.marks = (() => {
       linemon.about.panels.forEach((_, number) => model(`chart${number}`).on_event("press", ({x}) => open(x)))
     keys.m = () => open(linemon.values.pointed())
   }
-  return {start, into, near, get isOn() { return isOn }}
+  return {start, into, near, get isOn() { return isOn }, get all() { return marks }}
 })()

@@ -105,11 +105,11 @@ linemon.reading = (() => {
 
   // -- what the chart's head, its axis and the address say
 
-  function said({isRate, over}) {
-    const span = spanOf({over}), isCut = span < S * seconds(over)
+  function said(chart) {
+    const {isRate, over} = settingOf(chart), span = spanOf({over}), isCut = span < S * seconds(over)
     return [isRate && "per second", over && `mean over ${linemon.duration(Math.round(span / S), 1)}${isCut ? ", as no more is in sight" : ""}`].filter(Boolean).join(", ")
   }
-  const head = (chart) => text(document.querySelector(`#card${chart} figcaption .reading`), said(settingOf(chart)))
+  const head = (chart) => text(document.querySelector(`#card${chart} figcaption .reading`), said(chart))
   function say(chart) {
     if (settingOf(chart) != PLAIN) head(chart)
   }
@@ -159,5 +159,5 @@ linemon.reading = (() => {
     addEventListener("popstate", () => { restore(); linemon.charts.redraw() })
     menu.add((chart) => [{text: "Per second", on: isRate(chart), does: () => set(chart, {isRate: !isRate(chart)})}, choice(chart)])
   }
-  return {start, say, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
+  return {start, say, said, of, isStepped, isRate, unitOf, perSecond, lead, rates, means, standsStill}
 })()

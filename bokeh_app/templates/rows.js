@@ -146,7 +146,10 @@ linemon.rows = (() => {
       const [came, newest, patience, ...values] = numbers.subarray(width * i, width * (i + 1))
       if (row.group != null) return showGroup(row, came, newest)
       if (row.cells) {
-        values.forEach((value, c) => text(row.values[c] ?? row.seen, row.cells[c] ? format(value, row.units[c], 4) : ""))
+        row.values.forEach((place, c) => {
+          text(place, row.cells[c] ? format(values[c], row.units[c], 4) : "")
+          linemon.limits.mark(place, row.cells[c] && linemon.alarms.levelOf(...row.cells[c]))
+        })
         return text(row.seen, came >= 0 ? `${age(came)} ago` : "no rows")
       }
       const isSilent = !(time - came < patience) || stamped(newest) != ""
@@ -217,11 +220,16 @@ linemon.rows = (() => {
       lay(button.dataset.by)
       linemon.search.note("by", button.dataset.by)
     })
-    $("hidden").addEventListener("click", () => {
-      const isOn = $("hidden").getAttribute("aria-pressed") != "true"
+    const showHidden = (isOn) => {
       $("hidden").setAttribute("aria-pressed", isOn)
       wishes.has_hidden = isOn
+    }
+    $("hidden").addEventListener("click", () => {
+      const isOn = $("hidden").getAttribute("aria-pressed") != "true"
+      showHidden(isOn)
+      linemon.search.note("hidden", isOn ? 1 : "")
     })
+    if (here().has("hidden")) showHidden(true)
     sort(here().get("sort") ?? "name")
     lay(here().get("by") ?? "")
     wishes.open = (here().get("open") ?? "").split(",").filter(Boolean).map(decodeURIComponent)

@@ -12,7 +12,7 @@ linemon.search = (() => {
   function plotAddress(terms, window = windowNow()) {
     const here = new URLSearchParams(location.search), next = new URLSearchParams({plot: terms.join(","), window})
     if (here.has("shift")) next.set("shift", here.get("shift"))
-    for (const name of ["from", "to", "beside"]) if (linemon.about.kind == "compare" && here.has(name)) next.set(name, here.get(name))
+    for (const name of ["from", "to", "beside", "hide"]) if (linemon.about.kind == "compare" && here.has(name)) next.set(name, here.get(name))
     return `?${next}`
   }
   const plotted = () => (new URLSearchParams(location.search).get("plot") ?? "").split(",").filter(Boolean)
@@ -53,7 +53,7 @@ linemon.search = (() => {
     if (model("wishes")) model("wishes").find = $("find").value
     list()                        // of boards at once; what else there is follows
   }
-  // What the list is filtered and sorted by is in the address, so that it is there again on the way back.
+  // What is chosen on a page is in its address, so that it is there again on the way back.
   function note(name, value) {
     const here = new URL(location)
     if (value) here.searchParams.set(name, value)
@@ -99,5 +99,5 @@ linemon.search = (() => {
     model("answers").properties.found.change.connect(() => { found = JSON.parse(model("answers").found || "[]"); list() })
     if ($("find").value) ask()
   }
-  return {start, connect, note, sourceAddress, plotAddress, term}
+  return {start, connect, note, sourceAddress, plotAddress, quote, term}
 })()

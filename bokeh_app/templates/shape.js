@@ -13,10 +13,12 @@ linemon.shape = (() => {
     const {start, end} = linemon.time.range, mean = points.mean(at)
     for (let i = points.before(start); i < points.length && points.times[i] <= end; i++) if (!Number.isNaN(mean[i])) yield i
   }
-  // What was put together: nothing, or buckets so long.
-  function together(lines) {
-    const longest = Math.max(...lines.map(({points}) => points.isThinned ? Math.max(points.bucket, ...points.longer.map(([, size]) => size)) : 0))
-    return longest && duration(longest / S, longest % S ? 0.001 : 1)
+  // What the points are: rows, or buckets so long, and what the charts make of these.
+  function saying(lines, ofRows, ofBuckets) {
+    const sources = lines.map(({number}) => linemon.draw.columnOf(number).points), made = lines.map(({chart}) => linemon.reading.said(chart)).find(Boolean)
+    const longest = Math.max(...sources.map(({isThinned, bucket, longer}) => isThinned ? Math.max(bucket, ...longer.map(([, size]) => size)) : 0))
+    const buckets = longest && `buckets of ${duration(longest / S, longest % S ? 0.001 : 1)}`
+    return made ? `${made}, of ${buckets || "rows"} in sight` : buckets ? ofBuckets(buckets) : ofRows
   }
   function axes(x, y, xUnit, yUnit) {
     const {x_range, y_range, below: [xAxis], left: [yAxis]} = model("shape")
@@ -68,9 +70,8 @@ linemon.shape = (() => {
     const [, top] = linemon.draw.rangeFor(0, Math.max(...bins.flatMap(({counts}) => counts)), "")
     axes([first * width, (first + many) * width], [0, top], unit, "")
     show(areas, outlines)
-    const buckets = together(lines)
     const others = all.length > lines.length ? `; ${all.length - lines.length} of another unit left out` : ""
-    text($("shape-said"), (buckets ? `rows in sight; of buckets of ${buckets} the least and the greatest, and the others as their mean` : "rows in sight") + others)
+    text($("shape-said"), saying(lines, "rows in sight", (buckets) => `rows in sight; of ${buckets} the least and the greatest, and the others as their mean`) + others)
     const every = width / 10, say = (value) => format(value, unit, 4, every)
     table(["column", "rows", "least", ...SHARES.map(([name]) => name), "mean", "greatest"], lines.map(({rows, number}, i) => {
       const {name, all} = bins[i], sum = rows.reduce((sum, [value, n]) => sum + value * n, 0)
@@ -103,8 +104,7 @@ linemon.shape = (() => {
     const {x_range, y_range} = model("shape"), AGES = ["40", "70", "a0", ""]   // the older, the paler
     const cross = {xs: [[newest[0], newest[0]], [x_range.start, x_range.end]], ys: [[y_range.start, y_range.end], [newest[1], newest[1]]], color: Array(2).fill(colour("muted")), dash: ["dotted", "dotted"]}
     show({xs: [], ys: [], color: [], alpha: []}, cross, {xs, ys, color: xs.map((_, i) => color + AGES[Math.floor(AGES.length * i / xs.length)])})
-    const buckets = together([x, y])
-    text($("shape-said"), `${pairs.length} ${buckets ? `means of ${buckets}` : "rows"} in sight, older ones paler; the dotted lines cross at the newest; r = ${correlation(xs, ys)}`)
+    text($("shape-said"), `${pairs.length} points: ${saying([x, y], "rows in sight", (buckets) => `means of ${buckets} in sight`)}; older ones paler; the dotted lines cross at the newest; r = ${correlation(xs, ys)}`)
     const say = (values, unit, number) => [Math.min(...values), Math.max(...values), values.at(-1)].map((value) => format(value, unit, 4, linemon.values.stepOf(number)))
     table(["column", "least", "greatest", "newest"], [
       [`x: ${linemon.values.nameOf(x.number)}`, ...say(xs, x.unit, x.number)],

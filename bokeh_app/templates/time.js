@@ -7,6 +7,7 @@ linemon.time = (() => {
   const LEAST_MS = 10, MOST_MS = 100 * 365 * 86400 * S
   let isLive = true, span = 300, range = null, isOurs = false, soon = 0, moved = () => {}, newest = NaN, oldest = NaN, lookedAt = -Infinity
 
+  const zero = () => linemon.about.zero ?? 0   // where the marks of runs are: their times are counted from there
   function put(start, end) {
     isOurs = true
     range.setv({start, end})
@@ -20,6 +21,7 @@ linemon.time = (() => {
     button.title = live ? "Pause (space)" : "Go live (space)"
     button.setAttribute("aria-pressed", !live)
     for (const each of all(".window")) each.setAttribute("aria-pressed", live && +each.dataset.seconds == span)
+    linemon.when.tell()
     linemon.tell()
   }
   function ask() {                // for what is in sight, in full detail, and what lines need from before it
@@ -33,11 +35,12 @@ linemon.time = (() => {
     here.searchParams.set("window", pressed.dataset.window)
     for (const [name, value] of [["from", range.start], ["to", range.end]])
       if (isLive) here.searchParams.delete(name)
-      else here.searchParams.set(name, Math.round(value))
+      else here.searchParams.set(name, Math.round(value - zero()))
     // A zoom is a step to go back from; what follows within a second belongs to it.
     const now = performance.now(), isStep = !isLive && here.search != location.search && now - lookedAt > S
     history[isStep ? "pushState" : "replaceState"](null, "", here)
     lookedAt = now
+    linemon.when.tell()
   }
   function lookSoon() {
     clearTimeout(soon)
@@ -68,6 +71,10 @@ linemon.time = (() => {
   // While live: the window ends at the newest row.
   function keep() {
     if (!isLive || !(newest >= 0)) return
+    if (zero()) {                 // of runs: so long after their marks, and a little before
+      const length = span ? span * S : linemon.about.length
+      return put(zero() - length / 20, zero() + length)
+    }
     const start = span ? newest - span * S : Math.min(oldest, newest - S)
     put(start, newest + Math.max((newest - start) * 0.005, linemon.behind.ahead(newest, newest - start)))
   }
@@ -78,13 +85,32 @@ linemon.time = (() => {
   }
   const toggle = () => isLive ? (setLive(false), look()) : follow()
 
+  // From and to as the address says them: epoch ms, as the page writes them, or what one types; empty where that is nothing.
+  function given(address) {
+    const said = ["from", "to"].map((name) => address.get(name) || null).map((value) => /^-?\d+(\.\d+)?$/.test(value) && +value + zero() >= 0 ? +value + zero() : value)
+    $("misread").hidden = true
+    if (said[0] == null) return []
+    try {
+      const sight = linemon.when.between(...said, linemon.now(), span * S || 3600 * S)
+      // What the server ranks by is what is in sight: it reads epoch ms alone.
+      if (linemon.about.kind == "measure" && said.some((each) => typeof each != "number")) {
+        for (const [i, name] of ["from", "to"].entries()) address.set(name, Math.round(sight[i]))
+        location.replace(`?${address}`)
+      }
+      return sight
+    } catch (error) {
+      text($("misread"), error.message)
+      $("misread").hidden = false
+      return []
+    }
+  }
   function restore() {            // what the address says
-    const given = new URLSearchParams(location.search), from = +given.get("from"), to = +given.get("to")
-    const button = all(".window").find((each) => each.dataset.window == given.get("window"))
+    const address = new URLSearchParams(location.search)
+    const button = all(".window").find((each) => each.dataset.window == address.get("window"))
     if (button) span = +button.dataset.seconds
-    const isGiven = from > 0 && to > from
-    if (isGiven) put(from, to)
-    setLive(!isGiven)
+    const sight = given(address)
+    if (sight.length) put(...sight)
+    setLive(!sight.length)
     ask()
   }
   // Windows that are longer than all that is kept: most of them would stay empty.
@@ -110,6 +136,7 @@ linemon.time = (() => {
     const pressed = all(".window").find((each) => each.getAttribute("aria-pressed") == "true")
     span = +pressed.dataset.seconds
     restore()
+    linemon.when.start()
     addEventListener("popstate", () => { restore(); keep(); moved() })
     range.change.connect(stand)
     $("live").addEventListener("click", toggle)

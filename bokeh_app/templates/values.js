@@ -1,7 +1,7 @@
 "use strict"
 // Numbers beside the charts: tiles, legends, the tooltip and the table of what is in sight.
 linemon.values = (() => {
-  const {$, all, text, make, model, format, colour, date, seconds, copy, age, S} = linemon
+  const {$, all, text, make, model, format, colour, stamp, copy, S} = linemon
   let pointer = null, order = {by: 0, isDown: false}, tableAt = 0
 
   // The unit of a column, as a chart draws it; no chart: as its rows are.
@@ -25,7 +25,7 @@ linemon.values = (() => {
   // The newest value; of what stands still the last in sight.
   function current(number, chart) {
     const {charts, time} = linemon, own = linemon.draw.columnOf(number), {points, at} = linemon.draw.columnOf(number, chart)
-    if ((time.isLive && points == own.points) || at >= points.width) return charts.latest[number] ?? NaN
+    if ((time.isLive && points == own.points && !linemon.zero) || at >= points.width) return charts.latest[number] ?? NaN
     const values = points.mean(at)
     let i = Math.min(points.before(time.range.end), points.length - 1)
     if (points.times[i] > time.range.end) i--
@@ -100,9 +100,8 @@ linemon.values = (() => {
     return best
   }
   function tip() {
-    const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table"), when = new Date(time)
-    const fraction = time % S ? `.${String(when.getMilliseconds()).padStart(3, "0")}` : ""
-    table.createCaption().textContent = `${date(when)} ${seconds(when)}${fraction}`
+    const box = $("tip"), {chart, time, sx, sy} = pointer, said = [...linemon.behind.near(chart, pointed()), ...linemon.marks.near(chart, pointed())], table = make("table")
+    table.createCaption().textContent = stamp(time)
     const {lines, more} = linemon.legend.told(chart, (column) => valueAt(column, time, chart))
     for (const line of lines) {
       const row = table.insertRow(), swatch = line.querySelector("i").cloneNode()
@@ -125,7 +124,18 @@ linemon.values = (() => {
 
   // -- legends: a click isolates a line, with Ctrl or Shift it hides one
 
-  const storageKey = () => `linemon.hidden.${linemon.about.kind}.${linemon.about.source}`
+  // Which are hidden is in the address: columns as a comparison writes them, of runs with the times of their marks.
+  function keyOf(number) {
+    const {about, search} = linemon, {source, name} = about.columns[number]
+    const key = about.sources.length > 1 ? search.term(about.sources[source], name) : search.quote(name)
+    return about.runs ? `${key}@${Math.round(about.runs[source][0])}` : key
+  }
+  function restore() {
+    const given = new Set((new URLSearchParams(location.search).get("hide") ?? "").split(",")), {hidden} = linemon.charts
+    hidden.clear()
+    for (const number of drawn()) if (given.has(keyOf(number))) hidden.add(number)
+    press()
+  }
   function choose(button, event) {
     const {hidden} = linemon.charts, number = +button.dataset.column
     const beside = all(".line").filter((each) => each.closest(".card") == button.closest(".card")).map((each) => +each.dataset.column)
@@ -137,7 +147,7 @@ linemon.values = (() => {
       others.forEach((each) => hidden.add(each))
       hidden.delete(number)
     }
-    sessionStorage.setItem(storageKey(), JSON.stringify([...hidden]))
+    linemon.search.note("hide", [...hidden].map(keyOf).join(","))
     press()
     linemon.charts.redraw()
   }
@@ -163,7 +173,7 @@ linemon.values = (() => {
   }
   const nameOf = (number) => {
     const {about} = linemon, {source, name} = about.columns[number]
-    return about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
+    return about.runs ? `${name} ${linemon.runs.nameOf(source)}` : about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
   }
   const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
   function rows() {
@@ -188,10 +198,9 @@ linemon.values = (() => {
     })
   }
   function start() {
-    const {hidden} = linemon.charts
-    for (const number of JSON.parse(sessionStorage.getItem(storageKey()) ?? "[]")) hidden.add(number)
     for (const button of all(".line")) button.addEventListener("click", (event) => choose(button, event))
-    press()
+    restore()
+    addEventListener("popstate", () => { restore(); linemon.charts.redraw() })
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)
       if (!matchMedia("(pointer: coarse)").matches) {   // a finger that leaves has only just read: see touch.js

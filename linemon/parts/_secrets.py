@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 SHORTEST: Final = 4  # characters of a secret: what is shorter stands in many words
 MOST_SHOWN: Final = 300  # characters of an error
@@ -19,7 +19,7 @@ def secrets_of(texts: Iterable[str]) -> tuple[str, ...]:
         with suppress(ValueError):  # no address
             parts = urlsplit(text)
             found |= {parts.path, parts.path.strip("/"), parts.query, parts.password or "", parts.username or ""}
-    found |= {said for each in found for said in (quote(each), quote(each, safe=""), quote_plus(each))}
+    found |= {said for each in found for said in (unquote(each), quote(each), quote(each, safe=""), quote_plus(each))}
     return tuple(sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from linemon.store.writer import StoreWriter
 from tests.forked import Nursery
 
 BOKEH = Nursery("bokeh")
+# Without windows it takes half of the processor's time: tests/tools.sh brings it where Debian has it.
+CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 APP = Path(__file__).parents[2] / "bokeh_app"
 FLAGS = [
     "--no-sandbox",
@@ -159,7 +162,7 @@ class Served:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
 

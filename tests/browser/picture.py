@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 import linemon
 from linemon.tasks import forecast, normal
-from tests.browser.conftest import FLAGS, Feed, Served
+from tests.browser.conftest import CHROMIUM, FLAGS, Feed, Served
 
 FILE = Path(__file__).parents[2] / "docs" / "analysis.png"
 DAYS, STEP_S = 14, 360
@@ -58,7 +58,7 @@ def main() -> None:
                 },
             )
         served = Served(feed.config)
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(f"{served.url}?plot={','.join(f'web1:{name}' for name in COLUMNS)}&beside=1&window=24h")
         page.wait_for_function(

@@ -20,6 +20,8 @@ Show = Callable[..., Page]
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     feed = Feed(tmp_path_factory.mktemp("many"))
+    panel = '[[dashboard.panel]]\nsource = "room3.*"\ncolumns = ["value"]\nwarn = 3.4\ncrit = 9\n'
+    feed.config.write_text(feed.config.read_text() + panel)
     for i in range(1, 31):
         feed.past(f"web{i}", {ago: {"cpu.busy_pct": float(i), "mem.used_pct": 50.0} for ago in (10, 5, 0)})
     for i in range(1, ROOMS + 1):
@@ -84,6 +86,7 @@ def test_rooms_and_measures_as_a_grid(show: Show, many: Served) -> None:
     )
     row = page.locator("#grid tbody tr", has=page.get_by_text("room3", exact=True))
     expect(row.locator("td a")).to_have_text(["3 °C", "3.3 %", "3.5 ppm"])
+    expect(row.locator("[data-level]")).to_have_text(["3.5 ppm"])
     assert faults(page) == []
     row.locator("td a").nth(1).click()
     expect(page.locator(".chips li")).to_have_text(re.compile("room3.humidity"))
@@ -105,7 +108,7 @@ def test_one_measure_of_all_hosts(show: Show, many: Served) -> None:
     expect(page.locator("h1")).to_have_text("CPU busy")
     expect(page.locator(".line span")).to_have_text([f"web{i}" for i in range(30, 20, -1)])
     expect(page.locator(".rest")).to_contain_text("20 others")
-    middle = "linemon.model('lines of chart0').data.ys.find((ys) => ys[0] == 10 || ys[0] == 11)"
+    middle = "linemon.model('lines of chart0')?.data.ys.find((ys) => ys[0] == 10 || ys[0] == 11)"
     page.wait_for_function(middle)  # the median of 1 to 20
     band = page.evaluate("[...linemon.model('areas of chart0').data.ys[0]].filter((y) => y == y)")
     assert (min(band), max(band)) == (1, 20)
@@ -113,7 +116,7 @@ def test_one_measure_of_all_hosts(show: Show, many: Served) -> None:
     page.click("#small")
     expect(page.locator("figcaption b")).to_have_text([f"web{i}" for i in range(30, 14, -1)])
     page.wait_for_function("linemon.charts.sources[15]?.length >= 3")
-    axes = "linemon.about.panels.map((_, i) => linemon.model(`chart${i}`).y_range)"
+    axes = "linemon.about.panels.map((_, i) => linemon.model(`chart${i}`)?.y_range ?? {})"
     page.wait_for_function(f"new Set({axes}.map(({{start, end}}) => `${{start}} ${{end}}`)).size == 1")
     page.goto(f"{many.url}?measure=temperature&find=room1&small=1", wait_until="commit")
     expect(page.locator(".head .muted").first).to_have_text("the 16 highest of 62 with “room1”")

@@ -105,7 +105,8 @@ def test_a_rate_is_never_negative_and_a_mean_counts_what_is_there(show: Show, se
     never_negative()
     # rows that come evenly, two or three in a bucket: their rate has no ripple
     buckets = [[float(row) for row in range(1000) if row // 2.4 == slot] for slot in range(100)]
-    low, mean, high, size = ([f(each) for each in buckets] for f in (min, np.mean, max, len))
+    low, high = [min(each) for each in buckets], [max(each) for each in buckets]
+    mean, size = [float(np.mean(each)) for each in buckets], [len(each) for each in buckets]
     starts = [2400.0 * slot for slot in range(100)]
     even = rates(page, bucket=2400.0, times=starts, low=low, mean=mean, high=high, count=size)
     assert even[1:-1] == pytest.approx([1.0] * 98, rel=0.02)
@@ -242,12 +243,16 @@ def test_a_histogram_and_xy_of_what_is_in_sight(show: Show, served: Served, feed
     filled(page)
     page.locator("#shape-choice select").nth(1).select_option(label="y")
     said, facts = page.locator("#shape-said"), page.locator("#shape-facts tbody tr")
-    expect(said).to_have_text(re.compile(r"^6\d rows in sight.*r = 1\.000$"))
+    expect(said).to_have_text(re.compile(r"^6\d points: rows in sight.*r = 1\.000$"))
     dots = page.evaluate("(() => { const {xs, ys} = linemon.model('dots of shape').data; return [xs, ys] })()")
     assert dots[1] == [3 * value + 1 for value in dots[0]]
     expect(facts.first).to_have_text(re.compile(r"x: x\s*0 V\s*9 V"))
     assert parse_qs(urlsplit(page.url).query)["xy"] == ["dice:x,dice:y"]
 
+    page.locator("#card1 .dots").click()
+    page.get_by_role("button", name="Per second").click()
+    expect(said).to_contain_text("per second, of rows in sight")
+    page.keyboard.press("Escape")
     page.goto(f"{served.url}?histogram=dice:x,dice:y&window=all")
     page.set_viewport_size({"width": 400, "height": 800})
     page.reload()

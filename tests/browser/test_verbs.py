@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from linemon.config import load
 from tests.browser.conftest import Served
 from tests.running import Running, eventually
 
@@ -94,6 +95,11 @@ def test_a_source_is_renamed_and_that_undone(show: Show, running: tuple[Running,
     expect(page.locator("#title")).to_have_text(to)
     expect(page.locator("#done")).to_contain_text(f"{name} is called {to} now")
     assert collector.store[to].rows == 2
+    board = load(collector.config).boards_folder / "rooms.toml"
+    board.parent.mkdir()
+    board.write_text(f'[[chart]]\nlines = ["{name}:t"]\n')
+    pinned = show(f"{served.url}?board=rooms", wait=None)
+    expect(pinned.locator(".lacking")).to_have_text(f"{name} t is called {to} now")
     other.get_by_role("link", name=to).click()
     expect(other.locator("#title")).to_have_text(to)
     page.locator("#done button").click()
@@ -130,15 +136,17 @@ def test_an_open_page_changes_nothing(show: Show, tmp_path: Path) -> None:
     try:
         page = show(f"{served.url}?source=web1", wait=None)
         page.wait_for_function("linemon.received > 0")
-        assert page.locator("#verbs-of, #limits").count() == 0
+        assert page.locator(".dots:not([data-menu]), #pin, #verbs, #limits").count() == 0
         for what in (
             "{do: 'keep', source: 'web1', flag: 'hidden', on: true}", "{do: 'undo', change: 1}",
+            "{do: 'board', what: 'pin', board: 'x', chart: {title: '', lines: [['a', 'b']], kind: '', limits: []}}",
             "{do: 'rename', source: 'web1', to: 'x'}", "{do: 'forget', source: 'web1'}",
             "{do: 'column', source: 'web1', column: 'a', of: 'own', now: {warn: 1}, was: {warn: null}}",
         ):  # fmt: skip
             assert "password" in page.evaluate(f"linemon.ask({what})")["error"]
         assert "web1" in running.store
         assert not (running.store_path / "dashboard.json").exists()
+        assert not (running.store_path / "boards").exists()
     finally:
         served.stop()
         running.stop()

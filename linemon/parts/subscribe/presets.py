@@ -8,6 +8,7 @@ from linemon.parts.subscribe.mapping import Map
 from linemon.sections import MapConfig
 
 OF_ZIGBEE: Final = "^zigbee2mqtt/bridge/|/(set|get)(/|$)"  # what is no state of a device
+OF_OTHERS: Final = "^(tele|zigbee2mqtt|shellies|homeassistant|homie|telegraf)/"  # where a device's name may come first
 PRESETS: Final[dict[str, tuple[Map, ...]]] = {
     "tasmota": (
         Map(MapConfig("tele/{d}/SENSOR", "tasmota.{d}")),
@@ -16,11 +17,11 @@ PRESETS: Final[dict[str, tuple[Map, ...]]] = {
     "zigbee2mqtt": (Map(MapConfig("zigbee2mqtt/{name...}", "zigbee.{name}"), unless=OF_ZIGBEE),),
     "shelly": (
         Map(MapConfig("shellies/{d}/{rest...}", "shelly.{d}.{rest}"), unless="/(command|set)$"),
-        Map(MapConfig("{d}/status/{c}", "shelly.{d}.{c}")),
+        Map(MapConfig("{d}/status/{c}", "shelly.{d}.{c}"), unless=OF_OTHERS),
     ),
     "esphome": (
-        Map(MapConfig("{d}/sensor/{s}/state", "esphome.{d}.{s}")),
-        Map(MapConfig("{d}/binary_sensor/{s}/state", "esphome.{d}.{s}")),
+        Map(MapConfig("{d}/sensor/{s}/state", "esphome.{d}.{s}"), unless=OF_OTHERS),
+        Map(MapConfig("{d}/binary_sensor/{s}/state", "esphome.{d}.{s}"), unless=OF_OTHERS),
     ),
     "homeassistant": (Map(MapConfig("homeassistant/{domain}/{object}/state", "ha.{domain}.{object}")),),
     "homie": (Map(MapConfig("homie/{d}/{node}/{prop}", "homie.{d}.{node}.{prop}"), unless=r"/\$"),),
