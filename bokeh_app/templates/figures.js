@@ -21,11 +21,25 @@ linemon.figures = (() => {
       const text = JSON.stringify(roots.shift())
       roots.unshift(...panels.map((panel, number) => chart(text, shared, panel, number)))
     }
-    doc = Bokeh.require("document").Document.from_json({...rest, roots})
-    // Bokeh asks the style sheet for each property of whatever it paints, 160 times a chart and repaint. It is the same
-    // answer everywhere.
-    const {prototype} = Bokeh.require("core/visuals/visual").VisualProperties
-    if (prototype._get_css_value) prototype._get_css_value = function (name) { return colour(`${this.css_prefix}${name}`.slice(2)) }
+    doc = linemon.model("answers").document.constructor.from_json({...rest, roots})
+    calm()
+  }
+  // What Bokeh does at each repaint, and nobody sees, took more than a third of it. Where a later Bokeh has none of these
+  // names, it does so again.
+  function calm() {
+    try {
+      // It writes into style sheets where the parts of a chart lie, also of what is drawn on the canvas: each time all
+      // styles are worked out anew.
+      const sheet = Bokeh.require("core/dom").InlineStyleSheet.prototype, {_update} = sheet
+      sheet._update = function (css) { if (this.el.textContent != css) _update.call(this, css) }
+      Bokeh.Models.get("GlyphRenderer").prototype.default_view.prototype.update_position = () => {}
+      // It asks the style sheet for each property of what it paints, 160 times a chart: the answer is the same everywhere.
+      const visual = Bokeh.require("core/visuals/visual").VisualProperties.prototype
+      visual._get_css_value = function (name) { return colour(`${this.css_prefix}${name}`.slice(2)) }
+      Object.defineProperty(Bokeh.Models.get("Plot").prototype.default_view.prototype, "base_font_size", {get: () => null})  // ours are in px
+    } catch (error) {
+      console.log(`charts are drawn more slowly: ${error}`)
+    }
   }
   // Only when they have something to show: each is laid out and painted once, not for an empty axis before.
   function show() {

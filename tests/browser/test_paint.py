@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+
+from playwright.sync_api import Page
 
 from tests.browser.conftest import Feed, Served
 
@@ -32,3 +35,21 @@ def test_four_pages_of_sixteen_charts_opened_at_once_do_not_freeze_a_fifth(feed:
     spent = cpu_s(served.process.pid) - before
     assert all(f'id="plot{CHARTS - 1}"' in page for page in pages)
     assert spent < 4 * PAGE_S
+
+
+def test_a_repaint_leaves_the_styles_of_the_page_alone(show: Callable[..., Page], served: Served) -> None:
+    """What is written into a style sheet, or asked of one, makes the browser work out all styles."""
+    count = """
+    window.styled = 0
+    const text = Object.getOwnPropertyDescriptor(Node.prototype, "textContent")
+    const set = function (value) { if (this.localName == "style") styled++; text.set.call(this, value) }
+    Object.defineProperty(Node.prototype, "textContent", {...text, set})
+    const asked = getComputedStyle
+    window.getComputedStyle = (...of) => { styled++; return asked(...of) }
+    """
+    page = show(served.url + "?source=web1", script=count)
+    page.wait_for_function("linemon.received > 2")
+    before = page.evaluate("styled = 0, linemon.received")
+    page.wait_for_function("(n) => linemon.received > n + 7", arg=before)
+    messages = page.evaluate("linemon.received") - before
+    assert page.evaluate("styled") / messages / page.locator(".plot").count() < 4  # there were 200
