@@ -38,7 +38,7 @@ linemon.changed = (() => {
     const body = $("changed").querySelector("tbody")
     body.replaceChildren(...(found ?? []).map(row))
     $("changed").querySelector("table").hidden = !found?.length
-    text(say, error || (!found.length ? `There is nothing to compare with: a column needs three values in the span, and in two of the four as long before it; rows are kept since ${since(charts.oldest)}.`
+    text(say, error || (!found.length ? `There is nothing to compare with: a column needs three values in the span, and in two of the four as long before it${charts.oldest >= 0 ? `; rows are kept since ${since(charts.oldest)}` : ""}.`
       : found[0].score <= CHANCE ? `Nothing: scores up to ${CHANCE} are what chance brings.` : `Scores up to ${CHANCE}, pale, are what chance brings.`))
   }
   function open() {

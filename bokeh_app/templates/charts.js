@@ -145,6 +145,7 @@ linemon.charts = linemon.pages.charts = (() => {
       linemon.legend.start()
       linemon.cursors.start()
       linemon.shape.start()
+      linemon.measures.offer()      // last in the menu: there is one for each line
       linemon.behind.start()
       linemon.changed.start()
       linemon.marks.start()
@@ -159,5 +160,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, redrawSoon, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return whole.times[0] ?? NaN }}
+  return {start, take, draw, redraw, redrawSoon, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return linemon.about.sources.length > 1 ? NaN : whole.times[0] ?? NaN }}   // of several it is not known: the strip is of the first alone
 })()

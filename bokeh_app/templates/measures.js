@@ -67,7 +67,7 @@ linemon.measures = (() => {
     return [Math.min(...all.map(([low]) => low)), Math.max(...all.map(([, high]) => high))]
   }
   // In the menu of a chart of one source: its columns, of all sources.
-  linemon.menu.add((number) => linemon.about.kind != "source" ? [] : linemon.about.panels[number].lines.slice(0, OFFERED).map(({column, label}) => {
+  const offer = () => linemon.menu.add((number) => linemon.about.kind != "source" ? [] : linemon.about.panels[number].lines.slice(0, OFFERED).map(({column, label}) => {
     const {title} = linemon.about.panels[number], {name} = linemon.about.columns[column], measure = name == "value" ? linemon.about.source.split(".").at(-1) : name
     return {text: `${title == label ? "" : `${title} `}${label} of all sources`, does: () => { location.href = address(measure) }}
   }))
@@ -91,5 +91,5 @@ linemon.measures = (() => {
       show()
     })
   }
-  return {start, connect, link, box, into, alike}
+  return {start, offer, connect, link, box, into, alike}
 })()

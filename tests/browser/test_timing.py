@@ -139,6 +139,18 @@ def test_a_time_that_is_typed_is_shown_and_is_in_the_address(show: Show, served:
     expect(page.locator("#status")).to_have_text("live")
 
 
+def test_a_time_that_only_the_second_source_reaches_is_shown(show: Show, served: Served, feed: Feed) -> None:
+    """How far back a page reaches is no matter of its first source alone."""
+    feed.past("elder", {ago: {"cpu.busy_pct": 20.0 + ago % 7} for ago in range(5 * 3600, 0, -10)})
+    page = show(served.url + "?plot=web1:cpu.busy_pct,elder:cpu.busy_pct")
+    page.keyboard.press("t")
+    page.fill("#when-text", "-4h to -3h")
+    expect(page.locator("#when-said")).not_to_contain_text("Nothing so old")
+    page.keyboard.press("Enter")
+    eventually(lambda: view(page)[1] < (time.time() - 2 * 3600) * 1000, "the view three hours ago")
+    eventually(lambda: any(len(xs) > 100 for xs in drawn(page)["xs"]), "the rows of the second source")
+
+
 def test_an_address_takes_times_as_people_write_them(show: Show, served: Served) -> None:
     day = (datetime.now(BERLIN) - timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = (day.replace(hour=hour).timestamp() * 1000 for hour in (14, 16))
