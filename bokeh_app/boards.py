@@ -23,7 +23,7 @@ from .view import View
 
 MAX_HOSTS = 1000  # to choose from
 HOSTS_S = 30.0  # how often it is looked who they are,
-CAME_S = 1.0  # and whether what a board lacks has come: among ten thousand names that takes a millisecond
+COME_S = 1.0  # and whether what a board lacks has come: among ten thousand names that takes a millisecond
 
 
 @dataclass
@@ -41,8 +41,8 @@ class Board:
     columns: Columns = field(default_factory=list)
     lacking: list[list[tuple[str, str, str]]] = field(default_factory=list)
     count: int = 0  # charts in the file
-    seen: object = None  # the file that this was made of,
-    came: list[object] = field(default_factory=list)  # and the sources
+    seen: object = None  # the file that this was made of
+    names: tuple[str, ...] = ()  # all sources, where there was no host among them
 
     @property
     def heading(self) -> str:
@@ -89,17 +89,18 @@ def look(pump: Pump, view: View) -> Board:
         return board
     board.asks_host = any(HOST in source for chart in charts for source, _ in chart.pairs)
     if board.asks_host:
-        board.hosts = pump.shared(("hosts", board.text), lambda: _hosts(pump, charts), HOSTS_S)
+        names = pump.names()
+        board.hosts = pump.shared(("hosts", board.text, names), lambda: _hosts(pump, names, charts), HOSTS_S)
         board.host = view.host or next(iter(board.hosts), "")
+        board.names = () if board.host else names
     board.count = len(charts)
     _lay_out(pump, board, charts[:MAX_PANELS])
-    board.came = _came(pump, board)
     return board
 
 
 def is_stale(pump: Pump, board: Board) -> bool:
     """Whether the page must be built anew: the file is another one, or what it lacked has come."""
-    return _seen(_file(pump, board.name)) != board.seen or _came(pump, board) != board.came
+    return _seen(_file(pump, board.name)) != board.seen or _has_come(pump, board)
 
 
 def _file(pump: Pump, name: str) -> Path:
@@ -115,17 +116,16 @@ def _seen(file: Path) -> object:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def _came(pump: Pump, board: Board) -> list[object]:
-    """What there is of the sources that lines are lacking of."""
-    lacking = sorted({source for lines in board.lacking for source, _, _ in lines})
+def _has_come(pump: Pump, board: Board) -> bool:
+    """Whether a line is there that was not, or sources are among which a host may be."""
+    lacking = [(source, column) for lines in board.lacking for source, column, _ in lines]
 
-    def came() -> list[object]:
+    def has_come() -> bool:
         if board.asks_host and not board.host:
-            return [pump.names()]
-        found = (pump.source(name) for name in lacking)
-        return [pump.columns(source.name) if source else () for source in found]
+            return pump.names() != board.names
+        return any(pump.source(source) and column in pump.columns(source) for source, column in lacking)
 
-    return pump.shared(("came", *lacking), came, CAME_S) if lacking else []
+    return bool(lacking) and pump.shared(("come", board.names, *lacking), has_come, COME_S)
 
 
 def _lay_out(pump: Pump, board: Board, charts: Sequence[Chart]) -> None:
@@ -161,7 +161,7 @@ def _why(pump: Pump, source: str) -> str:
     return f"is called {farewell.to} now" if farewell and farewell.to else "is not here (yet)"
 
 
-def _hosts(pump: Pump, charts: Sequence[Chart]) -> list[str]:
+def _hosts(pump: Pump, names: Sequence[str], charts: Sequence[Chart]) -> list[str]:
     """What may stand for `HOST`, so that a line at least is there."""
     wanted: dict[str, set[str]] = {}
     for source, column in (pair for chart in charts for pair in chart.pairs if HOST in pair[0]):
@@ -170,6 +170,6 @@ def _hosts(pump: Pump, charts: Sequence[Chart]) -> list[str]:
     for source, columns in wanted.items():
         first, *rest = map(re.escape, source.split(HOST))
         pattern = re.compile(first + "(?P<host>.+)" + "(?P=host)".join(rest), re.DOTALL)
-        fitting = ((name, pattern.fullmatch(name)) for name in pump.names())
+        fitting = ((name, pattern.fullmatch(name)) for name in names)
         found |= {match["host"] for name, match in fitting if match and columns & set(pump.columns(name))}
     return [name for name, _ in in_order(tuple(found))][:MAX_HOSTS]

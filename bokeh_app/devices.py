@@ -12,6 +12,7 @@ from linemon.patterns import exactly
 from linemon.store.asking import NotRunning, ask
 from linemon.store.status import COLLECT_SOCKET
 
+from .alarms import summary
 from .page import ListPage
 from .pump import Pump
 
@@ -85,4 +86,5 @@ class DevicesPage(ListPage):
 
     def message(self, kind: float) -> tuple[float, list[Any]]:
         self.answers.devices = listed(self._pump, self.wishes.find)
+        self.answers.alarms = json.dumps(summary(self._pump))
         return kind, []

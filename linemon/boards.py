@@ -52,7 +52,7 @@ class Chart:
         if self.kind not in PANEL_KINDS:
             raise ConfigError(f"[[chart]] kind = {self.kind!r}: expected one of: {', '.join(PANEL_KINDS)}")
         if self.kind == "stacked" and len({source for source, _ in self.pairs}) > 1:
-            raise ConfigError('[[chart]] kind = "stacked": expected lines of one source, the values of whose rows add up')
+            raise ConfigError('[[chart]] kind = "stacked": expected lines of one source, as its values add up')
         if self.limits and not (len(self.limits) == 2 and self.limits[0] < self.limits[1]):
             raise ConfigError(f"[[chart]] limits = {list(self.limits)}: expected [least, greatest], or [] for none")
 

@@ -63,7 +63,7 @@ def test_a_file_written_by_hand() -> None:
         ('title = "Load"', 'title = "Load', "at line 5"),
         ("limits = [0, 8]", "limits = [8, 0]", "line 7: [[chart]] limits = [8.0, 0.0]: expected [least, greatest]"),
         ('kind = "stacked"', 'kind = "pie"', "line 15: [[chart]] kind = 'pie': expected one of: lines, step"),
-        ("web1:cpu.system", "web2:cpu.system", "line 15: [[chart]] kind = \"stacked\": expected lines of one source"),
+        ("web1:cpu.system", "web2:cpu.system", 'line 15: [[chart]] kind = "stacked": expected lines of one source'),
         ('kind = "stacked"', "colour = 3", "line 15: [[chart]] colour: unknown setting; expected one of: title, lines"),
         ("web1:load.1m", "load.1m", "line 6: [[chart]] lines = …'load.1m'…: expected \"SOURCE:COLUMN\""),
         ('lines = ["web1:load.1m", "{host}:load.1m"]\n', "", "line 4: [[chart]] lines = []: expected a list such as"),

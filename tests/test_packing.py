@@ -46,6 +46,17 @@ def test_many_rows_become_least_mean_and_greatest_per_bucket() -> None:
     assert again.mean[1:, 0].tolist() == points.mean[2:, 0].tolist()  # a later look finds the same buckets
 
 
+def test_points_of_a_span_lie_in_it_whole() -> None:
+    rows = thin(np.arange(10), np.arange(10.0)[:, None], 0)
+    assert rows.between(2, 5).times.tolist() == [2, 3, 4]
+    assert not rows.between(2, 5).is_thinned
+    buckets = thin(np.arange(1000), np.arange(1000.0)[:, None], 100)
+    assert buckets.between(150, 550).times.tolist() == [200, 300, 400]
+    assert buckets.between(150, 550).low[:, 0].tolist() == [200, 300, 400]
+    assert buckets.between(0, 1000) is buckets
+    assert buckets.later(7).times.tolist() == list(range(7, 1000, 100))
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 2000), st.floats(-1e6, 1e6) | st.just(np.nan)), min_size=1, max_size=80),
     st.integers(1, 300),

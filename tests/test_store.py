@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from linemon.errors import LineError, OtherVersion, StoreError, UnknownSource
 from linemon.store import arena as arena_module
 from linemon.store import catalog as catalog_module
 from linemon.store import farewells as farewells_module
+from linemon.store import journal as journal_module
 from linemon.store import marks as marks_module
 from linemon.store import writer as writer_module
 from linemon.store.heads import heads_of
@@ -238,36 +238,44 @@ STATES: list[dict[str, tuple[list[float], int]]] = [
 ]
 
 
-def run_until_killed(folder: Path, lines: int) -> int:
-    """In a child do all steps, but die by SIGKILL when `lines` lines of the writer's code were met; the steps done."""
-    done, write_done = os.pipe()
+def killed_at_each_line(folder: Path, kept: Path) -> Iterator[tuple[int, str, Path]]:
+    """Do all steps in a child; at each line of the writer's code, in each step once, copy what a SIGKILL there leaves.
+
+    The steps done, the line and the copy, where it is another than the one before.
+    """
     child = os.fork()
     if not child:
-        traced = arena_module, catalog_module, writer_module, farewells_module, marks_module
+        traced = arena_module, catalog_module, writer_module, journal_module, farewells_module, marks_module
         files = {module.__file__ for module in traced}
-        left, met, step_number = lines, set(), 0
+        met, before, done = set(), None, 0
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
-            nonlocal left
-            line = frame.f_code.co_filename, frame.f_lineno, step_number
-            if frame.f_code.co_filename not in files:
+            nonlocal before
+            file, line = frame.f_code.co_filename, frame.f_lineno
+            if file not in files:
                 return None
-            if event == "line" and line not in met:  # in each step at each line once
-                met.add(line)
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
+            if event == "line" and (done, file, line) not in met:
+                met.add((done, file, line))
+                now = done, {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+                if now != before and now[1]:
+                    shutil.copytree(folder, kept / f"{len(met):05} {done} {Path(file).name}:{line}")
+                    before = now
             return trace
 
-        sys.settrace(trace)
-        for step_number, step in enumerate(steps(StoreWriter(folder, 8, 10))):  # noqa: B007  the tracer reads it
-            step()
-            os.write(write_done, b".")
-        os._exit(0)
-    os.close(write_done)
-    os.waitpid(child, 0)
-    with open(done, "rb") as pipe:
-        return len(pipe.read())
+        try:
+            sys.settrace(trace)
+            for step in steps(StoreWriter(folder, 8, 10)):
+                step()
+                done += 1
+            sys.settrace(None)
+            shutil.copytree(folder, kept / f"{len(met):05} {done} end")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    for each in sorted(kept.iterdir()):
+        _, steps_done, at = each.name.split(" ")
+        yield int(steps_done), at, each
 
 
 @pytest.fixture
@@ -282,9 +290,8 @@ def memory() -> Iterator[Path]:
 @pytest.mark.slow
 def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
     """Whatever line a SIGKILL comes at, the store opens with the state before the step or the one after it."""
-    for lines in range(1, 5000):
-        folder = memory / str(lines)
-        done = run_until_killed(folder, lines)
+    (memory / "kept").mkdir()
+    for done, at, folder in killed_at_each_line(memory / "store", memory / "kept"):
         writer = StoreWriter(folder, 8, 10)
         store = linemon.open(folder)
         found = {}
@@ -307,13 +314,11 @@ def test_killed_at_any_line_of_the_writer(memory: Path) -> None:
         states = [STATES[done], STATES[after]]
         if done < len(STATES) - 1 and found not in states:
             whole = {name: each for name, each in STATES[done].items() if name in found}
-            assert found == whole, f"killed at line {lines}, after {done} steps"
+            assert found == whole, f"killed at {at}, after {done} steps"
             assert all(store[name].rows == STATES[done][name][1] for name in STATES[done])
         writer.close()
-        shutil.rmtree(folder)
-        if done == len(STATES) - 1:
-            return
-    raise AssertionError("the steps never end")
+        store.close()
+    assert done == len(STATES) - 1
 
 
 @pytest.mark.slow

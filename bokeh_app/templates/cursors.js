@@ -45,7 +45,7 @@ linemon.cursors = (() => {
       lines.ys.push([range.start, range.end])
       lines.color.push(color)
       lines.dash.push("solid")
-      for (const [field, value] of Object.entries({xs: time, ys: range.end, text: "AB"[i], color, back: colour("card"), align: i ? "left" : "right", offset: i ? 4 : -4})) texts[field].push(value)
+      for (const [field, value] of Object.entries({xs: time, ys: range.end, text: "AB"[i], color, align: i ? "left" : "right", offset: i ? 4 : -4})) texts[field].push(value)
     }
   }
   function draw() {               // many moves of a pointer are one picture

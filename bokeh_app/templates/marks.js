@@ -33,7 +33,6 @@ linemon.marks = (() => {
       texts.ys.push(range.end)
       texts.text.push(shortened)
       texts.color.push(color)
-      texts.back.push(colour("card"))
       texts.align.push(isLeft ? "right" : "left")
       texts.offset.push(isLeft ? -4 : 4)
       if (isLeft) limit -= (shortened.length * LETTER + 10) / perMs

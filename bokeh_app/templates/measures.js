@@ -27,7 +27,7 @@ linemon.measures = (() => {
       columns.get(column).terms.push(linemon.search.term(name, column))
     })
     $("chosen").hidden = chosen.size == 0
-    text($("chosen").firstElementChild, chosen.size > MOST ? `${chosen.size} chosen, ${MOST} are compared` : `${chosen.size} chosen`)
+    text($("chosen").firstElementChild, chosen.size > MOST ? `${chosen.size} chosen, ${MOST} are compared by` : `${chosen.size} chosen, compare`)
     const offered = [...columns.values()].sort((a, b) => b.terms.length - a.terms.length).slice(0, OFFERED)
     $("compare-by").replaceChildren(...offered.map(({label, terms}) => make("a", {href: linemon.search.plotAddress(terms.slice(0, MOST))}, label)))
   }
@@ -55,7 +55,6 @@ linemon.measures = (() => {
     drawn.ys.push(ys)
     drawn.color.push(color)
     drawn.dash.push("dotted")
-    drawn.width?.push(1.5)
     seen(rest, least)
     seen(rest, most)
   }
@@ -69,8 +68,8 @@ linemon.measures = (() => {
   }
   // In the menu of a chart of one source: its columns, of all sources.
   linemon.menu.add((number) => linemon.about.kind != "source" ? [] : linemon.about.panels[number].lines.slice(0, OFFERED).map(({column, label}) => {
-    const {name} = linemon.about.columns[column], measure = name == "value" ? linemon.about.source.split(".").at(-1) : name
-    return {text: `${label} of all sources`, does: () => { location.href = address(measure) }}
+    const {title} = linemon.about.panels[number], {name} = linemon.about.columns[column], measure = name == "value" ? linemon.about.source.split(".").at(-1) : name
+    return {text: `${title == label ? "" : `${title} `}${label} of all sources`, does: () => { location.href = address(measure) }}
   }))
   // What the server ranked by is what was in sight then: to be ranked anew is another page.
   function connect() {

@@ -18,10 +18,10 @@ linemon.runs = (() => {
   function open(terms) {
     const given = new URLSearchParams(location.search), dialog = $("runs-dialog")
     dialog.terms = terms
-    $("runs-mark").value = given.get("mark") ?? ""
+    const texts = [...new Set(linemon.marks.all.map(({text}) => text.replace(/[\s\d:.#-]+$/, "") || text).reverse())]   // without their numbers
+    $("runs-marks").replaceChildren(...texts.map((value) => make("option", {value})))
+    $("runs-mark").value = given.get("mark") ?? texts[0] ?? ""
     $("runs-last").value = given.get("last") ?? 5
-    const texts = linemon.marks.all.map(({text}) => text.replace(/[\s\d:.#-]+$/, "") || text)
-    $("runs-marks").replaceChildren(...[...new Set(texts)].map((value) => make("option", {value})))
     dialog.showModal()
     $("runs-mark").select()
   }

@@ -205,6 +205,8 @@ def test_the_strip_the_title_and_dots(show: Show, alarmed: tuple[Feed, Work, Ser
     source = show(served.url + "?source=web3")
     expect(source.locator("#firing")).to_have_text(said)
     assert source.title() == "(2) web3 · linemon"
+    devices = show(served.url + "?devices=1", wait="waiting")
+    expect(devices.locator("#firing")).to_have_text(said)
     work.say()
     expect(page.locator("#firing")).to_be_hidden()
     eventually(lambda: page.title() == "linemon", "the plain title")

@@ -293,6 +293,10 @@ def test_a_wide_chart_has_more_times_on_its_axis(show: Show, served: Served) -> 
         viewport={"width": 1440, "height": 900},
     )
     page.wait_for_function(f"{ticks} >= 10")
+    for width in (1200, 1024, 900, 770):  # and the header has room for the search at any
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.querySelector('#find').offsetWidth") >= 130
     page.set_viewport_size({"width": 390, "height": 844})
     page.keyboard.press("+")
     page.wait_for_function(f"{ticks} <= 6")
