@@ -13,7 +13,7 @@ from linemon.patterns import is_output
 
 from .pump import Pump
 
-MOST = 4  # columns that are named: rows may lack the last ones
+MOST = 4  # columns that are named: rows may lack others
 METRIC = re.compile(r"(?!(?i:na|nan|null|none|inf|infinity)$)[A-Za-z_](?:[\w.-]*\w)?", re.ASCII)
 ODD = re.compile(r"[\s:]")  # in a name or a unit: not without JSON
 OF_AGENTS = "agent.rss_bytes"

@@ -98,7 +98,7 @@ def test_nothing_is_left_behind(there: Running, tmp_path: Path, monkeypatch: pyt
     assert (there.folder / "log").read_text() == log
     assert not list(own.iterdir())
     there.stop()
-    assert explained(there, "there 1")[0]["error"] == "source 'there' has 't' as column 1, not 'value'"
+    assert explained(there, "there 1")[0]["error"] == "a metric has one column, 'value'; source 'there' has 't', 'h'"
 
 
 def test_in_words(collector: Running) -> None:

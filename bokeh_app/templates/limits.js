@@ -39,7 +39,6 @@ linemon.limits = (() => {
       texts.ys.push(at)
       texts.text.push(`${SIGNS[level]} ${format(limit, about.columns[line.column].unit, 4)}`)
       texts.color.push(colour(COLOURS[level]))
-      texts.back.push(colour("card"))
       texts.align.push("right")
       texts.offset.push([...places].some((other) => Math.abs(other - at) < 0.12 * (range.end - range.start)) ? -64 : -4)
       places.add(at)
