@@ -191,6 +191,7 @@ class Conformance(ABC):
         self.open()
         self.arrives("s", rows_of(20))
 
+    @pytest.mark.slow
     def test_kills_of_both_sides(self) -> None:
         """Ten of the forward and three of the far side, while rows come: none is lost."""
         count = 0
@@ -278,6 +279,7 @@ class Conformance(ABC):
         self.near.start()
         self.arrives("s", rows)
 
+    @pytest.mark.slow
     def test_rows_that_were_overwritten_are_counted(self) -> None:
         self.close()
         self.near.add("s", rows_of(10))

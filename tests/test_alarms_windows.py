@@ -135,6 +135,7 @@ def test_only_if(text: str, values: tuple[float, float], level: int) -> None:
     assert (instance.state, instance.last_unknown) == ("firing" if level == 1 else "ok", level < 0)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_whatever_is_written_is_parsed_or_refused(text: str) -> None:
     for parse in (language.parse_value, language.parse_tests, language.Limit.parse):

@@ -313,6 +313,7 @@ def test_the_right_value_at_the_wrong_time() -> None:
     assert not told(given_rows(values), by=["record"])
 
 
+@pytest.mark.slow
 def test_a_column_that_is_stuck() -> None:
     values = days(3)
     values[2000:2005] = values[2000]
@@ -334,6 +335,7 @@ def test_a_lasting_shift_of_a_column_that_asked_for_it() -> None:
         strange(given_rows(noise), {}, by=["records"])
 
 
+@pytest.mark.slow
 def test_strange_columns_counts_those_of_the_last_minutes() -> None:
     columns = [days(4, seed) for seed in range(3)]
     for number, column in enumerate(columns):
@@ -343,6 +345,7 @@ def test_strange_columns_counts_those_of_the_last_minutes() -> None:
     assert [counts[minute] for minute in (4999, 5000, 5004, 5009, 5010, 5018)] == [0, 1, 2, 3, 2, 0]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(st.lists(st.integers(1, 1500), max_size=8), st.integers(0, 100))
 def test_strange_is_the_same_however_rows_come(cuts: list[int], seed: int) -> None:
@@ -361,6 +364,7 @@ def test_strange_is_the_same_however_rows_come(cuts: list[int], seed: int) -> No
         np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), expected)
 
 
+@pytest.mark.slow
 def test_the_state_of_strange_can_be_kept_and_columns_may_come_and_go() -> None:
     """It is JSON and arrays, and below 1 MB for 60 columns."""
     values = days(4)

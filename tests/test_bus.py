@@ -252,6 +252,7 @@ def test_one_more_server_is_no_other_bus(bus: Bus) -> None:
     bus.near.until(sent=3)
 
 
+@pytest.mark.slow
 def test_a_row_that_is_longer_than_a_message(tmp_path: Path) -> None:
     """It is refused, and said; the others go on in smaller messages."""
     bus = Bus(tmp_path, 1, "8KB")
@@ -327,6 +328,7 @@ def test_a_collector_that_asks_for_a_token(bus: Bus) -> None:
     assert "hush-hush" not in taker.log() + json.dumps(taker.status())
 
 
+@pytest.mark.slow
 def test_tls(tmp_path: Path) -> None:
     """Both ways; a certificate that nobody signed whom we trust is away, and said."""
     authority = Authority(tmp_path)
@@ -363,6 +365,7 @@ def test_a_wrong_password(bus: Bus) -> None:
     assert "not-the-password" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["token", "creds"])
 def test_other_ways_to_say_who_we_are(tmp_path: Path, way: str) -> None:
     """A token, or the file of a user whom an operator's account signed; what is wrong is denied, and shown nowhere."""

@@ -141,6 +141,7 @@ def test_a_connection_that_goes_on_takes_the_place_of_the_one_that_hangs(collect
     assert device(collector, "web1")["clone"] == "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_a_silent_connection_is_replaced(start_collector: Start) -> None:
     """One that was not heard from for 10 s, or three of its intervals."""
     running = start_collector()
@@ -237,6 +238,7 @@ def test_an_enrolment_token_gives_a_device_its_own(start_collector: Start) -> No
         assert there.hear().startswith("#error 2 token")
 
 
+@pytest.mark.slow
 def test_a_device_that_comes_while_the_disk_is_full(tmp_path: Path) -> None:
     """It is refused before its rows are taken, and comes again; those that are known go on."""
     found = in_a_small_disk(

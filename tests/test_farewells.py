@@ -513,6 +513,7 @@ def test_a_full_disk_leaves_the_source_as_it_is(tmp_path: Path, to: str | None) 
         again.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     moves=st.lists(

@@ -200,6 +200,7 @@ def test_a_loop_ends(tmp_path: Path, relay: bool) -> None:
         assert (a.stop(), b.stop()) == (0, 0)
 
 
+@pytest.mark.slow
 def test_exactly_once_over_kills(tmp_path: Path) -> None:
     """The collector, the forward and the far side are killed at random moments; `python -m tests.forward_kills` does it
     more often.
@@ -209,6 +210,7 @@ def test_exactly_once_over_kills(tmp_path: Path) -> None:
     assert outcome.is_right, outcome
 
 
+@pytest.mark.slow
 def test_buckets_of_a_tier(tmp_path: Path) -> None:
     """`tier` sends buckets in place of rows, also those that came late, under a name of their own."""
     far = Running(tmp_path / "far")

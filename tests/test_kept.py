@@ -227,6 +227,7 @@ def start(path: Path, name: str, count: int) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
     """Three page servers that change the same number and something of their own."""
     path = tmp_path / "state.json"
@@ -240,6 +241,7 @@ def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
     assert len(kept.state.values) == 151
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
     """Ten kills: all that was said to be done is there, and at most one change more."""
     path, chance = tmp_path / "state.json", random.Random(3)

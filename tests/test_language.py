@@ -178,6 +178,7 @@ def inputs(draw: st.DrawFn) -> Input:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(given=inputs())
 def test_linemon_and_the_reference_agree(store: EmptyStore, given: Input) -> None:

@@ -90,6 +90,7 @@ def test_forgetting_and_tidying_take_turns_with_others(tmp_path: Path) -> None:
         assert sorted(steps)[len(steps) // 2] < 0.02
 
 
+@pytest.mark.slow
 def test_thousands_of_new_sources_in_one_read_hold_nobody_up(tmp_path: Path) -> None:
     """On a fresh connection, and on one that brought some before: others have their turn while few of them are made."""
     running, made = Running(tmp_path, "max_sources = 100000\n"), []

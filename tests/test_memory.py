@@ -119,6 +119,7 @@ def test_no_order_shows_a_wrong_row(writer: str, wanted: int) -> None:
     assert not finds_a_wrong_row(writer, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("barrier", BARRIERS + READER_BARRIERS)
 def test_every_barrier_is_needed(barrier: str) -> None:
     """Without it some reader takes a wrong row: so the model would show a mistake in the protocol."""

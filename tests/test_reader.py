@@ -80,6 +80,7 @@ def test_it_reads_every_minor_version(reader: Path, minor: str) -> None:
     assert len(read(reader, folder, "room1.temperature", 14)[0]) == 8
 
 
+@pytest.mark.slow
 def test_it_sees_no_torn_row(reader: Path, tmp_path: Path) -> None:
     """A writer that wraps its ring thousands of times a second."""
     process = multiprocessing.get_context("fork").Process(target=write, args=(tmp_path, False))

@@ -350,6 +350,7 @@ def _read_until(path: Path, rows: int, report: multiprocessing.Queue[tuple[int, 
 multiprocessing.resource_tracker.ensure_running()
 
 
+@pytest.mark.slow
 def test_two_readers_while_writing(tmp_path: Path) -> None:
     """Two processes read a ring that wraps thousands of times: every row whole, in order, or counted as missed."""
     writer = StoreWriter(tmp_path, points=50, max_sources=5)
@@ -388,6 +389,7 @@ def _write_quickly(path: Path) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_spans_of_a_ring_that_is_quickly_overwritten(tmp_path: Path) -> None:
     """Windows and `between` show every row that was held throughout, and none from before the start."""
     process = multiprocessing.get_context("fork").Process(target=_write_quickly, args=(tmp_path,))

@@ -198,6 +198,7 @@ def test_options_of_csv_that_cannot_be(options: dict[str, Any], what: str) -> No
         converted("a,b\n", **options)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.text('12.,;"\n\r x-eE#', max_size=4), min_size=1, max_size=4), max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_each_row_of_csv_is_sent_or_refused(rows: list[list[str]]) -> None:

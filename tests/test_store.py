@@ -745,6 +745,7 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     writer.close()
 
 
+@pytest.mark.slow
 def test_one_store_in_many_threads(tmp_path: Path) -> None:
     """Sources that come while four threads look are found by all of them; none is taken for damaged."""
     writer = StoreWriter(tmp_path, 10, 3000)

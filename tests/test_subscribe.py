@@ -301,6 +301,7 @@ def test_nothing_is_lost_over_kills(house: House) -> None:
     eventually(lambda: {*house.values("s")} == {*map(float, range(sent))}, "all messages", 40)
 
 
+@pytest.mark.slow
 def test_what_the_broker_kept_is_not_new(tmp_path: Path) -> None:
     """A retained message is no row, unless that is asked for."""
     settings = "".join(

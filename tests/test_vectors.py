@@ -287,6 +287,7 @@ def settings_of(vector: Vector) -> str:
 OWN = {"whole": "w", "byte by byte": "b", "between good lines": "g"}  # the end of what $ is, each way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", OWN)
 @pytest.mark.parametrize("group", range(len(GROUPS)))
 def test_a_collector_holds_the_vectors(collectors: dict[str, Running], group: int, way: str) -> None:

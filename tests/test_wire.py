@@ -117,6 +117,7 @@ numbers_as_sent = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(numbers_as_sent, min_size=1, max_size=4), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"])
 )

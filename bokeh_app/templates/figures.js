@@ -41,14 +41,25 @@ linemon.figures = (() => {
       console.log(`charts are drawn more slowly: ${error}`)
     }
   }
-  // Only when they have something to show: each is laid out and painted once, not for an empty axis before.
-  function show() {
+  // Only when they have something to show: each is laid out and painted once, not for an empty axis before. What is in
+  // sight comes first, the others one by one.
+  async function show() {
     if (!doc || isShown) return
     isShown = true
-    const places = doc.roots().map(({name}) => $(`figure-${name}`))
-    Bokeh.embed.add_document_standalone(doc, document.body, places)
+    const places = new Map(doc.roots().map((root) => [root, $(`figure-${root.name}`)]))
     // Bokeh's frame around what has the focus is for the keyboard.
-    for (const each of places) each.addEventListener("mousedown", (event) => { event.preventDefault(); document.activeElement.blur() })
+    for (const each of places.values()) each.addEventListener("mousedown", (event) => { event.preventDefault(); document.activeElement.blur() })
+    const isInSight = (root) => places.get(root).getBoundingClientRect().top < innerHeight
+    const first = doc.roots().filter(isInSight), later = doc.roots().filter((root) => !isInSight(root))
+    Object.defineProperty(doc, "all_roots", {value: first, configurable: true})   // of these it makes views
+    const views = await Bokeh.embed.add_document_standalone(doc, document.body, first.map((root) => places.get(root)))
+    delete doc.all_roots
+    for (const root of later) {
+      await new Promise((done) => setTimeout(done))
+      const view = await views.build_view(root)
+      view.build(places.get(root))
+      Bokeh.index.add(view)
+    }
   }
   return {make, show}
 })()

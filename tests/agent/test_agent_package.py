@@ -115,6 +115,7 @@ def test_archive_is_compiled(tmp_path: Path) -> None:
     assert done.stdout.endswith("linemon-agent.pyz/agent/probes.pyc\n")
 
 
+@pytest.mark.slow
 def test_installs_alone(tmp_path: Path) -> None:
     """`pip install ./agent` gives a package that runs without the rest of the repository, linemon_sender in it."""
     source, target = tmp_path / "source/agent", tmp_path / "target"

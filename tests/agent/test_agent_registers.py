@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.running import Running, eventually
 
@@ -53,6 +54,7 @@ def test_it_enrols_and_shows_its_own_token_from_then_on(
     assert own not in (running.folder / "log").read_text()
 
 
+@pytest.mark.slow
 def test_one_that_is_blocked_keeps_its_rows(start: Start, collector: Running, tmp_path: Path) -> None:
     """Let in again, it sends them all, and none twice."""
     blocked = agent(start, collector, tmp_path / "spool")

@@ -50,6 +50,7 @@ def test_a_host_registers_and_says_what_it_works_with(agent: Any, centre: Centre
     assert Path("/etc/machine-id").read_text().strip() not in "".join(centre.lines)
 
 
+@pytest.mark.slow
 def test_the_interval_changes_while_it_runs(agent: Any, centre: Centre) -> None:
     """Within two of the shorter interval and a second, in both directions; all wishes taken back, it is as it came."""
     centre.wait_rows(3)

@@ -495,6 +495,7 @@ def test_a_collector_that_knows_no_devices(read: Start, centre: Centre, meter: A
     assert "#source meter1" in centre.lines
 
 
+@pytest.mark.slow
 def test_a_device_that_is_refused_keeps_its_rows(read: Start, centre: Centre, meter: Any) -> None:
     """It asks again after ten seconds and ever more seldom; then its rows go, each once."""
     centre.refuses = "device: blocked"

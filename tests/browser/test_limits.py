@@ -210,7 +210,8 @@ def test_two_units_have_an_axis_each(show: Show, served: Served) -> None:
     assert set(temperature) == {15}
     assert (min(pressure), max(pressure)) == (pytest.approx(12.5), pytest.approx(12.5 + 99 / 40))
     page.goto(f"{served.url}?source=lab1&y=1..100,10..1000,log:A:b, 100%25")
-    page.wait_for_function("linemon.received > 0 && linemon.model('chart0').y_range.end == 2")
+    page.wait_for_function("linemon.received > 0 && linemon.model('chart0')?.y_range.end == 2")
+    eventually(lambda: len(drawn(page)["ys"]) >= 2, "both lines")
     temperature, pressure = drawn(page)["ys"][:2]
     assert temperature[0] == pytest.approx(1.17609126)
     assert 1.95 < min(pressure) < max(pressure) < 2

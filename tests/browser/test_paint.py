@@ -10,6 +10,8 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Feed, Served
+from tests.browser.looking import line_pixels
+from tests.running import eventually
 
 CHARTS = 16
 PAGE_S = 0.3  # of the server's time
@@ -53,3 +55,22 @@ def test_a_repaint_leaves_the_styles_of_the_page_alone(show: Callable[..., Page]
     page.wait_for_function("(n) => linemon.received > n + 7", arg=before)
     messages = page.evaluate("linemon.received") - before
     assert page.evaluate("styled") / messages / page.locator(".plot").count() < 4  # there were 200
+
+
+def test_what_is_in_sight_is_painted_first_and_the_rest_by_itself(
+    show: Callable[..., Page], feed: Feed, served: Served
+) -> None:
+    for ago in range(60, 0, -1):
+        feed.write("many", {f"g{i}.{name}": float(ago % 7 + i) for i in range(CHARTS) for name in ("a", "b")}, ago=ago)
+    order = """
+    window.built = []
+    const attach = Element.prototype.attachShadow
+    Element.prototype.attachShadow = function (given) {
+      setTimeout(() => { const place = this.closest("[id^=figure-chart]"); if (place) built.push(+place.id.slice(12)) })
+      return attach.call(this, given)
+    }
+    """
+    page = show(served.url + "?source=many", script=order)
+    page.wait_for_function(f"built.includes({CHARTS - 1})")
+    assert page.evaluate("built") == [*range(CHARTS)]
+    eventually(lambda: line_pixels(page, 1, CHARTS - 1) > 100, "the last one")
