@@ -191,8 +191,10 @@ def test_a_wall_of_charts(show: Show, served: Served) -> None:
     """Nothing to press, nothing to scroll, letters to be read from afar; `w` and Escape; the address says it."""
     page = show(f"{served.url}?source=web1&window=1m", viewport={"width": 1920, "height": 1080})
     eventually(lambda: line_pixels(page) > 20, "a line")
+    page.evaluate("linemon.verbs.done('It is done')")
     page.keyboard.press("w")
     expect(page.locator("header button:visible, main button.dots:visible, footer:visible")).to_have_count(0)
+    assert not page.locator("#done").is_visible()  # that something was done is said for a while
     assert parse_qs(urlsplit(page.url).query)["wall"] == ["1"]
     assert page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
     lowest = max(box["y"] + box["height"] for card in page.locator("figure.card").all() if (box := card.bounding_box()))
