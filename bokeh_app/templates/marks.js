@@ -5,7 +5,7 @@ linemon.marks = (() => {
   const LETTER = 6.1, LEAST = 8, NEAR = 6   // pixels of a letter; letters of a longer text that say something; pixels around a line
   let marks = [], isOn = localStorage.getItem("linemon.marks") != "off", at = NaN
 
-  const said = ({text, source}) => source && new Set(linemon.about.sources).size > 1 ? `${source}: ${text}` : text
+  const said = ({text, source}) => source && new Set(linemon.about.sources).size > 1 && !text.includes(source) ? `${source}: ${text}` : text
   const colourOf = ({kind}) => colour(kind == "alarm" ? "bad" : "muted")
   const inSight = () => {
     const {start, end} = linemon.time.range
@@ -27,7 +27,7 @@ linemon.marks = (() => {
       // The newest stands at the edge: its text is over what is before it.
       const before = (mark.time - start) * perMs, isLeft = i == shown.length - 1 && right < needs && before > right
       const letters = Math.floor(((isLeft ? before : right) - 10) / LETTER)
-      limit = mark.time
+      limit = Math.min(limit, mark.time)
       if (letters < words.length && letters < Math.max(LEAST, words.length / 2)) continue   // the tooltip says it
       const shortened = words.length > letters ? `${words.slice(0, letters - 1)}…` : words
       texts.xs.push(mark.time)
@@ -36,7 +36,7 @@ linemon.marks = (() => {
       texts.color.push(color)
       texts.align.push(isLeft ? "right" : "left")
       texts.offset.push(isLeft ? -4 : 4)
-      if (isLeft) limit -= (shortened.length * LETTER + 10) / perMs
+      if (isLeft) limit -= (shortened.length * LETTER + 10) / perMs   // nothing is to be over it
     }
   }
   // What to say of the marks under a pointer at a time on a chart.
