@@ -69,7 +69,7 @@ def draw_page(playwright: Playwright) -> None:
     with tempfile.TemporaryDirectory() as folder:
         feed = Feed(Path(folder))
         feed.config.write_text(f'{feed.config.read_text()}[dashboard]\nstate = "{folder}/dashboard.json"\n')
-        Kept(Path(folder) / "dashboard.json").change({("columns", "web2", "cpu.busy_pct", "warn"): 80.0}, {})
+        Kept(Path(folder) / "dashboard.json").change({("columns", "web2", "cpu.busy_pct", "warn"): 60.0}, {})
         now = time.time()
         feed.past("web2", {float(ago): busy(ago) for ago in range(900, -1, -1)})
         assert feed._writer
