@@ -101,10 +101,10 @@ def _chart_on(time: Range1d, crosshair: Span) -> Plot:
     line = MultiLine(xs="xs", ys="ys", line_color="color", line_dash="dash", line_width="width", line_join="round")
     _draw(chart, "lines", line, width="width")
     _draw(chart, "dots", Scatter(x="xs", y="ys", fill_color="color", size=4.5, line_width=0))
-    text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset=3)
+    text = Text(x="xs", y="ys", text="text", text_color="color", text_align="align", x_offset="offset", y_offset="drop")
     text.text_font_size, text.text_baseline = "11px", "top"
     text.background_fill_color, text.background_fill_alpha = "back", 0.85  # no line goes through what is to be read
-    _draw(chart, "texts", text, text="text", align="align", offset="offset", back="back")
+    _draw(chart, "texts", text, text="text", align="align", offset="offset", drop="drop", back="back")
     return chart
 
 

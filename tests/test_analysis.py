@@ -215,6 +215,15 @@ def test_what_changed_comes_first() -> None:
     assert found["c.spread:%"] / found["c.spread_before:%"] == pytest.approx(6, rel=0.3)
 
 
+def test_what_stands_still_as_it_did_before_did_not_change() -> None:
+    """A lamp that was switched once in the spans before, and is off in this one as in most of them."""
+    minutes = np.arange(300)
+    lamp, on = np.where(minutes < 40, 1.0, 0.0), np.where(minutes < 240, 0.0, 1.0)
+    _, found = changed(given_rows(lamp, on), start=at(240), end=at(300))
+    assert found["a.score:"][0] < 3
+    assert found["b.score:"][0] == 1000
+
+
 def test_too_little_to_say_whether_it_changed() -> None:
     rows = given_rows(np.arange(300.0), np.where(np.arange(300) < 298, np.nan, 1.0))
     _, found = changed(rows, start=at(240), end=at(300))

@@ -27,7 +27,7 @@ linemon.boards = (() => {
   }
   function entitle() {
     const {about} = linemon, {title} = about.panels[pinned]
-    $("pin-name").value = $("pin-host")?.checked ? `${HOST} ${title}` : about.kind == "source" ? `${about.source} ${title}` : title
+    $("pin-name").value = $("pin-host")?.checked ? `${HOST} ${title}` : about.kind == "source" && title != about.source ? `${about.source} ${title}` : title
   }
   async function pin(event) {
     event.preventDefault()

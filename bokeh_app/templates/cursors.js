@@ -4,6 +4,7 @@
 linemon.cursors = (() => {
   const {$, all, text, make, model, format, colour, date, seconds, keys, menu, S} = linemon
   const STEPS = 1000              // of a slider over what is in sight
+  const PERIOD_S = 10             // of what is as long as this, or longer, nobody thinks as of a frequency
   let chart = -1, at = [], isFollowing = false, isAsked = false
 
   const isOpen = () => chart >= 0
@@ -27,7 +28,7 @@ linemon.cursors = (() => {
       slider.setAttribute("aria-valuetext", clock(at[i]))
       text(slider.nextElementSibling, clock(at[i]))
     }
-    text($("cursors-between"), `Δt ${format(passed, "s", 4)}${passed ? `, ${format(1 / Math.abs(passed), "Hz", 4)}` : ""}`)
+    text($("cursors-between"), `Δt ${format(passed, "s", 4)}${passed && Math.abs(passed) < PERIOD_S ? `, ${format(1 / Math.abs(passed), "Hz", 4)}` : ""}`)
     text($("cursors-of"), linemon.about.panels[chart].title)
     const body = $("cursors").querySelector("tbody"), found = rows()
     while (body.rows.length > found.length) body.deleteRow(-1)

@@ -22,7 +22,7 @@ linemon.draw = (() => {
     const {reading, about} = linemon, {lines} = about.panels[number], isRate = reading.isRate(number)
     const unit = reading.unitOf(about.panels[number].unit, number), y = linemon.axes.of(number, state, hidden, axis)
     const drawn = {xs: [], ys: [], color: [], dash: [], width: []}, areas = {xs: [], ys: [], color: [], alpha: []}
-    const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: []}, toZero = []
+    const dots = {xs: [], ys: [], color: []}, texts = {xs: [], ys: [], text: [], color: [], align: [], offset: [], drop: []}, toZero = []
     const {start, end} = linemon.time.range
     let low = Infinity, high = -Infinity, below = null, isBeyond = false
     const seen = (points, values) => {
@@ -101,7 +101,7 @@ linemon.draw = (() => {
     fill(`areas of ${name}`, areas)
     fill(`lines of ${name}`, {...drawn, width: Array.from(drawn.xs, (_, i) => drawn.width[i] ?? linemon.wall.line)})
     fill(`dots of ${name}`, dots)
-    fill(`texts of ${name}`, {...texts, back: texts.text.map(() => colour("card"))})
+    fill(`texts of ${name}`, {...texts, drop: texts.text.map((_, i) => texts.drop[i] ?? 3), back: texts.text.map(() => colour("card"))})
     text(document.querySelector(`#card${number} .warning`), isBeyond ? "values beyond 3.4e38 are not drawn" : y.isCut ? "values of 0 and below are not drawn" : isEmpty ? "no data in sight" : "")
   }
   // Wider at once, narrower only after a while: an axis that follows every value cannot be read.

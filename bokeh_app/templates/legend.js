@@ -35,6 +35,7 @@ linemon.legend = (() => {
   function order() {
     if (performance.now() - orderedAt < ORDER_MS) return
     orderedAt = performance.now()
+    if (linemon.about.kind == "measure") return   // they stand as they are ranked
     for (const legend of all(".legend.many:not(:hover, :focus-within)")) {
       const chart = legend.closest("figure").id.slice("card".length), lines = [...legend.querySelectorAll(".line")]
       const values = new Map(lines.map((line) => [line, linemon.values.current(+line.dataset.column, chart)]))

@@ -5,6 +5,7 @@ linemon.limits = (() => {
   const {$, all, text, make, model, colour, format, ask} = linemon
   const SIGNS = ["", "▲", "◆"], COLOURS = ["", "warn", "bad"], ICONS = ["ok", "warn", "crit"]
   const LISTED = 5                // sources in trouble that the overview names
+  const NEAR = 0.12, WIDTH = 60, TALL = 13   // a share of a chart's height; pixels of a limit's text
   const BADGES = {
     ok: "", warn: "<path d='M10.5 5l5.5 11H5z' fill='#e6a000' stroke='#fff'/>", crit: "<path d='M10 4l6 6-6 6-6-6z' fill='#d92d20' stroke='#fff'/>",
     lost: "<path d='M3 3l10 10M13 3L3 13' stroke='#d92d20' stroke-width='2'/>",
@@ -26,7 +27,7 @@ linemon.limits = (() => {
   }
   // Add the limits of a chart's columns to what it draws, each once, where its axis reaches them.
   function into(number, lines, texts, range, y, hidden) {
-    const {about, alarms, time} = linemon, {start, end} = time.range, drawn = new Set(), places = new Set()
+    const {about, alarms, time} = linemon, {start, end} = time.range, drawn = new Set(), places = [], height = $(`plot${number}`).clientHeight - 36
     const put = (line, limit, level) => {
       const at = limit == null ? NaN : y.place(line.role == "below" ? -Math.abs(limit) : limit, line), key = `${at} ${level}`
       if (!(at > range.start && at < range.end) || drawn.has(key)) return
@@ -40,8 +41,10 @@ linemon.limits = (() => {
       texts.text.push(`${SIGNS[level]} ${format(limit, about.columns[line.column].unit, 4)}`)
       texts.color.push(colour(COLOURS[level]))
       texts.align.push("right")
-      texts.offset.push([...places].some((other) => Math.abs(other - at) < 0.12 * (range.end - range.start)) ? -64 : -4)
-      places.add(at)
+      const share = (at - range.start) / (range.end - range.start), under = share * height, over = height - under
+      texts.drop[texts.text.length - 1] = Math.min(-Math.min(TALL / 2, over), under - TALL)   // on its line, and within the chart
+      texts.offset.push(-4 - WIDTH * places.filter((other) => Math.abs(other - share) < NEAR).length)
+      places.push(share)
     }
     for (const line of about.panels[number].lines) {
       if (hidden.has(line.column) || line.role == "stack") continue

@@ -2,7 +2,7 @@
 // Marks: moments with a text. Charts draw them as dotted lines, as far as there is room with their text.
 linemon.marks = (() => {
   const {$, text, make, model, colour, keys, ask, date, seconds} = linemon
-  const LETTER = 6.1, LEAST = 4, NEAR = 6   // pixels of a letter; letters that say something; pixels around a line
+  const LETTER = 6.1, LEAST = 8, NEAR = 6   // pixels of a letter; letters of a longer text that say something; pixels around a line
   let marks = [], isOn = localStorage.getItem("linemon.marks") != "off", at = NaN
 
   const said = ({text, source}) => source && new Set(linemon.about.sources).size > 1 ? `${source}: ${text}` : text
@@ -23,11 +23,12 @@ linemon.marks = (() => {
       lines.ys.push([range.start, range.end])
       lines.color.push(color)
       lines.dash.push("dotted")
-      const right = (limit - mark.time) * perMs, left = (mark.time - (shown[i - 1]?.time ?? start)) * perMs
-      const isLeft = i == shown.length - 1 && right < needs && left > right   // the newest stands at the edge
-      const letters = Math.floor(((isLeft ? left : right) - 10) / LETTER)
+      const right = (limit - mark.time) * perMs
+      // The newest stands at the edge: its text is over what is before it.
+      const before = (mark.time - start) * perMs, isLeft = i == shown.length - 1 && right < needs && before > right
+      const letters = Math.floor(((isLeft ? before : right) - 10) / LETTER)
       limit = mark.time
-      if (letters < Math.min(LEAST, words.length)) continue
+      if (letters < words.length && letters < Math.max(LEAST, words.length / 2)) continue   // the tooltip says it
       const shortened = words.length > letters ? `${words.slice(0, letters - 1)}…` : words
       texts.xs.push(mark.time)
       texts.ys.push(range.end)

@@ -52,6 +52,10 @@ linemon.values = (() => {
       put(place, format(value, unit(number, chart), isPlain ? 7 : 4, stepOf(number)))
       linemon.limits.mark(place, levelOf(number, value, chart, time == null || isTile))
     }
+    if (linemon.about.kind == "measure") for (const line of all(".line")) {   // by what they are ranked
+      const number = +line.dataset.column, chart = line.closest("figure").id.slice("card".length), mean = statistics(number)[2]
+      text(line.querySelector("small"), Number.isNaN(mean) ? "" : `mean ${format(mean, unit(number, chart), 4, stepOf(number))}`)
+    }
     if (pointer) tip()
     linemon.legend.order()
     linemon.cursors.show()

@@ -19,6 +19,7 @@ linemon.wall = (() => {
   const size = () => Math.round(Math.min(44, Math.max(15, innerWidth / 80)))   // of letters, in pixels
   // What Bokeh writes, too.
   function dress() {
+    if (!model("chart0")) return   // a window that changes its size while the page comes
     const letters = isOn() ? size() : 11
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)

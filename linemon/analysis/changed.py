@@ -48,7 +48,7 @@ def score(spans: list[Floats]) -> tuple[float, float, float, float, float] | Non
     The larger of two: the distance of the last mean from the median of those before, in units of how far these lie
     apart and of what a mean of so many values is uncertain by, at their correlation with the one before (Bayley and
     Hammersley, Journal of the Royal Statistical Society Supplement 8 (1946) 184); and three times the logarithm of the
-    ratio of the standard deviations. `MOST` at most.
+    ratio of the standard deviations, where the last one is not 0 as that of one before was. `MOST` at most.
     """
     spans = [span[np.isfinite(span)] for span in spans]
     before = [span for span in spans[:-1] if len(span) >= LEAST_VALUES]
@@ -64,7 +64,8 @@ def score(spans: list[Floats]) -> tuple[float, float, float, float, float] | Non
     moved = abs(mean - usual)
     level = 0.0 if moved <= floor else moved / apart if apart > floor else MOST
     low, high = sorted((spread, within))
-    width = 0.0 if high <= floor else SPREAD_COUNTS * np.log(high / low) if low > floor else MOST
+    is_constant = spread <= floor and spreads.min() <= floor  # as it was in one before
+    width = 0.0 if high <= floor or is_constant else SPREAD_COUNTS * np.log(high / low) if low > floor else MOST
     return float(min(max(level, width), MOST)), mean, usual, spread, within
 
 

@@ -124,6 +124,16 @@ def test_a_board_is_made_by_pins_and_put_in_order(show: Show, served: Served, fo
     assert faults(page) == []
 
 
+def test_a_chart_that_is_called_as_its_source_is_pinned_by_that_name_once(
+    show: Show, served: Served, feed: Feed, folder: Path
+) -> None:
+    feed.past("room7.temperature", {ago: {"value": 20.0} for ago in (2, 1, 0)})
+    page = show(f"{served.url}?source=room7.temperature", wait=None)
+    expect(page.locator("figcaption b")).to_have_text("room7.temperature")
+    take(page, 0, "Pin to a board…")
+    expect(page.locator("#pin-name")).to_have_value("room7.temperature")
+
+
 def test_a_board_is_found_renamed_and_deleted(show: Show, served: Served, folder: Path) -> None:
     folder.mkdir()
     (folder / "<i>day.toml").write_text('[[chart]]\nlines = ["web1:cpu.busy_pct"]\n')
@@ -181,8 +191,10 @@ def test_a_wall_of_charts(show: Show, served: Served) -> None:
     """Nothing to press, nothing to scroll, letters to be read from afar; `w` and Escape; the address says it."""
     page = show(f"{served.url}?source=web1&window=1m", viewport={"width": 1920, "height": 1080})
     eventually(lambda: line_pixels(page) > 20, "a line")
+    page.evaluate("linemon.verbs.done('It is done')")
     page.keyboard.press("w")
     expect(page.locator("header button:visible, main button.dots:visible, footer:visible")).to_have_count(0)
+    assert not page.locator("#done").is_visible()  # that something was done is said for a while
     assert parse_qs(urlsplit(page.url).query)["wall"] == ["1"]
     assert page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
     lowest = max(box["y"] + box["height"] for card in page.locator("figure.card").all() if (box := card.bounding_box()))
@@ -195,6 +207,16 @@ def test_a_wall_of_charts(show: Show, served: Served) -> None:
     expect(page.locator("header button:visible").first).to_be_visible()
     assert page.evaluate("linemon.model('chart0').left[0].major_label_text_font_size") == "11px"
     assert "wall" not in page.url
+
+
+def test_a_window_may_change_its_size_while_a_wall_comes(show: Show, served: Served) -> None:
+    """As where a browser goes to the full screen by itself; what is wrong would be told by `show`."""
+    early = """
+      let left = 400
+      const timer = setInterval(() => { dispatchEvent(new Event("resize")); if (!--left) clearInterval(timer) }, 5)
+    """
+    page = show(f"{served.url}?source=web1&window=1m&wall=1", script=early)
+    eventually(lambda: line_pixels(page) > 20, "a line")
 
 
 def test_boards_take_turns_on_a_wall(show: Show, served: Served, folder: Path) -> None:

@@ -88,6 +88,29 @@ def test_limits_that_are_set_on_the_page(show: Show, served: Served) -> None:
     expect(overview).to_have_title("(1) linemon")
 
 
+def test_the_text_of_a_limit_stands_on_its_line_and_within_the_chart(show: Show, served: Served) -> None:
+    page = show(f"{served.url}?source=web2")
+    place = int(page.evaluate("linemon.about.panels.findIndex(({title}) => title == 'Memory')"))
+    data = f"linemon.model('texts of chart{place}').data"
+    for warn, crit in ((96, 98), (90, 50), (0.5, 1)):
+        set_limits(page, "mem.used_pct", warn=str(warn), crit=str(crit))
+        expect(page.locator("#done")).to_contain_text("mem.used_pct is set")
+        wanted = {f"▲ {warn} %": warn, f"◆ {crit} %": crit}
+        eventually(lambda wanted=wanted: wanted.keys() <= set(page.evaluate(f"[...{data}.text]")), "the texts")  # type: ignore[misc]
+        high = page.evaluate(f"linemon.drawing('chart{place}').frame.bbox.height")
+        found = dict(page.evaluate(f"[...{data}.text].map((text, i) => [text, [{data}.drop[i], {data}.offset[i]]])"))
+        for text, value in wanted.items():
+            line, top = high * (1 - value / 100), high * (1 - value / 100) + found[text][0]
+            assert top - 1 <= line <= top + 14, text
+            assert -1 <= top <= high - 12, text
+        if abs(warn - crit) < 10:
+            assert len({found[text][1] for text in wanted}) == 2, "beside each other"
+    page.locator("#done button").click()
+    expect(page.locator("#done")).to_contain_text("Undone")
+    set_limits(page, "mem.used_pct", warn="", crit="")
+    expect(page.locator("#done")).to_contain_text("mem.used_pct is set")
+
+
 def test_a_columns_unit_and_name(show: Show, served: Served) -> None:
     """Wherever they are shown, for all sources or one; whatever stands in them."""
     page, overview = show(f"{served.url}?source=lab1"), show(served.url)

@@ -118,6 +118,11 @@ def test_the_help_and_the_search_are_accessible(show: Show, crowd: Served) -> No
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     assert faults(page) == []
+    cut = """[...document.querySelectorAll("#help, #help dt, #help dd")]
+      .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.textContent)"""
+    for width, height in SIZES.values():
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate(cut) == [], width
 
 
 def test_the_keyboard_reaches_everything(show: Show, crowd: Served) -> None:

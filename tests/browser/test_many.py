@@ -119,7 +119,23 @@ def test_one_measure_of_all_hosts(show: Show, many: Served) -> None:
     axes = "linemon.about.panels.map((_, i) => linemon.model(`chart${i}`)?.y_range ?? {})"
     page.wait_for_function(f"new Set({axes}.map(({{start, end}}) => `${{start}} ${{end}}`)).size == 1")
     page.goto(f"{many.url}?measure=temperature&find=room1&small=1", wait_until="commit")
-    expect(page.locator(".head .muted").first).to_have_text("the 16 highest of 62 with “room1”")
+    expect(page.locator(".head .muted").first).to_have_text("the 16 highest of 62 by mean with “room1”")
     expect(page.locator("figcaption b").first).to_have_text("room150")
     page.goto(f"{many.url}?measure=no+such")
     expect(page.locator("#waiting")).to_contain_text("No source has")
+
+
+def test_a_measure_says_the_means_it_is_ranked_by(show: Show, own_feed: Feed) -> None:
+    """Who was highest on the whole stands first, whatever the newest values are."""
+    for i in range(1, 10):
+        own_feed.past(f"pump{i}", {10: {"flow": 10.0 * i}, 5: {"flow": 10.0 * i}, 0: {"flow": 10.0 - i}})
+    served = Served(own_feed.config)
+    page = show(f"{served.url}?measure=flow", wait=None)
+    expect(page.locator(".head .muted").first).to_have_text("all 9 by mean")
+    expect(page.locator(".line small").first).to_have_text("mean 60.33")
+    expect(page.locator(".line output").first).to_have_text("1")
+    expect(page.locator(".line span")).to_have_text([f"pump{i}" for i in range(9, 0, -1)])
+    page.click("#small")
+    expect(page.locator(".line small").last).to_have_text("mean 9.667")
+    assert faults(page) == []
+    served.stop()

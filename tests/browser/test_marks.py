@@ -85,6 +85,17 @@ def test_marks_of_what_is_in_sight(show: Show, marked: tuple[Feed, Served]) -> N
     assert texts(page) == ["249.6 seconds ago"]
 
 
+def test_of_marks_close_together_the_newest_is_said_whole(show: Show, marked: tuple[Feed, Served]) -> None:
+    """And of the others no beginning that says nothing."""
+    feed, served = marked
+    for number, ago in enumerate((14, 11, 8)):
+        set_mark(feed, f"room temperature number {number}", ago=ago)
+    page = show(served.url + "?source=web1&window=1m")
+    page.keyboard.press(" ")
+    eventually(lambda: len(marks(page)) == 3, "the marks")
+    assert texts(page) == ["room temperature number 2"]
+
+
 def test_a_switch_hides_marks(show: Show, marked: tuple[Feed, Served]) -> None:
     """And it is remembered."""
     feed, served = marked

@@ -217,7 +217,10 @@ def test_two_cursors_say_what_lies_between_them(show: Show, served: Served, feed
     assert parse_qs(urlsplit(page.url).query)["cursors"] == [
         f"{round(a)},{round(b)}:{page.evaluate('linemon.menu.keyOf(0)')}"
     ]
-    page.reload()
+    expect(page.locator("#cursors-between")).to_have_text(re.compile(r"^Δt [\d.]+ s$"))
+    page.goto(page.url.replace(str(round(b)), str(round(a) + 2000)))
+    expect(page.locator("#cursors-between")).to_have_text("Δt 2 s, 0.5 Hz")
+    page.go_back()
     filled(page)
     expect(first).to_have_text(re.compile(r"a.*\+2 V/s"))
     page.get_by_label("Cursor B").focus()
