@@ -191,15 +191,18 @@ def test_a_store_without_room() -> None:
     assert again == f"{first}, 200 rows waited"
 
 
-def test_rejected_rows_are_counted(collector: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_rejected_rows_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """`flush` is true when the collector has judged all rows; how many it refused can be read, and why is logged."""
-    collector.say("#source room1\n#columns other names\n1 2\n")
-    with linemon.Sender("room1", ["a", "b", "c"], to=address(collector)) as sender:
-        for number in range(10):
-            sender.send(number, 2, 3)
-        assert sender.flush(20.0)
-        assert (sender.rejected, sender.dropped, sender.waiting) == (10, 0, 0)
-    assert "rejects line" in caplog.text
+    collector = Running(tmp_path / "collector", "max_columns = 2\n")
+    try:
+        with linemon.Sender("room1", ["a", "b", "c"], to=address(collector)) as sender:
+            for number in range(10):
+                sender.send(number, 2, 3)
+            assert sender.flush(20.0)
+            assert (sender.rejected, sender.dropped, sender.waiting) == (10, 0, 0)
+        assert "rejects line" in caplog.text
+    finally:
+        collector.stop()
 
 
 FORKING = """

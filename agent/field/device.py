@@ -8,6 +8,7 @@ import signal
 import time
 
 from agent.field.modbus import Modbus
+from agent.field.reader import Reading
 from agent.field.readers import File
 from agent.settings import seconds, texts
 from linemon_sender.device import Device, State, chosen
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from agent.field.reader import Reader, Reading
+    from agent.field.reader import Reader
     from linemon_sender.spool import Spool
 
 NAN = float("nan")
@@ -76,8 +77,7 @@ class FieldDevice:
         for reading in self._reader.take():
             self._mark = reading.mark or self._mark
             if self._spec is None:
-                self._identify(reading)
-                self._wait(reading.at, reading.data, reading.is_whole)
+                self._wait(reading.at, self._identify(reading), reading.is_whole)
             elif isinstance(reading.data, tuple):
                 registers, values = reading.data
                 if registers == [each.register for each in self._spec.columns]:  # and not of the spec before
@@ -154,18 +154,27 @@ class FieldDevice:
 
     # -- who it is
 
-    def _identify(self, reading: Reading) -> None:
-        """Before there is a spec: look for a telegram that says who it is from."""
+    def _identify(self, reading: Reading) -> Any:
+        """Before there is a spec: look for telegrams that say who they are from; what is to be kept of a reading."""
         if self._product or not isinstance(reading.data, bytes):
-            return
+            return reading.data
         self._cutter.add(reading.data)
         for record in self._cutter.records(time.monotonic(), reading.is_whole):
             if other := self._other(record):
-                if self.device.identity and (waiting := self._raw.waiting):
-                    self._raw.acknowledge(self._raw.rewind() + waiting)
-                    self._raw.dropped += waiting
-                    self._log(f"drops {waiting} readings of {self.device.identity}, which had no spec yet")
+                left, before = self._held + record + self._cutter.leave(), self.device.identity
+                if before:
+                    self._drop_raw(len(left) < len(reading.data))
                 self._become(*other)
+                kept = self._identify(Reading(left, reading.is_whole))
+                return reading.data if not before and kept == left else kept
+        return reading.data
+
+    def _drop_raw(self, more: int) -> None:
+        """What waits, and so many more, are of one that had no spec, and never gets one now."""
+        if waiting := self._raw.waiting:
+            self._raw.acknowledge(self._raw.rewind() + waiting)
+        self._raw.dropped += waiting + more
+        self._log(f"drops {waiting + more} readings of {self.device.identity}, which had no spec yet")
 
     def _other(self, record: bytes) -> tuple[str, str] | None:
         """Who a telegram is from, if that is somebody else than before. Without a right CRC it must be said twice."""

@@ -48,21 +48,14 @@ def rows(spool: Spool) -> list[tuple[str, str, int]]:
     return found
 
 
-@settings(max_examples=60)
-@given(st.data())
-def test_every_telegram_is_one_row(data: Any) -> None:
-    """Once, in order, of the meter that said it, whenever specs come.
-
-    Those of a meter that was replaced before it had a spec are counted as dropped.
-    """
-    switch = data.draw(st.integers(2, 8), "another meter from telegram")
+def of_two_meters(switch: int) -> list[bytes]:
+    """Ten telegrams, from `switch` on of another meter."""
     telegrams = [p1(n / 1000, at(n)) for n in range(10)]
-    other = SECOND.hex().upper().encode()
-    telegrams[switch:] = [with_serial(each, other) for each in telegrams[switch:]]
-    whole = b"".join(telegrams)
-    ends = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12), "cut at"))
-    pieces = [whole[a:b] for a, b in zip([0, *ends], [*ends, len(whole)], strict=True)]
-    offers = data.draw(st.lists(st.integers(0, len(pieces)), max_size=4), "specs before piece")
+    return telegrams[:switch] + [with_serial(each, SECOND.hex().upper().encode()) for each in telegrams[switch:]]
+
+
+def taken(pieces: list[bytes], offers: list[int]) -> tuple[list[tuple[str, str, int]], int, list[str]]:
+    """The rows of what is read in these pieces, with a spec before some of them; how many were lost, and the log."""
     with tempfile.TemporaryDirectory() as folder:
         reader, log = Given("given"), list[str]()
         spool, raw = (Spool("", "", 1 << 24, 1e9, log.append) for _ in range(2))
@@ -78,12 +71,38 @@ def test_every_telegram_is_one_row(data: Any) -> None:
             field.take()
             if not raw.waiting:
                 break
-        found, lost = rows(spool), raw.dropped
-    assert [power for _, _, power in found] == list(range(10))[-len(found) :]
+        return rows(spool), raw.dropped, log
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_every_telegram_is_one_row(data: Any) -> None:
+    """Once, in order, of the meter that said it, whenever specs come.
+
+    Those of a meter that was replaced before it had a spec are counted as dropped.
+    """
+    switch = data.draw(st.integers(2, 8), "another meter from telegram")
+    whole = b"".join(of_two_meters(switch))
+    ends = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12), "cut at"))
+    pieces = [whole[a:b] for a, b in zip([0, *ends], [*ends, len(whole)], strict=True)]
+    offers = data.draw(st.lists(st.integers(0, len(pieces)), max_size=4), "specs before piece")
+    found, lost, log = taken(pieces, offers)
+    assert [power for _, _, power in found] == list(range(10 - len(found), 10))
+    assert len(found) >= 10 - switch
     assert len(found) == 10 or lost
     serials = {power: serial for serial, _, power in found}
     assert all(serial == (P1_SERIAL if power < switch else SECOND.decode()) for power, serial in serials.items())
     assert not [line for line in log if "gives no row" in line]
+
+
+def test_two_meters_in_one_reading() -> None:
+    """What came of the second one stays, also where the reading ends within a telegram."""
+    telegrams = of_two_meters(2)
+    whole = b"".join(telegrams)
+    at_end = sum(map(len, telegrams[:8])) + 1
+    found, lost, _ = taken([whole[:at_end], whole[at_end : at_end + 573], whole[at_end + 573 :]], [1])
+    assert [power for _, _, power in found] == list(range(2, 10))
+    assert lost == 1
 
 
 def with_serial(telegram: bytes, serial: bytes) -> bytes:
