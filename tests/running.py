@@ -127,7 +127,8 @@ class Running:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """A linemon command with this collector's settings."""
-        return forked.run([*arguments, "--config", str(self.config)], stdin)
+        command, *more = arguments
+        return forked.run([command, "--config", str(self.config), *more], stdin)
 
     def kill(self) -> None:
         """As `kill -9` does."""

@@ -214,7 +214,8 @@ def _pin_until_done(folder: str, number: int) -> None:
 
 def test_several_servers_lose_no_pin(config: Config) -> None:
     workers = [
-        multiprocessing.Process(target=_pin_until_done, args=(str(config.store.folder), number)) for number in range(8)
+        multiprocessing.get_context("fork").Process(target=_pin_until_done, args=(str(config.store.folder), number))
+        for number in range(8)
     ]
     for worker in workers:
         worker.start()

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from linemon.errors import ConfigError, LinemonError
-from linemon.parts._secrets import bare, hidden, secrets_of
+from linemon.parts._secrets import bare, hidden, secrets_of, split
 from linemon.settings import section
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -73,6 +73,6 @@ def made(
 def host_of(address: str) -> str:
     """The host of an address, the first of several."""
     try:
-        return urlsplit(address).hostname or ""
+        return urlsplit(f"//{split(address)[1].split(',')[0]}").hostname or ""
     except ValueError:
         return ""

@@ -11,11 +11,11 @@ import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from zlib import crc32
 
 from linemon.parts._far import Away, Denied
-from linemon.parts._secrets import bare
+from linemon.parts._secrets import bare, split
 from linemon.ports import Address
 from linemon_sender.tls import Tls
 
@@ -58,10 +58,9 @@ class Bus(NamedTuple):
     def parse(cls, key: str, text: str) -> Bus:
         """ValueError where the setting of this key is no such address."""
         try:
-            parts = urlsplit(text)
-            login, _, hosts = parts.netloc.rpartition("@")
-            said, stream = [SERVER.fullmatch(each) for each in hosts.split(",")], parts.path.strip("/")
-            if not all(said) or not STREAM.fullmatch(stream) or parts.query:
+            login, hosts, path, query = split(text)
+            said, stream = [SERVER.fullmatch(each) for each in hosts.split(",")], path.strip("/")
+            if not all(said) or not STREAM.fullmatch(stream) or query:
                 raise ValueError
             servers = tuple(Address.parse(f"{each[1]}:{each[3] or PORT}") for each in said if each)
         except ValueError:
@@ -70,7 +69,7 @@ class Bus(NamedTuple):
                 "64 letters, digits, _ or -"
             ) from None
         user, _, password = login.partition(":")
-        return cls(servers, stream, unquote(user), unquote(password), parts.scheme == "natss")
+        return cls(servers, stream, unquote(user), unquote(password), text.startswith("natss:"))
 
     def name(self, partition: int) -> str:
         """The stream of a partition."""
