@@ -73,7 +73,7 @@ chaos-scale: .venv/dev  ## hosts, an edge, a bus of three servers, two centres, 
 DIST ?= dist
 agent:  ## build dist/linemon-agent.pyz, which runs on any host with Python 3.9 and psutil
 	@rm -rf $(DIST)/pyz && mkdir -p $(DIST)/pyz && cp -r agent linemon_sender $(DIST)/pyz && find $(DIST)/pyz -name __pycache__ -prune -exec rm -r {} +
-	@printf 'import sys\nfrom agent.__main__ import main\nsys.exit(main())\n' > $(DIST)/pyz/__main__.py
+	@printf 'from agent.__main__ import program\nprogram()\n' > $(DIST)/pyz/__main__.py
 	@$(PYTHON) -m compileall -q -b --invalidation-mode unchecked-hash -s $(DIST)/pyz $(DIST)/pyz
 	@$(PYTHON) -m zipapp $(DIST)/pyz -p '/usr/bin/env python3' -o $(DIST)/linemon-agent.pyz
 	@rm -r $(DIST)/pyz && chmod 755 $(DIST)/linemon-agent.pyz && echo $(DIST)/linemon-agent.pyz

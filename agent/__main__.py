@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 
 if not __package__:  # run by its path, so that no other module called agent can stand in its place
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -156,5 +157,13 @@ def log(text: str) -> None:
         pass
 
 
+def program() -> None:
+    """The agent as a process. A thread may be dialling in TLS: to end the interpreter under it crashes now and then."""
+    code = main()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()
