@@ -20,7 +20,7 @@ from . import health
 from .alarms import levels, of_these
 from .kept import State
 from .packing import as_pairs
-from .page import APPEND, LIST_S, Page
+from .page import APPEND, LIST_S, ListPage
 from .pump import Pump
 from .strange import strange
 from .streams import found
@@ -34,14 +34,14 @@ SILENT, UNKNOWN, MOST = 255, 254, 100  # of a cell of the map, beside whole perc
 SOURCE, GROUP, GRID = range(3)  # what a row is
 
 
-class OverviewPage(Page):
+class OverviewPage(ListPage):
     """The server's side of an open overview."""
 
     _watch: Watch  # as of the last message
 
     def __init__(self, doc: Document, pump: Pump) -> None:
         super().__init__(doc, pump)
-        self._due = self._slow_due = 0.0
+        self._slow_due = 0.0
         self._version, self._kept = 0, State({})
         none = np.zeros(0, np.int64)
         self._rows: Ints = none.reshape(0, 2)  # what each is, and the number of its source, group, or row of the grid
@@ -51,15 +51,6 @@ class OverviewPage(Page):
         self.wishes.on_change("place", lambda attr, old, new: self._scroll())
         for wish in "by", "open":
             self.wishes.on_change(wish, lambda attr, old, new: self._refill())
-
-    def is_due(self, now: float) -> bool:
-        if now < self._due:
-            return False
-        self._due = now + LIST_S
-        return True
-
-    def due(self) -> float:
-        return self._due
 
     def search(self, text: str) -> None:
         """Filter the rows; the search's list shows columns, for what is in no row."""
