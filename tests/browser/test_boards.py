@@ -187,6 +187,23 @@ def test_a_board_of_any_host_written_by_hand(show: Show, served: Served, feed: F
     expect(page.locator(".lacking")).to_have_count(0)
 
 
+def test_a_board_opens_with_the_window_of_its_file(show: Show, served: Served, folder: Path) -> None:
+    """The address comes first; without either it is as of a host's page; one that is none is named."""
+    folder.mkdir()
+    file, chart = folder / "slow.toml", '[[chart]]\nlines = ["web1:cpu.busy_pct"]\n'
+    file.write_text(f'window = "1h"\n{chart}')
+    page, pressed = show(f"{served.url}?board=slow"), '.window[aria-pressed="true"]'
+    expect(page.locator(pressed)).to_have_text("1h")
+    assert page.evaluate("linemon.time.span") == 3600
+    page.goto(f"{served.url}?board=slow&window=15m")
+    expect(page.locator(pressed)).to_have_text("15m")
+    file.write_text(chart)
+    page.goto(f"{served.url}?board=slow")
+    expect(page.locator(pressed)).to_have_text("5m")
+    file.write_text(f'window = "2h"\n{chart}')
+    expect(page.locator("#waiting")).to_contain_text("slow.toml: line 1: window = '2h': expected one of: 1m, 5m")
+
+
 def test_a_wall_of_charts(show: Show, served: Served) -> None:
     """Nothing to press, nothing to scroll, letters to be read from afar; `w` and Escape; the address says it."""
     page = show(f"{served.url}?source=web1&window=1m", viewport={"width": 1920, "height": 1080})
