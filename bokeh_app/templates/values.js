@@ -175,8 +175,9 @@ linemon.values = (() => {
     }
     return count ? [current(number, chart), low, sum / count, high] : [current(number, chart), NaN, NaN, NaN]
   }
-  const nameOf = (number) => {
-    const {about} = linemon, {source, name} = about.columns[number]
+  // A column as the page calls it; in files it keeps its own name.
+  const nameOf = (number, isInFile = false) => {
+    const {about} = linemon, {source, name: own, label} = about.columns[number], name = (!isInFile && label) || own
     return about.runs ? `${name} ${linemon.runs.nameOf(source)}` : about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
   }
   const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
