@@ -16,11 +16,14 @@ linemon.wall = (() => {
     document.documentElement.style.setProperty("--across", across)
     document.documentElement.style.setProperty("--size", `${size()}px`)
   }
+  // So many ticks on an axis of values as do not touch: all charts of a wall are of one height.
+  const upwards = () => isOn() ? Math.max(1, Math.min(4, Math.floor(($("plot0").clientHeight - 3 * size()) / (2 * size())))) : 4
   const size = () => Math.round(Math.min(44, Math.max(15, innerWidth / 80)))   // of letters, in pixels
   // What Bokeh writes, too.
   function dress() {
     if (!model("chart0")) return   // a window that changes its size while the page comes
     const letters = isOn() ? size() : 11
+    linemon.upwards = upwards()
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)
       for (const axis of [...chart.below, ...chart.left, ...chart.right]) axis.major_label_text_font_size = `${letters}px`
