@@ -106,15 +106,15 @@ def about_charts(view: View, shown: Shown) -> dict[str, Any]:
     """What the browser gets to know of a page with charts."""
     streams = shown.streams
     sources = [] if shown.is_shifted else [stream.source for stream in streams if stream.source]
-    is_full = all(source.rows >= source.points for source in sources)
+    most = max((source.points for source in sources), default=0)
     kept = [[(level.end - level.begin) / 1e9, level.name] for source in sources for level in source.kept[1:]]
     about: dict[str, Any] = {
         "kind": view.kind,
         "source": OWN if view.kind == "health" else view.source,
         "flags": pump.kept().source(view.source),
         "title": shown.title,
-        "full": max((source.points for source in sources), default=0)
-        if is_full
+        "full": most
+        if all(source.rows >= source.points for source in sources)
         else 0,  # rows that rings keep, and hold
         "kept": list({name: [name, seconds] for seconds, name in sorted(kept)}.values()),  # of each level the longest
         "sources": [stream.name for stream in streams],

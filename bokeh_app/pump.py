@@ -121,8 +121,11 @@ class Pump:
 
     def named(self, name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
         """What these columns of a source are called on the page, and their units: as people set them, or their own."""
-        source = self.source(name)
-        units = dict(zip(source.columns, source.units, strict=True)) if source else {}
+        try:
+            source = self.store[name]
+            units = dict(zip(source.columns, source.units, strict=True))
+        except (LinemonError, OSError):
+            units = {}
         labels, units_shown = self.kept().named(name, columns, [units.get(column, "") for column in columns])
         return [
             (label or column, unit_of(column, unit))

@@ -226,6 +226,31 @@ def test_a_wall_of_charts(show: Show, served: Served) -> None:
     assert "wall" not in page.url
 
 
+def test_no_row_of_a_legend_is_cut_in_half_on_a_wall(show: Show, served: Served, feed: Feed, folder: Path) -> None:
+    """On a phone, too, where axes have fewer numbers, so that these do not touch."""
+    for n in range(6):
+        feed.write(f"room{n}.temperature", {"value": 20.0 + n}, units=("°C",))
+    lines = ", ".join(f'"room{n}.temperature:value"' for n in range(6))
+    folder.mkdir()
+    (folder / "rooms.toml").write_text("\n".join(f"[[chart]]\nlines = [{lines}]" for _ in range(4)))
+    for width, height in ((390, 844), (1440, 900)):
+        page = show(f"{served.url}?board=rooms&wall=1", viewport={"width": width, "height": height})
+        cut = """
+          [...document.querySelectorAll(".legend")].flatMap((legend) => {
+            const bottom = legend.getBoundingClientRect().bottom
+            return [...legend.querySelectorAll(".line")].map((line) => line.getBoundingClientRect())
+              .filter((line) => line.top < bottom - 1 && line.bottom > bottom + 1)
+          }).length
+        """
+        assert page.evaluate(cut) == 0, width
+        seen = """
+          (legend) => [...legend.querySelectorAll(".line")]
+            .filter((line) => line.getBoundingClientRect().top < legend.getBoundingClientRect().bottom - 1).length
+        """
+        assert page.locator(".legend").first.evaluate(seen) >= 4, width
+        assert (page.evaluate("linemon.upwards") < 4) == (width == 390)
+
+
 def test_a_window_may_change_its_size_while_a_wall_comes(show: Show, served: Served) -> None:
     """As where a browser goes to the full screen by itself; what is wrong would be told by `show`."""
     early = """
