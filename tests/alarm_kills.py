@@ -53,6 +53,8 @@ class Run:
         self.level = dict.fromkeys(SOURCES, 0)
         self.incidents: list[tuple[str, int, int]] = []  # source, begin in ms, worst level
         self.work = Work(self.collector.config, "alarms").start()
+        state = folder / "state" / "alarms.state"
+        eventually(state.exists, "it has begun: what was over before its first look is told to nobody")
 
     def send(self, level: int | None = None) -> None:
         """One row of one source, at another level."""
