@@ -150,9 +150,9 @@ class Runner:
 
     def _tell(self) -> None:
         """Replace the status file where there is something new."""
-        status: dict[str, Any] = {"part": self.part.name, "pid": os.getpid()}
-        status |= {"runs": self._task is not None, "since": self._since.isoformat(timespec="seconds")}
-        status |= {**self._failed, **self.part.state()}
+        ours: dict[str, Any] = {"part": self.part.name, "pid": os.getpid()}
+        ours |= {"runs": self._task is not None, "since": self._since.isoformat(timespec="seconds"), **self._failed}
+        status = ours | self.part.state() | ours  # in this order, and no word of the part's takes the place of ours
         if status == self._told and self._status_file.exists():
             return
         folder = self._status_file.parent
