@@ -108,7 +108,7 @@ def about_charts(view: View, shown: Shown) -> dict[str, Any]:
         "flags": pump.kept().source(view.source),
         "title": shown.title,
         "full": source.points if source and source.rows >= source.points else 0,  # rows that its ring keeps, and holds
-        "kept": [[level.name, (level.end - level.begin) / 1e9] for level in source.kept[1:]] if source else [],
+        "kept": [[level.name, (level.end - level.begin) / 1e9, level.bytes] for level in source.kept] if source else [],
         "sources": [stream.name for stream in streams],
         "drawn": [len(stream.drawn) for stream in streams],
         "shown": [len(stream.shown) for stream in streams],

@@ -241,6 +241,7 @@ def test_windows_beyond_what_is_kept_are_marked(show: Show, served: Served, feed
     expect(page.locator(".window.beyond").first).to_have_attribute(
         "title", re.compile(r"No more than 30 min \d s is kept: \[store\] points = 3600")
     )
+    expect(page.locator("#kept")).to_have_text(re.compile(r"^Held: rows for 30 min 0 s, \d+ KiB$"))
 
 
 def test_axes_do_not_jump(show: Show, own_feed: Feed) -> None:
@@ -323,8 +324,10 @@ def test_there_is_no_jump_where_rows_and_history_meet(show: Show, served: Served
         assert max(b - a for a, b in pairwise(times)) <= 60_000
         expected = [50 + 0.001 * (at / 1000 - end) for at in times]
         assert max(abs(a - b) for a, b in zip(values, expected, strict=True)) < 0.04  # half a minute of its slope
-    beyond = show(served.url + "?source=seam", wait=None).locator(".window.beyond")
+    page = show(served.url + "?source=seam", wait=None)
+    beyond = page.locator(".window.beyond")
     expect(beyond).to_have_text(["6h", "24h", "7d", "30d", "1y"])
     expect(beyond.first).to_have_attribute(
         "title", re.compile(r"^No more than (1 h 59 min|2 h \d min) is kept: the history holds 1m for ")
     )
+    expect(page.locator("#kept")).to_have_text(re.compile(r"^Held: rows for .*, 1m for .* [KM]iB$"))
