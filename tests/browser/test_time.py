@@ -324,6 +324,8 @@ def test_there_is_no_jump_where_rows_and_history_meet(show: Show, served: Served
         assert max(b - a for a, b in pairwise(times)) <= 60_000
         expected = [50 + 0.001 * (at / 1000 - end) for at in times]
         assert max(abs(a - b) for a, b in zip(values, expected, strict=True)) < 0.04  # half a minute of its slope
+    second = show(f"{served.url}?source=seam&from={(end - 5401) * 1000}&to={(end - 5400) * 1000 - 1}", wait="paused")
+    expect(second.locator(".line output").first).to_have_text(re.compile(r"^44\.[56]"))  # it has no point in sight
     page = show(served.url + "?source=seam", wait=None)
     beyond = page.locator(".window.beyond")
     expect(beyond).to_have_text(["6h", "24h", "7d", "30d", "1y"])
