@@ -21,7 +21,7 @@ from .devices import DevicesPage
 from .overview import OverviewPage
 from .pump import Pump, pump
 from .sending import sending
-from .shown import Shown, until_other
+from .shown import Shown, until_called_else
 from .view import SHIFTS, WINDOWS, View, parse
 
 EXAMPLE = "room1.temperature"  # a source that there could be
@@ -72,7 +72,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     """A page with charts: of a source, of some columns, of the collector."""
     shown = KINDS[view.kind](pump, view)
     streams, panels = shown.streams, shown.panels
-    is_called_else = until_other(lambda: [pump.kept().named(stream.name, *stream.shape) for stream in streams])
+    is_called_else = until_called_else(pump, streams)
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
     page = shown.page(
         doc,
