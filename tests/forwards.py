@@ -18,7 +18,7 @@ from linemon.store.reader import Store
 from linemon.store.status import read_part
 from linemon.store.writer import StoreWriter
 from tests.forked import run
-from tests.running import Work, eventually
+from tests.running import Work, eventually, forget
 
 Row = tuple[int, dict[str, float]]  # ns, and the values by their columns
 
@@ -224,8 +224,8 @@ class Conformance(ABC):
         first, second = rows_of(5), rows_of(3, 10, ("b", "c"))
         self.near.add("s", first)
         self.arrives("s", first)
-        self.near.writer.forget_silent(0.0, 1.0)
-        self.near.writer.forget_silent(time.time() + 10, 1.0)
+        forget(self.near.writer, 0.0, 1.0)
+        forget(self.near.writer, time.time() + 10, 1.0)
         self.near.add("s", second)
         self.arrives("s", first + second)
 

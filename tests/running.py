@@ -61,6 +61,12 @@ def arrive(writer: StoreWriter, name: str, at_s: float, stamps_s: Sequence[float
     writer.note_arrivals()
 
 
+def forget(writer: StoreWriter, now_s: float, after_s: float) -> None:
+    """What got no row for `after_s`, in as many steps as that takes: a busy machine may need more than one."""
+    while not writer.forget_silent(now_s, after_s):
+        pass
+
+
 class Running:
     """A collector process and its store."""
 
