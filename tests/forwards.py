@@ -176,6 +176,7 @@ class Conformance(ABC):
         self.arrives("s", rows_of(2503))
         self.near.until(sent=2513, refused=0, missed=0, behind_s=0.0)
 
+    @pytest.mark.slow
     def test_a_far_side_that_is_away(self) -> None:
         """At the start, and again later: what came meanwhile is sent once it is back."""
         self.close()
@@ -298,6 +299,7 @@ class Conformance(ABC):
         assert second.returncode == 1
         assert f"forward.it is run by process {self.near.work.pid} already" in second.stderr
 
+    @pytest.mark.slow
     def test_its_secrets_are_nowhere(self) -> None:
         """In no log, status or answer of a command, whatever fails."""
         self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
+import pytest
 
 from linemon.errors import UnknownSource
 from linemon.store.reader import Store
@@ -46,6 +48,17 @@ def archive(folder: Path) -> Path:
     make = ["make", "agent", f"PYTHON={sys.executable}", f"DIST={folder}"]
     subprocess.run(make, cwd=Path(__file__).parents[1], check=True, capture_output=True)
     return folder / "linemon-agent.pyz"
+
+
+def program(name: str, package: str = "") -> str:
+    """Where it is. A package that the system does not offer leaves out the test; one that is not installed fails it."""
+    found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if not found and package and shutil.which("apt-cache"):
+        offered = subprocess.run(["apt-cache", "show", package], capture_output=True)
+        if offered.returncode:
+            pytest.skip(f"this system has no package {package}")
+    assert found, f"the tests need {name}: sh tests/tools.sh"
+    return found
 
 
 def command(*arguments: str) -> list[str]:

@@ -115,6 +115,7 @@ def test_another_token_on_the_way(start_collector: Start) -> None:
     assert running.store["x"].last(9).values.tolist() == [[1.0], [4.0]]
 
 
+@pytest.mark.slow
 def test_guessing_a_token(start_collector: Start) -> None:
     """Each guess is a rejected line, the tenth ends the connection; the log names the host, nothing shows the guess."""
     running = start_collector(settings('token = "all"'))

@@ -125,6 +125,7 @@ def test_what_only_reads_needs_no_secret(collector: Running) -> None:
     assert "[tcp] token: the environment has no variable LINEMON_NO_SUCH" in out.stderr
 
 
+@pytest.mark.slow
 def test_the_supervisor_sleeps_until_the_collector_is_ready(tmp_path: Path) -> None:
     """However long that takes, and however often it is started again until then; then the others start, once."""
     (tmp_path / "linemon").mkdir()

@@ -664,6 +664,7 @@ def test_specs_that_come_with_linemon(collector: Running) -> None:
 # -- killed, encrypted, by other doors
 
 
+@pytest.mark.slow
 def test_nothing_that_was_said_is_lost_by_a_kill(start_collector: Start) -> None:
     """`kill -9` at any moment: names that devices were told and wishes that were taken are there."""
     running = start_collector(ENROLS)

@@ -50,6 +50,7 @@ class TestLinemon(Conformance):
 
     # -- what only another linemon can promise
 
+    @pytest.mark.slow
     def test_a_far_side_that_is_set_back_is_filled_again(self) -> None:
         """Its store is gone, and ours still holds the rows: whatever our file says."""
         self.near.add("s", rows_of(20))
@@ -118,6 +119,7 @@ class TestLinemon(Conformance):
         self.arrives("s", [(START, {"b": 1.0, "a": 2.0}), *((at, {"b": v["b"], "a": v["a"]}) for at, v in rows_of(5))])
         self.near.until(refused=0, sent=5)
 
+    @pytest.mark.slow
     def test_a_full_far_side_keeps_one_source_waiting(self) -> None:
         """The one that has no room waits, and is told of; the others go on; later it is taken whole."""
         self.close()

@@ -31,6 +31,7 @@ def test_export_writes_as_many_digits_in_all_rows(collector: Running) -> None:
     assert collector.run("export", "b").stdout == "time,v\n2023-11-14T22:13:20Z,1.0\n"
 
 
+@pytest.mark.slow
 def test_export_by_pattern(collector: Running) -> None:
     """One table, in time order, of all sources that fit: whose row it is, and the columns of all."""
     collector.say(

@@ -476,6 +476,7 @@ def test_columns_in_another_order_are_numbered_too(collector: Collector) -> None
     assert collector.numbers("t") == [1]
 
 
+@pytest.mark.slow
 def test_owed_acks_are_never_dropped(tmp_path: Path) -> None:
     """However many sources move while nobody reads: each is told in the end, and what waits stays bounded."""
     collector = Collector(tmp_path, points=4)

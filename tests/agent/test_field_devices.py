@@ -255,6 +255,7 @@ def test_a_port_that_is_not_there_yet(read: Start, centre: Centre, tmp_path: Pat
     assert agent.log.count("cannot read") == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_grows_and_is_replaced(read: Start, centre: Centre, tmp_path: Path) -> None:
     """From its beginning; each line once, over restarts of the agent too."""
     centre.specs["x"] = text_spec("1", {"name": "n", "pattern": r"n=(\d+)"})
