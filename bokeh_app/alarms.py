@@ -62,7 +62,7 @@ def _summary(pump: Pump) -> dict[str, Any]:
     found, runs = known(pump)
     firing = [each for each in found if each["state"] in FIRING]
     counts = Counter(each["level"] for each in firing)
-    texts = [each["text"] for each in firing[:MAX_TEXTS]]
+    texts = [each["text"] + " (clearing)" * (each["state"] == "clearing") for each in firing[:MAX_TEXTS]]
     worst = [max(of.values()) for of in levels(pump).values()]
     trouble = {"trouble": len(worst), "worst": max(worst, default=0)}
     return {"runs": runs, "critical": counts[2], "warning": counts[1], "texts": texts, **trouble}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
+from linemon import Source
 from linemon.boards import WINDOWS, names
 from linemon.store.liveness import OWN
 
@@ -22,7 +23,7 @@ from .devices import DevicesPage
 from .overview import OverviewPage
 from .pump import Pump, pump
 from .sending import sending
-from .shown import Shown, until_other
+from .shown import Shown, until_called_else
 from .view import SHIFTS, View, parse
 
 EXAMPLE = "room1.temperature"  # a source that there could be
@@ -76,7 +77,7 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     if shown.window and not view.is_own_window:
         view = replace(view, window=shown.window)
         doc.template_variables["view"] = view
-    is_called_else = until_other(lambda: [pump.kept().named(stream.name, *stream.shape) for stream in streams])
+    is_called_else = until_called_else(pump, streams)
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
     page = shown.page(
         doc,
@@ -107,16 +108,14 @@ def about_charts(view: View, shown: Shown) -> dict[str, Any]:
     streams = shown.streams
     sources = [] if shown.is_shifted else [stream.source for stream in streams if stream.source]
     most = max((source.points for source in sources), default=0)
-    kept = [[(level.end - level.begin) / 1e9, level.name] for source in sources for level in source.kept[1:]]
     about: dict[str, Any] = {
         "kind": view.kind,
         "source": OWN if view.kind == "health" else view.source,
         "flags": pump.kept().source(view.source),
         "title": shown.title,
-        "full": most
-        if all(source.rows >= source.points for source in sources)
-        else 0,  # rows that rings keep, and hold
-        "kept": list({name: [name, seconds] for seconds, name in sorted(kept)}.values()),  # of each level the longest
+        # of rings that are full, the rows that they keep
+        "full": most if all(source.rows >= source.points for source in sources) else 0,
+        "kept": held(sources),
         "sources": [stream.name for stream in streams],
         "drawn": [len(stream.drawn) for stream in streams],
         "shown": [len(stream.shown) for stream in streams],
@@ -140,6 +139,15 @@ def about_charts(view: View, shown: Shown) -> dict[str, Any]:
         "shape": view.shape,
     }
     return about | shown.about
+
+
+def held(sources: Sequence[Source]) -> list[list[Any]]:
+    """Of rows, then of each level of the history: its name, how long it is (s), at most, and bytes."""
+    found: dict[str, list[Any]] = {}
+    for level in (level for each in sources for level in each.kept):
+        _, seconds, size = found.get(level.name, (level.name, 0.0, 0))
+        found[level.name] = [level.name, max(seconds, (level.end - level.begin) / 1e9), size + level.bytes]
+    return list(found.values())
 
 
 build(curdoc())

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from bokeh.io import curdoc
+from bokeh.server.contexts import BokehSessionContext
 
 from linemon.boards import WINDOWS
 from linemon.errors import LinemonError
@@ -44,8 +47,17 @@ class Ranked:
     rest: list[Column]
 
 
+_prepared: WeakKeyDictionary[Any, Ranked] = WeakKeyDictionary()  # by the contexts of sessions that are to come
+
+
+async def prepare(context: BokehSessionContext, pump: Pump, view: View) -> None:
+    """Rank for a page that is to be built next, beside the loop: no other page stands still meanwhile."""
+    _prepared[context] = await asyncio.to_thread(rank, pump, view)
+
+
 def show(pump: Pump, view: View) -> Shown:
-    ranked = rank(pump, view)
+    context = curdoc().session_context
+    ranked = _prepared.pop(context) if context in _prepared else rank(pump, view)
     streams, panels, columns = charts_of(pump, view, ranked.top)
     rest = [] if view.is_small else ranked.rest
     return Shown(

@@ -63,7 +63,8 @@ linemon.exports = (() => {
   }
 
   // All charts on one sheet, with titles and legends.
-  function png() {
+  async function png() {
+    await linemon.figures.made
     const scale = devicePixelRatio || 1, gap = 12, head = 44, row = 16
     const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
     const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))

@@ -25,6 +25,7 @@ linemon.touch = (() => {
   const touching = (event, plot) => [...event.touches].filter(({target}) => plot.contains(target)).slice(0, 2)
   function down(event, plot, chart) {
     const fingers = touching(event, plot)
+    if (!drawing(`chart${chart}`)) return
     band.remove()
     number = chart
     begun = hold(fingers)
