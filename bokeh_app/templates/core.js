@@ -231,6 +231,7 @@ Object.assign(linemon, (() => {
     linemon.boards.start()
     linemon.limits.start()
     addEventListener("keydown", pressed)
+    setTimeout(linemon.figures.make)   // while the websocket is opened; `start` needs them
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()

@@ -16,13 +16,13 @@ linemon.figures = (() => {
     return found
   }
   function make() {
-    if (!$("figures")) return
+    if (doc || !$("figures")) return
     const {doc: {roots, ...rest}, shared} = JSON.parse($("figures").textContent), {panels} = linemon.about
     if (panels) {
       const text = JSON.stringify(roots.shift())
       roots.unshift(...panels.map((panel, number) => chart(text, shared, panel, number)))
     }
-    doc = linemon.model("answers").document.constructor.from_json({...rest, roots})
+    doc = Bokeh.require("document").Document.from_json({...rest, roots})
     calm()
   }
   // What Bokeh does at each repaint, and nobody sees, took more than a third of it. Where a later Bokeh has none of these
