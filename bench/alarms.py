@@ -75,7 +75,7 @@ def turns(folder: Path) -> list[Figure]:
     count = len(pairs)
     assert not any(instance.now for _, instance in pairs)
     began = time.process_time()
-    shown = len(json.dumps(order(as_json(telling, rule, each, w) for rule, each in pairs)))
+    shown = len(json.dumps(order(as_json(telling, rule, each, w) for rule, each in pairs), separators=(",", ":")))
     shows = time.process_time() - began
     state = len(json.dumps([kept(each, rule) for rule, each in pairs], separators=(",", ":")))
     writer.close()

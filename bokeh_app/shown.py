@@ -27,6 +27,7 @@ class Shown:
     columns: Columns
     is_stale: Callable[[], bool] = never
     heading: str = ""  # where it is not the title
+    window: str = ""  # that it opens with, where the address says none
     is_shifted: bool = False  # rows are drawn at other times than their own
     about: dict[str, Any] = field(default_factory=dict)  # what the browser gets to know beside what all pages tell it
     words: dict[str, Any] = field(default_factory=dict)  # what the template does

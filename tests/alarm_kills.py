@@ -8,9 +8,11 @@ import json
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from linemon.store.status import read_part
 from tests import kills
 from tests.running import Running, Work, eventually
 
@@ -52,6 +54,8 @@ class Run:
         self.level = dict.fromkeys(SOURCES, 0)
         self.incidents: list[tuple[str, int, int]] = []  # source, begin in ms, worst level
         self.work = Work(self.collector.config, "alarms").start()
+        state = folder / "state" / "alarms.state"
+        eventually(state.exists, "it has begun: what was over before its first look is told to nobody")
 
     def send(self, level: int | None = None) -> None:
         """One row of one source, at another level."""
@@ -74,7 +78,9 @@ class Run:
         for source in SOURCES:
             self.collector.say(f"#source {source}\n#columns v\n50\n")
         wanted = len(self.incidents)
-        eventually(lambda: len(self.ended()) >= wanted, f"all of {wanted} incidents are told", 120)
+        with suppress(AssertionError):  # what is missing is said below
+            eventually(lambda: len(self.ended()) >= wanted, f"all of {wanted} incidents are told", 120)
+        eventually(lambda: read_part(self.collector.store_path, "alarms").get("pid") == self.work.pid, "it runs")
         self.work.stop(60)
         self.collector.stop()
         return self.compare(outcome)

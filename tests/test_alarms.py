@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.running import DEADLINE_S, Running, Work, command, eventually
 from tests.web import ask, get, post
 
@@ -115,6 +119,38 @@ def test_a_crossing_is_told_shown_and_logged(start: Callable[..., Watched]) -> N
     eventually(lambda: "linemon.alarms" in store, "counts come back as a source")
 
 
+def in_a_terminal(width: int, *arguments: str) -> list[str]:
+    """The lines that a command prints in a terminal so wide."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, width))
+    process = forked.NURSERY.start(arguments, [theirs] * 3)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as terminal:
+        said = b""
+        with suppress(OSError):  # nobody holds the other end any more
+            while data := terminal.read(4096):
+                said += data
+    process.wait(DEADLINE_S)
+    return said.decode().splitlines()
+
+
+@pytest.mark.slow
+def test_tables_fit_the_terminal(start: Callable[..., Watched]) -> None:
+    """Names are cut where there is no room for them, and for nobody else."""
+    watched, name = start(), "web1." + "a-long-name-" * 4
+    watched.row(95, name)
+    watched.until("warning")
+    for what in ("list", "log", "try"):
+        asked = ("alarms", "--config", str(watched.collector.config), what)
+        eventually(lambda asked=asked: name in "".join(in_a_terminal(160, *asked)), f"the {what} has it")  # type: ignore[misc]
+        narrow = in_a_terminal(80, *asked)
+        assert max(map(len, narrow)) <= 80
+        assert len(narrow) == 2
+        assert name[:12] in narrow[1]
+        assert "…" in narrow[1]
+        assert name in watched.run(what).stdout
+
+
 @pytest.mark.slow
 def test_what_people_say_to_an_incident(start: Callable[..., Watched]) -> None:
     """Acknowledged, silenced and no longer: what was held then comes, by command and by HTTP."""
@@ -208,8 +244,8 @@ def test_a_source_that_is_renamed_is_gone(start: Callable[..., Watched]) -> None
     for name, to, messages in (("web1", "web2", 3), ("web2", "web1", 5)):
         assert watched.collector.run("rename", name, to).returncode == 0
         eventually(lambda: len(watched.told) >= messages, f"{messages} messages")  # noqa: B023
-    said = [(each["source"], each["state"]) for each in watched.told]
-    assert said == [("web1", "warning"), ("web1", "gone"), ("web2", "warning"), ("web2", "gone"), ("web1", "warning")]
+    said = {name: [each["state"] for each in watched.told if each["source"] == name] for name in ("web1", "web2")}
+    assert said == {"web1": ["warning", "gone", "warning"], "web2": ["warning", "gone"]}
 
 
 @pytest.mark.slow
@@ -230,6 +266,7 @@ def test_settings_are_taken_while_it_runs(start: Callable[..., Watched]) -> None
     }
 
 
+@pytest.mark.slow
 def test_without_a_notifier_nothing_is_written_to_a_disk(tmp_path: Path) -> None:
     """The shipped alarms are judged and shown; their state lies with the rings, in memory where these do."""
     home = tmp_path / "home"

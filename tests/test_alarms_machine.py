@@ -166,6 +166,29 @@ def test_a_row_is_judged_after_a_silence() -> None:
     assert play(said, rows, 40)[0] == [(30, "warning since 20"), (31, "ok after 11")]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(0, 50), (10, 50)],
+        [(0, 95), (10, math.nan)],
+        [(0, math.nan)],
+        [],
+    ],
+    ids=["known", "unknown at last", "never known", "no row"],
+)
+def test_what_is_saved_is_what_there_was(rows: list[tuple[float, float]]) -> None:
+    """Also of how the newest value and the newest known one differ, which is saved only where they do."""
+    judged = judged_of(rule_of({"warning": "> 90"}), Desk(started=0))
+    instance = judged.groups[0].instance(0)
+    for t, value in rows:
+        judged.rows(*arrays([(t, value, t)]), round(t * S))
+    saved = json.loads(json.dumps(instance.save()))
+    other = judged_of(rule_of({"warning": "> 90"}), Desk(started=0)).groups[0].instance(0)
+    other.load(saved)
+    assert [getattr(other, name) for name in Instance.KEPT] == [getattr(instance, name) for name in Instance.KEPT]
+    assert ("last_known" in saved) == any(math.isnan(value) for _, value in rows)
+
+
 class Fuller(model.Instance):  # type: ignore[misc]
     """The model, with what the contract says beyond it.
 

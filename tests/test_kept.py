@@ -20,6 +20,7 @@ from linemon.config import Config, DashboardConfig, StoreConfig
 from linemon.patterns import exactly
 from linemon.sections import WorkConfig
 from linemon.store.farewells import Farewell
+from tests.examples import examples
 
 HIDDEN = ("sources", "web1", "hidden")
 PINNED = ("sources", "web1", "pinned")
@@ -278,7 +279,7 @@ def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes())["columns"]["*"]["shared"]["warn"] == kept.state.number
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace")))
 def test_no_bytes_break_it(raw: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any of them

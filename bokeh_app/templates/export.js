@@ -39,7 +39,7 @@ linemon.exports = (() => {
       for (const kind of isThinned ? ["mean", "min", "max"] : [""]) for (let at = 0; at < about.drawn[source]; at++) {
         const values = take(length), number = first + at
         if (charts.hidden.has(number) || !drawn.includes(number)) continue
-        parts.push(`${linemon.values.nameOf(number)} ${kind}`.trim())
+        parts.push(`${linemon.values.nameOf(number, true)} ${kind}`.trim())
         shown.push([parts.length - 1, values])
       }
       for (let i = 0, same = 0; i < length && shown.length; i++) {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from linemon.config import Config
 from linemon.errors import AskedWrongly, LinemonError, UnknownSource
@@ -16,6 +17,9 @@ from linemon.patterns import fits, is_exclusion, is_pattern
 if TYPE_CHECKING:
     from linemon.store.formats import Block, Table
     from linemon.store.reader import Store
+
+GAP: Final = "  "  # between two columns of a table
+NARROWEST: Final = 8  # that a column is made, in characters
 
 
 def store_of(config: Config) -> Store:
@@ -138,9 +142,29 @@ def printable(cell: object) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
-def table(header: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> None:
-    """Columns of text as wide as they need to be; what a sender wrote cannot steer the terminal."""
+def table(header: tuple[str, ...], rows: Iterable[Iterable[Any]], names: tuple[str, ...] = ()) -> None:
+    """Columns of text as wide as they need to be; what a sender wrote cannot steer the terminal.
+
+    Where it is wider than the terminal, the columns `names` are cut. A script gets all of each cell.
+    """
     cells = [header, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - len(GAP) * (len(widths) - 1)
+        shrink(widths, [header.index(name) for name in names], room)
     for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(GAP.join(cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def shrink(widths: list[int], columns: list[int], room: int) -> None:
+    """Take from the widest of these columns what all widths are more than `room`, as long as they say something."""
+    while sum(widths) > room and columns:
+        widest = max(columns, key=widths.__getitem__)
+        if widths[widest] <= NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def cut(text: str, width: int) -> str:
+    """A text that fits; one that does not ends in ``…``."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"

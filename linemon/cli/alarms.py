@@ -16,6 +16,7 @@ from linemon.errors import AskedWrongly
 HELP = "what fires, since when; try rules over what was, acknowledge, silence"
 EXAMPLE = "linemon alarms; linemon alarms try 'disk full' --since 7d; linemon alarms silence 'web*' 2h"
 READS_ONLY = True
+NAMES = "alarm", "source", "column"  # of tables: what a terminal may lack room for
 CRITICAL = 3  # the exit code where a critical alarm fires
 DO = {
     "list": ("", "what fires or is about to"),
@@ -74,7 +75,7 @@ def listed(config: Config, options: argparse.Namespace) -> int:
     if options.json:
         print_json(shown)
     elif shown:
-        table(("n", "alarm", "state", "for", "source", "column", "value", "and"), map(line, shown))
+        table(("n", "alarm", "state", "for", "source", "column", "value", "and"), map(line, shown), NAMES)
     elif found:
         print(f"nothing fires; {len(found)} are watched")
     if not found and age > ALARMS_OLD_S:
@@ -95,9 +96,13 @@ def line(each: dict[str, Any]) -> list[object]:
 
 
 def since(each: dict[str, Any]) -> str:
+    return span(time.time() - seconds(each["since"])) if each["since"] else "-"
+
+
+def seconds(iso: str) -> float:
     from datetime import datetime
 
-    return span(time.time() - datetime.fromisoformat(each["since"]).timestamp()) if each["since"] else "-"
+    return datetime.fromisoformat(iso).timestamp()
 
 
 def logged(config: Config, options: argparse.Namespace) -> int:
@@ -120,13 +125,19 @@ def show(found: list[dict[str, Any]], options: argparse.Namespace) -> None:
             print(json.dumps(each, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
         return
     table(
-        ("time", "event", "told", "alarm", "source", "column", "value", "since"),
+        ("time", "event", "told", "for", "alarm", "source", "column", "value"),
         (
-            [e["time"][:19] + "Z", e["event"], "yes" if e["told"] else "no", e["alarm"], e["source"], e["column"],
-             "-" if e["value"] is None else f"{e['value']:.4g}", e["since"][:19] + "Z"]
+            [e["time"][:19] + "Z", e["event"], "yes" if e["told"] else "no", lasted(e), *(e[name] for name in NAMES),
+             "-" if e["value"] is None else f"{e['value']:.4g}"]
             for e in found
         ),
+        NAMES,
     )  # fmt: skip
+
+
+def lasted(event: dict[str, Any]) -> str:
+    """How long the incident went on by then."""
+    return span(max(0.0, seconds(event["time"]) - seconds(event["since"])))
 
 
 def tried(config: Config, options: argparse.Namespace) -> int:
@@ -147,7 +158,7 @@ def tried(config: Config, options: argparse.Namespace) -> int:
     elif not result.lines:
         print(f"nothing fired in {span(result.span_s)}")
     else:
-        table(("alarm", "source", "column", "incidents", "minutes", "messages a day"), result.lines)
+        table(("alarm", "source", "column", "incidents", "minutes", "messages a day"), result.lines, NAMES)
     return 0
 
 

@@ -117,12 +117,13 @@ class Instance:
         self.load({})
 
     def save(self) -> dict[str, Any]:
-        """What differs from the state of one that was never seen."""
-        return {name: getattr(self, name) for name, first in self.KEPT.items() if getattr(self, name) != first}
+        """What differs from the state of one that was never seen, whose newest value is known."""
+        first = self.KEPT | {"last_known": self.last_t}
+        return {name: value for name, default in first.items() if (value := getattr(self, name)) != default}
 
     def load(self, saved: dict[str, Any]) -> None:
-        for name, first in self.KEPT.items():
-            setattr(self, name, saved.get(name, first))
+        for name, default in (self.KEPT | {"last_known": saved.get("last_t")}).items():
+            setattr(self, name, saved.get(name, default))
         self._rest()
 
     @property

@@ -76,7 +76,7 @@ class Rule:
                 found.append((i, took))
         return found
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, float | None]:
         """What may be drawn into a chart of the column: where the value is of its kind."""
         is_plain = isinstance(self.value, language.Window) and self.value.function in PLAIN and not self.value.column

@@ -187,8 +187,7 @@ def text_of(rule: Rule, instance: Instance) -> str:
         "nothing": Nothing(), "unit": instance.unit, "level": KINDS[instance.now],
         "since": "" if start is None else iso_ns(start // S * S),
     }  # fmt: skip
-    took = dict(enumerate(instance.took, 1))
-    found = text.format(*("" if i == 0 else took.get(i, "") for i in range(10)), **fields)
+    found = text.format("", *instance.took, *[""] * 9, **fields)
     return " ".join(found.split())
 
 
