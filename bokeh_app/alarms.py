@@ -88,9 +88,14 @@ def watched(pump: Pump) -> Watched:
 
 
 def of_these(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
-    """The summary, and what of these sources is in trouble."""
+    """The summary, and what of these sources is in trouble, with what its columns are called."""
     found = levels(pump)
-    return summary(pump) | {"levels": {name: found[name] for name in names if name in found}}
+    mine = {name: found[name] for name in names if name in found}
+    called = {
+        name: {column: label for column, (label, _) in zip(of, pump.named(name, list(of)), strict=True)}
+        for name, of in mine.items()
+    }
+    return summary(pump) | {"levels": mine, "called": called}
 
 
 def of_sources(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
@@ -120,6 +125,8 @@ def listed(pump: Pump, find: str, has_all: bool) -> dict[str, Any]:
     ]
     shown = [{name: each.get(name) for name in LISTED} for each in rows[:MAX_ROWS]]
     for each in shown:
+        if each["column"] is not None:
+            [(each["called"], each["unit"])] = pump.named(str(each["source"]), [str(each["column"])])
         each["since"], each["silenced_until"] = milliseconds(each["since"]), milliseconds(each["silenced_until"])
     return summary(pump) | {"rows": shown, "more": len(rows) - len(shown), "watched": len(found)}
 

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.archives import reads as reads
+from tests.examples import examples
 from tests.postgres import Server, server
 from tests.running import Running, eventually
 
@@ -23,11 +24,15 @@ from tests.running import Running, eventually
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# What is imported and collected stays: to look through it for garbage would cost each worker a second, and tests more.
+gc.disable()
+
 # What a shell starts in the background ignores SIGINT, and so would all that it starts: the tests end some by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one takes longer now and then
+# No deadline: a busy machine takes longer now and then.
+hypothesis.settings.register_profile("any machine", deadline=None, max_examples=examples(100))
 hypothesis.settings.load_profile("any machine")
 
 SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines, other people's programs, whole linemons
@@ -42,6 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in SLOW_ROOMS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

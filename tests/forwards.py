@@ -18,7 +18,7 @@ from linemon.store.reader import Store
 from linemon.store.status import read_part
 from linemon.store.writer import StoreWriter
 from tests.forked import run
-from tests.running import Work, eventually
+from tests.running import Work, eventually, forget
 
 Row = tuple[int, dict[str, float]]  # ns, and the values by their columns
 
@@ -176,6 +176,7 @@ class Conformance(ABC):
         self.arrives("s", rows_of(2503))
         self.near.until(sent=2513, refused=0, missed=0, behind_s=0.0)
 
+    @pytest.mark.slow
     def test_a_far_side_that_is_away(self) -> None:
         """At the start, and again later: what came meanwhile is sent once it is back."""
         self.close()
@@ -224,8 +225,8 @@ class Conformance(ABC):
         first, second = rows_of(5), rows_of(3, 10, ("b", "c"))
         self.near.add("s", first)
         self.arrives("s", first)
-        self.near.writer.forget_silent(0.0, 1.0)
-        self.near.writer.forget_silent(time.time() + 10, 1.0)
+        forget(self.near.writer, 0.0, 1.0)
+        forget(self.near.writer, time.time() + 10, 1.0)
         self.near.add("s", second)
         self.arrives("s", first + second)
 
@@ -298,6 +299,7 @@ class Conformance(ABC):
         assert second.returncode == 1
         assert f"forward.it is run by process {self.near.work.pid} already" in second.stderr
 
+    @pytest.mark.slow
     def test_its_secrets_are_nowhere(self) -> None:
         """In no log, status or answer of a command, whatever fails."""
         self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
+import pytest
 
 from linemon.errors import UnknownSource
 from linemon.store.reader import Store
@@ -48,6 +50,17 @@ def archive(folder: Path) -> Path:
     return folder / "linemon-agent.pyz"
 
 
+def program(name: str, package: str = "") -> str:
+    """Where it is. A package that the system does not offer leaves out the test; one that is not installed fails it."""
+    found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if not found and package and shutil.which("apt-cache"):
+        offered = subprocess.run(["apt-cache", "show", package], capture_output=True)
+        if offered.returncode:
+            pytest.skip(f"this system has no package {package}")
+    assert found, f"the tests need {name}: sh tests/tools.sh"
+    return found
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "linemon", *arguments]
 
@@ -59,6 +72,12 @@ def arrive(writer: StoreWriter, name: str, at_s: float, stamps_s: Sequence[float
     with mock.patch("linemon.store.arena.time.time_ns", return_value=now):
         ring.arena.append_to(ring.entry.slot, rows)
     writer.note_arrivals()
+
+
+def forget(writer: StoreWriter, now_s: float, after_s: float) -> None:
+    """What got no row for `after_s`, in as many steps as that takes: a busy machine may need more than one."""
+    while not writer.forget_silent(now_s, after_s):
+        pass
 
 
 class Running:

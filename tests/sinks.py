@@ -25,8 +25,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.programs.test_peers import program
-from tests.running import eventually
+from tests.running import eventually, program
 
 Answer = tuple[int, dict[str, str], bytes]
 

@@ -17,8 +17,9 @@ import pytest
 
 from linemon.access import Door, Grant, Tokens
 from linemon.patterns import fits
+from tests import forked
 from tests.pki import Authority
-from tests.running import DEADLINE_S, Running, command, eventually
+from tests.running import DEADLINE_S, Running, eventually
 from tests.web import get, post
 
 Start = Callable[..., Running]
@@ -114,6 +115,7 @@ def test_another_token_on_the_way(start_collector: Start) -> None:
     assert running.store["x"].last(9).values.tolist() == [[1.0], [4.0]]
 
 
+@pytest.mark.slow
 def test_guessing_a_token(start_collector: Start) -> None:
     """Each guess is a rejected line, the tenth ends the connection; the log names the host, nothing shows the guess."""
     running = start_collector(settings('token = "all"'))
@@ -210,6 +212,7 @@ def test_lines_in_tls(start_collector: Start, authority: Authority) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_openssl_as_a_sender(start_collector: Start, authority: Authority) -> None:
     """A shell with `openssl s_client` sends lines."""
     running = start_collector(settings("tls = true", rest=tls(authority)))
@@ -402,10 +405,11 @@ def has(running: Running, count: int) -> None:
         ('[tls]\ncert = "linemon.toml"\n', 2, "not a PEM file"),
     ],
 )  # fmt: skip
-def test_check(tmp_path: Path, text: str, code: int, says: str) -> None:
+def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int, says: str) -> None:
     """What is open is refused or warned about; files that are not there or not right are found before the start."""
     file = tmp_path / "linemon.toml"
     file.write_text(text)
-    done = subprocess.run(command("check", "--config", str(file)), capture_output=True, text=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = forked.run(["check", "--config", str(file)])
     assert done.returncode == code
     assert says in done.stderr

@@ -18,13 +18,14 @@ from bokeh_app.pump import Pump
 from linemon.store.across import having, means, spread
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
+from tests.examples import examples
 from tests.histories import BEGIN, SECOND, Place, open_places, tier
 from tests.test_newest import POINTS, ROW, S, fill
 
 MakePlace = Callable[..., Place]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(ROW, max_size=60), st.integers(1, 9))
 def test_means_are_those_of_each_window(rows: list[tuple[str, int, float, float]], count: int) -> None:
     """Of rows in any order, more of them than a ring holds, and with missing values."""

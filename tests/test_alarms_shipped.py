@@ -262,6 +262,7 @@ def test_a_restart_goes_on(tmp_path: Path) -> None:
     house.writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [20, 21])
 def test_a_first_start_tells_of_many_at_once(tmp_path: Path, wrong: int) -> None:
     """What the rings hold is judged; up to twenty incidents are told one by one. A later start is no first one."""

@@ -17,6 +17,7 @@ from bench import made_up, nab
 from linemon.analysis import groups as grouping
 from linemon.analysis.spectrum import periods
 from linemon.tasks import changed, forecast, groups, normal, spectrum, strange
+from tests.examples import examples
 from tests.running import Running
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -99,7 +100,7 @@ def test_a_forecast_needs_two_seasons() -> None:
         forecast(given_rows(hours(90), step=HOUR), season=("1h",))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(np.nan)), min_size=120, max_size=160))
 def test_a_forecast_of_anything_is_a_number_in_its_interval(values: list[float]) -> None:
     _, found = forecast(given_rows(np.array(values), step=HOUR), horizon="24h")
@@ -232,6 +233,7 @@ def test_too_little_to_say_whether_it_changed() -> None:
         changed(rows, start=at(10), end=at(10))
 
 
+@pytest.mark.slow
 def test_changed_as_a_command(collector: Running) -> None:
     lines = ["#source pump", "#columns time flow:l/s heat:C"]
     random = np.random.default_rng(1)
@@ -355,7 +357,7 @@ def test_strange_columns_counts_those_of_the_last_minutes() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=examples(10))
 @given(st.lists(st.integers(1, 1500), max_size=8), st.integers(0, 100))
 def test_strange_is_the_same_however_rows_come(cuts: list[int], seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -390,6 +392,7 @@ def test_the_state_of_strange_can_be_kept_and_columns_may_come_and_go() -> None:
     assert list(strange(one, state)[1]) == ["a.score:", "strange_columns:"]
 
 
+@pytest.mark.slow
 def test_values_that_come_late_or_never_are_left_out() -> None:
     values = days(3)
     rows = given_rows(values)

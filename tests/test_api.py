@@ -82,6 +82,7 @@ class Toy(Family):
 """
 
 
+@pytest.mark.slow
 def test_a_file_in_its_folder_is_a_family_of_routes(tmp_path: Path) -> None:
     """It is served with all guards before it, below any path where it says so, and before what takes all the others."""
     root = Path(__file__).parent.parent
@@ -259,6 +260,7 @@ def test_a_long_answer(start_collector: Callable[..., Running]) -> None:
     assert json.loads(body)["cursor"].startswith("50000.")
 
 
+@pytest.mark.slow
 def test_rows_that_are_overwritten_while_they_are_read(start_collector: Callable[..., Running]) -> None:
     """An answer is taken from the ring as it is read, not copied before: what goes meanwhile is null, and counted."""
     running = start_collector("points = 200000\n")
@@ -397,6 +399,7 @@ def test_events(collector: Running) -> None:
     eventually(lambda: get(at, "/api/health").json["http_connections"] == 1, "the readers are gone")
 
 
+@pytest.mark.slow
 def test_a_slow_reader_of_events(start_collector: Callable[..., Running]) -> None:
     """It costs no memory and delays nobody; what it did not take in time is counted as missed."""
     running = start_collector("points = 1000\n")

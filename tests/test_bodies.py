@@ -16,6 +16,7 @@ from linemon.access import EVERYTHING, Grant
 from linemon.errors import LineError
 from linemon.lines.body import MAX_FAULTS, NOT_HERE, Body
 from linemon.lines.session import Session
+from tests.examples import examples
 from tests.test_intake import NOW, Bench
 
 LINES = (
@@ -71,7 +72,7 @@ def taken(text: bytes, body: Body | None, cuts: tuple[int, ...] = (), grant: Gra
 
 
 @pytest.mark.parametrize("kind", BODIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(text=texts, cuts=st.lists(st.integers(0, 400), max_size=4).map(tuple))
 def test_cuts_and_care_change_nothing(kind: str, text: bytes, cuts: tuple[int, ...]) -> None:
     """In one piece, in several, or looked at one by one, as where a token opens some sources."""
@@ -82,7 +83,7 @@ def test_cuts_and_care_change_nothing(kind: str, text: bytes, cuts: tuple[int, .
     assert whole.faults == sorted(whole.faults)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=texts)
 def test_a_body_is_a_connection(text: bytes) -> None:
     """The same rows, and the same lines rejected; each of them is told, and nothing else but directives."""
@@ -92,7 +93,7 @@ def test_a_body_is_a_connection(text: bytes) -> None:
     assert not Counter(by_body.rejected) - body.rejected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=texts, directives=st.lists(st.sampled_from(NUMBERING), min_size=1, max_size=2))
 def test_behind_a_number_no_row_is_stored(text: bytes, directives: list[bytes]) -> None:
     """Whatever directives come then."""
@@ -102,7 +103,7 @@ def test_behind_a_number_no_row_is_stored(text: bytes, directives: list[bytes]) 
         assert behind.faults[0] == (1, "sequence")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(lines=st.lists(st.sampled_from([line for line in LINES if line.strip()[:1] != b"#" and b'"' not in line])))
 @pytest.mark.slow
 def test_points_of_a_body_are_those_of_a_connection(lines: list[bytes]) -> None:

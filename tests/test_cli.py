@@ -39,6 +39,7 @@ def test_the_version_and_the_list_of_commands(tmp_path: Path) -> None:
         assert re.search(rf"^  {name} +\S", helped.stdout, re.M), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_each_command_has_help_with_an_example(name: str, tmp_path: Path) -> None:
     out = linemon_in(tmp_path, name, "--help")
@@ -76,6 +77,7 @@ def foreign(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_foreign_agent_is_not_ours(foreign: Path) -> None:
     """`import linemon` works beside it, and `linemon agent` and what `linemon up` starts run ours."""
     out = subprocess.run(
@@ -108,6 +110,7 @@ def test_a_foreign_page_is_not_ours(foreign: Path) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_what_only_reads_needs_no_secret(collector: Running) -> None:
     """The token of linemon.toml is for those who write; `linemon check` still says that it is missing."""
     collector.say("m 1\n")
@@ -122,6 +125,7 @@ def test_what_only_reads_needs_no_secret(collector: Running) -> None:
     assert "[tcp] token: the environment has no variable LINEMON_NO_SUCH" in out.stderr
 
 
+@pytest.mark.slow
 def test_the_supervisor_sleeps_until_the_collector_is_ready(tmp_path: Path) -> None:
     """However long that takes, and however often it is started again until then; then the others start, once."""
     (tmp_path / "linemon").mkdir()
@@ -159,6 +163,7 @@ def test_the_supervisor_sleeps_until_the_collector_is_ready(tmp_path: Path) -> N
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_the_supervisor_is_small(tmp_path: Path) -> None:
     """It looks at one number, and is there for months: no numpy, at most 14 MB."""
     config = tmp_path / "linemon.toml"

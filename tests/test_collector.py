@@ -182,6 +182,7 @@ def test_dead_sources_are_forgotten(start_collector: Callable[..., Running]) -> 
         assert reader.since(0).values.tolist() == [[3.0, 4.0]]
 
 
+@pytest.mark.slow
 def test_memory_and_imports(start_collector: Callable[..., Running]) -> None:
     """With a full ring of a host's sixty columns the collector stays small, and it never imports bokeh."""
     collector = start_collector(fresh=True)
@@ -244,6 +245,7 @@ def test_the_tap_defaults_to_the_tutorials_six(collector: Running) -> None:
         assert tap_rows(sock, 1) == [b"12.5 2400.0 40.0 0.5 0.25 0.125\n"]
 
 
+@pytest.mark.slow
 def test_a_slow_tap_reader_loses_rows_and_holds_nobody_up(start_collector: Callable[..., Running]) -> None:
     """It gets whole rows in order, the newest one too; what it lost between is counted."""
     names = [f"c{i + 1}" for i in range(200)]

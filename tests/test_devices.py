@@ -333,6 +333,7 @@ def test_others_that_write_to_a_devices_source_are_counted(collector: Running) -
         eventually(lambda: device(collector, "p.1")["foreign"] == 1, "one connection")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lines",
     [
@@ -453,6 +454,7 @@ def test_a_wish_goes_out_at_once_while_rows_flow(collector: Running) -> None:
 SPEC = 'version = "{}"\n[read]\nkind = "text"\n[[column]]\nname = "t"\npattern = "(.*)"\n{}'
 
 
+@pytest.mark.slow
 def test_a_spec_is_pushed_when_it_changes(start_collector: Start, tmp_path: Path) -> None:
     """The file of the product, else the longest pattern; what is wrong is logged, and the one before stays."""
     specs = tmp_path / "specs"
@@ -662,6 +664,7 @@ def test_specs_that_come_with_linemon(collector: Running) -> None:
 # -- killed, encrypted, by other doors
 
 
+@pytest.mark.slow
 def test_nothing_that_was_said_is_lost_by_a_kill(start_collector: Start) -> None:
     """`kill -9` at any moment: names that devices were told and wishes that were taken are there."""
     running = start_collector(ENROLS)
@@ -742,6 +745,7 @@ def test_a_body_is_no_device(collector: Running) -> None:
     assert devices(collector) == []
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_read_is_told_the_newest(collector: Running) -> None:
     """However often it is set meanwhile; and the collector keeps no more of it than that."""
     with peer(collector, "#device p 1\n#is 0 {}\n") as there:

@@ -18,6 +18,7 @@ from linemon.lines.session import Session
 from linemon.store.devices import DeviceBook
 from linemon.store.marks import Mark
 from linemon.store.specs import Specs
+from tests.examples import examples
 from tests.fuzz import EmptyStore
 
 BORN: dict[str, Any] = {"interval": 1, "groups": [], "columns": ["*"]}
@@ -155,4 +156,4 @@ class TwoSides(RuleBasedStateMachine):
 
 
 TestTwoSides = TwoSides.TestCase
-TestTwoSides.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTwoSides.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)

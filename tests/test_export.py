@@ -165,6 +165,7 @@ def test_a_year_of_minutes_takes_no_more_memory_than_a_day(tmp_path: Path) -> No
     ), peaks
 
 
+@pytest.mark.slow
 def test_a_frozen_export_is_written_once(collector: Running) -> None:
     """With a manifest that says which rows they are; a second time it is refused, and told whether it is whole."""
     collector.say("#source a/b\n#columns time v:m\n1700000002 3\n1700000000 1\n1700000001 2\n")

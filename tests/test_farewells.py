@@ -31,6 +31,7 @@ from linemon.store.levels import LATE
 from linemon.store.marks import Mark, MarkFile
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
+from tests.examples import examples
 from tests.histories import BEGIN, SECOND, Place, assert_same, open_places, tier
 from tests.running import Running, command, eventually
 from tests.web import Address, Answer, ask, get, post
@@ -101,6 +102,24 @@ def test_a_source_is_renamed_with_its_rows_and_marks(collector: Running) -> None
     send(collector, "room 1/ü", 4)
     after = source.since(before.cursor, before.born)
     assert (after.values.tolist(), after.restarted, after.missed) == ([[4]], False, 0)
+
+
+def test_what_tasks_give_of_a_source_goes_with_it(collector: Running) -> None:
+    """Renamed and forgotten, by command and by HTTP, one or many; of other sources nothing."""
+    for source in ("web1", "web1~normal", "web1~normal~groups", "web10~normal", "web2", "web2~normal"):
+        send(collector, source, 1, 2)
+    assert collector.run("rename", "web1", "www").returncode == 0
+    assert names(collector) == ["web10~normal", "web2", "web2~normal", "www", "www~normal", "www~normal~groups"]
+    assert rows_of(collector, "www~normal~groups") == [1, 2]
+    send(collector, "new~normal", 1)
+    taken = rename(collector.address("http"), "web2", {"to": "new"})
+    assert (taken.status, "there is a source 'new~normal'" in taken.json["error"]) == (409, True)
+    assert rename(collector.address("http"), "web2", {"to": "web9"}).status == 200
+    assert collector.run("forget", "--yes", "new~normal", "web10~normal").returncode == 0
+    assert names(collector) == ["web9", "web9~normal", "www", "www~normal", "www~normal~groups"]
+    assert collector.run("forget", "--yes", "www", "www~normal").returncode == 0  # which goes with it
+    assert forget(collector.address("http"), "web9").status == 200
+    assert names(collector) == []
 
 
 def test_who_sends_on_under_the_old_name_makes_a_new_source(collector: Running) -> None:
@@ -211,6 +230,7 @@ def test_what_cannot_be_done_is_told(collector: Running) -> None:
     assert names(collector) == ["web1", "web2"]
 
 
+@pytest.mark.slow
 def test_many_are_forgotten_when_that_was_meant(collector: Running) -> None:
     """A pattern that means several is asked about; without a terminal it needs --yes."""
     for name in ("test1", "test2", "test-bench", "web1"):
@@ -388,6 +408,7 @@ def test_history_follows_what_came_while_it_was_away(make: MakePlace) -> None:
     assert_whole(place, "a", "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(12))
 def test_history_killed_while_it_follows(make: MakePlace, at: int) -> None:
     """Whatever it had done of a farewell: no bucket is lost, doubled, or another source's."""
@@ -452,6 +473,7 @@ def test_tiers_that_have_ended_follow_too(make: MakePlace) -> None:
 # -- killed, and full
 
 
+@pytest.mark.slow
 def test_the_collector_killed_while_sources_are_renamed(start_collector: Start) -> None:
     """Ten kills at random moments: each time one of the two names has all rows and the mark, and no row is lost."""
     chance = random.Random(5)
@@ -514,7 +536,7 @@ def test_a_full_disk_leaves_the_source_as_it_is(tmp_path: Path, to: str | None) 
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     moves=st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from(["a", "b", "c", None]), st.booleans()), max_size=15

@@ -80,6 +80,7 @@ class TestGraphite(Process):
         return by_time([(at, {metric("", c, False)[1:]: v for c, v in values.items()}) for at, values in new])
 
 
+@pytest.mark.slow
 class TestParquet(Conformance):
     exactly_once = True
 

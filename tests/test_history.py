@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from linemon.errors import LineError
 from linemon.store.arena import ArenaWriter
 from tests import history_kills
+from tests.examples import examples
 from tests.histories import BEGIN, SECOND, Place, assert_same, open_places, tier
 
 FOUR = tier("10s", "1d"), tier("1m", "30d"), tier("15m", "2y"), tier("6h", "10y")
@@ -52,6 +53,7 @@ def test_a_row_within_its_grace_goes_into_its_bucket(make: MakePlace) -> None:
     assert_same(place.buckets("1m", "host"), place.truth("1m", "host"))
 
 
+@pytest.mark.slow
 def test_late_rows_become_parts_of_their_buckets(make: MakePlace) -> None:
     """A backlog of three hours beside live rows, over another connection; also that of a source that begins with it."""
     place = make(tier("10s", "1d"), tier("1m", "30d"))
@@ -297,7 +299,7 @@ class Killed(BaseException):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.slow
 def test_killed_between_any_two_writes(make: MakePlace, seed: int) -> None:
     """Late rows, rows ahead, missing values, several sources, kills before and after writes: no bucket is wrong."""

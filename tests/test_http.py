@@ -274,6 +274,7 @@ def test_ways_to_say_a_token(start_collector: Callable[..., Running]) -> None:
     assert status(path="/?p=") == 401
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_counted_and_its_host_is_logged(start_collector: Callable[..., Running]) -> None:
     """Whatever it asks for: whoever guesses is seen."""
     running = start_collector('[tcp]\nlisten = "127.0.0.1:0"\ntoken = "s3cret"\n[http]\nlisten = "0.0.0.0:0"\n', "wide")

@@ -243,6 +243,7 @@ def test_a_body_that_stalls(start_collector: Start) -> None:
     assert counted(running, stored=1, received=1)
 
 
+@pytest.mark.slow
 def test_a_long_body_holds_up_nobody(collector: Running) -> None:
     """Of lines that must be looked at one by one; others are answered before it is."""
     at = collector.address("http")

@@ -18,6 +18,8 @@ from linemon.lines.intake import Intake
 from linemon.lines.session import Session
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
+from tests.examples import examples
+from tests.running import forget
 
 NOW = 1_700_000_000 * 10**9
 
@@ -254,8 +256,8 @@ def test_a_forgotten_source_starts_anew(bench: Bench) -> None:
     session = bench.session()
     for lines in (b"m 1\n", b"sys,a=b f=1\n", b"#source s\n", b"1\n"):
         bench.say(lines, session)
-    bench.writer.forget_silent(0, 10)
-    bench.writer.forget_silent(100, 10)
+    forget(bench.writer, 0, 10)
+    forget(bench.writer, 100, 10)
     assert bench.store.sources() == ()
     bench.say(" other 5\n")  # takes the free place
     for lines in (b" m 2\n", b"m 3\n", b"sys,a=b f=2\n", b"3\n", b"4\n"):
@@ -278,7 +280,7 @@ LINES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(LINES, st.lists(st.integers(0, 400), max_size=40), st.booleans())
 @pytest.mark.slow
 def test_cuts_change_nothing(

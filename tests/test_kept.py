@@ -20,6 +20,7 @@ from linemon.config import Config, DashboardConfig, StoreConfig
 from linemon.patterns import exactly
 from linemon.sections import WorkConfig
 from linemon.store.farewells import Farewell
+from tests.examples import examples
 
 HIDDEN = ("sources", "web1", "hidden")
 PINNED = ("sources", "web1", "pinned")
@@ -187,6 +188,21 @@ def test_a_file_that_is_none_is_left_alone(tmp_path: Path, text: str) -> None:
     assert (kept.fault, kept.state.source("web1")) == (None, {"pinned": True})
 
 
+def test_without_a_file_it_stays_the_same_from_look_to_look(tmp_path: Path) -> None:
+    """What is made of it is made anew where it is another object, as the limits of all sources are."""
+    kept = Kept(tmp_path / "kept.json")
+    state = kept.state
+    kept.refresh()
+    assert kept.state is state
+    kept.change({HIDDEN: True}, {})
+    kept.path.unlink()
+    kept.refresh()
+    assert kept.state.values == {}
+    state = kept.state
+    kept.refresh()
+    assert kept.state is state
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match="cannot write"):
@@ -263,7 +279,7 @@ def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes())["columns"]["*"]["shared"]["warn"] == kept.state.number
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace")))
 def test_no_bytes_break_it(raw: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any of them

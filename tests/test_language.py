@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from linemon.lines.intake import Intake
 from linemon.lines.session import Session
 from tests import fuzz, reference, reference_words
+from tests.examples import examples
 from tests.fuzz import NOW, EmptyStore, Event, Input, at_random, by_linemon, difference
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -179,14 +180,14 @@ def inputs(draw: st.DrawFn) -> Input:
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=list(HealthCheck))
 @given(given=inputs())
 def test_linemon_and_the_reference_agree(store: EmptyStore, given: Input) -> None:
     """Rows, columns, units, counts, reasons and answers, to the bit."""
     assert difference(given, store) == ""
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(BLOCKS, st.lists(st.integers(0, 200), max_size=8), st.booleans(), st.sampled_from([65536, 40]))
 def test_cuts_change_nothing(store: EmptyStore, data: bytes, cuts: list[int], flush: bool, max_line: int) -> None:
     """A connection in one piece, in some pieces and byte by byte."""
@@ -199,6 +200,7 @@ def test_cuts_change_nothing(store: EmptyStore, data: bytes, cuts: list[int], fl
     assert whole == cut == bytewise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_bytes_that_nobody_would_send(seed: int) -> None:
     """A little of what `tests/fuzz.py` does for as long as one likes."""
@@ -329,7 +331,7 @@ def test_times(token: str, expected: str) -> None:
         assert reference_words.time(token) == (None if expected == "now" else int(expected))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(0, 4 * 10**18), st.integers(0, 3), st.integers(0, 9))
 def test_a_time_is_right_to_the_microsecond(ns: int, unit: int, decimals: int) -> None:
     """However it is written, until the year 2096; and to the nanosecond where it is a whole number."""

@@ -16,6 +16,7 @@ from linemon import Store, Window
 from linemon.errors import UnknownSource
 from linemon.store.levels import buckets_of
 from tests.archives import Reads
+from tests.examples import examples
 from tests.histories import BEGIN, SECOND, Place, open_places, tier
 
 MakePlace = Callable[..., Place]
@@ -59,7 +60,7 @@ def assert_is(found: Window, place: Place, source: str, start: float, end: float
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.slow
 def test_a_window_over_all_levels_is_that_of_all_rows(make: MakePlace, reads: Reads, seed: int) -> None:
     """At every moment, also of rows that are late or in no bucket yet; spans begin and end with the longest buckets.

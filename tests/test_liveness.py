@@ -18,6 +18,7 @@ import linemon
 from linemon.store.describe import describe, describe_all
 from linemon.store.liveness import Life, silent_after
 from linemon.store.writer import StoreWriter
+from tests.examples import examples
 from tests.running import Running, arrive, command, eventually
 
 YEAR_S = 365 * 86_400
@@ -117,7 +118,7 @@ def test_rows_ahead_are_counted_and_move_no_live_view(start_collector: Callable[
         tail.stdout.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.floats(0, 1e6), max_size=20), st.lists(st.floats(0, 1e3), max_size=20))
 def test_the_usual_step_is_longer_than_nine_in_ten(steps: list[float], others: list[float]) -> None:
     """As numpy says, of one source and of several at once."""

@@ -39,6 +39,7 @@ def test_one_source_is_found_without_the_others(tmp_path: Path, name: str) -> No
         assert catalog.find(name) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_catalog_is_made_anew_while_it_changes(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources that come, go, come again and get columns meanwhile: the new file says what the old one did, in order."""
@@ -72,6 +73,7 @@ def test_a_catalog_is_made_anew_while_it_changes(tmp_path: Path, seed: int, monk
     assert not list(tmp_path.glob("catalog.*"))
 
 
+@pytest.mark.slow
 def test_forgetting_and_tidying_take_turns_with_others(tmp_path: Path) -> None:
     """Of five thousand sources no call sees to all; each takes a step of a few milliseconds, as CPU time goes."""
     with closing(StoreWriter(tmp_path, 4, 10_000)) as writer:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from linemon.errors import LineError
 from linemon.store.marks import ALARM, MAX_LINES, MOST, MOST_ALARMS, Mark, MarkFile, MarkWriter
 from linemon.store.reader import Store
+from tests.examples import examples
 from tests.running import Running, eventually
 from tests.web import get, post
 
@@ -189,6 +190,7 @@ def notes(writer: MarkWriter | MarkFile) -> list[str]:
     return [mark.text for mark in writer.marks]
 
 
+@pytest.mark.slow
 def test_the_newest_marks_are_kept(tmp_path: Path) -> None:
     """As they come, whatever their times; the file stays bounded, and another process has the same ones."""
     writer = MarkWriter(tmp_path, 0o600)
@@ -220,7 +222,7 @@ def test_alarms_leave_room_for_the_others(tmp_path: Path) -> None:
 ADDED = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.sampled_from([None, "s"])), max_size=20)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(added=ADDED, damaged=st.integers(0, 19), cut=st.integers(0, 200))
 def test_what_is_left_of_a_damaged_file(
     tmp_path_factory: pytest.TempPathFactory, added: list[tuple[int, str, str | None]], damaged: int, cut: int

@@ -112,6 +112,7 @@ def not_yet(group: tuple[Any, ...], done: frozenset[int]) -> Iterator[int]:
             met.add(cell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("wanted", [1, 2])
 def test_no_order_shows_a_wrong_row(writer: str, wanted: int) -> None:

@@ -13,6 +13,7 @@ from linemon.store.liveness import Life
 from linemon.store.newest import Newest
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
+from tests.examples import examples
 
 POINTS, S = 20, 10**9
 LATEST = 1000 * S
@@ -30,7 +31,7 @@ def fill(writer: StoreWriter, rows: list[tuple[str, int, float, float]]) -> None
         ring.arena.note_arrivals()
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 @given(st.lists(st.lists(ROW, max_size=30), min_size=1, max_size=4))
 def test_what_each_source_says(looks: list[list[tuple[str, int, float, float]]]) -> None:
     """Rows in any order, more of them than a ring holds, some far ahead, with missing values; look by look."""

@@ -27,8 +27,7 @@ from linemon.parts.alarms.pen import DARK
 from linemon.store.writer import StoreWriter
 from tests.notifiers import FIRST, OTHER, Conformance, Post, RefusingConformance, over, raised
 from tests.pki import Authority
-from tests.programs.test_peers import program
-from tests.running import eventually
+from tests.running import eventually, program
 from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request, free_port
 from tests.test_messages import House
 

@@ -425,6 +425,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_notifier_is_a_file(tmp_path: Path) -> None:
     """What lies in notifiers/ is a kind, with its own keys; nothing else names it."""
     for room in ("linemon", "linemon_sender"):

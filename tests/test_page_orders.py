@@ -25,6 +25,7 @@ def asked(ago: float = 299.0, **more: Any) -> dict[str, Any]:
     return {"do": "changed", "from": now - ago * 1e3, "to": now, "sources": None, **more}
 
 
+@pytest.mark.slow
 def test_what_changed_is_ranked_with_units(collector: Running) -> None:
     """Of all sources but what tasks say of them, or of those that are named, whatever is in their names."""
     collector.say(lines("[web]*", 40.0, 60.0) + lines("web2", 40.0, 40.0) + lines("web2~normal", 0.0, 9.0))

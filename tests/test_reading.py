@@ -31,6 +31,7 @@ def test_export_writes_as_many_digits_in_all_rows(collector: Running) -> None:
     assert collector.run("export", "b").stdout == "time,v\n2023-11-14T22:13:20Z,1.0\n"
 
 
+@pytest.mark.slow
 def test_export_by_pattern(collector: Running) -> None:
     """One table, in time order, of all sources that fit: whose row it is, and the columns of all."""
     collector.say(
@@ -124,6 +125,7 @@ def test_a_store_that_is_not_there_says_so(tmp_path: Path) -> None:
     assert repr(Store(tmp_path / "typo")).endswith("typo: nothing there yet>")
 
 
+@pytest.mark.slow
 def test_export_of_several_sources(collector: Running) -> None:
     """Names and patterns together; those with `!` take away, whatever their place; linemon's own only by name."""
     collector.say(
@@ -151,6 +153,7 @@ def test_export_of_several_sources(collector: Running) -> None:
     assert json.loads(collector.run("sources", "--json", "linemon.*").stdout)[0]["source"] == "linemon.collector"
 
 
+@pytest.mark.slow
 def test_export_as_hdf5(collector: Running) -> None:
     """A group a source that xarray opens as netCDF-4, and of which pandas makes a frame; each name is in it."""
     import numpy as np

@@ -19,7 +19,8 @@ from linemon.store.reader import Store
 from linemon.store.ring import Cells
 from linemon.store.writer import Ring, StoreWriter
 from tests.archives import Reads
-from tests.running import eventually
+from tests.examples import examples
+from tests.running import eventually, forget
 
 SECOND, US = 10**9, 1000
 
@@ -50,7 +51,7 @@ blocks = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(blocks, st.integers(1, 12))
 @pytest.mark.slow
 def test_any_appends_give_what_a_list_gives(
@@ -89,7 +90,7 @@ def test_any_appends_give_what_a_list_gives(
     writer.close()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 1000), st.one_of(st.floats(-1e6, 1e6), st.just(float("nan")))), max_size=40),
     st.integers(0, 900),
@@ -206,11 +207,11 @@ def test_a_forgotten_source_is_nobody_elses(writer: StoreWriter, store: Store) -
     ring = writer.bind("old", ("value",), None)
     append(ring, [1], [1.0])
     reader = store["old"]
-    writer.forget_silent(0.0, 10.0)
+    forget(writer, 0.0, 10.0)
     append(writer.bind("busy", ("value",), None), [1], [2.0])
-    writer.forget_silent(9.0, 10.0)
+    forget(writer, 9.0, 10.0)
     append(writer.bind("busy", ("value",), None), [2], [3.0])
-    writer.forget_silent(15.0, 10.0)
+    forget(writer, 15.0, 10.0)
     assert ring.is_gone
     assert store.sources() == ("busy",)
     append(writer.bind("new", ("value",), None), [3], [4.0])
@@ -225,8 +226,7 @@ def test_many_sources_forgotten_at_once(tmp_path: Path) -> None:
     for i in range(600):
         writer.bind(f"m{i}", ("value",), None)
     store = linemon.open(tmp_path)
-    while not writer.forget_silent(0.0, 4.0):
-        pass
+    forget(writer, 0.0, 4.0)
     append(writer.bind("busy", ("value",), None), [1], [1.0])
     while not writer.forget_silent(4.0, 4.0):  # it takes no longer than others may wait
         assert "busy" in store

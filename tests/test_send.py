@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from linemon.cli._csv import Csv
 from linemon.errors import AskedWrongly, LinemonError
+from tests.examples import examples
 from tests.running import Running, command, eventually
 
 
@@ -200,7 +201,7 @@ def test_options_of_csv_that_cannot_be(options: dict[str, Any], what: str) -> No
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.text('12.,;"\n\r x-eE#', max_size=4), min_size=1, max_size=4), max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_each_row_of_csv_is_sent_or_refused(rows: list[list[str]]) -> None:
     """Whatever stands in it, and wherever it is cut: as many lines come out as went in, none sent and refused."""
     text = "a,b\n1,2\n" + "".join(",".join(row).replace("\r", "") + "\n" for row in rows)
@@ -419,6 +420,7 @@ def test_send_shows_errors_as_they_come(collector: Running) -> None:
     assert re.fullmatch(r"stored 1, rejected 1 \(tokens 1\)\n", out)
 
 
+@pytest.mark.slow
 def test_send_counts_what_it_does_not_show(collector: Running) -> None:
     """Ten errors, one line that there are more, and the sum of them all."""
     out = collector.run("send", "many", stdin="x\n" * 50_000 + "1\n")

@@ -111,6 +111,7 @@ def test_a_spool_outlives_a_killed_process(collector: Running, tmp_path: Path) -
     assert collector.store["room1"].since(0).values[:, 0].tolist() == list(range(101))
 
 
+@pytest.mark.slow
 def test_a_spool_whose_folder_is_removed(start_collector: Callable[..., Running], tmp_path: Path) -> None:
     """What was in it is lost, counted once, and the collector is told; what came after goes out at once."""
     collector = start_collector()
@@ -279,6 +280,7 @@ def test_what_is_sent_last_arrives(collector: Running) -> None:
     assert collector.store["room1"].last(1).values.tolist() == [[7.0]]
 
 
+@pytest.mark.slow
 def test_in_tls(start_collector: Callable[..., Running], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With certificates of both sides; where one is missing or a stranger's, rows wait and it is said why."""
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")

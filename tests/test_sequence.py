@@ -23,6 +23,7 @@ from linemon.store.reader import Store
 from linemon.store.ring import SENDERS
 from linemon.store.ring import fence as real_fence
 from linemon.store.writer import StoreWriter
+from tests.examples import examples
 
 NOW = 1_700_000_000 * 10**9
 PEER = "10.0.0.7"
@@ -182,7 +183,7 @@ def play(folder: Path, rng: random.Random, steps: int) -> tuple[Collector, list[
     return collector, senders
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60))
 @pytest.mark.slow
 def test_any_interleaving_ends_with_every_row_once_and_in_order(seed: int, steps: int) -> None:
@@ -475,6 +476,7 @@ def test_columns_in_another_order_are_numbered_too(collector: Collector) -> None
     assert collector.numbers("t") == [1]
 
 
+@pytest.mark.slow
 def test_owed_acks_are_never_dropped(tmp_path: Path) -> None:
     """However many sources move while nobody reads: each is told in the end, and what waits stays bounded."""
     collector = Collector(tmp_path, points=4)

@@ -15,6 +15,7 @@ from linemon.store.reader import Source, Store
 from linemon.store.slices import Slices
 from linemon.store.window import Buckets
 from linemon.store.writer import Ring, StoreWriter
+from tests.examples import examples
 
 POINTS = 60
 
@@ -52,7 +53,7 @@ def all_of(found: Slices) -> tuple[list[int], list[list[float]]]:
 TIMES = st.lists(st.integers(0, 40), max_size=150) | st.integers(0, 150).map(lambda n: list(range(n)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(TIMES, st.none() | st.integers(0, 160), st.booleans())
 def test_rows(times: list[int], since: int | None, by_arrival: bool) -> None:
     """In time order or as they came, all or those after a cursor, rings that are in order or not."""
@@ -68,7 +69,7 @@ def test_rows(times: list[int], since: int | None, by_arrival: bool) -> None:
         filled.writer.close()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(TIMES, st.integers(1, 20), st.integers(0, 30), st.integers(1, 50))
 def test_windows(times: list[int], points: int, start: int, length: int) -> None:
     """Buckets are the same, however many rows lie in one."""

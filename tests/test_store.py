@@ -38,6 +38,7 @@ from linemon.store.reader import Store
 from linemon.store.ring import COMMIT, DISORDER, HEAD_CELLS, PAGE_BYTES, RESERVED, Arena, Cells
 from linemon.store.writer import Ring, StoreWriter
 from tests.archives import Reads
+from tests.examples import examples
 from tests.hunt import hunt
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -176,7 +177,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestStoreMachine.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
 
 
 # -- killed at any line
@@ -330,6 +331,7 @@ def test_the_hunt_finds_nothing() -> None:
     assert all(each.rows > 100 for each in found.findings)
 
 
+@pytest.mark.slow
 def test_the_hunt_finds_a_writer_that_publishes_before_it_writes() -> None:
     """A hunt that could not find anything would prove nothing."""
     assert hunt(60.0, is_broken=True).wrong
@@ -539,6 +541,7 @@ def _flips(data: bytes, places: Iterable[int]) -> list[bytes]:
     return [data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :] for at in places for flip in (1, 255)]
 
 
+@pytest.mark.slow
 def test_every_byte_of_a_files_header_flipped(memory: Path) -> None:
     """It is refused with a sentence and moved aside, or harmless; the other file's sources are there either way."""
     folder = memory / "store"
@@ -851,6 +854,7 @@ def in_a_small_disk(size: str, script: str, kind: str = "tmpfs") -> dict[str, An
     return found
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     """Rows that need new pages are rejected and counted; rings that have theirs go on; with room again, all do."""
     found = in_a_small_disk(

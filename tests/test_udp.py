@@ -33,6 +33,7 @@ def rejected(running: Running) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_datagram_holds_whole_lines(start_collector: Start) -> None:
     """Metrics, points, put, of as many bytes as there can be; the last needs no end, and none goes on in the next."""
     running = start_collector(OPEN)
@@ -93,6 +94,7 @@ def test_networks(start_collector: Start) -> None:
     assert running.status()["received"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
 def test_what_the_kernel_drops_is_counted(start_collector: Start) -> None:
     """Each datagram as a line; also the last ones, which none follows."""

@@ -158,7 +158,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyStore]:
     store.close()
 
 
-@pytest.mark.parametrize("way", ["whole", "cut"])
+@pytest.mark.parametrize("way", ["whole", pytest.param("cut", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("vector", ALL, ids=lambda vector: vector.rule)
 def test_linemon_holds_the_vectors(store: EmptyStore, vector: Vector, way: str) -> None:
     """So does linemon, without a socket: whole, byte by byte, and in two pieces."""

@@ -43,6 +43,7 @@ linemon.values = (() => {
   }
   function show() {
     if (pointer) follow()
+    sparks()                      // where tiles are is asked before texts change: else it would have to be worked out twice
     const time = pointer?.time
     for (const element of all(".line, .tile, dd[data-column]")) {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
@@ -60,7 +61,6 @@ linemon.values = (() => {
     if (pointer) tip()
     linemon.legend.order()
     linemon.cursors.show()
-    sparks()
     if ($("values")?.open && performance.now() - tableAt > S) table()
   }
   function sparks() {
@@ -176,8 +176,9 @@ linemon.values = (() => {
     }
     return count ? [current(number, chart), low, sum / count, high] : [current(number, chart), NaN, NaN, NaN]
   }
-  const nameOf = (number) => {
-    const {about} = linemon, {source, name} = about.columns[number]
+  // A column as the page calls it; in files it keeps its own name.
+  const nameOf = (number, isInFile = false) => {
+    const {about} = linemon, {source, name: own, label} = about.columns[number], name = (!isInFile && label) || own
     return about.runs ? `${name} ${linemon.runs.nameOf(source)}` : about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
   }
   const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
@@ -214,9 +215,10 @@ linemon.values = (() => {
       }
       chart.on_event("doubletap", () => linemon.time.zoom(2))
       // Bokeh's own undo, which a double click after a zoom would do first, leads to the empty axes of the start.
-      chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`).state.clear())
+      chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`)?.state.clear())
     })
-    for (const holder of all(".tiles")) new ResizeObserver(sparks).observe(holder)
+    const sized = new ResizeObserver(sparks)
+    for (const each of all(".tiles, .spark")) sized.observe(each)
     $("values").addEventListener("toggle", () => { if ($("values").open) table() })
     all("#statistics thead button").forEach((button, by) => button.addEventListener("click", () => {
       order = {by, isDown: order.by == by ? !order.isDown : by > 0}

@@ -191,6 +191,7 @@ def test_spikes_between_samples(recorded: Any, tmp_path: Path, make_host: Callab
     assert host.sampler.columns["net.rx_max_bytes_per_s"] == "B/s"
 
 
+@pytest.mark.slow
 def test_adding_a_group_is_adding_one_file(tmp_path: Path, collector: Running) -> None:
     """Nothing else is edited: it is listed, can be asked for, and its columns come; one that fails costs itself."""
     for name in ("agent", "linemon_sender"):

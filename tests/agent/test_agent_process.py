@@ -150,6 +150,7 @@ def test_ends_cleanly_while_nobody_answers(start: Start, serve: Start, tmp_path:
     assert "were not acknowledged" in agent.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -222,6 +223,7 @@ def test_help_has_an_example() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_is_small(start: Start, serve: Start, tmp_path: Path) -> None:
     """Of its own it adds less than 1.3 MB to a Python with psutil, 2.3 from 3.14 on; it starts in half a second."""
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}

@@ -32,6 +32,7 @@ def more(running: Running, count: int = 5) -> None:
     eventually(lambda: running.store["web1"].rows > before + count, "more rows", 40.0)
 
 
+@pytest.mark.slow
 def test_it_enrols_and_shows_its_own_token_from_then_on(
     start: Start, start_collector: Callable[..., Running], tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_one_that_is_blocked_keeps_its_rows(start: Start, collector: Running, tm
     assert before < collector.store["web1"].rows
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_machine_is_refused_and_named(start: Start, collector: Running, tmp_path: Path) -> None:
     """The first one stays."""
     agent(start, collector, tmp_path / "one")

@@ -18,6 +18,7 @@ from linemon_sender import segment
 from linemon_sender import spool as spool_module
 from linemon_sender.segment import Segment, write_whole
 from linemon_sender.spool import RETRY, Spool, SpoolError
+from tests.examples import examples
 
 A, B = b"#columns time a", b"#columns time a b"
 
@@ -419,7 +420,7 @@ class Delivery(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-Delivery.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Delivery.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 TestDelivery = Delivery.TestCase
 
 

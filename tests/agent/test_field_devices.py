@@ -193,6 +193,7 @@ def test_a_wrong_spec_is_refused_and_the_one_before_stays(read: Start, centre: C
     assert {row.spec for row in centre.wait_rows(count + 5)} == {"1"}
 
 
+@pytest.mark.slow
 def test_a_pattern_that_never_ends_is_refused(read: Start, centre: Centre, meter: Any) -> None:
     """The agent goes on, and keeps what it reads for a better spec."""
     centre.specs["x"] = text_spec("1", {"name": "t", "pattern": "^(a+)+$"})
@@ -204,6 +205,7 @@ def test_a_pattern_that_never_ends_is_refused(read: Start, centre: Centre, meter
     assert centre.wait_rows(5)[0].spec == "2"
 
 
+@pytest.mark.slow
 def test_settings_of_a_meter(read: Start, centre: Centre, meter: Any) -> None:
     """Its interval thins out what it says; columns leave out others; what it cannot do is refused with a reason."""
     centre.specs["x"] = text_spec("1", *[{"name": name, "pattern": f"{name}=(.)"} for name in "ab"])
@@ -224,6 +226,7 @@ def test_settings_of_a_meter(read: Start, centre: Centre, meter: Any) -> None:
     assert centre.until(lambda: [said for number, said in centre.reports if number == version])[0]["interval"] == 0
 
 
+@pytest.mark.slow
 def test_a_bridge_that_cuts(read: Start, centre: Centre) -> None:
     """A serial port behind TCP: it is dialled again; a record that was cut is counted and no row."""
     centre.specs["x"] = text_spec("1", {"name": "n", "pattern": r"n=(\d+)"})
@@ -252,6 +255,7 @@ def test_a_port_that_is_not_there_yet(read: Start, centre: Centre, tmp_path: Pat
     assert agent.log.count("cannot read") == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_grows_and_is_replaced(read: Start, centre: Centre, tmp_path: Path) -> None:
     """From its beginning; each line once, over restarts of the agent too."""
     centre.specs["x"] = text_spec("1", {"name": "n", "pattern": r"n=(\d+)"})
@@ -273,6 +277,7 @@ def test_a_file_that_grows_and_is_replaced(read: Start, centre: Centre, tmp_path
     assert [row.values["n"] for row in centre.wait_rows(5)] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_history_read_twice_gives_each_row_once(read: Start, centre: Centre, tmp_path: Path) -> None:
     """By the records' own times: over readings of it, restarts of the agent, and with newer ones among the old."""
     time_of_it = {"name": "at", "pattern": "at=([^ ]+)", "time": True}
@@ -329,6 +334,7 @@ def test_a_fifo(read: Start, centre: Centre, tmp_path: Path) -> None:
     assert [row.values["t"] for row in centre.rows] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_command_is_asked_at_the_interval(read: Start, centre: Centre, tmp_path: Path) -> None:
     """As often as the spec says, and from then on as is wished."""
     centre.specs["x"] = text_spec("1", every="0.2s")
@@ -468,6 +474,7 @@ def test_registers_of_a_modbus_server(read: Start, centre: Centre, slave: Slave)
     centre.wait_rows(count + 2)
 
 
+@pytest.mark.slow
 def test_a_cut_link_and_a_centre_that_comes_later(read: Start, centre: Centre, meter: Any, tmp_path: Path) -> None:
     """Rows wait in the spool, go once, and the spec of before is worked by meanwhile."""
     centre.specs["x"] = text_spec("1", {"name": "n", "pattern": r"n=(\d+)"})

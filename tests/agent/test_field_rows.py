@@ -15,6 +15,7 @@ from agent.field.reader import Reader, Reading
 from linemon_sender.device import State
 from linemon_sender.spool import Spool
 from tests.agent.test_field_devices import at, shipped
+from tests.examples import examples
 from tests.meters import P1_SERIAL, p1
 
 SECOND = b"5" * 17
@@ -74,7 +75,7 @@ def taken(pieces: list[bytes], offers: list[int]) -> tuple[list[tuple[str, str, 
         return rows(spool), raw.dropped, log
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_every_telegram_is_one_row(data: Any) -> None:
     """Once, in order, of the meter that said it, whenever specs come.

@@ -15,9 +15,8 @@ from urllib.parse import urlencode
 import pytest
 
 from linemon.cli._login import where_to
-from tests.programs.test_peers import program
 from tests.programs.test_up import free_ports
-from tests.running import DEADLINE_S, command, eventually
+from tests.running import DEADLINE_S, command, eventually, program
 from tests.web import Address, Answer, ask
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,20 +17,9 @@ from influx_line_protocol import Metric
 from influxdb_client.client.write.point import Point
 from influxdb_client.domain.write_precision import WritePrecision
 
-from tests.running import DEADLINE_S, Running, eventually
+from tests.running import DEADLINE_S, Running, eventually, program
 
 NOW = 1_700_000_000
-
-
-def program(name: str, package: str = "") -> str:
-    """Where it is. A package that the system does not offer leaves out the test; one that is not installed fails it."""
-    found = shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
-    if not found and package and shutil.which("apt-cache"):
-        offered = subprocess.run(["apt-cache", "show", package], capture_output=True)
-        if offered.returncode:
-            pytest.skip(f"this system has no package {package}")
-    assert found, f"the tests need {name}: sh tests/tools.sh"
-    return found
 
 
 def arrived(running: Running, source: str, rows: int = 1) -> list[list[float]]:

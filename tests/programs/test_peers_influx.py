@@ -23,8 +23,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
-from tests.programs.test_peers import program
-from tests.running import DEADLINE_S, Running, eventually
+from tests.running import DEADLINE_S, Running, eventually, program
 from tests.web import ask, get, post
 
 Start = Callable[..., Running]
