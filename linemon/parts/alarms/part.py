@@ -167,7 +167,7 @@ class Alarms:
             telling.fresh.clear()
         try:
             if ending or state.is_due(changed):
-                state.write(feed, telling, self._turned)  # rows stamped ahead that are due since then are still to judge
+                state.write(feed, telling, self._turned)  # rows stamped ahead, due since, are still to judge
                 telling.has_changed = False
             if not ending and (changed or now - self._shown >= SHOW_S):
                 self._shown = now
