@@ -303,6 +303,7 @@ def test_more_tap_readers_than_there_is_room_for(start_collector: Callable[..., 
             assert readers[0].recv(100) == b"2.0\n"
 
 
+@pytest.mark.slow
 def test_a_tap_reader_that_half_closed_and_was_reset_goes_at_once(collector: Running) -> None:
     """Also while no row comes."""
     collector.say("#source web1\n1 1\n")
