@@ -62,7 +62,7 @@ def _summary(pump: Pump) -> dict[str, Any]:
     found, runs = known(pump)
     firing = [each for each in found if each["state"] in FIRING]
     counts = Counter(each["level"] for each in firing)
-    texts = [each["text"] for each in firing[:MAX_TEXTS]]
+    texts = [each["text"] + " (clearing)" * (each["state"] == "clearing") for each in firing[:MAX_TEXTS]]
     worst = [max(of.values()) for of in levels(pump).values()]
     trouble = {"trouble": len(worst), "worst": max(worst, default=0)}
     return {"runs": runs, "critical": counts[2], "warning": counts[1], "texts": texts, **trouble}
@@ -88,9 +88,14 @@ def watched(pump: Pump) -> Watched:
 
 
 def of_these(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
-    """The summary, and what of these sources is in trouble."""
+    """The summary, and what of these sources is in trouble, with what its columns are called."""
     found = levels(pump)
-    return summary(pump) | {"levels": {name: found[name] for name in names if name in found}}
+    mine = {name: found[name] for name in names if name in found}
+    called = {
+        name: {column: label for column, (label, _) in zip(of, pump.named(name, list(of)), strict=True)}
+        for name, of in mine.items()
+    }
+    return summary(pump) | {"levels": mine, "called": called}
 
 
 def of_sources(pump: Pump, names: Iterable[str]) -> dict[str, Any]:
@@ -120,6 +125,8 @@ def listed(pump: Pump, find: str, has_all: bool) -> dict[str, Any]:
     ]
     shown = [{name: each.get(name) for name in LISTED} for each in rows[:MAX_ROWS]]
     for each in shown:
+        if each["column"] is not None:
+            [(each["called"], each["unit"])] = pump.named(str(each["source"]), [str(each["column"])])
         each["since"], each["silenced_until"] = milliseconds(each["since"]), milliseconds(each["silenced_until"])
     return summary(pump) | {"rows": shown, "more": len(rows) - len(shown), "watched": len(found)}
 

@@ -6,7 +6,8 @@ refused, so that of two people, or of one with an editor, nobody's is lost. A pi
 
 from __future__ import annotations
 
-import itertools
+import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,12 +25,13 @@ from linemon.store.folder import replace_file
 from .kept import Refused
 from .panels import MAX_PANELS
 
-HEAD: Final = "# A board of linemon's page. docs/DASHBOARD.md says what may stand here.\n"
-MOST_UNDO: Final = 100  # changes that can be taken back, as long as the server runs
-Texts = dict[str, str | None]  # of boards, by name; None: there is none
+log = logging.getLogger(__name__)
 
-_done: dict[int, tuple[Texts, Texts]] = {}  # by number, what was there before a change and after it
-_numbers = itertools.count(1)
+HEAD: Final = "# A board of linemon's page. docs/DASHBOARD.md says what may stand here.\n"
+MOST_UNDO: Final = 100  # changes that can be taken back
+MOST_BYTES: Final = 1 << 20  # of all of them
+Texts = dict[str, str | None]  # of boards, by name; None: there is none
+Change = tuple[int, Texts, Texts]  # its number, what was there before it and after it
 
 
 def keep(config: Config, said: dict[str, Any]) -> dict[str, Any]:
@@ -41,9 +43,7 @@ def keep(config: Config, said: dict[str, Any]) -> dict[str, Any]:
             was = {name: boards.read(folder, name) for name in now}
             for name, text in now.items():
                 _put(folder / f"{name}.toml", text)
-        _done[number := next(_numbers)] = was, now
-        _done.pop(number - MOST_UNDO, None)
-        return {"change": number}
+            return {"change": _note(folder, was, now)}
     except LinemonError as error:
         return {"error": str(error)}
 
@@ -101,9 +101,10 @@ def delete(folder: Path, said: dict[str, Any]) -> Texts:
 
 def undo(folder: Path, said: dict[str, Any]) -> Texts:
     """Take a `change` back, by its number."""
-    if (done := _done.get(int(said["change"]))) is None:
+    found = [(was, now) for number, was, now in _changes(folder) if number == int(said["change"])]
+    if not found:
         raise Refused("that is too long ago to be taken back")
-    was, now = done
+    [(was, now)] = found
     if any(boards.read(folder, name) != text for name, text in now.items()):
         raise Refused("it has been changed again meanwhile")
     return was
@@ -126,6 +127,37 @@ def _check(charts: Sequence[Chart], numbers: Sequence[int]) -> None:
         raise Refused(f"there are no such charts: {numbers}")
 
 
+def _changes(folder: Path) -> list[Change]:
+    """The last ones, the newest at the end, as a file beside the folder keeps them."""
+    try:
+        said = json.loads(_file(folder, "undo").read_bytes())
+        return [(int(number), dict(was), dict(now)) for number, was, now in said]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        log.error("%s cannot be read, so nothing of before is undone: %s", _file(folder, "undo"), error)
+        return []
+
+
+def _note(folder: Path, was: Texts, now: Texts) -> int:
+    """Keep a change, so that it can be taken back; its number."""
+    changes = _changes(folder)
+    number = changes[-1][0] + 1 if changes else 1
+    pieces = [json.dumps(each, ensure_ascii=False) for each in [*changes, (number, was, now)][-MOST_UNDO:]]
+    while sum(map(len, pieces)) > MOST_BYTES:
+        del pieces[0]
+    try:
+        os.close(replace_file(_file(folder, "undo"), f"[{', '.join(pieces)}]\n".encode(), 0o600, is_synced=False))
+    except OSError as error:
+        log.error("%s cannot be written, so this is not undone: %s", _file(folder, "undo"), error.strerror)
+    return number
+
+
+def _file(folder: Path, what: str) -> Path:
+    """A file of ours beside the folder, in which there are boards only."""
+    return folder.with_name(f"{folder.name}.{what}")
+
+
 def _put(path: Path, text: str | None) -> None:
     try:
         if text is None:
@@ -139,11 +171,11 @@ def _put(path: Path, text: str | None) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One at a time, whichever process: by a lock beside the folder, in which there are boards only."""
+    """One at a time, whichever process: by a lock."""
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(exist_ok=True)
-        lock = locks.take(folder.with_name(f"{folder.name}.lock"))
+        lock = locks.take(_file(folder, "lock"))
     except locks.Taken:
         raise Refused("somebody else is just changing boards: try again") from None
     except OSError as error:

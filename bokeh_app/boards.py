@@ -39,6 +39,7 @@ class Board:
     streams: list[Stream] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
     columns: Columns = field(default_factory=list)
+    window: str = ""  # that its file says
     lacking: list[list[tuple[str, str, str]]] = field(default_factory=list)
     count: int = 0  # charts in the file
     seen: object = None  # the file that this was made of
@@ -72,6 +73,7 @@ def show(pump: Pump, view: View) -> Shown:
         board.columns,
         lambda: is_stale(pump, board),
         heading=board.name,
+        window=board.window,
         about={"board": board.about},
         words={"board": board},
     )
@@ -84,6 +86,7 @@ def look(pump: Pump, view: View) -> Board:
     try:
         board.text = boards.read(pump.config.boards_folder, view.board)
         charts = boards.parse(board.text or "")
+        board.window = boards.window_of(board.text or "")
     except ConfigError as error:
         board.fault = f"{file}: {error}"
         return board
@@ -135,6 +138,7 @@ def _lay_out(pump: Pump, board: Board, charts: Sequence[Chart]) -> None:
     numbers = {
         (board.streams[stream].name, column): number for number, (stream, column, *_) in enumerate(board.columns)
     }
+    named = {pair: board.columns[number][3] or pair[1] for pair, number in numbers.items()}
     for chart, lines in zip(charts, wanted, strict=True):
         there = [pair for pair in lines if pair in numbers]
         known = [take_apart(numbers[pair], pair[1], board.columns[numbers[pair]][2]) for pair in there]
@@ -148,7 +152,9 @@ def _lay_out(pump: Pump, board: Board, charts: Sequence[Chart]) -> None:
                 known, there, [board.columns[numbers[pair]][3] for pair in there], strict=True
             )
         ]
-        title = chart.title.replace(HOST, board.host) or ", ".join(dict.fromkeys(column for _, column in lines))
+        title = chart.title.replace(HOST, board.host) or ", ".join(
+            dict.fromkeys(named.get(pair, pair[1]) for pair in lines)
+        )
         unit, right = units_of_axes([column.unit for column in known] or [""], chart.kind)
         drawn = with_roles(zip(known, labels, strict=True), chart.kind)
         board.panels.append(Panel(title, unit, drawn, chart.limits, right))

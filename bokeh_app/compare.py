@@ -18,7 +18,8 @@ def show(pump: Pump, view: View) -> Shown:
     streams, panels, columns, missing = compare(pump, view)
     choices = [[stream.name, column] for stream in streams for column in stream.shape[0]] if view.shape else []
     is_stale = until_other(pump.names) if missing else never
-    words = {"missing": missing}
+    named = {(streams[stream].name, column): label or column for stream, column, _, label in columns}
+    words = {"missing": missing, "named": named}
     return Shown(TITLES[view.shape], streams, panels, columns, is_stale, about={"choices": choices}, words=words)
 
 

@@ -17,6 +17,7 @@ from .page import ListPage
 from .pump import Pump
 
 LOOK_S = 1.0
+NONE_S = 5.0  # where there is none: most sources are no devices
 MAX_ROWS = 500  # of the list
 DEVICES_PER_S = 500  # that are asked for
 
@@ -47,7 +48,7 @@ class Known:
         except LinemonError:
             self.devices, self.fault = [], None
         finally:
-            self._due = time.monotonic() + max(LOOK_S, len(self.devices) / DEVICES_PER_S)
+            self._due = time.monotonic() + max(LOOK_S if self.devices else NONE_S, len(self.devices) / DEVICES_PER_S)
             self._asking = None
 
 

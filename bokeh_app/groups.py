@@ -37,7 +37,10 @@ class Group:
 
 def show(pump: Pump, view: View) -> Shown:
     found = groups(pump)
-    words = {"groups": found, "most_listed": MAX_LISTED}
+    named = {
+        pair: pump.named(pair[0], [pair[1]])[0][0] for group in found for pair in (each[:2] for each in group.members)
+    }
+    words = {"groups": found, "most_listed": MAX_LISTED, "named": named}
     return Shown("What moves together", *of_groups(pump, view, found), until_other(lambda: runs(pump)), words=words)
 
 
@@ -66,16 +69,19 @@ def of_groups(pump: Pump, view: View, found: list[Group]) -> tuple[list[Stream],
     drawn = {group.exemplar: group for group in found[:MAX_PANELS]}
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(drawn), is_beside=True))
     of = [drawn[streams[columns[panel.lines[0].column][0]].name, columns[panel.lines[0].column][1]] for panel in panels]
-    named = [
+    called = [label or column for _, column, _, label in columns]
+    drawn_as = [
         replace(
             panel,
             title=f"{len(group.members)} columns",
-            lines=tuple(replace(line, label=" ".join(group.exemplar)) for line in panel.lines),
+            lines=tuple(
+                replace(line, label=" ".join((group.exemplar[0], called[line.column]))) for line in panel.lines
+            ),
         )
         for panel, group in zip(panels, of, strict=True)
     ]
     order = sorted(range(len(of)), key=lambda number: found.index(of[number]))
-    return streams, [named[number] for number in order], columns
+    return streams, [drawn_as[number] for number in order], columns
 
 
 def runs(pump: Pump) -> tuple[tuple[str, int], ...]:

@@ -236,7 +236,9 @@ class Kept:
             self._seen = seen
             self.state, self.fault = parse(self.path.read_bytes()), None
         except FileNotFoundError:
-            self.state, self.fault, self._seen = State({}), None, None
+            self.fault = None
+            if self._seen is not None:  # else `state` would be another one at each look, and all that is made of it
+                self.state, self._seen = State({}), None
         except (OSError, ValueError) as error:
             self.fault = f"{self.path} cannot be read, so nothing is changed: {error}"
             log.error("%s; mend it, or remove it", self.fault)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,8 @@ from bokeh.document import Document
 from bokeh.io import curdoc
 from bokeh.server.contexts import BokehSessionContext
 
-from linemon.boards import names
+from linemon import Source
+from linemon.boards import WINDOWS, names
 from linemon.store.liveness import OWN
 
 from . import boards, compare, groups, measure, runs, source
@@ -21,8 +23,8 @@ from .devices import DevicesPage
 from .overview import OverviewPage
 from .pump import Pump, pump
 from .sending import sending
-from .shown import Shown, until_other
-from .view import SHIFTS, WINDOWS, View, parse
+from .shown import Shown, until_called_else
+from .view import SHIFTS, View, parse
 
 EXAMPLE = "room1.temperature"  # a source that there could be
 KINDS: dict[str, Callable[[Pump, View], Shown]] = {
@@ -72,7 +74,10 @@ def build_charts(doc: Document, view: View, host: str) -> None:
     """A page with charts: of a source, of some columns, of the collector."""
     shown = KINDS[view.kind](pump, view)
     streams, panels = shown.streams, shown.panels
-    is_called_else = until_other(lambda: [pump.kept().named(stream.name, *stream.shape) for stream in streams])
+    if shown.window and not view.is_own_window:
+        view = replace(view, window=shown.window)
+        doc.template_variables["view"] = view
+    is_called_else = until_called_else(pump, streams)
     stacked = {line.column for panel in panels for line in panel.lines if line.role == "stack"}
     page = shown.page(
         doc,
@@ -101,14 +106,16 @@ def build_charts(doc: Document, view: View, host: str) -> None:
 def about_charts(view: View, shown: Shown) -> dict[str, Any]:
     """What the browser gets to know of a page with charts."""
     streams = shown.streams
-    source = streams[0].source if len(streams) == 1 and not shown.is_shifted else None
+    sources = [] if shown.is_shifted else [stream.source for stream in streams if stream.source]
+    most = max((source.points for source in sources), default=0)
     about: dict[str, Any] = {
         "kind": view.kind,
         "source": OWN if view.kind == "health" else view.source,
         "flags": pump.kept().source(view.source),
         "title": shown.title,
-        "full": source.points if source and source.rows >= source.points else 0,  # rows that its ring keeps, and holds
-        "kept": [[level.name, (level.end - level.begin) / 1e9] for level in source.kept[1:]] if source else [],
+        # of rings that are full, the rows that they keep
+        "full": most if all(source.rows >= source.points for source in sources) else 0,
+        "kept": held(sources),
         "sources": [stream.name for stream in streams],
         "drawn": [len(stream.drawn) for stream in streams],
         "shown": [len(stream.shown) for stream in streams],
@@ -132,6 +139,15 @@ def about_charts(view: View, shown: Shown) -> dict[str, Any]:
         "shape": view.shape,
     }
     return about | shown.about
+
+
+def held(sources: Sequence[Source]) -> list[list[Any]]:
+    """Of rows, then of each level of the history: its name, how long it is (s), at most, and bytes."""
+    found: dict[str, list[Any]] = {}
+    for level in (level for each in sources for level in each.kept):
+        _, seconds, size = found.get(level.name, (level.name, 0.0, 0))
+        found[level.name] = [level.name, max(seconds, (level.end - level.begin) / 1e9), size + level.bytes]
+    return list(found.values())
 
 
 build(curdoc())

@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from bokeh.io import curdoc
+from bokeh.server.contexts import BokehSessionContext
 
+from linemon.boards import WINDOWS
 from linemon.errors import LinemonError
 from linemon.store.across import Column, having, means, spread
 from linemon.store.ring import Floats, Ints
@@ -23,7 +27,7 @@ from .panels import Line, Panel, label_of, take_apart
 from .pump import Pump
 from .shown import Columns, Shown, never, until_other
 from .streams import LAST_NS, ChartPage, Stream
-from .view import WINDOWS, View
+from .view import View
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +47,21 @@ class Ranked:
     rest: list[Column]
 
 
+_prepared: WeakKeyDictionary[Any, Ranked] = WeakKeyDictionary()  # by the contexts of sessions that are to come
+
+
+async def prepare(context: BokehSessionContext, pump: Pump, view: View) -> None:
+    """Rank for a page that is to be built next, beside the loop: no other page stands still meanwhile."""
+    _prepared[context] = await asyncio.to_thread(rank, pump, view)
+
+
 def show(pump: Pump, view: View) -> Shown:
-    ranked = rank(pump, view)
+    context = curdoc().session_context
+    ranked = _prepared.pop(context) if context in _prepared else rank(pump, view)
     streams, panels, columns = charts_of(pump, view, ranked.top)
     rest = [] if view.is_small else ranked.rest
     return Shown(
-        label_of(take_apart(0, view.measure, "")),
+        title_of(pump, view.measure),
         streams,
         panels,
         columns,
@@ -84,7 +97,7 @@ def span_of(view: View, now: int) -> tuple[int, int]:
 def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Stream], list[Panel], Columns]:
     """A stream per source, the chart or charts, and of each column what `compare` says."""
     streams, panels, columns, _ = compare(pump, replace(view, plot=tuple(top), is_beside=view.is_small))
-    title = label_of(take_apart(0, view.measure, ""))
+    title = title_of(pump, view.measure)
 
     def name_of(number: int) -> str:
         stream, column, *_ = columns[number]
@@ -96,6 +109,11 @@ def charts_of(pump: Pump, view: View, top: Sequence[Column]) -> tuple[list[Strea
         return replace(panel, title=lines[0].label if view.is_small else title, lines=lines)
 
     return streams, [named(panel) for panel in panels], columns
+
+
+def title_of(pump: Pump, measure: str) -> str:
+    """What it is called of all sources."""
+    return str(pump.kept().of_column("*", measure).get("label") or label_of(take_apart(0, measure, "")))
 
 
 class Rest:

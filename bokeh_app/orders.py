@@ -57,15 +57,21 @@ async def set_mark(config: Config, said: dict[str, Any]) -> str:
 
 
 async def what_changed(config: Config, said: dict[str, Any]) -> dict[str, Any]:
-    """`{"from", "to": epoch ms, "sources": names, or null for all}`: `found`, as `linemon changed --json` says it."""
+    """`{"from", "to": epoch ms, "sources": names, or null for all}`: `found`, as `linemon changed --json` says it,
+    with what each column is `called` on the page.
+    """
     names = said["sources"]
     patterns = ["*"] if names is None else [exactly(str(name)) for name in names[:MAX_SOURCES]]
     span = [f"--{side}={np.datetime64(int(said[side]), 'ms')}Z" for side in ("from", "to")]
     options = [*span, "--json", f"--top={CHANGED_ROWS}", *of_file(config)]
     async with asyncio.timeout(CHANGED_S), one_at_a_time:
         found, error = await linemon("changed", *options, "--", *patterns)
-    rows = [] if error else json.loads(found)
-    return {"error": error, "found": [row | {"unit": unit_of(row["column"], row["unit"])} for row in rows]}
+    rows, kept = [] if error else json.loads(found), Kept(config.dashboard_state)
+    kept.refresh()
+    for row in rows:
+        [label], [unit] = kept.state.named(row["source"], [row["column"]], [row["unit"]])
+        row |= {"called": label or row["column"], "unit": unit_of(row["column"], unit)}
+    return {"error": error, "found": rows}
 
 
 async def explain(config: Config, said: dict[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class OverviewPage(ListPage):
 
     def _list(self) -> None:
         """Put all rows in order."""
-        watch, wishes = self._watch, self.wishes
+        watch, wishes, kept = self._watch, self.wishes, self._kept
         is_shown = watch.finding(wishes.find) if wishes.find else np.ones(len(watch.newest.names), bool)
         is_hidden = watch.flagged("hidden") & is_shown
         if not wishes.has_hidden:
@@ -120,7 +120,11 @@ class OverviewPage(ListPage):
         if wishes.by == "grid":
             hosts = order[watch.kind[order] == HOSTS]
             grid, tail = watch.grid(), self._grid_rows(is_shown)
-            measures = [list(pair) for pair in zip(grid.measures, grid.units, strict=True)]
+            said = [kept.of_column("*", measure) for measure in grid.measures]
+            measures = [
+                [measure, str(each.get("unit", unit)), str(each.get("label", measure.replace("_", " ")))]
+                for measure, unit, each in zip(grid.measures, grid.units, said, strict=True)
+            ]
             self._rows, count = np.concatenate([rows_of(SOURCE, hosts), rows_of(GRID, tail)]), len(hosts)
         elif wishes.by == "prefix":
             self._rows, count = self._grouped(order, watch.groups())

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ from linemon.store.marks import Mark
 
 from .kept import Kept, State
 from .older import Older
+from .panels import unit_of
 
 if TYPE_CHECKING:
     from .page import Page
@@ -117,6 +118,19 @@ class Pump:
         with suppress(LinemonError, OSError):  # the store is being made anew
             self._changed.follow(self.store.id, of_store(self.store).kept)
         return self._changed.state
+
+    def named(self, name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+        """What these columns of a source are called on the page, and their units: as people set them, or their own."""
+        try:
+            source = self.store[name]
+            units = dict(zip(source.columns, source.units, strict=True))
+        except (LinemonError, OSError):
+            units = {}
+        labels, units_shown = self.kept().named(name, columns, [units.get(column, "") for column in columns])
+        return [
+            (label or column, unit_of(column, unit))
+            for column, label, unit in zip(columns, labels, units_shown, strict=True)
+        ]
 
     def farewell(self, name: str) -> Farewell | None:
         """How a source lost its name, where it did."""

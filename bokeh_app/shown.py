@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .panels import Panel
+from .pump import Pump
 from .streams import ChartPage, Stream
 
 Columns = list[tuple[int, str, str, str]]  # the number of its stream, name, unit, and what people call it
@@ -26,6 +27,7 @@ class Shown:
     columns: Columns
     is_stale: Callable[[], bool] = never
     heading: str = ""  # where it is not the title
+    window: str = ""  # that it opens with, where the address says none
     is_shifted: bool = False  # rows are drawn at other times than their own
     about: dict[str, Any] = field(default_factory=dict)  # what the browser gets to know beside what all pages tell it
     words: dict[str, Any] = field(default_factory=dict)  # what the template does
@@ -37,3 +39,22 @@ def until_other(state: Callable[[], object]) -> Callable[[], bool]:
     """Stale as soon as `state` gives something else than now."""
     known = state()
     return lambda: state() != known
+
+
+def until_called_else(pump: Pump, streams: Sequence[Stream]) -> Callable[[], bool]:
+    """Stale as soon as people have other names or units for their columns than now."""
+
+    def names() -> list[object]:
+        return [kept.named(stream.name, *stream.shape) for stream in streams]
+
+    kept = pump.kept()
+    known = names()
+
+    def is_stale() -> bool:
+        nonlocal kept
+        if kept is pump.kept():  # so most looks end
+            return False
+        kept = pump.kept()
+        return names() != known
+
+    return is_stale

@@ -73,8 +73,10 @@ class Strange:
                     continue
                 newest = max(newest, told.newest)
                 if said := told.said(now):
+                    called = pump.named(source, [column for column, *_ in said["columns"]])
+                    said["columns"] = [[*each, label] for each, (label, _) in zip(said["columns"], called, strict=True)]
                     found.append({"source": source, **said})
-        found.sort(key=lambda each: (-each["count"], -max((score for _, score, _ in each["columns"]), default=0.0)))
+        found.sort(key=lambda each: (-each["count"], -max((score for _, score, *_ in each["columns"]), default=0.0)))
         return {
             "sources": found[:MAX_SOURCES],
             "more": max(0, len(found) - MAX_SOURCES),

@@ -157,8 +157,7 @@ class Stream:
             return pack_points(Points.none(1))
 
         def make() -> Floats:
-            span = min(ns_of(source.newest), latest) - begin
-            bucket = bucket_for(max(span, 1), WHOLE_POINTS)
+            bucket = bucket_for(max(min(ns_of(source.newest), latest) - begin, 1), WHOLE_POINTS)
             points, _ = between(source, begin, latest, self.drawn[:1], bucket, 2 * WHOLE_POINTS)
             return pack_points(self._pump.older.before(points, self, self.drawn[:1], begin, latest, bucket))
 
@@ -359,12 +358,14 @@ class ChartPage(Page):
         parts: list[Any] = []
         for stream in self._streams:
             parts += stream.fill(self.wishes.window, self.wishes.sight, self._room)
-        return [*parts, self._streams[0].whole(not self.wishes.sight)] if self._streams else parts
+        if self._streams:
+            oldest = [at for stream in self._streams if (at := self._pump.older.oldest(stream)) is not None]
+            parts += [self._streams[0].whole(not self.wishes.sight), [min(oldest, default=np.nan) / MS]]
+        return parts
 
     @property
     def _room(self) -> int:
-        columns = sum(len(stream.drawn) for stream in self._streams)
-        return room_for(columns, self._pixels)
+        return room_for(sum(len(stream.drawn) for stream in self._streams), self._pixels)
 
     @property
     def _pixels(self) -> int:

@@ -16,13 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from linemon.boards import DAY, WINDOWS
 from linemon.sections import Span
 
-DAY = 86400
-WINDOWS = {
-    "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600,
-    "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 365 * DAY, "all": 0,
-}  # fmt: skip
 DEFAULT_WINDOW = "5m"
 MAX_PLOT = 80  # columns in one comparison
 SHIFTS = {"1h": "an hour", "1d": "a day", "7d": "a week", "28d": "four weeks"}  # in the menu
@@ -43,6 +39,7 @@ class View:
     plot: tuple[tuple[str, str], ...] = ()
     is_beside: bool = False
     window: str = DEFAULT_WINDOW
+    is_own_window: bool = False  # as the address says it
     shift: Span | None = None
     board: str = ""
     host: str = ""  # what stands for {host} on a board
@@ -75,6 +72,7 @@ def parse(arguments: Mapping[str, Sequence[bytes]]) -> View:
         plot=plot,
         is_beside=bool(say("beside")),
         window=window if window in WINDOWS else "all" if kind == "runs" else DEFAULT_WINDOW,
+        is_own_window=window in WINDOWS,
         shift=shift,
         misread="" if shift else say("shift"),
         shape=shape if kind == "compare" else "",

@@ -1,5 +1,7 @@
 """Boards: charts of any columns of any sources. Each is a file NAME.toml that people read, edit and commit.
 
+    window = "1h"                                 # how much is followed, where the address says nothing else
+
     [[chart]]
     title = "Load"
     lines = ["web1:load.1m", "{host}:load.1m"]    # SOURCE:COLUMN; {host} is what the address says, &host=web2
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from linemon.config import PANEL_KINDS
@@ -29,6 +31,11 @@ HOST: Final = "{host}"
 MAX_NAME: Final = 100  # characters
 MAX_BYTES: Final = 200  # of a name: file systems have 255, with an ending
 MAX_WIDTH: Final = 100  # characters of a list on one line
+DAY: Final = 86400
+WINDOWS: Final = {  # that the page offers, s; 0 = all there is
+    "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600,
+    "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 365 * DAY, "all": 0,
+}  # fmt: skip
 _CHART = re.compile(r"^(?:[ \t]*#.*\n)*[ \t]*\[\[[ \t]*chart[ \t]*\]\]", re.MULTILINE)  # with the comment above it
 
 
@@ -87,14 +94,7 @@ def quoted(text: str) -> str:
 
 def parse(text: str) -> tuple[Chart, ...]:
     """The charts of a file. ConfigError says what is wrong with it, and in which line."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(error)) from None
-    charts = tables.pop("chart", [])
-    if tables or not isinstance(charts, list) or not all(isinstance(chart, dict) for chart in charts):
-        said = next(iter(tables), "chart")
-        raise ConfigError(f"line {_line(text, 0, said)}: {said}: expected sections [[chart]] and nothing else")
+    charts = _tables(text).get("chart", [])
     found = []
     places = [match.end() for match in _CHART.finditer(text)]
     for number, chart in enumerate(charts):
@@ -105,6 +105,11 @@ def parse(text: str) -> tuple[Chart, ...]:
             start, end = [*places[number : number + 2], *[len(text)] * 2][:2]
             raise ConfigError(f"line {_line(text[:end], start, key)}: {error}") from None
     return tuple(found)
+
+
+def window_of(text: str) -> str:
+    """The window that a file says, one of `WINDOWS`; empty where it says none. ConfigError as above."""
+    return str(_tables(text).get("window", ""))
 
 
 def rewritten(text: str, charts: Sequence[Chart]) -> str:
@@ -121,7 +126,8 @@ def rewritten(text: str, charts: Sequence[Chart]) -> str:
             return said
     except ConfigError:
         pass  # it was written in another way than charts one after the other
-    return "\n\n".join(chart.toml for chart in charts) + "\n"
+    window = window_of(text)
+    return "\n\n".join([*([f"window = {quoted(window)}"] if window else []), *(chart.toml for chart in charts)]) + "\n"
 
 
 def is_name(name: str) -> bool:
@@ -149,6 +155,22 @@ def read(folder: Path, name: str) -> str | None:
         raise ConfigError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot be read: {error.reason} at byte {error.start}: expected UTF-8") from None
+
+
+def _tables(text: str) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(error)) from None
+    charts, window = tables.get("chart", []), tables.get("window", "5m")
+    if not isinstance(charts, list) or not all(isinstance(chart, dict) for chart in charts):
+        raise ConfigError(f"line {_line(text, 0, 'chart')}: chart: expected sections [[chart]]")
+    if not isinstance(window, str) or window not in WINDOWS:
+        expected = f"expected one of: {', '.join(WINDOWS)}"
+        raise ConfigError(f"line {_line(text, 0, 'window')}: window = {window!r}: {expected}")
+    for said in tables.keys() - {"chart", "window"}:
+        raise ConfigError(f"line {_line(text, 0, said)}: {said}: expected window, sections [[chart]], and nothing else")
+    return tables
 
 
 def _pair(line: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from linemon.store.status import read_part
 from tests import kills
 from tests.running import Running, Work, eventually
 
@@ -53,6 +54,8 @@ class Run:
         self.level = dict.fromkeys(SOURCES, 0)
         self.incidents: list[tuple[str, int, int]] = []  # source, begin in ms, worst level
         self.work = Work(self.collector.config, "alarms").start()
+        state = folder / "state" / "alarms.state"
+        eventually(state.exists, "it has begun: what was over before its first look is told to nobody")
 
     def send(self, level: int | None = None) -> None:
         """One row of one source, at another level."""
@@ -77,6 +80,7 @@ class Run:
         wanted = len(self.incidents)
         with suppress(AssertionError):  # what is missing is said below
             eventually(lambda: len(self.ended()) >= wanted, f"all of {wanted} incidents are told", 120)
+        eventually(lambda: read_part(self.collector.store_path, "alarms").get("pid") == self.work.pid, "it runs")
         self.work.stop(60)
         self.collector.stop()
         return self.compare(outcome)

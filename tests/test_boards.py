@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bokeh_app.board_changes import keep, version
+from bokeh_app.board_changes import MOST_UNDO, keep, version
 from linemon import boards
-from linemon.boards import Chart, line_of, parse, rewritten
+from linemon.boards import Chart, line_of, parse, rewritten, window_of
 from linemon.config import Config, DashboardConfig, StoreConfig
 from linemon.errors import ConfigError
 from tests.forked import run
@@ -67,7 +70,7 @@ def test_a_file_written_by_hand() -> None:
         ('kind = "stacked"', "colour = 3", "line 15: [[chart]] colour: unknown setting; expected one of: title, lines"),
         ("web1:load.1m", "load.1m", "line 6: [[chart]] lines = …'load.1m'…: expected \"SOURCE:COLUMN\""),
         ('lines = ["web1:load.1m", "{host}:load.1m"]\n', "", "line 4: [[chart]] lines = []: expected a list such as"),
-        ("# What", "[panel]\n# What", "line 1: panel: expected sections [[chart]] and nothing else"),
+        ("# What", "[panel]\n# What", "line 1: panel: expected window, sections [[chart]], and nothing else"),
         ("# What", "chart = 3\n# What", "at line"),
     ],
 )
@@ -190,6 +193,39 @@ def test_a_board_is_renamed_and_deleted(config: Config) -> None:
     assert titles(config) == ["web1 CPU"]
     pin(config, "web2")
     assert keep(config, {"what": "undo", "change": deleted})["error"] == "it has been changed again meanwhile"
+
+
+def test_changes_are_taken_back_after_a_restart(config: Config) -> None:
+    """By another server, too; what keeps them may be damaged, and then begins anew."""
+    first, second = pin(config, "web1")["change"], pin(config, "web2")["change"]
+    undo = f"from tests.test_boards import *; undone({str(config.boards_folder)!r}, {second})"
+    subprocess.run([sys.executable, "-c", undo], check=True)
+    assert titles(config) == ["web1 CPU"]
+    assert "change" in keep(config, {"what": "undo", "change": first})
+    assert boards.names(config.boards_folder) == []
+    file = config.boards_folder.with_name("boards.undo")
+    file.write_text("[[1, 2")
+    assert "too long ago" in keep(config, {"what": "undo", "change": second})["error"]
+    assert "change" in keep(config, {"what": "undo", "change": pin(config, "web3")["change"]})
+    pin(config, "web3")
+    for _ in range(MOST_UNDO + 5):
+        change(config, "entitle", chart=0, title="again")
+    assert len(json.loads(file.read_text())) == MOST_UNDO
+
+
+def undone(folder: str, number: int) -> None:
+    assert "change" in keep(Config(dashboard=DashboardConfig(boards=folder)), {"what": "undo", "change": number})
+
+
+def test_the_window_of_a_file_is_kept() -> None:
+    """Whatever is changed by the page; it is one that the page offers."""
+    for text in (f'window = "1h"  # ours\n{BY_HAND}', 'chart = [{lines = ["a:b"]}]\nwindow = "1h"\n'):
+        assert window_of(text) == "1h"
+        assert window_of(rewritten(text, [*parse(text), Chart("new", ("a:b",))])) == "1h"
+    assert window_of(BY_HAND) == ""
+    for said in ('"2h"', "3600"):
+        with pytest.raises(ConfigError, match=r"line 2: window = .*: expected one of: 1m, 5m"):
+            parse(f"# ours\nwindow = {said}\n")
 
 
 def test_who_is_slower_changes_nothing(config: Config) -> None:

@@ -104,6 +104,24 @@ def test_a_source_is_renamed_with_its_rows_and_marks(collector: Running) -> None
     assert (after.values.tolist(), after.restarted, after.missed) == ([[4]], False, 0)
 
 
+def test_what_tasks_give_of_a_source_goes_with_it(collector: Running) -> None:
+    """Renamed and forgotten, by command and by HTTP, one or many; of other sources nothing."""
+    for source in ("web1", "web1~normal", "web1~normal~groups", "web10~normal", "web2", "web2~normal"):
+        send(collector, source, 1, 2)
+    assert collector.run("rename", "web1", "www").returncode == 0
+    assert names(collector) == ["web10~normal", "web2", "web2~normal", "www", "www~normal", "www~normal~groups"]
+    assert rows_of(collector, "www~normal~groups") == [1, 2]
+    send(collector, "new~normal", 1)
+    taken = rename(collector.address("http"), "web2", {"to": "new"})
+    assert (taken.status, "there is a source 'new~normal'" in taken.json["error"]) == (409, True)
+    assert rename(collector.address("http"), "web2", {"to": "web9"}).status == 200
+    assert collector.run("forget", "--yes", "new~normal", "web10~normal").returncode == 0
+    assert names(collector) == ["web9", "web9~normal", "www", "www~normal", "www~normal~groups"]
+    assert collector.run("forget", "--yes", "www", "www~normal").returncode == 0  # which goes with it
+    assert forget(collector.address("http"), "web9").status == 200
+    assert names(collector) == []
+
+
 def test_who_sends_on_under_the_old_name_makes_a_new_source(collector: Running) -> None:
     """On the same connection, in lines, metrics and points: each row is in one of the two sources."""
 

@@ -167,10 +167,11 @@ def test_rows_on_the_same_disk_are_not_counted_again(
 
 
 @pytest.mark.slow
-def test_a_small_disk_that_is_full(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "size"), [("tmpfs", "4m"), ("ext4", "6m")])
+def test_a_small_disk_that_is_full(tmp_path: Path, kind: str, size: str) -> None:
     """History waits, with one line in the log, and rows go on; with space again each is in its bucket."""
     found = in_a_small_disk(
-        "4m",
+        size,
         """
         import json, subprocess, sys, time
         from linemon.store.reader import Store
@@ -220,6 +221,7 @@ def test_a_small_disk_that_is_full(tmp_path: Path) -> None:
             work.wait()
             running.stop()
         """.replace("LOG", str(tmp_path / "work.log")),
+        kind,
     )
     assert found["rows"] == 6000
     assert found["held"] < 599

@@ -188,6 +188,21 @@ def test_a_file_that_is_none_is_left_alone(tmp_path: Path, text: str) -> None:
     assert (kept.fault, kept.state.source("web1")) == (None, {"pinned": True})
 
 
+def test_without_a_file_it_stays_the_same_from_look_to_look(tmp_path: Path) -> None:
+    """What is made of it is made anew where it is another object, as the limits of all sources are."""
+    kept = Kept(tmp_path / "kept.json")
+    state = kept.state
+    kept.refresh()
+    assert kept.state is state
+    kept.change({HIDDEN: True}, {})
+    kept.path.unlink()
+    kept.refresh()
+    assert kept.state.values == {}
+    state = kept.state
+    kept.refresh()
+    assert kept.state is state
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match="cannot write"):

@@ -187,6 +187,7 @@ def test_no_secret_is_anywhere_whatever_fails(far: dict[str, Echo], tmp_path: Pa
             for words in COMMANDS:
                 done = running.run(*words.split())
                 shown[f"{mode}: {words}"] = done.stdout + done.stderr
+                assert "a bug" not in done.stderr, words
             shown[f"{mode}: export"] = running.run("export", "*", "--format", "jsonl").stdout
             for what in ("health", "marks", "alarms?all=1", "sources"):
                 answer = ask(running.address("http"), "GET", f"/api/{what}", Authorization="Bearer s3cret-port")

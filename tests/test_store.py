@@ -833,11 +833,17 @@ def test_a_source_that_dies_gives_its_memory_back(memory: Path) -> None:
     assert not file.exists()
 
 
-def in_a_small_disk(size: str, script: str) -> dict[str, Any]:
-    """Run Python with a tmpfs of that size at `disk`; what it prints as JSON."""
+MOUNT = {
+    "tmpfs": 'mount -t tmpfs -o size=SIZE tmpfs "$0"',
+    "ext4": 'truncate -s SIZE "$0.img" && mkfs.ext4 -qF -m 0 "$0.img" && mount -o loop "$0.img" "$0" && rm "$0.img"',
+}
+
+
+def in_a_small_disk(size: str, script: str, kind: str = "tmpfs") -> dict[str, Any]:
+    """Run Python with a file system of that size at `disk`; what it prints as JSON."""
     user = [] if os.getuid() == 0 else ["--map-root-user"]
-    mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
     disk = tempfile.mkdtemp()
+    mount = f'{MOUNT[kind].replace("SIZE", size)} && exec "$@"'
     command = ["unshare", "--mount", *user, "sh", "-c", mount, disk]
     if subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("this machine does not let us mount a small file system")

@@ -126,7 +126,10 @@ def test_no_secret_is_shown(told: Told) -> None:
 
     def failing() -> bool:
         part = json.loads(told.collector.run("status", "--json").stdout)[0]
-        return set(part.get("notifiers", ())) == set(states) and (part.get("dead"), part.get("waiting")) == (2, 2)
+        return set(part.get("notifiers", ())) == set(states) and (
+            part.get("outbox.dead"),
+            part.get("outbox.waiting"),
+        ) == (2, 2)
 
     eventually(failing, "all fail")
     shown = told.shown()

@@ -4,6 +4,7 @@
 linemon.axes = (() => {
   const {$, text, make, model, drawing, format, step} = linemon
   const NEAR = 4                  // pixels: less is no drag
+  const NEAR_SHARE = 0.1          // of a chart's height: fingers so near one another only move
   const STEP = 1.25               // of a wheel
   const SPIKES = 0.01             // the share of values, least and greatest, that an axis without spikes leaves out
   const EACH = 4000               // values that are enough to know which those are
@@ -37,15 +38,19 @@ linemon.axes = (() => {
   const term = ([key, {ends: [left, right], isLog, isCalm}]) =>
     `${[...right ? [pair(left), pair(right)] : left ? [pair(left)] : [], ...isLog ? ["log"] : [], ...isCalm ? ["spikes"] : []].join()}:${key}`
   function set(number, more) {
-    const here = new URL(location)
     put(linemon.menu.keyOf(number), {...how(number), ...more})
+    apply(number)
+    linemon.charts.redraw()
+    note()
+  }
+  function note() {
+    const here = new URL(location)
     here.searchParams.delete("y")
     for (const each of said) here.searchParams.append("y", term(each))
     history.replaceState(null, "", here)
-    apply(number)
-    linemon.charts.redraw()
   }
-  const setEnds = (number, side, ends) => set(number, {ends: how(number).ends.map((was, i) => i == side ? ends && rounded(ends) : was)})
+  const withEnds = (number, side, ends) => ({ends: how(number).ends.map((was, i) => i == side ? ends && rounded(ends) : was)})
+  const setEnds = (number, side, ends) => set(number, withEnds(number, side, ends))
   function apply(number) {
     const chart = model(`chart${number}`), {isLog} = how(number), state = linemon.charts.states[number]
     state.isSet = false
@@ -182,6 +187,23 @@ linemon.axes = (() => {
     setEnds(number, on.side, null)
   }
 
+  // Two fingers on an axis: what they hold stays under them, so they zoom and move it. `pull` follows them until `drop`.
+  const shareOf = (on, {clientY}) => 1 - (clientY - on.top) / on.height
+  function hold(number, fingers) {
+    const [on, other] = fingers.map((finger) => under(number, finger))
+    if (!on || on.side != other?.side) return null
+    const {start, end} = rangeOf(number, on.side), [low, high] = fingers.map((finger) => shareOf(on, finger)).sort((a, b) => a - b)
+    return {number, on, low, high, start, span: end - start}
+  }
+  function pull({number, on, low, high, start, span}, fingers) {
+    const [from, to] = fingers.map((finger) => shareOf(on, finger)).sort((a, b) => a - b), isMove = Math.min(high - low, to - from) < NEAR_SHARE
+    const wide = isMove ? span : span * (high - low) / (to - from)
+    const first = start + (low + high) / 2 * span - (from + to) / 2 * wide, places = [first, first + wide]
+    put(linemon.menu.keyOf(number), {...how(number), ...withEnds(number, on.side, how(number).isLog ? places.map((place) => 10 ** place) : places)})
+    apply(number)
+    linemon.charts.redrawSoon()
+  }
+
   // -- the menu of a chart
 
   function form(number) {
@@ -226,5 +248,5 @@ linemon.axes = (() => {
       plot.addEventListener("pointermove", (event) => { plot.classList.toggle("on-axis", under(number, event) != null) }, {passive: true})
     })
   }
-  return {start, of, stepOf}
+  return {start, of, stepOf, hold, pull, drop: note}
 })()

@@ -67,9 +67,9 @@ linemon.behind = (() => {
     return most
   }
   function legend(number) {
-    const place = document.querySelector(`#card${number} .legend`), mine = parts.filter((part) => linesOf(number, part).length)
+    const place = document.querySelector(`#card${number} .legend`), mine = new Map(parts.filter((part) => linesOf(number, part).length).map((part) => [key(part), part]))   // of several sources alike
     for (const button of place.querySelectorAll(".behind")) button.remove()
-    for (const part of mine) {
+    for (const part of mine.values()) {
       const isTooMany = !part.isBefore && linesOf(number, part).length > MOST, words = `${label(part)}${isTooMany ? ": choose a line" : ""}`
       const button = make("button", {type: "button", class: "behind", title: title(part), "aria-pressed": !off.has(key(part)), "data-key": key(part)}, make("i", {class: part.isBefore ? "pale" : "band"}), words)
       button.addEventListener("click", () => turn(key(part)))

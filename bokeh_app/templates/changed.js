@@ -6,16 +6,17 @@ linemon.changed = (() => {
   let span = null, hasAll = false, turn = 0, isAsking = false
 
   const clock = (time) => seconds(new Date(time))
-  const number = (value, unit) => format(value, unit, 4)
-  function link({source, column}) {
+  // With as many digits as tell it from before.
+  const step = (before, then, unit) => [before, then].map((value) => format(value, unit, 4, Math.abs(then - before))).join(" → ")
+  function link({source, column, called}) {
     const {search} = linemon, wide = span[1] - span[0], here = new URLSearchParams(search.plotAddress([search.term(source, column)]))
     here.set("from", Math.round(span[0] - wide))
     here.set("to", Math.round(span[1] + wide))
-    return make("a", {href: `?${here}`}, hasAll || linemon.about.sources.length > 1 ? `${source} : ${column}` : column)
+    return make("a", {href: `?${here}`}, hasAll || linemon.about.sources.length > 1 ? `${source} : ${called}` : called)
   }
   function row(found) {
     const {score, mean, mean_before, spread, spread_before, unit} = found
-    const cells = [score >= 100 ? Math.round(score) : score.toFixed(1), `${number(mean_before, unit)} → ${number(mean, unit)}`, `${number(spread_before, unit)} → ${number(spread, unit)}`]
+    const cells = [score >= 100 ? Math.round(score) : score.toFixed(1), step(mean_before, mean, unit), step(spread_before, spread, unit)]
     return make("tr", score > CHANCE ? {} : {class: "chance"}, make("th", {scope: "row"}, link(found)), ...cells.map((cell) => make("td", {}, cell)))
   }
   async function look() {

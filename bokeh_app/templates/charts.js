@@ -6,7 +6,7 @@ linemon.charts = linemon.pages.charts = (() => {
   const whole = new Points(1)     // one column over all there is
   const sources = [], places = [], latest = [], states = [], ages = [], strays = []
   const hidden = new Set()        // numbers of the columns whose lines are off
-  let newest = NaN, gapsAt = 0, wholeAt = 0, isFilled = false, fillAt = 0
+  let newest = NaN, oldest = NaN, gapsAt = 0, wholeAt = 0, isFilled = false, fillAt = 0
 
   // -- the blocks of a message, as `packing.py` makes them
 
@@ -69,10 +69,11 @@ linemon.charts = linemon.pages.charts = (() => {
       const all = block(cut, floats, 1)
       whole.clear(all.bucket)
       whole.add(all)
+      oldest = about.runs ? NaN : cut(1)[0]   // runs are drawn at other times than their own
       wholeAt = performance.now()
       isFilled = true
       fillAt = 0
-      if (about.full) time.mark(newest - whole.times[0], about)
+      if (about.full) time.mark(newest - oldest, about)
       for (const state of states) if (!time.isLive || !state.isSet) state.isSet = false
     }
     if (performance.now() - gapsAt > 5 * S) {
@@ -88,7 +89,7 @@ linemon.charts = linemon.pages.charts = (() => {
     if (!isFilled) return
     time.keep()
     if (time.isLive && time.span) for (const points of sources) points.trim(time.range.start - linemon.reading.lead())
-    linemon.draw.whole(whole)
+    linemon.draw.whole(whole, oldest, newest)
     refill()
     redraw()
   }
@@ -106,7 +107,7 @@ linemon.charts = linemon.pages.charts = (() => {
   const width = () => Math.max(...all(".plot").map((plot) => plot.clientWidth - 82), 50)
   function redraw() {
     if (!isFilled) return
-    linemon.across = Math.max(5, Math.floor(width() / 110))
+    linemon.across = Math.max(Math.min(5, Math.floor(width() / 64)), Math.floor(width() / 110))
     linemon.about.panels.forEach((_, number) => linemon.draw.panel(number, hidden, states[number]))
     linemon.shape.draw()
     linemon.values.show()
@@ -160,5 +161,5 @@ linemon.charts = linemon.pages.charts = (() => {
     linemon.health.start()
     return about.panels.length ? width() : 300
   }
-  return {start, take, draw, redraw, redrawSoon, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return linemon.about.sources.length > 1 ? NaN : whole.times[0] ?? NaN }}   // of several it is not known: the strip is of the first alone
+  return {start, take, draw, redraw, redrawSoon, state, width, block, sources, places, states, latest, hidden, get newest() { return newest }, get oldest() { return oldest }}
 })()

@@ -8,7 +8,12 @@ Object.assign(linemon, (() => {
   const LATE_MS = 8 * S, FRESH_MS = 240 * S   // when a page without a connection says so; how long its token is good
   const $ = (id) => document.getElementById(id)
   const all = (selector) => [...document.querySelectorAll(selector)]
-  const text = (element, value) => { if (element.textContent != value) element.textContent = value }
+  // In the text that is there: a new one would have the browser look at all rules of the page that ask what is in what.
+  const text = (element, value) => {
+    const {firstChild: there} = element
+    if (there instanceof Text && !there.nextSibling && value) { if (there.data != value) there.data = value }
+    else if (element.textContent != value) element.textContent = value
+  }
   const make = (name, attributes = {}, ...children) => {
     const element = document.createElement(name)
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value)
@@ -24,7 +29,8 @@ Object.assign(linemon, (() => {
     }
     return models.get(name)
   }
-  const drawing = (name) => { const {id} = model(name), {index} = Bokeh; return index.get_one_by_id ? index.get_one_by_id(id) : index[id] }
+  // The view of a figure; null until it is made.
+  const drawing = (name) => { const {id} = model(name), {index} = Bokeh; return (index.find_one_by_id ? index.find_one_by_id(id) : index[id]) ?? null }
   // New data for the source of a glyph; none again costs nothing.
   const fill = (name, data) => {
     const source = model(name)
@@ -103,7 +109,7 @@ Object.assign(linemon, (() => {
     linemon.received = number
     linemon.page.take(take, floats, kind == REPLACE)
     if ($("status").dataset.state != "live") tell()
-    if (!isDrawing) requestAnimationFrame(draw)
+    if (!isDrawing) for (const step of [draw, linemon.figures.paint]) requestAnimationFrame(step)   // in one frame
     isDrawing = true
   }
   // Several messages are drawn at once. A hidden tab draws no frames, answers nothing, and so is sent nothing until it
@@ -111,6 +117,7 @@ Object.assign(linemon, (() => {
   function draw() {
     const wishes = model("wishes")
     isDrawing = false
+    linemon.figures.gather()
     linemon.page.draw()
     linemon.figures.show()
     if (linemon.received - wishes.ack >= ANSWER_EVERY) wishes.ack = linemon.received
@@ -224,6 +231,7 @@ Object.assign(linemon, (() => {
     linemon.boards.start()
     linemon.limits.start()
     addEventListener("keydown", pressed)
+    setTimeout(linemon.figures.make)   // while the websocket is opened; `start` needs them
     setTimeout(refused, LATE_MS)  // only now: the page itself may take long to come
     setInterval(tell, S)
     tell()

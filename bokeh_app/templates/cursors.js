@@ -47,6 +47,7 @@ linemon.cursors = (() => {
       lines.color.push(color)
       lines.dash.push("solid")
       for (const [field, value] of Object.entries({xs: time, ys: range.end, text: "AB"[i], color, align: i ? "left" : "right", offset: i ? 4 : -4})) texts[field].push(value)
+      texts.drop[texts.text.length - 1] = 17   // below those of marks
     }
   }
   function draw() {               // many moves of a pointer are one picture

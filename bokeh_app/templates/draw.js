@@ -128,12 +128,13 @@ linemon.draw = (() => {
     const end = Math.ceil((high == 0 ? 0 : high + room) / every) * every
     return [low >= 0 ? Math.max(0, start) : start, high <= 0 ? Math.min(0, end) : end]
   }
-  // The picture of all there is, under its brush.
-  function whole(points) {
-    if (!points.length) return
+  // The picture of all there is, from `oldest` to `newest` of all sources, under its brush.
+  function whole(points, oldest, newest) {
     const {times} = points, low = points.low(0), high = points.high(0)
-    const range = model("whole"), last = times.length - 1
-    range.setv({start: times[0], end: Math.max(times[last], times[0] + 1000)})
+    const start = Math.min(oldest || Infinity, times[0] ?? Infinity), end = Math.max(newest || 0, times.at(-1) ?? 0)
+    if (!(start <= end)) return
+    model("whole").setv({start, end: Math.max(end, start + 1000)})
+    if (!points.length) return
     const steps = [...times.slice(1)].map((t, i) => t - times[i]).sort((a, b) => a - b)
     const gap = points.gapAt(steps.length > 2 ? 5 * steps[Math.floor(steps.length * 0.75)] : Infinity)
     let top = -Infinity, bottom = Infinity

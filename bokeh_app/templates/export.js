@@ -39,7 +39,7 @@ linemon.exports = (() => {
       for (const kind of isThinned ? ["mean", "min", "max"] : [""]) for (let at = 0; at < about.drawn[source]; at++) {
         const values = take(length), number = first + at
         if (charts.hidden.has(number) || !drawn.includes(number)) continue
-        parts.push(`${linemon.values.nameOf(number)} ${kind}`.trim())
+        parts.push(`${linemon.values.nameOf(number, true)} ${kind}`.trim())
         shown.push([parts.length - 1, values])
       }
       for (let i = 0, same = 0; i < length && shown.length; i++) {
@@ -63,7 +63,8 @@ linemon.exports = (() => {
   }
 
   // All charts on one sheet, with titles and legends.
-  function png() {
+  async function png() {
+    await linemon.figures.made
     const scale = devicePixelRatio || 1, gap = 12, head = 44, row = 16
     const inSight = [...linemon.about.panels.entries()].filter(([number]) => $(`plot${number}`).clientWidth)
     const plots = inSight.map(([number, panel]) => ({panel, number, canvas: linemon.drawing(`chart${number}`).export("png").canvas}))

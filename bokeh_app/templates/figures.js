@@ -2,7 +2,8 @@
 // The figures of a page: models of Bokeh's in a document of their own, of which the server knows nothing.
 linemon.figures = (() => {
   const {$, colour} = linemon
-  let doc = null, isShown = false
+  let doc = null, isShown = false, isMade, waiting = null
+  const made = new Promise((done) => { isMade = done })   // all of them, also what is not in sight
 
   // Charts are alike: the page brings one, as JSON. What the others share with it keeps its id, all else gets its own.
   function chart(pattern, shared, {unit, right, kind}, number) {
@@ -15,13 +16,13 @@ linemon.figures = (() => {
     return found
   }
   function make() {
-    if (!$("figures")) return
+    if (doc || !$("figures")) return
     const {doc: {roots, ...rest}, shared} = JSON.parse($("figures").textContent), {panels} = linemon.about
     if (panels) {
       const text = JSON.stringify(roots.shift())
       roots.unshift(...panels.map((panel, number) => chart(text, shared, panel, number)))
     }
-    doc = linemon.model("answers").document.constructor.from_json({...rest, roots})
+    doc = Bokeh.require("document").Document.from_json({...rest, roots})
     calm()
   }
   // What Bokeh does at each repaint, and nobody sees, took more than a third of it. Where a later Bokeh has none of these
@@ -36,7 +37,9 @@ linemon.figures = (() => {
       // It asks the style sheet for each property of what it paints, 160 times a chart: the answer is the same everywhere.
       const visual = Bokeh.require("core/visuals/visual").VisualProperties.prototype
       visual._get_css_value = function (name) { return colour(`${this.css_prefix}${name}`.slice(2)) }
-      Object.defineProperty(Bokeh.Models.get("Plot").prototype.default_view.prototype, "base_font_size", {get: () => null})  // ours are in px
+      const plot = Bokeh.Models.get("Plot").prototype.default_view.prototype, {schedule_paint} = plot
+      Object.defineProperty(plot, "base_font_size", {get: () => null})  // ours are in px
+      plot.schedule_paint = function () { if (waiting) waiting.add(this); else schedule_paint.call(this) }
     } catch (error) {
       console.log(`charts are drawn more slowly: ${error}`)
     }
@@ -60,6 +63,17 @@ linemon.figures = (() => {
       view.build(places.get(root))
       Bokeh.index.add(view)
     }
+    isMade()
   }
-  return {make, show}
+  // What a message changes is painted in the frame in which it was drawn, not in the next one, as Bokeh does: it takes new
+  // data after the function has ended that set them, and before the next one of the frame begins.
+  function gather() {
+    if (isShown) waiting = new Set()
+  }
+  function paint() {
+    const views = waiting ?? []
+    waiting = null
+    for (const view of views) if (!view.is_destroyed) view.repaint()
+  }
+  return {make, show, gather, paint, made}
 })()

@@ -89,7 +89,8 @@ const linemon = (() => {
       found.push(n * every + offset)
     return found
   }
-  const ticks = (start, end, unit, isLog) => isLog ? logTicks(start, end) : multiples(start, end, step(end - start, unit))
+  // About as many as there is room for.
+  const ticks = (start, end, unit, isLog) => isLog ? logTicks(start, end) : multiples(start, end, step((end - start) * 4 / (linemon.upwards ?? 4), unit))
   // Where an axis of powers of ten has round values: of few decades also between them.
   function logTicks(start, end) {
     if (end - start < 0.7) return multiples(10 ** start, 10 ** end, step(10 ** end - 10 ** start, "")).map(Math.log10)

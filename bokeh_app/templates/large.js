@@ -7,6 +7,7 @@ linemon.large = (() => {
   function show(number) {
     if (number == large()) return
     for (const each of all("figure.card")) each.classList.toggle("large", each.id == `card${number}`)
+    document.documentElement.toggleAttribute("data-large", number >= 0)
     if (number < 0) delete keys.Escape
     else keys.Escape = () => go(-1)
     // As many points as the charts have pixels now.

@@ -18,9 +18,9 @@ linemon.legend = (() => {
   }
   // The column of the line that is drawn at a point of a chart, in pixels and as a time; null where there is none.
   function under(chart, {x, sy}) {
-    const scale = drawing(`chart${chart}`).frame.y_scale
+    const scale = drawing(`chart${chart}`)?.frame.y_scale
     let found = null, least = NEAR
-    for (const {column, xs, ys} of linemon.charts.states[chart].shapes ?? []) {
+    for (const {column, xs, ys} of (scale && linemon.charts.states[chart].shapes) ?? []) {
       let low = 0, high = xs.length - 1
       while (low < high) { const half = (low + high) >> 1; if (xs[half] < x) low = half + 1; else high = half }
       const part = xs[low] > xs[low - 1] ? (x - xs[low - 1]) / (xs[low] - xs[low - 1]) : 1

@@ -5,7 +5,7 @@ linemon.limits = (() => {
   const {$, all, text, make, model, colour, format, ask} = linemon
   const SIGNS = ["", "▲", "◆"], COLOURS = ["", "warn", "bad"], ICONS = ["ok", "warn", "crit"]
   const LISTED = 5                // sources in trouble that the overview names
-  const NEAR = 0.12, WIDTH = 60, TALL = 13   // a share of a chart's height; pixels of a limit's text
+  const NEAR = 0.12, WIDTH = 70, TALL = 13   // a share of a chart's height; pixels of a limit's text
   const BADGES = {
     ok: "", warn: "<path d='M10.5 5l5.5 11H5z' fill='#e6a000' stroke='#fff'/>", crit: "<path d='M10 4l6 6-6 6-6-6z' fill='#d92d20' stroke='#fff'/>",
     lost: "<path d='M3 3l10 10M13 3L3 13' stroke='#d92d20' stroke-width='2'/>",
@@ -75,7 +75,7 @@ linemon.limits = (() => {
   }
   function hear() {
     say()
-    const place = $("in-trouble"), {levels, trouble, worst} = linemon.alarms.said
+    const place = $("in-trouble"), {levels, called, trouble, worst} = linemon.alarms.said
     if (!place) return
     const worstOf = (of) => Math.max(...Object.values(of)), found = Object.entries(levels).sort(([, a], [, b]) => worstOf(b) - worstOf(a))
     place.hidden = !trouble
@@ -83,7 +83,7 @@ linemon.limits = (() => {
     const links = found.slice(0, LISTED).map(([source, of]) => {
       const link = make("a", {href: linemon.search.sourceAddress(source)}, source), item = make("span", {}, link)
       mark(link, worstOf(of))
-      item.append(make("span", {class: "muted"}, ` ${Object.keys(of).filter(Boolean).slice(0, 3).join(", ")}`))
+      item.append(make("span", {class: "muted"}, ` ${Object.keys(of).filter(Boolean).slice(0, 3).map((column) => called[source][column]).join(", ")}`))
       return item
     })
     place.replaceChildren(make("b", {"data-level": worst}, `${trouble} in trouble`), ...links, ...trouble > links.length ? [`and ${trouble - links.length} more`] : [])
@@ -112,10 +112,15 @@ linemon.limits = (() => {
     text($("limits-alarms"), alarms.length ? "An alarm watches it, too: its limits are drawn, and it says by itself when it fires." : "")
     if (kept) show(kept)
   }
+  // As the page calls it, and in brackets as it is called by itself.
+  function optionOf(number) {
+    const {name, label} = linemon.about.columns[number], called = linemon.values.nameOf(number)
+    return label && label != name ? `${called} (${name})` : called
+  }
   function open(number) {
     const {about} = linemon, mine = about.panels[number].lines.map(({column}) => column)
     const columns = [...mine, ...[...about.columns.keys()].filter((each) => !mine.includes(each))]
-    $("limits-column").replaceChildren(...columns.map((each) => make("option", {value: each}, linemon.values.nameOf(each))))
+    $("limits-column").replaceChildren(...columns.map((each) => make("option", {value: each}, optionOf(each))))
     $("limits-of").value = "own"
     choose()
     $("limits").showModal()

@@ -47,7 +47,7 @@ linemon.pages.alarms = (() => {
   function line(row) {
     const value = row.value == null ? "–" : format(row.value, row.unit ?? "", 4)
     const what = make("td", {}, make("b", {}, row.alarm), make("span", {class: "muted"}, row.text))
-    const where = make("td", {}, make("a", {href: linemon.search.sourceAddress(row.source)}, row.source), make("span", {class: "muted"}, row.column ?? ""))
+    const where = make("td", {}, make("a", {href: linemon.search.sourceAddress(row.source)}, row.source), make("span", {class: "muted"}, row.called ?? ""))
     const when = make("td", {class: "since"}), element = make("tr")
     const does = make("td", {class: "does"}, ...document.body.dataset.maySet ? buttons(row) : [])
     element.append(make("td", {}, make("span", {class: `level ${classOf(row)}`}, stateOf(row)), make("span", {class: "muted"}, remarks(row))), what, where, make("td", {}, value), when, does)

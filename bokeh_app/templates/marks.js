@@ -5,20 +5,27 @@ linemon.marks = (() => {
   const LETTER = 6.1, LEAST = 8, NEAR = 6   // pixels of a letter; letters of a longer text that say something; pixels around a line
   let marks = [], isOn = localStorage.getItem("linemon.marks") != "off", at = NaN
 
-  const said = ({text, source}) => source && new Set(linemon.about.sources).size > 1 && !text.includes(source) ? `${source}: ${text}` : text
+  // The sources of a chart, which has their marks, and those of no source.
+  const own = new Map()
+  function sourcesOf(number) {
+    const {panels, columns, sources} = linemon.about
+    if (!own.has(number)) own.set(number, new Set(panels[number].lines.map(({column}) => sources[columns[column].source])))
+    return own.get(number)
+  }
+  const said = (number, {text, source}) => source && sourcesOf(number).size > 1 && !text.includes(source) ? `${source}: ${text}` : text
   const colourOf = ({kind}) => colour(kind == "alarm" ? "bad" : "muted")
-  const inSight = () => {
-    const {start, end} = linemon.time.range
-    return marks.filter(({time}) => time >= start && time <= end)
+  const inSight = (number) => {
+    const {start, end} = linemon.time.range, mine = sourcesOf(number)
+    return marks.filter(({time, source}) => time >= start && time <= end && (source == null || mine.has(source)))
   }
   // Add the lines and texts of one chart to what it draws; `range` is that of its values.
   function into(number, lines, texts, range) {
-    const shown = inSight()
+    const shown = inSight(number)
     if (!shown.length) return
     const {start, end} = linemon.time.range, perMs = ($(`plot${number}`).clientWidth - 82) / (end - start)
     let limit = end
     for (const [i, mark] of [...shown.entries()].reverse()) {
-      const color = colourOf(mark), words = said(mark), needs = words.length * LETTER + 10
+      const color = colourOf(mark), words = said(number, mark), needs = words.length * LETTER + 10
       lines.xs.push([mark.time, mark.time])
       lines.ys.push([range.start, range.end])
       lines.color.push(color)
@@ -42,7 +49,7 @@ linemon.marks = (() => {
   // What to say of the marks under a pointer at a time on a chart.
   function near(number, time) {
     const {start, end} = linemon.time.range, room = NEAR * (end - start) / ($(`plot${number}`).clientWidth - 82)
-    return !isOn ? [] : inSight().filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${linemon.zero ? "" : `${seconds(new Date(mark.time))} `}${said(mark)}`)
+    return !isOn ? [] : inSight(number).filter((mark) => Math.abs(mark.time - time) <= room).map((mark) => `${linemon.zero ? "" : `${seconds(new Date(mark.time))} `}${said(number, mark)}`)
   }
   function hear() {
     const said = JSON.parse(model("answers").marks)

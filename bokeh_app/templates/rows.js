@@ -39,11 +39,13 @@ linemon.rows = (() => {
     said = JSON.parse(model("answers").names)
     const had = known
     known = new Map()
-    rows = said.rows.map((row) => {
-      const key = keyOf(row), about = row.group ?? JSON.stringify([row, said.measures]), old = had.get(key)
-      const found = old?.about == about ? old : {...built(row), about}
+    rows = said.rows.map((row, i) => {
+      const isHost = said.first + i < said.hosts, key = `${isHost} ${keyOf(row)}`   // hosts and others may begin alike
+      const about = row.group ?? JSON.stringify([row, said.measures]), old = had.get(key)
+      const found = old?.about == about ? old : {...built(row, isHost), about}
       found.fold?.setAttribute("aria-expanded", row.open)
       found.sparks = old?.sparks
+      found.of = row.of           // of a group
       known.set(key, found)
       return found
     })
@@ -86,31 +88,32 @@ linemon.rows = (() => {
     const key = JSON.stringify(said.measures), row = $("grid").tHead.rows[0]
     if (row.dataset.key == key) return
     row.dataset.key = key
-    $("grid").style.minWidth = `${260 + 82 * said.measures.length}px`
-    row.replaceChildren(make("th", {scope: "col"}, "Name"), ...said.measures.map(([name, unit]) =>
-      make("th", {scope: "col", title: name}, linemon.measures.link(name, name.replaceAll("_", " ")), ...unit ? [` ${unit}`] : [])), make("th", {scope: "col"}, "Newest row"))
+    $("grid").style.minWidth = `${(innerWidth > 760 ? 260 : 195) + 82 * said.measures.length}px`
+    row.replaceChildren(make("th", {scope: "col"}, "Name"), ...said.measures.map(([name, unit, called]) =>
+      make("th", {scope: "col", title: name}, linemon.measures.link(name, called), ...unit ? [` ${unit}`] : [])), make("th", {scope: "col"}, "Newest row"))
   }
-  const built = (row) => row.group != null ? group(row) : row.cells ? gridRow(row) : line(row)
+  const built = (row, isHost) => row.group != null ? group(row, isHost) : row.cells ? gridRow(row) : line(row)
   function line(row) {
     const link = make("a", {href: linemon.search.sourceAddress(row.name)}, row.name)
     const values = [0, 1, 2].map((i) => {
       const cell = make("div", {class: "cell"}), value = make("span", {class: "value"}), label = make("span", {class: "label muted"})
-      if (i < row.labels.length && !row.is_host) label.textContent = i == 2 && row.width > 3 ? `${row.labels[i]} +${row.width - 3}` : row.labels[i]
+      if (i < row.labels.length && !row.is_host) label.textContent = row.labels[i]
       cell.append(label, value, make("span", {class: "spark"}))
       return {cell, value, spark: cell.lastChild}
     })
     const seen = make("td", {class: "seen"}), dot = make("span", {class: "dot"})
-    const head = make("th", {scope: "row"}, linemon.measures.box(row), dot, ...row.kept.pinned ? [make("span", {class: "pin", title: "pinned", role: "img", "aria-label": "pinned"}, "★")] : [], link)
+    const width = row.width > 3 && !row.is_host ? [" ", make("span", {class: "muted"}, `${row.width} columns`)] : []   // of which three are here
+    const head = make("th", {scope: "row"}, linemon.measures.box(row), dot, ...row.kept.pinned ? [make("span", {class: "pin", title: "pinned", role: "img", "aria-label": "pinned"}, "★")] : [], link, ...width)
     const element = make("tr", row.kept.hidden ? {class: "hidden"} : {}, head, ...values.map(({cell}) => make("td", {class: "measure"}, cell)), seen)
     element.addEventListener("click", () => link.click())
     link.addEventListener("click", (event) => event.stopPropagation())
     if (linemon.verbs.may) head.append(linemon.verbs.button(row.name, row.kept))
     return {...row, element, dot, values, seen}
   }
-  function group(row) {
+  function group(row, isHost) {
     const fold = make("button", {type: "button", class: "fold-group"}, `${row.group}*`)
     const words = make("span", {class: "muted"}), dot = make("span", {class: "dot"})
-    const element = make("tr", {class: "group-row"}, make("th", {scope: "rowgroup", colspan: innerWidth > 760 ? 5 : 3}, fold, " ", dot, words))
+    const element = make("tr", {class: "group-row"}, make("th", {scope: "rowgroup", colspan: innerWidth > 760 ? 5 : isHost ? 4 : 3}, fold, " ", dot, words))
     element.addEventListener("click", () => open(row.group, fold.getAttribute("aria-expanded") != "true"))
     return {...row, element, dot, words, fold}
   }

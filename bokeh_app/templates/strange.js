@@ -12,8 +12,8 @@ linemon.strange = (() => {
       : sources.length == 0 ? `Nothing in ${of}.` : more ? `and ${more} more of ${of}` : "")
     section.querySelector("ul").replaceChildren(...sources.map(({source, count, columns}) => {
       const item = make("li", {}, make("a", {href: search.sourceAddress(source)}, source))
-      for (const [column, score, at] of columns) {
-        const link = make("a", {href: search.plotAddress([search.term(source, column)], "1h"), title: `${score.toPrecision(2)} times what is called strange`}, column)
+      for (const [column, score, at, called] of columns) {
+        const link = make("a", {href: search.plotAddress([search.term(source, column)], "1h"), title: `${score.toPrecision(2)} times what is called strange`}, called)
         item.append(make("span", {}, link, make("span", {class: "muted"}, ` ${age(at)} ago`)))
       }
       if (count > columns.length) item.append(make("span", {class: "muted"}, columns.length ? `and ${count - columns.length} more` : `${count} columns`))

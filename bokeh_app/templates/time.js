@@ -113,10 +113,14 @@ linemon.time = (() => {
     setLive(!sight.length)
     ask()
   }
+  const lengths = (kept) => kept.map(([name, seconds]) => `${name} for ${linemon.duration(Math.round(seconds))}`).join(", ")
+  // What is kept of the source of this page, its rows and then its history, and how much that takes.
+  function weigh(kept) {
+    if (kept.length) text($("kept"), `Held: ${lengths(kept)}, ${linemon.format(kept.reduce((sum, [, , bytes]) => sum + bytes, 0), "B")}`)
+  }
   // Windows that are longer than all that is kept: most of them would stay empty.
   function mark(held, {full: points, kept}) {
-    const why = kept.length ? `the history holds ${kept.map(([name, seconds]) => `${name} for ${linemon.duration(Math.round(seconds))}`).join(", ")}`
-                            : `[store] points = ${points}`
+    const why = kept.length > 1 ? `the history holds ${lengths(kept.slice(1))}` : `[store] points = ${points}`
     for (const button of all(".window")) {
       const isBeyond = +button.dataset.seconds * S > 1.1 * held
       button.classList.toggle("beyond", isBeyond)
@@ -126,6 +130,7 @@ linemon.time = (() => {
   function start(whenMoved) {
     range = model("time")
     moved = whenMoved
+    weigh(linemon.about.kept)
     linemon.reading.start()
     for (const button of all(".window")) {
       button.addEventListener("click", () => {

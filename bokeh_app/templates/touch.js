@@ -1,11 +1,11 @@
 "use strict"
 // Fingers on a chart: a tap reads, as a pointer does that rests there; one across zooms to what it passes, two zoom and
-// move. Up and down the page scrolls.
+// move, on a value axis that axis. Up and down the page scrolls.
 linemon.touch = (() => {
   const {$, make, model, drawing, time, values} = linemon
   const FAR = 10                  // pixels from which on a finger moves
   const band = make("div", {class: "band"})
-  let number = -1, begun = null, wanted = null
+  let number = -1, begun = null, wanted = null, axisHeld = null
 
   // Where the axis of a chart lies: its left end in pixels of the window, and how long it is.
   function axis() {
@@ -25,16 +25,21 @@ linemon.touch = (() => {
   const touching = (event, plot) => [...event.touches].filter(({target}) => plot.contains(target)).slice(0, 2)
   function down(event, plot, chart) {
     const fingers = touching(event, plot)
+    if (!drawing(`chart${chart}`)) return
     band.remove()
     number = chart
     begun = hold(fingers)
+    axisHeld = fingers.length == 2 ? linemon.axes.hold(chart, fingers) : null
     if (fingers.length == 2) values.hover(chart, null)
   }
   function move(event, plot) {
     const fingers = touching(event, plot)
     if (!begun || !fingers.length) return
     const {left, width} = axis(), now = hold(fingers)
-    if (now.apart && begun.apart) {
+    if (axisHeld && fingers.length == 2) {
+      event.preventDefault()
+      linemon.axes.pull(axisHeld, fingers)
+    } else if (now.apart && begun.apart) {
       const span = begun.span * begun.apart / now.apart, start = begun.at - (now.x - left) / width * span
       event.preventDefault()      // no scrolling meanwhile
       go(start, start + span)
@@ -56,6 +61,8 @@ linemon.touch = (() => {
       if (band.offsetWidth > FAR) time.go(from, to)
     }
     band.remove()
+    if (axisHeld) linemon.axes.drop()
+    axisHeld = null
     if (touching(event, plot).length) down(event, plot, chart)   // one of two is left
     else begun = null
   }

@@ -22,15 +22,16 @@ linemon.values = (() => {
   const stepOf = (number) => { const chart = chartOf(number); return chart < 0 ? 0 : linemon.axes.stepOf(number, chart) }
   // The level of a value of a column, as a chart draws it; of the newest also what alarms say.
   const levelOf = (number, value, chart, isLast) => linemon.limits.level(number, linemon.reading.isRate(chart) ? NaN : value, isLast && linemon.time.isLive)
-  // The newest value; of what stands still the last in sight.
+  // The newest value; of what stands still the last in sight, or where a line only passes through, that of its point before.
   function current(number, chart) {
     const {charts, time} = linemon, own = linemon.draw.columnOf(number), {points, at} = linemon.draw.columnOf(number, chart)
     if ((time.isLive && points == own.points && !linemon.zero) || at >= points.width) return charts.latest[number] ?? NaN
     const values = points.mean(at)
     let i = Math.min(points.before(time.range.end), points.length - 1)
     if (points.times[i] > time.range.end) i--
-    while (i >= 0 && Number.isNaN(values[i]) && points.times[i] >= time.range.start) i--
-    return points.times[i] >= time.range.start ? values[i] : NaN
+    const {times} = points, isBetween = times[i] < time.range.start && times[i + 1] - times[i] <= linemon.draw.gaps(points, at)(times[i])
+    while (i >= 0 && Number.isNaN(values[i]) && times[i] >= time.range.start) i--
+    return times[i] >= time.range.start || isBetween ? values[i] : NaN
   }
 
   function put(place, shown) {
@@ -42,6 +43,7 @@ linemon.values = (() => {
   }
   function show() {
     if (pointer) follow()
+    sparks()                      // where tiles are is asked before texts change: else it would have to be worked out twice
     const time = pointer?.time
     for (const element of all(".line, .tile, dd[data-column]")) {
       const number = +element.dataset.column, isTile = element.classList.contains("tile")
@@ -59,7 +61,6 @@ linemon.values = (() => {
     if (pointer) tip()
     linemon.legend.order()
     linemon.cursors.show()
-    sparks()
     if ($("values")?.open && performance.now() - tableAt > S) table()
   }
   function sparks() {
@@ -175,8 +176,9 @@ linemon.values = (() => {
     }
     return count ? [current(number, chart), low, sum / count, high] : [current(number, chart), NaN, NaN, NaN]
   }
-  const nameOf = (number) => {
-    const {about} = linemon, {source, name} = about.columns[number]
+  // A column as the page calls it; in files it keeps its own name.
+  const nameOf = (number, isInFile = false) => {
+    const {about} = linemon, {source, name: own, label} = about.columns[number], name = (!isInFile && label) || own
     return about.runs ? `${name} ${linemon.runs.nameOf(source)}` : about.sources.length > 1 ? `${about.sources[source]} ${name}` : name
   }
   const drawn = () => [...new Set(linemon.about.panels.flatMap(({lines}) => lines.map(({column}) => column)))]
@@ -213,9 +215,10 @@ linemon.values = (() => {
       }
       chart.on_event("doubletap", () => linemon.time.zoom(2))
       // Bokeh's own undo, which a double click after a zoom would do first, leads to the empty axes of the start.
-      chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`).state.clear())
+      chart.on_event("rangesupdate", () => linemon.drawing(`chart${number}`)?.state.clear())
     })
-    for (const holder of all(".tiles")) new ResizeObserver(sparks).observe(holder)
+    const sized = new ResizeObserver(sparks)
+    for (const each of all(".tiles, .spark")) sized.observe(each)
     $("values").addEventListener("toggle", () => { if ($("values").open) table() })
     all("#statistics thead button").forEach((button, by) => button.addEventListener("click", () => {
       order = {by, isDown: order.by == by ? !order.isDown : by > 0}

@@ -5,6 +5,7 @@ linemon.wall = (() => {
   const {$, all, model, keys} = linemon
   const EVERY_S = 30, SECONDS = {s: 1, m: 60, h: 3600}
   const SHAPE = 2                 // of a chart, how wide it should be for its height
+  const LEGEND = 0.25             // of its height, at most
   const said = (name) => new URLSearchParams(location.search).get(name) ?? ""
   const isOn = () => "wall" in document.documentElement.dataset
 
@@ -13,14 +14,17 @@ linemon.wall = (() => {
     const count = all(".cards > *").length
     const off = (across) => Math.abs(Math.log(innerWidth / across / (innerHeight / Math.ceil(count / across)) / SHAPE))
     const across = Array.from({length: count}, (_, i) => i + 1).reduce((best, each) => off(each) < off(best) ? each : best, 1)
-    document.documentElement.style.setProperty("--across", across)
-    document.documentElement.style.setProperty("--size", `${size()}px`)
+    const rows = Math.max(1, Math.floor(LEGEND * innerHeight / Math.ceil(count / across) / (1.4 * size())))   // of a legend
+    for (const [name, value] of Object.entries({across, rows, size: `${size()}px`})) document.documentElement.style.setProperty(`--${name}`, value)
   }
+  // So many ticks on an axis of values as do not touch: all charts of a wall are of one height.
+  const upwards = () => isOn() ? Math.max(1, Math.min(4, Math.floor(($("plot0").clientHeight - 3 * size()) / (2 * size())))) : 4
   const size = () => Math.round(Math.min(44, Math.max(15, innerWidth / 80)))   // of letters, in pixels
   // What Bokeh writes, too.
   function dress() {
     if (!model("chart0")) return   // a window that changes its size while the page comes
     const letters = isOn() ? size() : 11
+    linemon.upwards = upwards()
     linemon.about.panels.forEach((_, number) => {
       const chart = model(`chart${number}`)
       for (const axis of [...chart.below, ...chart.left, ...chart.right]) axis.major_label_text_font_size = `${letters}px`

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bokeh.application import Application
+from bokeh.application.application import SessionContext
 from bokeh.application.handlers import DirectoryHandler
 from bokeh.server.auth_provider import NullAuth
 from bokeh.server.server import Server
@@ -70,13 +71,24 @@ class Head(AuthRequestHandler):
         self.set_header("Content-Type", self.kind)
 
 
+class Prepared(Application):
+    """Waits for `on_session_created` of app_hooks.py to end, where it is a coroutine: Bokeh does not run it."""
+
+    async def on_session_created(self, session_context: SessionContext) -> None:
+        for handler in self.handlers:
+            # mypy: said to be None, it is what the hook gave
+            preparing: Any = await handler.on_session_created(session_context)  # type: ignore[func-returns-value]
+            if preparing is not None:
+                await preparing
+
+
 def serve(dashboard: DashboardConfig, app: Path) -> Server:
     """A server of the app that lies in the folder `app`. OSError where the port cannot be had."""
     secret = None
     if dashboard.password:  # signs the cookies: made of the password, so that they outlive a restart and end with it
         secret = scrypt(dashboard.password.encode(), salt=b"linemon cookies", n=1 << 14, r=8, p=1).hex()
     server = Server(
-        {"/": Application(DirectoryHandler(filename=str(app)))},
+        {"/": Prepared(DirectoryHandler(filename=str(app)))},
         address=dashboard.listen.host,
         port=dashboard.listen.port,
         prefix=dashboard.prefix,

@@ -137,7 +137,7 @@ def show(found: list[dict[str, Any]], options: argparse.Namespace) -> None:
 
 def lasted(event: dict[str, Any]) -> str:
     """How long the incident went on by then."""
-    return span(seconds(event["time"]) - seconds(event["since"]))
+    return span(max(0.0, seconds(event["time"]) - seconds(event["since"])))
 
 
 def tried(config: Config, options: argparse.Namespace) -> int:

@@ -53,10 +53,10 @@ def line(status: dict[str, Any]) -> list[str]:
     if status["runs"]:
         state = f"runs for {ago(status['since'])}"
     else:
-        state = "waits to start again" if "failed" in status else "not running"
+        state = "waits to start again" if "failed_at" in status else "not running"
     behind = status.get("behind_s")
     more = [f"{name} {value}" for name, value in status.items() if name not in SHOWN_APART]
-    failed = f"{ago(status['failed_at'])} ago: {status['failed']}" if "failed" in status else ""
+    failed = f"{ago(status['failed_at'])} ago: {status['failed']}" if "failed_at" in status else ""
     return [status["part"], state, "-" if behind is None else span(behind), ", ".join(more), failed]
 
 

@@ -36,6 +36,7 @@ LOOK_S = 1.0  # from one look at the parts, and at linemon.toml, to the next
 BACK_OFF_S = (1.0, 60.0)  # first and longest wait before a part is started again
 STEADY_S = 60.0  # a part that ran so long had started well
 STOP_S = 10.0  # until a part that does not end is left behind
+OURS = ("part", "pid", "runs", "since", "failed", "failed_at")  # of its status: what is said of it here
 
 
 class Part(Protocol):
@@ -151,8 +152,8 @@ class Runner:
     def _tell(self) -> None:
         """Replace the status file where there is something new."""
         status: dict[str, Any] = {"part": self.part.name, "pid": os.getpid()}
-        status |= {"runs": self._task is not None, "since": self._since.isoformat(timespec="seconds")}
-        status |= {**self._failed, **self.part.state()}
+        status |= {"runs": self._task is not None, "since": self._since.isoformat(timespec="seconds"), **self._failed}
+        status |= {name: value for name, value in self.part.state().items() if name not in OURS}
         if status == self._told and self._status_file.exists():
             return
         folder = self._status_file.parent

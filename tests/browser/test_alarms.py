@@ -210,7 +210,8 @@ def test_the_strip_the_title_and_dots(show: Show, alarmed: tuple[Feed, Work, Ser
     work.say()
     expect(page.locator("#firing")).to_be_hidden()
     eventually(lambda: page.title() == "linemon", "the plain title")
-    work.say(alarm("cpu", "web1", "firing"))
+    work.say(alarm("cpu", "web1", "clearing"))  # its text says a value that is well
+    expect(page.locator("#firing")).to_have_text("1 warning: web1: cpu is 91.5 % (clearing)")
     page.locator("#firing").click()
     expect(page.locator("h1")).to_have_text("Alarms")
 

@@ -187,6 +187,23 @@ def test_a_board_of_any_host_written_by_hand(show: Show, served: Served, feed: F
     expect(page.locator(".lacking")).to_have_count(0)
 
 
+def test_a_board_opens_with_the_window_of_its_file(show: Show, served: Served, folder: Path) -> None:
+    """The address comes first; without either it is as of a host's page; one that is none is named."""
+    folder.mkdir()
+    file, chart = folder / "slow.toml", '[[chart]]\nlines = ["web1:cpu.busy_pct"]\n'
+    file.write_text(f'window = "1h"\n{chart}')
+    page, pressed = show(f"{served.url}?board=slow"), '.window[aria-pressed="true"]'
+    expect(page.locator(pressed)).to_have_text("1h")
+    assert page.evaluate("linemon.time.span") == 3600
+    page.goto(f"{served.url}?board=slow&window=15m")
+    expect(page.locator(pressed)).to_have_text("15m")
+    file.write_text(chart)
+    page.goto(f"{served.url}?board=slow")
+    expect(page.locator(pressed)).to_have_text("5m")
+    file.write_text(f'window = "2h"\n{chart}')
+    expect(page.locator("#waiting")).to_contain_text("slow.toml: line 1: window = '2h': expected one of: 1m, 5m")
+
+
 def test_a_wall_of_charts(show: Show, served: Served) -> None:
     """Nothing to press, nothing to scroll, letters to be read from afar; `w` and Escape; the address says it."""
     page = show(f"{served.url}?source=web1&window=1m", viewport={"width": 1920, "height": 1080})
@@ -207,6 +224,31 @@ def test_a_wall_of_charts(show: Show, served: Served) -> None:
     expect(page.locator("header button:visible").first).to_be_visible()
     assert page.evaluate("linemon.model('chart0').left[0].major_label_text_font_size") == "11px"
     assert "wall" not in page.url
+
+
+def test_no_row_of_a_legend_is_cut_in_half_on_a_wall(show: Show, served: Served, feed: Feed, folder: Path) -> None:
+    """On a phone, too, where axes have fewer numbers, so that these do not touch."""
+    for n in range(6):
+        feed.write(f"room{n}.temperature", {"value": 20.0 + n}, units=("°C",))
+    lines = ", ".join(f'"room{n}.temperature:value"' for n in range(6))
+    folder.mkdir()
+    (folder / "rooms.toml").write_text("\n".join(f"[[chart]]\nlines = [{lines}]" for _ in range(4)))
+    for width, height in ((390, 844), (1440, 900)):
+        page = show(f"{served.url}?board=rooms&wall=1", viewport={"width": width, "height": height})
+        cut = """
+          [...document.querySelectorAll(".legend")].flatMap((legend) => {
+            const bottom = legend.getBoundingClientRect().bottom
+            return [...legend.querySelectorAll(".line")].map((line) => line.getBoundingClientRect())
+              .filter((line) => line.top < bottom - 1 && line.bottom > bottom + 1)
+          }).length
+        """
+        assert page.evaluate(cut) == 0, width
+        seen = """
+          (legend) => [...legend.querySelectorAll(".line")]
+            .filter((line) => line.getBoundingClientRect().top < legend.getBoundingClientRect().bottom - 1).length
+        """
+        assert page.locator(".legend").first.evaluate(seen) >= (4 if width == 390 else 6), width
+        assert (page.evaluate("linemon.upwards") < 4) == (width == 390)
 
 
 def test_a_window_may_change_its_size_while_a_wall_comes(show: Show, served: Served) -> None:

@@ -45,7 +45,7 @@ def texts(page: Page, chart: int = 0) -> list[str]:
 @pytest.fixture
 def marked(own_feed: Feed) -> Iterator[tuple[Feed, Served]]:
     own_feed.move(300)
-    own_feed.write("room1", {"value": 20.0})
+    own_feed.write("room1", {"value": 20.0}, units=("%",))
     served = Served(own_feed.config)
     yield own_feed, served
     served.stop()
@@ -65,7 +65,7 @@ def test_marks_are_lines_with_texts(show: Show, marked: tuple[Feed, Served]) -> 
     assert drawn(page)["ys"][-1] == [0, 100]  # from the bottom of the axis to its top
     set_mark(feed, "just now")
     eventually(lambda: len(marks(page)) == 3, "the new one")
-    feed.write("room1", {"value": 20.0})
+    feed.write("room1", {"value": 20.0}, units=("%",))
     room = show(served.url + "?source=room1")
     eventually(lambda: texts(room) == ["just now", "of all", "of room1"], "texts of room1")
     both = show(served.url + "?plot=web1:cpu.busy_pct,room1:value")
@@ -73,6 +73,23 @@ def test_marks_are_lines_with_texts(show: Show, marked: tuple[Feed, Served]) -> 
     said = "".join(texts(both))
     assert "web1: refil" in said
     assert "room1: of" not in said, "whose it is, once"
+
+
+def test_a_chart_has_the_marks_of_its_own_sources(show: Show, marked: tuple[Feed, Served]) -> None:
+    """And those of all; only a chart of several sources says whose a mark is."""
+    feed, served = marked
+    set_mark(feed, "of all", ago=200)
+    set_mark(feed, "refilled", "web1", ago=100)
+    set_mark(feed, "aired", "room1", ago=50)
+    page = show(served.url + "?plot=web1:cpu.busy_pct,room1:value&beside=1")
+    eventually(lambda: texts(page) == ["of all", "refilled"], "the marks of web1")
+    eventually(lambda: texts(page, 1) == ["aired", "of all"], "the marks of room1")
+    page.keyboard.press(" ")
+    page.mouse.move(*middle(page, 1))
+    near = page.evaluate(
+        "linemon.marks.all.map(({time}) => [0, 1].map((chart) => linemon.marks.near(chart, time).length))"
+    )
+    assert near == [[1, 1], [1, 0], [0, 1]]
 
 
 def test_marks_of_what_is_in_sight(show: Show, marked: tuple[Feed, Served]) -> None:

@@ -197,3 +197,31 @@ def test_the_health_page(show: Show, own_feed: Feed) -> None:
     finally:
         running.stop()
         served.stop()
+
+
+def test_hosts_and_others_whose_names_begin_alike_have_a_heading_each(show: Show, own_feed: Feed) -> None:
+    """And keep it, as rows come; of a source with more columns than are shown it is said how many there are."""
+    for name in ("web1", "web2"):
+        own_feed.write(name, {"cpu.busy_pct": 5.0, "mem.used_pct": 50.0, "net.rx_bytes_per_s": 1e5})
+    for name in ("web-a", "web-b", "web3", "web4"):
+        own_feed.write(name, {"value": 1.0})
+    own_feed.write("lab", {f"column{n}": -1.0 for n in range(10)})
+    served = Served(own_feed.config)
+    try:
+        page = show(served.url + "?by=prefix", wait=None, viewport={"width": 390, "height": 844})
+        expect(page.locator("#hosts .fold-group")).to_have_text("web*")
+        others = page.locator("#others .fold-group")
+        expect(others).to_have_count(1)
+        page.wait_for_function("(n) => linemon.received > n + 2", arg=page.evaluate("linemon.received"))
+        own_feed.write("web5", {"value": 1.0})
+        expect(page.locator("#others .group-row")).to_contain_text("3 sources")
+        expect(page.locator("#hosts .group-row")).to_contain_text("2 sources")
+        row = page.locator("#hosts .group-row th").bounding_box()
+        table = page.locator("#hosts").bounding_box()
+        assert row
+        assert table
+        assert row["width"] == pytest.approx(table["width"], abs=1)
+        expect(page.locator("#others tr", has_text="lab").locator("th")).to_contain_text("lab 10 columns")
+    finally:
+        page.close()
+        served.stop()

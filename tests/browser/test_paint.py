@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Feed, Served
+from tests.browser.conftest import APP, Feed, Served
 from tests.browser.looking import line_pixels
 from tests.running import eventually
 
@@ -74,3 +74,51 @@ def test_what_is_in_sight_is_painted_first_and_the_rest_by_itself(
     page.wait_for_function(f"built.includes({CHARTS - 1})")
     assert page.evaluate("built") == [*range(CHARTS)]
     eventually(lambda: line_pixels(page, 1, CHARTS - 1) > 100, "the last one")
+
+
+def test_a_png_of_charts_that_are_not_painted_yet_waits_for_them(
+    show: Callable[..., Page], feed: Feed, served: Served
+) -> None:
+    feed.write("many", {f"g{i}.{name}": float(i) for i in range(CHARTS) for name in ("a", "b")})
+    click = f"""
+    const attach = Element.prototype.attachShadow
+    Element.prototype.attachShadow = function (given) {{
+      setTimeout(() => {{
+        if (window.isMissing !== undefined || !this.closest("#figure-chart{CHARTS - 3}")) return
+        window.isMissing = linemon.drawing("chart{CHARTS - 1}") == null
+        document.getElementById("export-png").click()
+      }})
+      return attach.call(this, given)
+    }}
+    """
+    page = show(served.url + "?source=many", wait=None, script=click)
+    with page.expect_download() as download:
+        page.wait_for_function("window.isMissing !== undefined")
+    assert page.evaluate("isMissing"), "the last one was there"
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_message_is_painted_once_in_the_frame_in_which_it_is_drawn(show: Callable[..., Page], served: Served) -> None:
+    page = show(served.url + "?source=web1")
+    page.wait_for_function("linemon.received > 2")
+    page.evaluate(
+        """() => {
+          window.frames_ = []
+          const now = () => document.timeline.currentTime, {draw} = linemon.page
+          linemon.page.draw = () => { frames_.push({at: now(), paints: []}); draw() }
+          for (const view of Bokeh.index.roots.filter((each) => each.model.name?.startsWith("chart"))) {
+            const paint = view._actual_paint
+            view._actual_paint = function () { paint.call(this); frames_.at(-1)?.paints.push([view.model.name, now()]) }
+          }
+        }"""
+    )
+    page.wait_for_function("frames_.length > 6")
+    frames, charts = page.evaluate("[frames_.slice(0, 6), document.querySelectorAll('.plot').length]")
+    for frame in frames:
+        assert all(at == frame["at"] for _, at in frame["paints"])
+        assert len(frame["paints"]) == len({name for name, _ in frame["paints"]}) == charts
+
+
+def test_no_rule_of_the_page_asks_what_is_in_what() -> None:
+    """Each change of what there is would have the browser work out all its styles: with `:has` that took 5 ms a row."""
+    assert ":has(" not in (APP / "templates" / "style.css").read_text()

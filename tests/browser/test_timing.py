@@ -151,6 +151,22 @@ def test_a_time_that_only_the_second_source_reaches_is_shown(show: Show, served:
     eventually(lambda: any(len(xs) > 100 for xs in drawn(page)["xs"]), "the rows of the second source")
 
 
+def test_how_far_back_several_sources_reach_is_known(show: Show, served: Served, feed: Feed) -> None:
+    """The strip is from the oldest row of all to the newest, and says whose its line is; longer windows are pale."""
+    feed.past("short", {ago: {"value": 1.0} for ago in range(3600, 0, -1)})
+    feed.past("long", {2 * ago: {"value": 2.0} for ago in range(3600, 0, -1)})
+    page = show(served.url + "?plot=short:value,long:value", wait=None)
+    page.wait_for_function("linemon.charts.oldest > 0")
+    assert time.time() - page.evaluate("linemon.charts.oldest") / 1e3 == pytest.approx(7200, abs=60)
+    start, end = page.evaluate("[linemon.model('whole').start, linemon.model('whole').end]")
+    assert (end - start) / 1e3 == pytest.approx(7198, abs=2)
+    expect(page.locator(".brush .whose")).to_have_text("short value")
+    expect(page.locator(".window.beyond")).to_have_text(["6h", "24h", "7d", "30d", "1y"])
+    page.keyboard.press("t")
+    page.fill("#when-text", "4h ago to 3h ago")
+    expect(page.locator("#when-said")).to_contain_text("Nothing so old is kept: the oldest row is of")
+
+
 def test_an_address_takes_times_as_people_write_them(show: Show, served: Served) -> None:
     day = (datetime.now(BERLIN) - timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = (day.replace(hour=hour).timestamp() * 1000 for hour in (14, 16))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Served
-from tests.browser.looking import middle, view
+from tests.browser.looking import axis, middle, view
 
 Show = Callable[..., Page]
 Point = tuple[float, float]
@@ -84,6 +85,30 @@ def test_two_fingers_zoom_and_move(phone: Page) -> None:
     moved = view(phone)
     assert moved[1] - moved[0] == pytest.approx(zoomed[1] - zoomed[0], rel=0.02)
     assert moved[0] < zoomed[0] - 0.05 * (zoomed[1] - zoomed[0])  # what lies under the fingers goes with them
+
+
+def test_two_fingers_on_a_value_axis_zoom_and_move_it(phone: Page) -> None:
+    """What they hold stays under them, and it is in the address; the time stays as it was."""
+    before, low, high = view(phone), *axis(phone, 1)
+    left, top, tall = phone.evaluate(
+        """(() => {
+          const {frame, el} = linemon.drawing("chart1"), {left, top, bottom} = frame.bbox
+          const box = el.getBoundingClientRect()
+          return [box.left + left / 2, box.top + top, bottom - top]
+        })()"""
+    )
+    at = [top + share * tall for share in (0.3, 0.4, 0.6, 0.9)]
+    touch(phone, [(left, at[1]), (left, at[0])], [(left, at[2]), (left, at[3])])
+    start, end = axis(phone, 1)
+    assert (end - start) / (high - low) == pytest.approx(1 / 3, rel=0.05)
+    assert end - 0.3 * (end - start) == pytest.approx(high - 0.4 * (high - low), rel=0.02)
+    assert parse_qs(urlsplit(phone.url).query)["y"][0].startswith(f"{start:g}..{end:g}:")
+    touch(phone, [(left, at[1]), (left, at[1] + 20)], [(left, at[1] + 8), (left, at[1] + 28)])
+    moved = axis(phone, 1)
+    assert moved[1] - moved[0] == pytest.approx(end - start, rel=0.02)
+    assert moved[0] - start == pytest.approx(20 / tall * (end - start), rel=0.1)
+    assert phone.locator("#status").get_attribute("data-state") == "live"
+    assert view(phone)[0] >= before[0]
 
 
 def test_a_finger_up_or_down_scrolls_the_page(phone: Page) -> None:

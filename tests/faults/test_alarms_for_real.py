@@ -144,5 +144,9 @@ def test_a_notifier_that_refuses_is_told_of_by_another(tmp_path: Path) -> None:
         told = watched.until("warning", deadline_s=60)
         assert (told["alarm"], told["column"]) == ("notifier fails", "notify.refuses.fails")
         assert "notifier refuses fails" in told["text"]
+        eventually(lambda: "refuses" in watched.collector.run("status").stdout, "it is shown")
+        status = watched.collector.run("status").stdout
+        assert "outbox.dead 1" in status
+        assert "outbox.failed 1" in status
     finally:
         watched.stop()

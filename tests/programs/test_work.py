@@ -43,7 +43,7 @@ class Toy:
         raise OSError(5, "the toy is broken")
 
     def state(self):
-        return {"behind_s": 1.5, "turns": min(self.turns, 10)}
+        return {"behind_s": 1.5, "turns": min(self.turns, 10), "since": "a word of ours", "failed": 3}
 
 
 def parts(config):
@@ -112,6 +112,7 @@ def test_a_part_is_a_file(works: Works) -> None:
     """What lies in parts/ is run and told of; one that fails is started again alone, and says why; Ctrl-C ends all."""
     process = works.start()
     assert works.until("toy.a", lambda each: each.get("turns") == 10, "toy.a works")["behind_s"] == 1.5
+    assert "toy.a    runs for" in works.run("status").stdout  # whatever words it says of itself
     works.until("toy.b", runs, "toy.b runs")
     pid = works.status("toy.a")["pid"]
     (works.folder / "a" / "broken").touch()

@@ -72,7 +72,7 @@ class Alarms:
         if self._feed.left_out:
             found["left_out"] = f"{len(self._feed.left_out)} sources, such as {self._feed.left_out[0]}"
         outbox = self._outbox.state()
-        found |= {name: outbox[name] for name in SENDING if outbox[name]}
+        found |= {f"outbox.{name}": outbox[name] for name in SENDING if outbox[name]}
         said = {
             name: each.get("error") if each["fails"] else each.get("trouble")
             for name, each in outbox["notifiers"].items()

@@ -162,7 +162,8 @@ class Online:
             for source in task.sources(self._store):
                 if (task.name, source) not in self._streams and source in heads:
                     entry, head = heads[source]
-                    cursor = 0 if entry.born > self._began else head
+                    is_new = entry.born > self._began and task.output(source) not in self._store  # and not renamed
+                    cursor = 0 if is_new else head
                     path = online_file(self._job.state, task.name, source)
                     stream = self._streams[task.name, source] = Stream(task, entry, path, cursor)
                     if stream.output in self._store:
