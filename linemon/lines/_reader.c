@@ -3,7 +3,7 @@
    What a line means is said in Python, by wire.py, names.py, influx.py, fields.py and when.py. Here common forms are
    read as there, to the bit, and whatever is not plainly one goes back. _reader.pyi has what goes in and out.
    All that is read ends with a newline, and every loop over characters stops at one: none has to look for the end.
-   Nothing is allocated by what is in a block but the lists that go back: the arrays are the caller's. */
+   Nothing is allocated by what is in a block but the lists that go back, and MET keys: the arrays are the caller's. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
