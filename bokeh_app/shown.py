@@ -49,12 +49,13 @@ def until_called_else(pump: Pump, streams: Sequence[Stream]) -> Callable[[], boo
 
     kept = pump.kept()
     known = names()
+    is_other = False
 
     def is_stale() -> bool:
-        nonlocal kept
-        if kept is pump.kept():  # so most looks end
-            return False
-        kept = pump.kept()
-        return names() != known
+        nonlocal kept, is_other
+        if kept is not pump.kept():  # which is seldom
+            kept = pump.kept()
+            is_other = names() != known
+        return is_other
 
     return is_stale
