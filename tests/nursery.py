@@ -24,13 +24,17 @@ def linemon() -> None:
     import httptools  # noqa: F401
 
     import linemon
-    from linemon.cli.main import command, names
+    from linemon.cli.main import command, names, parse
+    from linemon.store.specs import SHIPPED, Specs
+    from linemon_sender.specs import Spec
 
     for name in names():
         command(name)
     for each in pkgutil.walk_packages(linemon.__path__, "linemon."):
         if not each.name.startswith(("linemon.__main__", "linemon.analysis", "linemon.archive", "linemon.cli")):
             importlib.import_module(each.name)
+    parse(["collect"])  # regular expressions are compiled here once, not by each process
+    Specs(SHIPPED, Spec)
 
 
 def bokeh() -> None:

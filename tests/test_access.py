@@ -132,6 +132,7 @@ def test_guessing_a_token(start_collector: Start) -> None:
     assert "m" not in running.store
 
 
+@pytest.mark.slow
 def test_numbers_of_others_cannot_be_moved(start_collector: Start) -> None:
     """#seq for a source that the token does not open is refused: nobody's lines are skipped."""
     running = start_collector(settings('token = "all"', rest=ROOMS))
@@ -262,6 +263,7 @@ def test_only_who_asks_for_tls_pays_for_it() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_is_no_tls(start_collector: Start, authority: Authority) -> None:
     """Lines and HTTP in the clear, half a hello, a cut connection: counted, and no harm to those who are right."""
     running = start_collector(settings("tls = true", "tls = true", tls(authority)))

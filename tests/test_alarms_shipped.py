@@ -298,6 +298,7 @@ def test_a_state_that_cannot_be_read_is_set_aside(tmp_path: Path, caplog: pytest
     house.writer.close()
 
 
+@pytest.mark.slow
 def test_a_trial_over_rows_and_history(tmp_path: Path) -> None:
     """The same machine over what was, minutes where rows are gone; it tells nobody, and says what it used."""
     settings = '[[alarm]]\nname = "v"\ncolumns = "v"\nvalue = "max(5m)"\nwarning = "> 90"\nfor = "2m"\n'

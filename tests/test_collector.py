@@ -122,7 +122,7 @@ def test_an_endless_line_costs_no_memory(collector: Running) -> None:
         "stored=1",
         "rejected=1",
     ]
-    assert rss_kb(collector.process.pid) - before < 4000
+    assert rss_kb(collector.process.pid) - before < 8000  # allocators differ in what they keep
 
 
 def test_kill_keeps_the_rows(start_collector: Callable[..., Running]) -> None:
@@ -303,6 +303,7 @@ def test_more_tap_readers_than_there_is_room_for(start_collector: Callable[..., 
             assert readers[0].recv(100) == b"2.0\n"
 
 
+@pytest.mark.slow
 def test_a_tap_reader_that_half_closed_and_was_reset_goes_at_once(collector: Running) -> None:
     """Also while no row comes."""
     collector.say("#source web1\n1 1\n")

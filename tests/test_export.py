@@ -94,6 +94,7 @@ def test_several_sources_are_a_file_each(past: tuple[Running, int], tmp_path: Pa
     assert {path.name for path in out.glob("*.csv")} == {"web1.csv", "web2.csv"}
 
 
+@pytest.mark.slow
 def test_windows_by_http_go_back_as_far(past: tuple[Running, int]) -> None:
     """The same buckets, with their lengths; exactly as they were where rows are held for all."""
     running, begin = past

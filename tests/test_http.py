@@ -187,6 +187,7 @@ def test_a_peer_that_stops_in_the_middle(start_collector: Callable[..., Running]
     socks[3].close()
 
 
+@pytest.mark.slow
 def test_more_connections_than_allowed(start_collector: Callable[..., Running]) -> None:
     """One more is closed at once and counted; the others go on."""
     running = start_collector('[http]\nlisten = "127.0.0.1:0"\nmax_connections = 5\n')

@@ -224,6 +224,7 @@ def test_a_body_that_is_too_long(start_collector: Start) -> None:
     assert counted(running)
 
 
+@pytest.mark.slow
 def test_lines_are_taken_as_they_come(collector: Running) -> None:
     """They are stored before the body is whole; one that breaks off leaves its whole lines."""
     with socket.create_connection(collector.address("http"), timeout=DEADLINE_S) as sock:
@@ -259,6 +260,7 @@ def test_a_long_body_holds_up_nobody(collector: Running) -> None:
     assert answered > 2
 
 
+@pytest.mark.slow
 def test_beyond_max_sources(tmp_path: Path) -> None:
     """Lines are dropped for good: 400, or a client would hold up all that it has behind them."""
     (tmp_path / "linemon.toml").write_text(

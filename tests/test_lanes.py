@@ -139,6 +139,7 @@ def test_two_connections_of_one_sender_in_one_round(collector: Running) -> None:
         eventually(lambda: collector.status()["duplicate"] == 39, "the duplicates counted")
 
 
+@pytest.mark.slow
 def test_who_sends_often_is_acknowledged_twice_a_second(collector: Running) -> None:
     """A row that comes alone is acknowledged at once; of those that follow fast the last one is, a little later."""
     with collector.connect() as sock:

@@ -93,6 +93,7 @@ def test_a_window_over_all_levels_is_that_of_all_rows(make: MakePlace, reads: Re
     assert place.chain.counts["missed"] == 0
 
 
+@pytest.mark.slow
 def test_each_part_of_a_span_comes_from_the_level_that_fits(make: MakePlace) -> None:
     """Rows for an hour, 10 s for two, minutes for eight, a quarter of an hour for all."""
     place = make(tier("10s", "2h"), tier("1m", "8h"), tier("15m", "30d"))

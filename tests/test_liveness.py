@@ -95,6 +95,7 @@ def test_after_a_night_of_silence(writer: StoreWriter) -> None:
     assert life(writer, "s", NOW_S + 11).silent_since is not None
 
 
+@pytest.mark.slow
 def test_rows_ahead_are_counted_and_move_no_live_view(start_collector: Callable[..., Running]) -> None:
     """Kept and counted, for the source and in all; `tail` and the tap begin with the row that came last."""
     running = start_collector('[[tap]]\nlisten = "127.0.0.1:0"\nsource = "web1"\ncolumns = ["a"]')

@@ -17,6 +17,7 @@ from linemon.store.reader import Store
 from tests.running import Running, eventually
 
 
+@pytest.mark.slow
 def test_export_writes_as_many_digits_in_all_rows(collector: Running) -> None:
     """A whole second among halves has a digit, too: pandas takes the format of the first row for that of all."""
     collector.say(
@@ -83,6 +84,7 @@ def test_sources_by_pattern_and_in_the_order_of_people(collector: Running) -> No
         assert collector.run(*asked).returncode == 1
 
 
+@pytest.mark.slow
 def test_errors_are_sorted_and_filtered(collector: Running) -> None:
     """By source and time, to the second; by pattern and reason; none is said in words."""
     assert collector.run("sources", "--errors").stderr == "linemon: no bad lines\n"

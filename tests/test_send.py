@@ -360,6 +360,7 @@ def test_follow_a_file_that_is_replaced_and_emptied(collector: Running, tmp_path
         assert follow.end() == "stored 5, rejected 1 (tokens 1)\n"
 
 
+@pytest.mark.slow
 def test_follow_over_a_collector_that_goes_away(start_collector: Callable[..., Running], tmp_path: Path) -> None:
     """It says so, connects again, and sends what was not confirmed, to the source and columns the file had named."""
     running = start_collector()

@@ -231,6 +231,7 @@ assert (sender.waiting, sender.dropped, sender.rejected) == (0, 0, 0)
 """
 
 
+@pytest.mark.slow
 def test_a_fork(collector: Running, tmp_path: Path) -> None:
     """In the child it raises; nothing of the parent is lost or doubled, and the child may have one of its own."""
     arguments = [address(collector), str(tmp_path / "parent"), str(tmp_path / "child")]
