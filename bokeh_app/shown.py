@@ -48,13 +48,13 @@ def until_called_else(pump: Pump, streams: Sequence[Stream]) -> Callable[[], boo
         return [kept.named(stream.name, *stream.shape) for stream in streams]
 
     kept = pump.kept()
-    known = names()
+    known, is_other = names(), False
 
     def is_stale() -> bool:
-        nonlocal kept
-        if kept is pump.kept():  # so most looks end
-            return False
-        kept = pump.kept()
-        return names() != known
+        nonlocal kept, is_other
+        if kept is not pump.kept():  # seldom
+            kept = pump.kept()
+            is_other = names() != known
+        return is_other  # again and again: a page that has just had something done does not heed it at once
 
     return is_stale

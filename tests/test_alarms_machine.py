@@ -117,7 +117,7 @@ def play(
             w = restart[1]
             judged = judged_of(rule, desk)
             if past:
-                judged.load(*arrays(past), round(down * S))
+                judged.load(*arrays(past), round((down - 1) * S))  # its last turn
             if saved[0]:
                 judged.groups[0].instance(0).load(saved[0][0])
                 judged.arrived = saved[0][0].get("last_arrival")
@@ -164,6 +164,11 @@ def test_a_row_is_judged_after_a_silence() -> None:
     said = {"warning": "> 90", "no_data": "alarm", "no_data_after": "30s"}
     rows = [(0, 50, 0), (10, 50, 0), (20, 50, 0), (31, 50, 31)]
     assert play(said, rows, 40)[0] == [(30, "warning since 20"), (31, "ok after 11")]
+
+
+def test_a_row_stamped_ahead_whose_time_comes_while_the_part_is_away() -> None:
+    rows = [(t, 50, t) for t in range(0, 890, 10)] + [(899, 95, 299)]
+    assert play({"warning": "> 90"}, rows, 950, restart=(899, 900))[0] == [(900, "warning since 899")]
 
 
 @pytest.mark.parametrize(

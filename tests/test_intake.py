@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,26 @@ def test_cuts_change_nothing(
     for bench in (whole, cut):
         bench.check()
         bench.writer.close()
+
+
+def test_many_names_of_all_lengths_in_any_order(tmp_path: Path) -> None:
+    """More keys in a block than a reader remembers, alike but for an end: each value is in its ring, in order."""
+    bench, draw = Bench(tmp_path, max_sources=3000), random.Random(7)
+    names = [f"{'n' * (i % 23)}{i}" for i in range(10, 1500)] + ["a", "ab", "abcdefg", "abcdefgh", "abcdefghi"]
+    metrics, points = ([(name, i) for name in names if name[0].isalpha() for i in range(4)] for _ in range(2))
+    draw.shuffle(metrics)
+    draw.shuffle(points)
+    session = bench.session()
+    for _ in range(2):  # the first time they are new
+        bench.say("".join(f"{name} {value}\n" for name, value in metrics), session)
+        bench.say("".join(f"m,at={name} a={value},b{value % 2}={-value}\n" for name, value in points), session)
+    for name in names:
+        if name[0].isalpha():
+            said = [float(value) for each, value in metrics if each == name]
+            assert bench.values(name) == [[value] for value in said * 2]
+            both = [value for each, value in points if each == name] * 2
+            found = bench.store[f"m,at={name}"]
+            rows = [dict(zip(found.columns, row, strict=True)) for row in found.since(0).values.tolist()]
+            told = [{key: value for key, value in row.items() if value == value} for row in rows]
+            assert told == [{"a": value, f"b{value % 2}": -value} for value in both]
+    bench.check()

@@ -3,7 +3,7 @@
    What a line means is said in Python, by wire.py, names.py, influx.py, fields.py and when.py. Here common forms are
    read as there, to the bit, and whatever is not plainly one goes back. _reader.pyi has what goes in and out.
    All that is read ends with a newline, and every loop over characters stops at one: none has to look for the end.
-   Nothing is allocated by what is in a block but the lists that go back: the arrays are the caller's. */
+   Nothing is allocated by what is in a block but the lists that go back, and MET keys: the arrays are the caller's. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -14,7 +14,7 @@
 
 typedef const unsigned char *Text;
 enum form { PLAIN, IN_ROW, JSON }; /* IN_ROW: `NA` and its like are missing; JSON: its numbers alone */
-enum { POINT = 1, METRIC, LONGEST_NUMBER = 400, LONGEST_KEY = 2048, MOST_UNKNOWN = 4096, FEW = 16 };
+enum { POINT = 1, METRIC, LONGEST_NUMBER = 400, LONGEST_KEY = 2048, MOST_UNKNOWN = 4096, FEW = 16, MET = 1024 };
 #define YEAR_2000 INT64_C(946684800000000000)
 
 static inline int is_digit(unsigned char c) { return (unsigned char)(c - '0') < 10; }
@@ -116,8 +116,7 @@ static inline Text number(Text at, enum form form, Number *found) {
         int sign = *++at == '-' ? -1 : 1, exponent = 0;
         at += *at == '-' || *at == '+';
         if (!is_digit(*at)) return NULL;
-        for (; is_digit(*at); at++)
-            exponent = exponent < 10000 ? 10 * exponent + (*at - '0') : exponent;
+        for (; is_digit(*at); at++) exponent = exponent < 10000 ? 10 * exponent + (*at - '0') : exponent;
         power += sign * exponent;
     }
     double value;
@@ -163,17 +162,13 @@ static Text moment(Text at, enum form form, int64_t unit, int64_t now, int64_t *
     if (end && found.value == -1 && !unit) return end;
     if (!end || found.value < 0 || (!found.is_whole && (unit || found.value >= 0x1p53))) return NULL;
     uint64_t whole = found.is_whole ? found.digits : (uint64_t)found.value;
-    if (!unit && whole < 100000000000000)
-        unit = whole < 100000000000 ? 1000000000 : 1000000;
-    else if (!unit)
-        unit = whole < 100000000000000000 ? 1000 : 1;
+    if (!unit)
+        unit = whole < 100000000000 ? 1000000000 : whole < 100000000000000 ? 1000000
+               : whole < 100000000000000000 ? 1000 : 1;
     if (whole >= (uint64_t)(INT64_MAX / unit) - 1) return NULL;
-    if (found.is_whole || (double)whole == found.value)
-        *ns = (int64_t)whole * unit;
-    else { /* to the microsecond, rounded to even */
-        double us = found.value * ((double)unit / 1000);
-        *ns = (int64_t)(us < 0x1p52 ? (us + 0x1p52) - 0x1p52 : us) * 1000;
-    }
+    double us = found.value * ((double)unit / 1000); /* with a part of a unit: to the microsecond, halves to even */
+    int is_exact = found.is_whole || (double)whole == found.value;
+    *ns = is_exact ? (int64_t)whole * unit : (int64_t)(us < 0x1p52 ? (us + 0x1p52) - 0x1p52 : us) * 1000;
     return end;
 }
 
@@ -207,7 +202,7 @@ static Text text_of(const char *block, Py_ssize_t size) {
 static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *blocks, *odd = PyList_New(0), *lines = PyList_New(0), *answer = NULL;
     Py_ssize_t tokens, time_at, room, count = 0, index = 0, most;
-    int are_few = 1;
+    Py_ssize_t strange = 0, are_few = 1; /* strange: how many are odd */
     long long now;
     Py_buffer cells = {0};
     if (!odd || !lines ||
@@ -223,15 +218,15 @@ static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
         for (end = at + size; are_few && at < end; at = stop + 1) {
             stop = count < most ? row(at, tokens, time_at, now, (double *)cells.buf + count * room, room) : NULL;
             count += stop != NULL;
-            if (!stop && (stop = memchr(at, '\n', (size_t)(end - at))) &&
+            if (!stop && (stop = memchr(at, '\n', (size_t)(end - at))) && ++strange &&
                 !append(odd, Py_BuildValue("ny#", index, at, (Py_ssize_t)(stop - at))))
                 goto done;
             index++;
-            are_few = PyList_Size(odd) < 100 || FEW * PyList_Size(odd) <= index;
+            are_few = strange < 100 || FEW * strange <= index;
         }
         if (!append(lines, PyLong_FromSsize_t(index - before))) goto done;
     }
-    answer = are_few && FEW * PyList_Size(odd) <= index ? Py_BuildValue("nOO", count, lines, odd) : Py_NewRef(Py_None);
+    answer = are_few && FEW * strange <= index ? Py_BuildValue("nOO", count, lines, odd) : Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&cells);
     Py_XDECREF(odd);
@@ -318,83 +313,88 @@ static Text named_line(Text at, Line *line) {
     return line->kind == METRIC && line->ns < YEAR_2000 ? NULL : end;
 }
 
+/* A key that a block had before: to make an object of each, and have it looked up, takes longer than all else. */
+typedef struct { PyObject *key; Text text; size_t size; int64_t place; } Met;
+
+/* Where in a list of MET it would stand. Whoever has many keys meet there gains nothing: they are looked up. */
+static size_t met_at(Text key, size_t size) {
+    uint64_t hash = size, word = 0;
+    for (size_t at = 0; at < size; at += 8) {
+        memcpy(&word, size < 8 ? key : key + (at + 8 > size ? size - 8 : at), size < 8 ? size : 8);
+        hash = (hash ^ hash >> 32 ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    }
+    return hash >> 54;
+}
+
 static PyObject *named(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *places, *unknown = PyList_New(0), *answer = NULL;
     Py_buffer block = {0}, out = {0};
+    Met mets[MET] = {0}, *met;
     Line line;
     Text at;
     if (!unknown || !PyArg_ParseTuple(args, "y*O!pLLw*", &block, &PyDict_Type, &places, &line.kind, &line.unit,
                                       &line.now, &out) || !(at = text_of(block.buf, block.len)))
         goto done;
-    Py_ssize_t count = 0, most = out.len / 4 / (Py_ssize_t)sizeof(int64_t);
+    Py_ssize_t count = 0, strange = 0, most = out.len / 4 / (Py_ssize_t)sizeof(int64_t);
     int64_t *slots = out.buf, *targets = slots + most, *times = targets + most;
     double *values = line.value = (double *)(times + most);
     line.end = values + most;
-    for (Text end = at + block.len; at < end && PyList_Size(unknown) < MOST_UNKNOWN; at++, count++) {
+    for (Text end = at + block.len; at < end && strange < MOST_UNKNOWN; at++, count++) {
         if (!(at = named_line(at, &line))) break;
-        PyObject *key = PyBytes_FromStringAndSize((const char *)line.key, (Py_ssize_t)line.size);
-        PyObject *place = key ? PyDict_GetItemWithError(places, key) : NULL;
-        if (place) {
-            int64_t where = PyLong_AsLongLong(place);
-            slots[count] = where >> 32;
-            targets[count] = where & 0xFFFFFFFF;
-            times[count] = line.ns;
-        } else if (key && !PyErr_Occurred())
-            PyList_Append(unknown, key);
-        Py_XDECREF(key);
-        if (PyErr_Occurred()) goto done;
+        met = &mets[met_at(line.key, line.size)];
+        if (!met->key || met->size != line.size || memcmp(met->text, line.key, line.size)) {
+            Py_XDECREF(met->key);
+            met->key = PyBytes_FromStringAndSize((const char *)line.key, (Py_ssize_t)line.size);
+            PyObject *place = met->key ? PyDict_GetItemWithError(places, met->key) : NULL;
+            met->place = place ? PyLong_AsLongLong(place) : 0;
+            if (!place && ++strange && !PyErr_Occurred()) PyList_Append(unknown, met->key);
+            if (PyErr_Occurred()) goto done;
+            met->text = (Text)PyBytes_AsString(met->key);
+            met->size = line.size;
+        }
+        slots[count] = met->place >> 32;
+        targets[count] = met->place & 0xFFFFFFFF;
+        times[count] = line.ns;
     }
     answer = at ? Py_BuildValue("nnO", count, (Py_ssize_t)(line.value - values), unknown) : Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&block);
     PyBuffer_Release(&out);
+    for (met = mets; met < mets + MET; met++) Py_XDECREF(met->key);
     Py_XDECREF(unknown);
     return answer;
 }
 
-/* -- lines that differ in their numbers alone */
-
 static PyObject *alike(PyObject *Py_UNUSED(module), PyObject *args) {
-    Py_buffer block, texts, values, times;
+    Py_buffer views[4], *block = views, *texts = views + 1, *values = views + 2, *times = views + 3;
     Py_ssize_t time_at;
     long long now;
-    int is_json, is_read = 1;
-    if (!PyArg_ParseTuple(args, "y*y*pnLw*w*", &block, &texts, &is_json, &time_at, &now, &values, &times))
-        return NULL;
-    Text at = text_of(block.buf, block.len), end = (Text)block.buf + block.len;
-    Text text, first = text_of(texts.buf, texts.len);
-    double *cell = values.buf, *cells_end = cell + values.len / 8;
-    int64_t *ns = times.buf, *times_end = ns + times.len / 8;
+    int form, is_read = 1; /* form: whether it is JSON, first */
+    if (!PyArg_ParseTuple(args, "y*y*pnLw*w*", block, texts, &form, &time_at, &now, values, times)) return NULL;
+    form = form ? JSON : PLAIN;
+    Text at = text_of(block->buf, block->len), end = (Text)block->buf + block->len;
+    Text text, first = text_of(texts->buf, texts->len), texts_end = (Text)texts->buf + texts->len;
+    double *cell = values->buf, *cells_end = cell + values->len / 8;
+    int64_t *ns = times->buf, *times_end = ns + times->len / 8;
     while (at && first && is_read && at < end) {
         if ((is_read = ns < times_end)) *ns = now;
         text = first;
         for (Py_ssize_t i = 0; is_read; i++) {
             for (; *text != '\n' && *text == *at; text++) at++;
-            if (*text != '\n' || ++text == first + texts.len) {
-                is_read = text == first + texts.len && *at++ == '\n';
+            if (*text != '\n' || ++text == texts_end) {
+                is_read = text == texts_end && *at++ == '\n';
                 break;
             }
-            if (i == time_at)
-                at = moment(at, is_json ? JSON : PLAIN, 0, now, ns);
-            else
-                at = cell < cells_end ? value(at, is_json ? JSON : PLAIN, cell++) : NULL;
+            at = i == time_at ? moment(at, form, 0, now, ns) : cell < cells_end ? value(at, form, cell++) : NULL;
             is_read = at != NULL;
         }
         ns++;
     }
-    PyBuffer_Release(&block);
-    PyBuffer_Release(&texts);
-    PyBuffer_Release(&values);
-    PyBuffer_Release(&times);
+    for (int i = 0; i < 4; i++) PyBuffer_Release(views + i);
     return PyErr_Occurred() ? NULL : PyBool_FromLong(is_read);
 }
 
-static PyMethodDef functions[] = {
-    {"rows", rows, METH_VARARGS, NULL},
-    {"named", named, METH_VARARGS, NULL},
-    {"alike", alike, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
+static PyMethodDef functions[] = {{"rows", rows, METH_VARARGS, NULL}, {"named", named, METH_VARARGS, NULL},
+                                  {"alike", alike, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_reader", NULL, 0, functions, NULL, NULL, NULL, NULL};
-
 PyMODINIT_FUNC PyInit__reader(void) { return PyModule_Create(&module); }

@@ -169,7 +169,8 @@ class NamedLines:
             arena, columns = list(self._targets)[targets[0]]
             cells = np.full((len(slots), 1 + arena.width), np.nan).view(np.int64)
             cells[:, 0] = times
-            cells[:, 1 + np.array(columns)] = values.reshape(len(slots), -1)
+            are_all = columns == tuple(range(arena.width))
+            cells[:, slice(1, None) if are_all else 1 + np.array(columns)] = values.reshape(len(slots), -1)
             yield arena, slots, cells
             return
         seen = set(np.unique(targets).tolist())

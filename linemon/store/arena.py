@@ -96,6 +96,9 @@ class ArenaWriter(Arena):
         for advice in ("MADV_RANDOM", "MADV_NOHUGEPAGE"):  # a ring takes memory for the rows that it has, no more
             with suppress(AttributeError, OSError):
                 self._pages.madvise(getattr(mmap, advice))
+        # Rows from any cell on: to put one there as a whole is three times as quick as by its slot and place.
+        row, count = np.dtype((np.void, 8 * (1 + self.width))), self.slots * self.slot_bytes // 8
+        self._from_cell = np.ndarray((max(0, count - self.width),), row, self._pages, PAGE_BYTES, (8,))
         more = self.slots - len(self._room)
         self._room = np.append(self._room, np.zeros(more, np.int64))
         self._noted = np.append(self._noted, np.full(more, NOBODYS))
@@ -229,8 +232,8 @@ class ArenaWriter(Arena):
             return
         sorted_slots = slots
         if (slots[1:] < slots[:-1]).any():
-            order = np.argsort(slots, kind="stable")
-            sorted_slots, block = slots[order], block[order]
+            order = np.argsort(slots.astype(np.uint16) if self.slots <= 1 << 16 else slots, kind="stable")  # by digits
+            sorted_slots, block = slots[order], block.take(order, axis=0)
         starts = np.flatnonzero(np.diff(sorted_slots, prepend=-1))
         owners = sorted_slots[starts]
         counts = np.diff(starts, append=len(slots))
@@ -252,7 +255,8 @@ class ArenaWriter(Arena):
         if counts.max(initial=0) > self.points:  # more than a ring holds: the first would be overwritten at once
             newest = rank >= np.repeat(counts, counts) - self.points
             sorted_slots, numbers, block = sorted_slots[newest], numbers[newest], block[newest]
-        self.rows[sorted_slots, numbers % self.points] = block
+        cells = sorted_slots * (self.slot_bytes // 8) + HEAD_CELLS + numbers % self.points * (1 + self.width)
+        self._from_cell[cells] = np.ascontiguousarray(block).view(self._from_cell.dtype)[:, 0]
         commits += counts << 1
         is_acked = np.zeros(self.slots, np.bool_)
         is_acked[self._stage(acks)] = True

@@ -112,7 +112,7 @@ class State:
         return age >= EVERY_S or (changed and age >= 1.0)
 
     def write(self, feed: Feed, telling: Telling, w: int) -> None:
-        """Replace the file. OSError where it cannot be written."""
+        """Replace the file, as it was after the turn at w. OSError where it cannot be written."""
         instances = [kept(each, rule) for rule, each in feed if not each.rests or each.seq]
         said = {
             "version": VERSION,

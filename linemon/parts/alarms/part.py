@@ -61,6 +61,7 @@ class Alarms:
         self._telling: Telling | None = None
         self._outbox: Outbox | None = None
         self._behind_s = 0.0
+        self._turned = 0  # the clock of the last turn, ns
         self._shown = self._out = float("-inf")
         self._marking: asyncio.Future[None] | None = None
         self._marks_fail = Seldom()
@@ -104,6 +105,7 @@ class Alarms:
             output = Output(self._config, OWN)
             opened.callback(output.close)
             state, journal = State(file), Log(file.with_name(LOG))
+            self._turned = time.time_ns()
             alarms = self._config.alarms
             telling = self._telling = Telling(
                 outbox.put, outbox.told, self._config.quiet, alarms.group_wait.ns, time.time_ns(), state.n,
@@ -142,6 +144,7 @@ class Alarms:
         self._end_orphans(feed, telling, state, w)
         for _ in feed.turn(w):
             await asyncio.sleep(0)
+        self._turned = w
 
     def _end_orphans(self, feed: Feed, telling: Telling, state: State, w: int) -> None:
         """Instances of the state whose alarm is no more, or another one: told only where they were."""
@@ -164,7 +167,7 @@ class Alarms:
             telling.fresh.clear()
         try:
             if ending or state.is_due(changed):
-                state.write(feed, telling, w)
+                state.write(feed, telling, self._turned)  # rows stamped ahead, due since, are still to judge
                 telling.has_changed = False
             if not ending and (changed or now - self._shown >= SHOW_S):
                 self._shown = now
