@@ -14,7 +14,7 @@ command -v openssl >/dev/null || missing="$missing openssl"
 [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 [ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 [ -x /sbin/mkfs.ext2 ] || missing="$missing e2fsprogs"
-[ -x /sbin/pivot_root ] || missing="$missing util-linux-extra"  # of util-linux, until Debian 14
+PATH="$PATH:/usr/sbin" command -v pivot_root >/dev/null || missing="$missing util-linux-extra"  # of util-linux, until Debian 14
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
