@@ -225,13 +225,16 @@ def test_a_hidden_tab_is_sent_nothing(show: Show, served: Served) -> None:
     eventually(lambda: page.evaluate("linemon.now() - linemon.charts.sources[0].newest") < 1500, "caught up")
 
 
-@pytest.mark.parametrize("address", ["", "?source=web1", "?plot=web1:cpu.busy_pct", "?health=1"])
+@pytest.mark.parametrize(
+    "address", ["", "?source=web1", "?plot=web1:cpu.busy_pct", "?measure=cpu.busy_pct", "?health=1"]
+)
 def test_a_closed_tab_leaves_nothing(show: Show, own_feed: Feed, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """At `/`, in this process, to look into it."""
-    from bokeh.application import Application
     from bokeh.application.handlers import DirectoryHandler
     from bokeh.document import Document
     from bokeh.server.server import Server
+
+    from linemon.cli._page import Prepared
 
     monkeypatch.setenv("LINEMON_CONFIG", str(own_feed.config))
     own_feed.move()
@@ -241,7 +244,7 @@ def test_a_closed_tab_leaves_nothing(show: Show, own_feed: Feed, monkeypatch: py
     def serve() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
         server = Server(
-            {"/": Application(DirectoryHandler(filename=str(APP)))},
+            {"/": Prepared(DirectoryHandler(filename=str(APP)))},
             address="127.0.0.1",
             port=0,
             check_unused_sessions_milliseconds=200,
