@@ -123,7 +123,7 @@ def in_a_terminal(width: int, *arguments: str) -> list[str]:
     """The lines that a command prints in a terminal so wide."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, width))
-    process = forked.NURSERY.start(arguments, [theirs] * 3)
+    process = forked.NURSERY.start(arguments, [theirs] * 3, COLUMNS="")
     os.close(theirs)
     with open(ours, "rb", buffering=0) as terminal:
         said = b""
@@ -142,7 +142,16 @@ def test_tables_fit_the_terminal(start: Callable[..., Watched]) -> None:
     watched.until("warning")
     for what in ("list", "log", "try"):
         asked = ("alarms", "--config", str(watched.collector.config), what)
-        eventually(lambda asked=asked: name in "".join(in_a_terminal(160, *asked)), f"the {what} has it")  # type: ignore[misc]
+        wide: list[str] = []
+
+        def is_there(wide: list[str] = wide, asked: tuple[str, ...] = asked) -> bool:
+            wide[:] = in_a_terminal(160, *asked)
+            return name in "".join(wide)
+
+        try:
+            eventually(is_there, f"the {what} has it")
+        finally:
+            print(*wide, sep="\n")  # what was there instead
         narrow = in_a_terminal(80, *asked)
         assert max(map(len, narrow)) <= 80
         assert len(narrow) == 2
