@@ -31,7 +31,7 @@ def test_a_thousand_fields_each_on_a_line_of_its_own(tmp_path: Path) -> None:
         assert np.array_equal(np.argwhere(newest == 1.0), [[i, i + 1] for i in range(999)])
         assert np.count_nonzero(newest == newest) == 999
         assert wide.between(None, "2023-11-15").values[-1, 0] == 3599.0
-        assert spent.cpu_s < 3.0  # 999 copies are 14 GB
+        assert spent.cpu_s < 1.0  # 999 copies are 14 GB, which take longer than that to move alone
     finally:
         assert running.stop() == 0
 
