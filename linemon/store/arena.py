@@ -105,12 +105,12 @@ class ArenaWriter(Arena):
 
     @property
     def step_bytes(self) -> int:
-        """How much longer `grow` makes the file."""
+        """How much longer a step of `grow` makes the file."""
         return step_bytes(self.slot_bytes)
 
-    def grow(self) -> None:
-        """Lengthen the file by some empty slots, about a megabyte."""
-        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + self.step_bytes)
+    def grow(self, steps: int) -> None:
+        """Lengthen the file by some empty slots, so many times about a megabyte."""
+        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + steps * self.step_bytes)
         self.remap()
 
     def unused_bytes(self) -> int:
@@ -129,12 +129,13 @@ class ArenaWriter(Arena):
         self._room[slot] = self._noted[slot] = 0
         self._allocate(slot, 0, PAGE_BYTES)
         self._room[slot] = (PAGE_BYTES - 8 * HEAD_CELLS) // (8 * (1 + self.width))  # rows behind the head, in its page
-        self.cells[slot, ID] = 0
+        cells = self.cells[slot]
+        cells[ID] = 0
         fence()
-        self.cells[slot] = 0
-        self.cells[slot, BORN] = born
+        cells.fill(0)
+        cells[BORN] = born
         fence()
-        self.cells[slot, ID] = source_id
+        cells[ID] = source_id
 
     def release(self, slot: int) -> None:
         """Make the slot nobody's, and give its memory back to the system."""
