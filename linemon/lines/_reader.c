@@ -40,7 +40,7 @@ static const double TEN[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8
                              1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 #ifdef __SIZEOF_INT128__
-/* The double nearest to digits * 10^power, by whole numbers: for digits that are not 0 and |power| <= 27: 5^27 has 63 bits. */
+/* The double nearest to digits * 10^power, in whole numbers: digits are not 0, and |power| <= 27 (5^27 has 63 bits). */
 static double nearest(uint64_t digits, int power) {
     unsigned __int128 many = digits;
     uint64_t fives = 1, found; /* times 2^(power + over); its last bit is 1 if there is some more */
