@@ -320,15 +320,14 @@ class LinePort(Port):
         return len(data)
 
     def _receive(self, connection: LineConnection) -> bytes:
-        """What came, up to a bound; empty at the end. Raises as recv_into."""
+        """What came, up to a bound; empty at the end. Raises as recv does."""
         self._again.pop(connection, None)
         if isinstance(connection.sock, ssl.SSLSocket):
-            count = self._decrypt(connection, connection.sock)
-        else:
-            count = connection.sock.recv_into(self._buffer)
-            if count == READ_BYTES or (count and connection.has_ended):
-                self._again[connection] = None
-        return self._buffer[:count].tobytes()
+            return self._buffer[: self._decrypt(connection, connection.sock)].tobytes()
+        data = connection.sock.recv(READ_BYTES)
+        if len(data) == READ_BYTES or (data and connection.has_ended):
+            self._again[connection] = None
+        return data
 
     def _keep_pace(self, connection: LineConnection) -> None:
         """Read a connection on, or not while something of its last read waits."""
