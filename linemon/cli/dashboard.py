@@ -22,8 +22,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Serve the page until SIGINT or SIGTERM; OSError where the port cannot be had."""
+    is_homeless = os.path.expanduser("~") == "~"
+    if is_homeless:  # Bokeh's import looks there for settings, and is an error where there is no home directory
+        os.environ["HOME"] = "/"
     from linemon.cli._page import serve
 
+    if is_homeless:
+        del os.environ["HOME"]
     if not options.debug:
         logging.getLogger("bokeh").setLevel(logging.WARNING)
         for name in ("tornado.access", "tornado.general"):  # what strangers send must not fill the log
