@@ -42,7 +42,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
+        server.io_loop.asyncio_loop.add_signal_handler(number, server.io_loop.stop)  # type: ignore[attr-defined]
     server.start()
     shown = Address(listen.host, server.port or 0).from_here
     print(f"linemon: the page is at http://{shown}{dashboard.path}", file=sys.stderr, flush=True)
