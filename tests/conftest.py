@@ -15,8 +15,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import workers
 from tests.archives import reads as reads
 from tests.examples import examples
+from tests.forked import NURSERY
 from tests.postgres import Server, server
 from tests.running import Running, eventually
 
@@ -41,6 +43,15 @@ SLOW_FIXTURES = {"steps", "bus", "house", "postgres"}  # of megabytes; a bus, a 
 FAILED = pytest.StashKey[bool]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--workers", type=int, default=0, help="run the tests in so many processes, not in this one")
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    if session.config.option.workers:
+        NURSERY.prepare()  # one for all, while tests are collected
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is slow is told by where it lies, or what it uses."""
@@ -54,17 +65,25 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Whoever is free takes the next test. Pages are for three workers, a browser each: more would starve."""
-    from xdist.scheduler import LoadScopeScheduling
+def lots(items: list[pytest.Item]) -> list[list[pytest.Item]]:
+    """Each test alone, the slow first; pages are for three workers, a browser each: more would starve."""
+    pages: dict[int, list[pytest.Item]] = {}
+    others: list[list[pytest.Item]] = []
+    for item in items:
+        if item.path.parent.name == "browser":
+            pages.setdefault(bisect("dn", item.path.stem.removeprefix("test_")), []).append(item)
+        else:
+            others.append([item])
+    return [*pages.values(), *sorted(others, key=lambda lot: lot[0].get_closest_marker("slow") is None)]
 
-    class OneByOne(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            room, _, file = nodeid.partition("::")[0].rpartition("/")
-            return f"{room} {bisect('dn', file.removeprefix('test_')[0])}" if room == "tests/browser" else nodeid
 
-    return OneByOne(config, log)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    options = session.config.option
+    if not options.workers or options.collectonly or session.testsfailed:
+        return None  # pytest goes on by itself
+    workers.run(session, lots(session.items), options.workers)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)

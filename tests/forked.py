@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Nursery:
-    """The process that forks others, once it is asked to: of each program one for each process of pytest's."""
+    """The process that forks others: of each program one, for all processes of pytest's that are forked later."""
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -32,8 +32,8 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self._sock.close)
 
-    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0, **environment: str) -> Forked:
-        """Run PROGRAM ARGUMENTS with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+    def prepare(self) -> None:
+        """Start it, where that has not been done."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.nursery", self._program, str(self._theirs.fileno())],
@@ -43,6 +43,10 @@ class Nursery:
                 pass_fds=[self._theirs.fileno()],
             )
             self._theirs.close()
+
+    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0, **environment: str) -> Forked:
+        """Run PROGRAM ARGUMENTS with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+        self.prepare()
         ours, theirs = os.pipe()
         asked = {
             "arguments": arguments,
