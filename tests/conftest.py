@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
+import stat
 import sys
 import threading
 from bisect import bisect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import hypothesis
@@ -41,6 +44,7 @@ SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines,
 SLOW_FIXTURES = {"steps", "bus", "house", "postgres"}  # of megabytes; a bus, a broker and a database of other people's
 
 FAILED = pytest.StashKey[bool]()
+FOLDERS = count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -100,11 +104,13 @@ def held() -> set[object]:
     what libraries keep for good: polars its epoll, Playwright's loop a pool of threads.
     """
     found: set[object] = {each for each in threading.enumerate() if not each.name.startswith("asyncio_")}
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # the one that listed them
-            what = os.readlink(f"/proc/self/fd/{number}")
-            if what.startswith(("socket:", "pipe:")):
-                found.add((number, what))
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            what = os.fstat(number)
+        except OSError:  # the one that listed them
+            continue
+        if stat.S_ISSOCK(what.st_mode) or stat.S_ISFIFO(what.st_mode):
+            found.add((number, what.st_ino))
     return found
 
 
@@ -123,6 +129,15 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     with suppress(AssertionError):
         eventually(lambda: not left(), "an end of threads that end now", 2.0)
     assert not left()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest would look for a free name among those of all tests, and keep a link to it."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder: Path = tmp_path_factory.getbasetemp() / f"{name}{next(FOLDERS)}"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(scope="session")
