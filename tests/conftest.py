@@ -71,14 +71,19 @@ def pytest_collection_finish() -> None:
 
 def lots(items: list[pytest.Item]) -> list[list[pytest.Item]]:
     """Each test alone, the slow first; pages are for three workers, a browser each: more would starve."""
-    pages: dict[int, list[pytest.Item]] = {}
-    others: list[list[pytest.Item]] = []
-    for item in items:
+    found: dict[str, list[pytest.Item]] = {}
+    for number, item in enumerate(items):
+        lot = str(number)
         if item.path.parent.name == "browser":
-            pages.setdefault(bisect("dn", item.path.stem.removeprefix("test_")), []).append(item)
-        else:
-            others.append([item])
-    return [*pages.values(), *sorted(others, key=lambda lot: lot[0].get_closest_marker("slow") is None)]
+            lot = f"page {bisect('dn', item.path.stem.removeprefix('test_'))}"
+        elif item.get_closest_marker("together"):
+            lot = item.path.name
+        found.setdefault(lot, []).append(item)
+
+    def how_late(lot: list[pytest.Item]) -> int:
+        return 0 if lot[0].path.parent.name == "browser" else 1 if lot[0].get_closest_marker("slow") else 2
+
+    return sorted(found.values(), key=how_late)
 
 
 @pytest.hookimpl(tryfirst=True)
