@@ -114,10 +114,11 @@ def texts(wish: object) -> list[str]:
 
 def state_of(options: Options, what: str, log: Callable[[str], None]) -> State:
     """The folder of what an agent keeps beside its spool: one of its own for each collector and what it reads."""
+    home = os.path.expanduser("~").removeprefix("~") or "/"  # a user whom a container made up has none
     folder = (
         options.spool
         or os.environ.get("STATE_DIRECTORY")
-        or os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "linemon-agent")
+        or os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local/state"), "linemon-agent")
     )
     return State(os.path.join(folder, f"device-{hashed(str(options.to), what)}"), log)
 

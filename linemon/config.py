@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import ConfigError
+from linemon.homes import expanded
 from linemon.ports import MODES, Networks, UdpConfig, UnixConfig
 from linemon.ports import Address as Address
 from linemon.sections import (
@@ -59,7 +60,7 @@ class StoreConfig:
 
     @property
     def folder(self) -> Path:
-        return Path(self.path).expanduser() if self.path else default_folder()
+        return expanded("[store] path", self.path) if self.path else default_folder()
 
 
 @dataclass(frozen=True)
@@ -231,10 +232,10 @@ class Config:
     @property
     def state_folder(self) -> Path:
         """Where parts keep what must outlive a reboot: beside a store on disk, else in the user's own place."""
-        if self.work.state:
-            return Path(self.work.state).expanduser()
-        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return self.store.folder if self.store.path else home / "linemon"
+        if not self.work.state and self.store.path:
+            return self.store.folder
+        home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return expanded("[work] state", self.work.state or os.path.join(home, "linemon"))
 
     def tokens(self, key: str = "") -> Tokens:
         """All tokens, those in files as they are now, and the key of parts. ConfigError where one cannot be read."""
@@ -248,19 +249,19 @@ class Config:
     def devices_folder(self) -> Path:
         """Where devices.json is: of devices that get tokens of their own it must outlive a reboot."""
         if self.devices.path:
-            return Path(self.devices.path).expanduser()
+            return expanded("[devices] path", self.devices.path)
         return self.state_folder if any(token.enrols for token in self.token) else self.store.folder
 
     @property
     def dashboard_state(self) -> Path:
         """The file of what people change on the page."""
-        named = Path(self.dashboard.state).expanduser() if self.dashboard.state else None
+        named = expanded("[dashboard] state", self.dashboard.state) if self.dashboard.state else None
         return named or self.state_folder / "dashboard.json"
 
     @property
     def boards_folder(self) -> Path:
         """Where the boards of the page are."""
-        named = Path(self.dashboard.boards).expanduser() if self.dashboard.boards else None
+        named = expanded("[dashboard] boards", self.dashboard.boards) if self.dashboard.boards else None
         return named or self.dashboard_state.parent / "boards"
 
     def ports(self) -> list[tuple[str, TcpConfig | UdpConfig | HttpConfig | TapConfig | DashboardConfig]]:
@@ -282,7 +283,7 @@ def find(path: Path | None = None) -> Path | None:
     """The file in force: the one given, else the one here, else the user's, else none (built-in defaults)."""
     if path is not None:
         return path
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # as it is where there is no home
     return next((file for file in (Path(FILE), home / "linemon" / FILE) if file.is_file()), None)
 
 

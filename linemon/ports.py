@@ -10,6 +10,7 @@ from pathlib import Path
 
 from linemon.access import Network
 from linemon.errors import ConfigError
+from linemon.homes import expanded
 
 MODES = {"owner": 0o700, "group": 0o750, "everyone": 0o755}  # of the store's folder, by who may read
 WRITE_MODES = {"owner": 0o600, "group": 0o660, "everyone": 0o666}  # of a socket, by who may write
@@ -79,7 +80,7 @@ class UnixConfig:
 
     @property
     def file(self) -> Path:
-        return Path(self.path).expanduser()
+        return expanded("[unix] path", self.path)
 
     @property
     def mode(self) -> int:

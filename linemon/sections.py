@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from linemon.access import ANY_SOURCE
 from linemon.errors import ConfigError
+from linemon.homes import expanded
 from linemon.ports import Address
 
 UNITS_S: Final = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -61,7 +62,7 @@ class TokenConfig:
     def read(self) -> str:
         """The secret, as the file holds it now. ConfigError where there is none."""
         try:
-            secret = self.secret or Path(self.file).expanduser().read_text().strip()
+            secret = self.secret or expanded("[[token]] file", self.file).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"[[token]] file = {self.file!r}: {getattr(error, 'strerror', '') or error}") from error
         if not secret or not secret.isprintable():
@@ -97,7 +98,7 @@ class DevicesConfig:
 
     @property
     def specs_folder(self) -> Path | None:
-        return Path(self.specs).expanduser() if self.specs else None
+        return expanded("[devices] specs", self.specs) if self.specs else None
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class HistoryConfig:
 
     def folder(self, store: Path) -> Path:
         """Where the tiers lie, of the store in this folder."""
-        return Path(self.path).expanduser() if self.path else store / "history"
+        return expanded("[history] path", self.path) if self.path else store / "history"
 
 
 Names = str | tuple[str, ...]  # one, or a list of them

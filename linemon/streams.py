@@ -316,16 +316,15 @@ class LinePort(Port):
         return len(data)
 
     def _receive(self, connection: LineConnection) -> bytes:
-        """What came, up to a bound; empty at the end. Raises as recv_into."""
+        """What came, up to a bound; empty at the end. Raises as recv does."""
         self._again.discard(connection)
         limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
         if isinstance(connection.sock, ssl.SSLSocket):
-            count = self._decrypt(connection, connection.sock, limit)
-        else:
-            count = connection.sock.recv_into(self._buffer, limit)
-            if count == limit or (count and connection.has_ended):
-                self._again.add(connection)
-        return self._buffer[:count].tobytes()
+            return self._buffer[: self._decrypt(connection, connection.sock, limit)].tobytes()
+        data = connection.sock.recv(limit)
+        if len(data) == limit or (data and connection.has_ended):
+            self._again.add(connection)
+        return data
 
     def _keep_pace(self, connection: LineConnection) -> None:
         """Read a connection on, or not while something of its last read waits."""

@@ -254,6 +254,44 @@ def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         load(tmp_path / "none.toml")
 
 
+def test_a_user_without_a_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As newer systemds and containers make them up: only a setting that needs a home is an error, which names it."""
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "linemon.toml"
+    hint = "there is no such home directory; set a path that begins with /"
+
+    def checked(settings: str) -> int:
+        file.write_text(settings)
+        code = check.run(load(), Namespace())
+        assert list(tmp_path.iterdir()) == [file]
+        return code
+
+    for settings in (f'[work]\nstate = "{tmp_path}"\n', f'[store]\npath = "{tmp_path}"\n'):
+        assert checked(settings) == 0
+    with pytest.raises(ConfigError, match=re.escape(f"[work] state = '~/.local/state/linemon': {hint}")):
+        checked("")
+    file.unlink()
+    with pytest.raises(ConfigError, match=re.escape("[work] state")):
+        check.run(load(), Namespace())
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("store", "path"), ("unix", "path"), ("history", "path"), ("devices", "specs"), ("dashboard", "boards")],
+)
+def test_a_home_that_there_is_not(tmp_path: Path, section: str, key: str) -> None:
+    (tmp_path / "linemon.toml").write_text(f'[{section}]\n{key} = "~no-such-user/x"\n')
+    with pytest.raises(ConfigError, match=re.escape(f"[{section}] {key} = '~no-such-user/x': there is no such home")):
+        check.run(load(tmp_path / "linemon.toml"), Namespace())
+
+
 @pytest.mark.parametrize(
     ("settings", "token"),
     [

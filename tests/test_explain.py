@@ -89,6 +89,7 @@ def test_a_foreign_protocol_ends_what_is_explained(collector: Running) -> None:
 
 def test_nothing_is_left_behind(there: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No row, no word in the collector's log, no file; and no collector is needed."""
+    eventually(lambda: "linemon.collector" in there.store, "the collector's own source, a second after it has started")
     before, log = there.store.sources(), (there.folder / "log").read_text()
     own = tmp_path / "own"
     own.mkdir()

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GROUND = {
-    "errors", "ports", "logs", "access", "boards", "config", "locks", "net", "patterns", "sections", "settings", "tls",
-    "when",
+    "errors", "ports", "logs", "access", "boards", "config", "homes", "locks", "net", "patterns", "sections",
+    "settings", "tls", "when",
 }  # fmt: skip
 
 # What each room may import beside itself. Within `inputs`, `outputs` and `parts` files do not know one another.

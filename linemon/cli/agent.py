@@ -9,6 +9,7 @@ from pathlib import Path
 
 from linemon.access import Grant
 from linemon.config import Config
+from linemon.homes import expanded
 
 HELP = "the agent: sends this machine's metrics"
 EXAMPLE = "linemon agent --to 10.0.0.1:4000"
@@ -35,7 +36,7 @@ def arguments(config: Config, given: list[str]) -> list[str]:
     if agent.tls:
         said += ["--tls", *(["--ca", agent.ca] if agent.ca else []), *(["--cert", agent.cert] if agent.cert else [])]
     said += ["--groups", ",".join(agent.groups)] if agent.groups and not reads else []
-    said += ["--spool", str(Path(agent.spool).expanduser())] if agent.spool and not reads else []
+    said += ["--spool", str(expanded("[agent] spool", agent.spool))] if agent.spool and not reads else []
     says_where = any(option.split("=")[0] in ("--to", "--listen") for option in given)
     if not says_where and not os.environ.get("LINEMON_TO"):
         said += ["--to", str(agent.to)]

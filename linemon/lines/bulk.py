@@ -47,8 +47,8 @@ def said() -> str:
     if reader:
         return "lines are read in C"
     return (
-        "lines are read in Python, a sixth as fast as in C: no C compiler was found when linemon was installed, the "
-        "source has changed since, or LINEMON_READER=python is set"
+        "lines are read in Python, a sixth as fast as in C: no C compiler, or no Python.h, was found when linemon was "
+        "installed, the source has changed since, or LINEMON_READER=python is set"
     )
 
 

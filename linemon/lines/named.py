@@ -167,9 +167,11 @@ class NamedLines:
         """What to append for lines that the C reader read; `values`, as bits, are those of one line after the other."""
         if (targets == targets[0]).all():
             arena, columns = list(self._targets)[targets[0]]
-            cells = np.full((len(slots), 1 + arena.width), np.nan).view(np.int64)
-            cells[:, 0] = times
             are_all = columns == tuple(range(arena.width))
+            cells = np.empty((len(slots), 1 + arena.width), np.int64)
+            if not are_all:
+                cells.view(np.float64)[:] = np.nan
+            cells[:, 0] = times
             cells[:, slice(1, None) if are_all else 1 + np.array(columns)] = values.reshape(len(slots), -1)
             yield arena, slots, cells
             return

@@ -139,7 +139,7 @@ class Session:
             self._tail += data[start:]
             parts: list[bytes | LineError] = []
         else:
-            block = bytes(self._tail) + data[start:cut] if self._tail else data[start:cut]
+            block = b"".join((self._tail, memoryview(data)[start:cut]))  # copied once
             self._tail = bytearray(data[cut:])
             self._recognize(block)
             parts = self._without_long_lines(block)

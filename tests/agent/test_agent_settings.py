@@ -193,6 +193,20 @@ def test_where_state_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert folder().parent == tmp_path / "sd"
 
 
+def test_where_state_is_kept_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a user whom a container made up: never in a folder named ~ where the agent happens to run."""
+    from agent.options import Options
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for variable in ("HOME", "STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    folder = state_of(Options(["--to", "127.0.0.1:1"]), "", print)._folder
+    assert folder.startswith("/.local/state/linemon-agent/")
+
+
 @pytest.mark.parametrize(
     ("patterns", "expected"),
     [

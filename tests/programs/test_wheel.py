@@ -100,7 +100,7 @@ def test_without_a_compiler_the_c_reader_is_left_out(tmp_path: Path) -> None:
     say = "from linemon.lines import bulk; print(bulk.__file__, bulk.said())"
     done = subprocess.run([sys.executable, "-c", say], cwd=unpacked, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(str(unpacked))
-    assert "no C compiler was found" in done.stdout
+    assert "no C compiler, or no Python.h, was found" in done.stdout
 
 
 @pytest.mark.parametrize("program", ["linemon", "python -m linemon"])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from linemon.config import Config
+from linemon.homes import expanded
 from linemon.parts.alarms.feed import Feed
 from linemon.parts.alarms.judged import Group, Judged
 from linemon.parts.alarms.machine import Instance
@@ -37,7 +38,7 @@ Saved = dict[str, Any]
 def state_file(config: Config) -> Path:
     """In memory with the rings as long as nobody is told: nothing is written to a disk unless it was asked for."""
     if config.alarms.state:
-        return Path(config.alarms.state).expanduser()
+        return expanded("[alarms] state", config.alarms.state)
     return (config.state_folder if config.notify else config.store.folder) / STATE
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from linemon.config import Config
 from linemon.errors import LinemonError
+from linemon.homes import expanded
 from linemon.parts.tasks.turns import Record
 from linemon.patterns import OUTPUT
 from linemon.store.folder import replace_file
@@ -44,7 +45,7 @@ class NotKept(LinemonError):
 
 def folder(config: Config) -> Path:
     """Where all of it is."""
-    return (Path(config.tasks.state).expanduser() if config.tasks.state else config.state_folder) / "tasks"
+    return (expanded("[tasks] state", config.tasks.state) if config.tasks.state else config.state_folder) / "tasks"
 
 
 class Records:

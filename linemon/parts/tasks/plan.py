@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from linemon.config import Config
 from linemon.errors import ConfigError
+from linemon.homes import expanded
 from linemon.parts.tasks.schedule import Schedule
 from linemon.patterns import OUTPUT, fits, is_exclusion
 from linemon.sections import TaskConfig, check_zone
@@ -162,7 +163,7 @@ def file_of(run: str, folder: Path) -> Path | None:
     name = run.rpartition(":")[0]
     if not name.endswith(".py"):
         return None
-    path = folder / Path(name).expanduser()
+    path = folder / expanded("run", name)
     try:
         for each in (path, path.parent):
             stat = each.stat()

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from linemon.homes import expanded
 from linemon.parts.forward.flow import Block, Flow, held
 from linemon.parts.forward.target import Later, Target
 from linemon.sections import Span
@@ -38,7 +39,7 @@ class To(Target):
         folder = self.config.to.partition(":")[2]
         if not folder:
             raise ValueError(f"to = {self.config.to!r}: expected a folder, such as 'parquet:/srv/linemon'")
-        self._folder = Path(folder).expanduser()
+        self._folder = expanded("to", folder)
         self._waiting: dict[Flow, list[Block]] = {}
         self._rows = 0
         self._written = time.monotonic()
