@@ -21,7 +21,7 @@ import pytest
 from tests import workers
 from tests.archives import reads as reads
 from tests.examples import examples
-from tests.forked import NURSERY
+from tests.forked import AGENTS, NURSERY
 from tests.postgres import Server, server
 from tests.running import Running, eventually
 
@@ -53,7 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection(session: pytest.Session) -> None:
     if session.config.option.workers:
-        NURSERY.prepare()  # one for all, while tests are collected
+        for nursery in (NURSERY, AGENTS):
+            nursery.prepare()  # one for all, while tests are collected
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""`linemon`, and `bokeh`, in processes of their own, which have their imports from the start: up to a second each.
+"""`linemon`, `agent` and `bokeh` in processes of their own, which have their imports from the start.
 
 A nursery (`tests/nursery.py`) imports what its program imports, and forks for each command that is asked for; from
 there on the process is one like any other, with its own files, environment, limits and end. What is about the start
@@ -79,7 +79,7 @@ class Forked:
 
     def poll(self) -> int | None:
         if self.returncode is None and self._has_reported(0):
-            self.returncode = int(self._report() or -signal.SIGKILL)
+            self.returncode = int(self._report())
             os.close(self._reports)
         return self.returncode
 
@@ -104,6 +104,7 @@ class Forked:
 
 
 NURSERY = Nursery("linemon")
+AGENTS = Nursery("agent")
 
 
 def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -40,7 +40,7 @@ def eventually(look: Callable[[], Found | None], what: str, deadline_s: float = 
         with suppress(UnknownSource):
             if found := look():
                 return found
-        time.sleep(0.01)
+        time.sleep(0.02)
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 

@@ -28,6 +28,7 @@ def test_the_language_without_the_c_reader() -> None:
     assert run.returncode == 0, run.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_which_reader_there_is() -> None:
     """Where the C reader was not built numpy needs no setting."""
     code = "import sys; sys.modules['linemon.lines._reader'] = None; from linemon.lines import bulk; print(bulk.said())"
