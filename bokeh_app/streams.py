@@ -372,23 +372,23 @@ class ChartPage(Page):
         return min(max(self.wishes.pixels, 50), MAX_PIXELS)
 
 
-def found(pump: Pump, text: str) -> list[tuple[str, str]]:
-    """Sources (with an empty column) and columns that a text names, the sources first.
+def found(pump: Pump, text: str) -> list[tuple[str, str, str]]:
+    """Sources (with an empty column) and columns that a text names, the sources first; and what people call the column.
 
     All words must be there: of a source in its name; of a column in "SOURCE COLUMN", one of them at least in its own
-    name. `web1:cpu busy` says which belong to which.
+    name or what people call it. `web1:cpu busy` says which belong to which.
     """
     return pump.shared(("found", text), lambda: _found(pump, text))
 
 
-def _found(pump: Pump, text: str) -> list[tuple[str, str]]:
-    names = pump.names()
-    listed = [(name, "") for name in matching(names, text)[:MAX_FOUND]]
+def _found(pump: Pump, text: str) -> list[tuple[str, str, str]]:
+    names, kept = pump.names(), pump.kept()
+    listed = [(name, "", "") for name in matching(names, text)[:MAX_FOUND]]
     before, colon, after = text.casefold().rpartition(":")
     words = after.split()
     if not words and not colon:
         return listed
-    hits: dict[object, list[str]] = {}  # many sources have the same columns
+    hits: dict[object, list[tuple[str, str]]] = {}  # many sources have the same columns
     for name, folded in in_order(names):
         if len(listed) >= MAX_FOUND:
             break
@@ -396,14 +396,16 @@ def _found(pump: Pump, text: str) -> list[tuple[str, str]]:
             continue
         rest = tuple(words if colon else (word for word in words if word not in folded))
         columns = pump.columns(name)
-        key = columns, rest
+        labels = tuple(kept.named(name, columns, columns)[0]) if kept.has_columns else ("",) * len(columns)
+        key = columns, labels, rest
         if key not in hits:
             hits[key] = [
-                column
-                for column, its in ((column, column.casefold()) for column in columns)
+                (column, label)
+                for column, label in zip(columns, labels, strict=True)
+                for its in [f"{column} {label}".casefold()]
                 if all(word in its for word in rest) and (rest or colon or any(word in its for word in words))
             ]
-        listed += [(name, column) for column in hits[key]]
+        listed += [(name, column, label) for column, label in hits[key]]
     return listed[:MAX_FOUND]
 
 

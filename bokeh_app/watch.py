@@ -118,7 +118,7 @@ class Watch:
     def finding(self, find: str) -> Bools:
         """Which have all words of a text in their names; else, of which a column is named by it."""
         names, place = self.newest.names, self.newest.place
-        wanted = matching(names, find) or [name for name, column in found(self.pump, find) if column]
+        wanted = matching(names, find) or [name for name, column, _ in found(self.pump, find) if column]
         is_found = np.zeros(len(names), bool)
         is_found[[place[name] for name in wanted if name in place]] = True
         return is_found

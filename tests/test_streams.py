@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import linemon
+from bokeh_app.kept import Kept
 from bokeh_app.packing import bucket_for
 from bokeh_app.pump import Pump
 from bokeh_app.rhythm import AGAIN_S, LEAST_S, LONGEST_S, Rhythm
@@ -70,17 +71,31 @@ def pump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pump:
 
 
 def test_search_takes_words_of_sources_and_columns(pump: Pump) -> None:
+    def listed(text: str) -> list[tuple[str, str]]:
+        return [(name, column) for name, column, _ in found(pump, text)]
+
     with closing(StoreWriter(pump.store.path, 10, 10)) as writer:
         for name in ("web10", "web2", "Temp:room"):
             writer.bind(name, ("cpu.Busy_pct", "mem.used", "web"), None)
-        assert found(pump, "WEB")[:2] == [("web2", ""), ("web10", "")]
-        assert found(pump, "web")[2:] == [(name, "web") for name in ("Temp:room", "web2", "web10")]
-        assert found(pump, "busy web2") == [("web2", "cpu.Busy_pct")]
-        assert found(pump, "web2: ") == [("web2", column) for column in ("cpu.Busy_pct", "mem.used", "web")]
-        assert found(pump, "temp room:cpu pct") == [("Temp:room", "cpu.Busy_pct")]
-        assert found(pump, "web2:room") == []
-        assert found(pump, "no such") == []
-        assert len(found(pump, "")) == 3
+        assert listed("WEB")[:2] == [("web2", ""), ("web10", "")]
+        assert listed("web")[2:] == [(name, "web") for name in ("Temp:room", "web2", "web10")]
+        assert listed("busy web2") == [("web2", "cpu.Busy_pct")]
+        assert listed("web2: ") == [("web2", column) for column in ("cpu.Busy_pct", "mem.used", "web")]
+        assert listed("temp room:cpu pct") == [("Temp:room", "cpu.Busy_pct")]
+        assert listed("web2:room") == []
+        assert listed("no such") == []
+        assert len(listed("")) == 3
+
+
+def test_search_finds_what_people_call_a_column(pump: Pump) -> None:
+    with closing(StoreWriter(pump.store.path, 10, 10)) as writer:
+        for name in ("web1", "web2", "lab"):
+            writer.bind(name, ("t1", "mem"), None)
+        Kept(pump.config.dashboard_state).change({("columns", "web*", "t1", "label"): "Room Nord"}, {})
+        assert found(pump, "nord") == [(name, "t1", "Room Nord") for name in ("web1", "web2")]
+        assert found(pump, "web2 nord") == [("web2", "t1", "Room Nord")]
+        assert found(pump, "web2 t1") == [("web2", "t1", "Room Nord")]
+        assert found(pump, "lab: ") == [("lab", "t1", ""), ("lab", "mem", "")]
 
 
 @pytest.mark.slow
@@ -89,8 +104,9 @@ def test_search_stays_quick_with_ten_thousand_sources(pump: Pump) -> None:
         for i in range(10_000):
             columns = ("value",) if i % 3 else tuple(f"c{i % 50}.m{k}" for k in range(10))
             writer.bind(f"site{i % 100}.host{i}", columns, None)
-        assert found(pump, "host9999")[0] == ("site99.host9999", "")
-        for text in ("h", "host", "no such thing", "c3 m7", "host9: m"):
+        Kept(pump.config.dashboard_state).change({("columns", "site7*", "c7.m7", "label"): "Seven"}, {})
+        assert found(pump, "host9999")[0] == ("site99.host9999", "", "")
+        for text in ("h", "host", "no such thing", "c3 m7", "host9: m", "seven"):
             start = time.process_time()
             found(pump, text)
             assert time.process_time() - start < 0.25, text  # of its own it takes a third of that

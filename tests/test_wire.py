@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from linemon import when
 from linemon.errors import LineError
 from linemon.lines import bulk, names, wire
+from tests.examples import examples
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = 1_700_000_000_123_456_789
@@ -149,6 +151,38 @@ def test_plain_rows_take_the_quick_way(table: list[list[float]]) -> None:
     assert found is not None
     assert not found[1]
     assert [bits(value) for row in found[0] for value in row] == [bits(value) for row in table for value in row]
+
+
+def number_as_programs_print_it(chance: random.Random) -> str:
+    kind = chance.randrange(7)
+    if kind == 0:  # all of a double
+        return repr(struct.unpack("<d", chance.randbytes(8))[0])
+    if kind == 1:
+        return f"{chance.uniform(-1e4, 1e4):.{chance.randrange(18)}f}"
+    if kind == 2:
+        return f"{chance.uniform(-1, 1) * 10.0 ** chance.randrange(-30, 30):.{chance.randrange(18)}e}"
+    if kind == 3:
+        return str(chance.getrandbits(chance.randrange(1, 70)) * chance.choice((1, -1)))
+    if kind == 4:  # half way between two doubles
+        return str((2 * (1 << 52 | chance.getrandbits(52)) + 1) << chance.randrange(11))
+    if kind == 5:
+        digits = str(chance.getrandbits(chance.randrange(1, 80)))
+        at = chance.randrange(len(digits) + 1)
+        return chance.choice(("", "-", "+")) + digits[:at] + "." + digits[at:]
+    return chance.choice(("0", "-0", "-0.0", "0e5", ".5", "5.", "00", "007", "-.5e1", "1E+3", "1e-0")) + "0" * kind
+
+
+def test_numbers_by_the_thousand() -> None:
+    """To the bit what `number` makes of each, and that is what `float` does, but for the sign of a whole zero."""
+    chance = random.Random(5)
+    tokens = [number_as_programs_print_it(chance).encode() for _ in range(examples(20_000))]
+    finite = [token for token in tokens if abs(float(token)) < math.inf]  # the others are rejected
+    found = rows(b"\n".join(finite) + b"\n", 1)
+    assert found
+    assert not found[1]
+    for token, [value] in zip(finite, found[0], strict=True):
+        expected = 0.0 if bulk.WHOLE_ZERO.fullmatch(token) else float(token)
+        assert bits(value) == bits(wire.number(token)) == bits(expected), token
 
 
 @given(

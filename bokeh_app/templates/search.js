@@ -25,7 +25,7 @@ linemon.search = (() => {
   function list() {
     const box = $("found"), named = linemon.boards.matching($("find").value).map((name) => [name, "board", () => { location.href = linemon.boards.address(name) }])
     const sources = found.filter(([, column]) => !column).map((pair) => [pair[0], "source", () => take(pair)])
-    const columns = found.filter(([, column]) => column).map((pair) => [pair.join(" : "), "column", () => take(pair)])
+    const columns = found.filter(([, column]) => column).map(([source, column, called]) => [`${source} : ${called || column}`, called ? `column ${column}` : "column", () => take([source, column])])
     options = [...sources, ...named, ...columns].map(([label, kind, takes], i) => {
       const option = make("li", {role: "option", id: `found${i}`, "aria-selected": "false"}, label, make("small", {class: "muted"}, kind))
       option.addEventListener("mousedown", (event) => { event.preventDefault(); takes() })

@@ -17,7 +17,6 @@ enum form { PLAIN, IN_ROW, JSON }; /* IN_ROW: `NA` and its like are missing; JSO
 enum { POINT = 1, METRIC, LONGEST_NUMBER = 400, LONGEST_KEY = 2048, MOST_UNKNOWN = 4096, FEW = 16, MET = 1024 };
 #define YEAR_2000 INT64_C(946684800000000000)
 
-static inline int is_digit(unsigned char c) { return (unsigned char)(c - '0') < 10; }
 static inline int is_blank(unsigned char c) { return c == ' ' || c == '\t'; }
 
 static inline Text blanks(Text at) {
@@ -41,38 +40,29 @@ static const double TEN[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8
                              1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 #ifdef __SIZEOF_INT128__
-enum { MAX_POWER = 27 }; /* 5^27 fits into 63 bits */
-static int bits_of(uint64_t x) { return x ? 64 - __builtin_clzll(x) : 0; }
-
-/* The double nearest to digits * 10^power, by whole numbers: for digits that are not 0 and |power| <= MAX_POWER. */
+/* The double nearest to digits * 10^power, in whole numbers: digits are not 0, and |power| <= 27 (5^27 has 63 bits). */
 static double nearest(uint64_t digits, int power) {
-    uint64_t fives = 1, found, rest; /* digits * 10^power = found * 2^exponent, and more where rest is not 0 */
-    int exponent = power;
+    unsigned __int128 many = digits;
+    uint64_t fives = 1, found; /* times 2^(power + over); its last bit is 1 if there is some more */
+    int over;
     for (int i = power < 0 ? -power : power; i; i--) fives *= 5;
-    if (power >= 0) {
-        unsigned __int128 product = (unsigned __int128)digits * fives;
-        int below = bits_of((uint64_t)(product >> 64));
-        found = (uint64_t)(product >> below);
-        rest = below ? (uint64_t)product << (64 - below) : 0;
-        exponent += below;
+    if (power < 0) {
+        over = -(__builtin_clzll(digits) + 63 - __builtin_clzll(fives)); /* the quotient fits into 64 bits */
+        found = (uint64_t)((many <<= -over) / fives);
+        found |= (unsigned __int128)found * fives != many;
     } else {
-        int up = 64 - bits_of(digits), fives_up = 64 - bits_of(fives);
-        unsigned __int128 dividend = (unsigned __int128)(digits << up) << 63;
-        found = (uint64_t)(dividend / (fives << fives_up));
-        rest = (uint64_t)(dividend % (fives << fives_up));
-        exponent += fives_up - up - 63;
+        uint64_t high = (uint64_t)((many *= fives) >> 64);
+        over = high ? 64 - __builtin_clzll(high) : 0;
+        found = (uint64_t)(many >> over) | ((many & (((unsigned __int128)1 << over) - 1)) != 0);
     }
-    int below = bits_of(found) - DBL_MANT_DIG;
+    int below = 64 - __builtin_clzll(found) - DBL_MANT_DIG;
     if (below > 0) { /* to the nearest, halves to even */
         uint64_t half = (uint64_t)1 << (below - 1), cut = found & (2 * half - 1);
         found >>= below;
-        found += cut > half || (cut == half && (rest || (found & 1)));
-        exponent += below;
+        found += cut > half || (cut == half && (found & 1));
+        over += below;
     }
-    uint64_t bits = (uint64_t)(1023 + exponent) << 52; /* of 2^exponent, which is far from the ends of the range */
-    double scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return (double)found * scale;
+    return ldexp((double)found, power + over);
 }
 #endif
 
@@ -93,46 +83,58 @@ typedef struct {
     int is_whole, is_negative; /* whole: without a point and an exponent, in no more than 19 digits */
 } Number;
 
-/* Read what `wire.number` calls a number; where it ends, or NULL. */
-static inline Text number(Text at, enum form form, Number *found) {
-    uint64_t digits = 0;
-    int power = 0, is_whole = 1;
-    found->is_negative = *at == '-';
-    at += *at == '-' || (*at == '+' && form != JSON);
-    Text start = at, fraction;
-    for (; is_digit(*at); at++) digits = 10 * digits + (uint64_t)(*at - '0');
-    Py_ssize_t count = at - start;
-    if (form == JSON && (count == 0 || (count > 1 && *start == '0'))) return NULL;
-    if (*at == '.') {
-        is_whole = 0;
-        for (fraction = ++at; is_digit(*at); at++) digits = 10 * digits + (uint64_t)(*at - '0');
-        count += at - fraction;
-        if (at - fraction > LONGEST_NUMBER || (form == JSON && at == fraction)) return NULL;
-        power = (int)(fraction - at);
-    }
-    if (count == 0) return NULL;
+/* The rest of a number with these digits, where there is an exponent or many of them; where it ends, or NULL. */
+static Text longer(Text start, Text at, Py_ssize_t count, int power, Number *found) {
     if (*at == 'e' || *at == 'E') {
-        is_whole = 0;
+        found->is_whole = 0;
         int sign = *++at == '-' ? -1 : 1, exponent = 0;
         at += *at == '-' || *at == '+';
-        if (!is_digit(*at)) return NULL;
-        for (; is_digit(*at); at++) exponent = exponent < 10000 ? 10 * exponent + (*at - '0') : exponent;
+        if (*at < '0' || *at > '9') return NULL;
+        for (; *at >= '0' && *at <= '9'; at++) exponent = exponent < 10000 ? 10 * exponent + (*at - '0') : exponent;
         power += sign * exponent;
     }
-    double value;
-    if (count <= 19 && digits == 0)
-        value = 0;
-    else if (FLT_EVAL_METHOD == 0 && count <= 19 && digits <= (uint64_t)1 << 53 && -22 <= power && power <= 22)
-        value = power < 0 ? (double)digits / TEN[-power] : (double)digits * TEN[power]; /* rounds once: Clinger, 1990 */
+    found->is_whole &= count <= 19;
+    if (count <= 19 && found->digits == 0)
+        found->value = 0;
+    else if (FLT_EVAL_METHOD == 0 && count <= 19 && found->digits <= (uint64_t)1 << 53 && -22 <= power && power <= 22)
+        found->value = power < 0 ? (double)found->digits / TEN[-power] : (double)found->digits * TEN[power];
 #ifdef __SIZEOF_INT128__
-    else if (count <= 19 && -MAX_POWER <= power && power <= MAX_POWER)
-        value = nearest(digits, power);
+    else if (count <= 19 && -27 <= power && power <= 27)
+        found->value = nearest(found->digits, power);
 #endif
-    else if (!slowly(start, at, &value))
+    else if (!slowly(start, at, &found->value))
         return NULL;
-    found->value = found->is_negative && !(is_whole && value == 0) ? -value : value; /* the whole zero has no sign */
-    found->is_whole = is_whole && count <= 19;
-    found->digits = digits;
+    return at;
+}
+
+/* Read what `wire.number` calls a number; where it ends, or NULL. */
+static inline __attribute__((always_inline)) Text number(Text at, enum form form, Number *found) {
+    Number it = {0};
+    if (*at < '0') { /* most have no sign: to go on without having looked is quicker */
+        it.is_negative = *at == '-';
+        at += *at == '-' || (*at == '+' && form != JSON);
+    }
+    uint64_t c;
+    Text start = at;
+    for (; (c = (uint64_t)*at - '0') < 10; at++) it.digits = 10 * it.digits + c;
+    Py_ssize_t count = at - start, places = 0;
+    if (form == JSON && (count == 0 || (count > 1 && *start == '0'))) return NULL;
+    it.is_whole = *at != '.';
+    if (!it.is_whole) {
+        Text fraction = ++at;
+        for (; (c = (uint64_t)*at - '0') < 10; at++) it.digits = 10 * it.digits + c;
+        count += places = at - fraction;
+        if (form == JSON && places == 0) return NULL;
+    }
+    if (FLT_EVAL_METHOD == 0 && (size_t)count - 1 < 15 && (*at | 32) != 'e') {
+        it.value = (double)it.digits / TEN[places]; /* rounds once: Clinger, 1990 */
+    } else {
+        Number longest = it; /* this one alone is in memory */
+        if (!count || places > LONGEST_NUMBER || !(at = longer(start, at, count, -(int)places, &longest))) return NULL;
+        it = longest;
+    }
+    if (it.is_negative && !(it.is_whole && it.value == 0)) it.value = -it.value; /* the whole zero has no sign */
+    *found = it;
     return at;
 }
 
@@ -144,7 +146,7 @@ static Text after_word(Text at, const char *word) {
 }
 
 /* Read a number, or a word for a missing one; where it ends, or NULL. */
-static inline Text value(Text at, enum form form, double *cell) {
+static inline __attribute__((always_inline)) Text value(Text at, enum form form, double *cell) {
     static const char *const words[] = {"nan", "inf", "infinity", "na", "n/a", "null", "none", "-"};
     Number found;
     Text end = number(at, form, &found);
@@ -201,8 +203,7 @@ static Text text_of(const char *block, Py_ssize_t size) {
 
 static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *blocks, *odd = PyList_New(0), *lines = PyList_New(0), *answer = NULL;
-    Py_ssize_t tokens, time_at, room, count = 0, index = 0, most;
-    Py_ssize_t strange = 0, are_few = 1; /* strange: how many are odd */
+    Py_ssize_t tokens, time_at, room, count = 0, index = 0, most, are_few = 1, strange = 0; /* how many are odd */
     long long now;
     Py_buffer cells = {0};
     if (!odd || !lines ||
@@ -221,8 +222,7 @@ static PyObject *rows(PyObject *Py_UNUSED(module), PyObject *args) {
             if (!stop && (stop = memchr(at, '\n', (size_t)(end - at))) && ++strange &&
                 !append(odd, Py_BuildValue("ny#", index, at, (Py_ssize_t)(stop - at))))
                 goto done;
-            index++;
-            are_few = strange < 100 || FEW * strange <= index;
+            are_few = FEW * strange <= ++index || strange < 100;
         }
         if (!append(lines, PyLong_FromSsize_t(index - before))) goto done;
     }

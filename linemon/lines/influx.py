@@ -28,6 +28,11 @@ _STRING: Final = rb'"(?>[^"\\]|\\["\\]|\\(?!["\\]))*"'
 _FIELD: Final = _PLAIN + rb"=(?:" + _STRING + rb'|[^,= \t"\\]+)'
 _HEAD: Final = rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=(?:" + _PLAIN + rb")?)*)[ \t]+"
 _TIME: Final = rb"(?:[ \t]+(?P<time>" + when.DATE.pattern + rb"[ \t]+" + when.CLOCK.pattern + rb"|[^ \t]+))?"
+# Most of them: to find out what `source` says of any takes five times as long.
+_PLAIN_HEAD: Final = re.compile(
+    rb"(?!(?:%b)(?:,|\Z))[a-z_][\w./%%-]*(?:,[\w./%%-]+=[\w./:%%-]+)*" % wire.MISSING.pattern, re.IGNORECASE
+)
+BEGINS: Final = re.compile(_HEAD, re.DOTALL)
 LINE: Final = re.compile(_HEAD + rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)" + _TIME, re.DOTALL)
 TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")?", re.DOTALL)
 # A string may hold newlines. The parts of such a point: up to where a line ends within a string, from there to the
@@ -40,6 +45,7 @@ ENDS: Final = re.compile(rb"(?:," + _FIELD + rb")*" + _TIME + rb"[ \t]*", re.DOT
 MAX_NEWLINES: Final = 100  # in the strings of one point
 QUESTDB_TIME: Final = re.compile(rb"\d+t")
 PAIR: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _STRING + rb"|" + _PLAIN + rb")", re.DOTALL)
+BACKSLASH: Final = ord("\\")
 ESCAPED: Final = re.compile(rb"\\([,= ])")
 INTEGER: Final = re.compile(rb"([+-]?\d+)i|(\+?\d+)u")
 BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
@@ -83,6 +89,20 @@ def point(line: bytes) -> Point:
         wire.column_name(field)
     [*_, time] = [None] if match["time"] is None else when.with_clock(wire.tokens(match["time"]), 0)
     return Point(name, fields, time, strings)
+
+
+def source_of(head: bytes) -> str:
+    """The source of points that begin so, up to the blank. LineError if none does, or as `source`."""
+    if _PLAIN_HEAD.fullmatch(head):
+        name, *tags = head.decode().split(",")
+        pairs = sorted(tag.split("=") for tag in tags)
+        if len({key for key, _ in pairs}) == len(pairs):
+            return wire.source_name(",".join([name, *map("=".join, pairs)]))
+    wire.text(head)  # also what is left out
+    match = BEGINS.fullmatch(head + b" ")
+    if match is None:
+        raise LineError("syntax", "not MEASUREMENT[,TAG=VALUE…]")
+    return source(match["name"], match["tags"])
 
 
 def span(lines: Sequence[bytes], at: int, max_bytes: int, is_over: Callable[[bytes], bool]) -> int | None:
@@ -133,7 +153,7 @@ def number(token: bytes) -> float:
 
 
 def _name(token: bytes) -> str:
-    return wire.text(ESCAPED.sub(rb"\1", token))
+    return wire.text(ESCAPED.sub(rb"\1", token) if BACKSLASH in token else token)
 
 
 def columns(fields: Sequence[bytes]) -> tuple[tuple[bytes, ...], Floats] | None:

@@ -105,12 +105,12 @@ class ArenaWriter(Arena):
 
     @property
     def step_bytes(self) -> int:
-        """How much longer `grow` makes the file."""
+        """How much longer a step of `grow` makes the file."""
         return step_bytes(self.slot_bytes)
 
-    def grow(self) -> None:
-        """Lengthen the file by some empty slots, about a megabyte."""
-        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + self.step_bytes)
+    def grow(self, steps: int) -> None:
+        """Lengthen the file by some empty slots, so many times about a megabyte."""
+        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + steps * self.step_bytes)
         self.remap()
 
     def unused_bytes(self) -> int:
@@ -129,12 +129,13 @@ class ArenaWriter(Arena):
         self._room[slot] = self._noted[slot] = 0
         self._allocate(slot, 0, PAGE_BYTES)
         self._room[slot] = (PAGE_BYTES - 8 * HEAD_CELLS) // (8 * (1 + self.width))  # rows behind the head, in its page
-        self.cells[slot, ID] = 0
+        cells = self.cells[slot]
+        cells[ID] = 0
         fence()
-        self.cells[slot] = 0
-        self.cells[slot, BORN] = born
+        cells.fill(0)
+        cells[BORN] = born
         fence()
-        self.cells[slot, ID] = source_id
+        cells[ID] = source_id
 
     def release(self, slot: int) -> None:
         """Make the slot nobody's, and give its memory back to the system."""
@@ -184,7 +185,10 @@ class ArenaWriter(Arena):
 
     def make_room(self, slot: int, count: int) -> None:
         """Have room for so many more rows. LineError if the file system has none."""
-        head, had = min(self.points, self.head(slot) + count), int(self._room[slot])
+        self._make_room_below(slot, min(self.points, self.head(slot) + count))
+
+    def _make_room_below(self, slot: int, head: int) -> None:
+        had = int(self._room[slot])
         if head <= had:
             return
         row_bytes = 8 * (1 + self.width)
@@ -200,8 +204,9 @@ class ArenaWriter(Arena):
         self._make_rooms(owners, self.cells[owners, COMMIT] >> 1, counts)
 
     def _make_rooms(self, owners: Slots, heads: Cells, counts: Slots) -> None:
-        for short in np.flatnonzero(np.minimum(heads + counts, self.points) > self._room[owners]):
-            self.make_room(int(owners[short]), int(counts[short]))
+        wanted = np.minimum(heads + counts, self.points)
+        for short in np.flatnonzero(wanted > self._room[owners]):
+            self._make_room_below(int(owners[short]), int(wanted[short]))
 
     def _allocate(self, slot: int, start: int, stop: int) -> None:
         """Have room in the file system for these bytes of the slot.
@@ -234,7 +239,9 @@ class ArenaWriter(Arena):
         if (slots[1:] < slots[:-1]).any():
             order = np.argsort(slots.astype(np.uint16) if self.slots <= 1 << 16 else slots, kind="stable")  # by digits
             sorted_slots, block = slots[order], block.take(order, axis=0)
-        starts = np.flatnonzero(np.diff(sorted_slots, prepend=-1))
+        is_first = np.ones(len(slots), np.bool_)
+        is_first[1:] = sorted_slots[1:] != sorted_slots[:-1]
+        starts = np.flatnonzero(is_first)
         owners = sorted_slots[starts]
         counts = np.diff(starts, append=len(slots))
         commits = self.cells[owners, COMMIT]
@@ -242,20 +249,20 @@ class ArenaWriter(Arena):
         self._make_rooms(owners, heads, counts)
         now = time.time_ns()
         self.cells[:, ARRIVED][owners] = now  # in one column, which is twice as quick as `cells[owners, ARRIVED]`
-        rank = np.arange(len(slots)) - np.repeat(starts, counts)
-        numbers = np.repeat(heads, counts) + rank
         self.cells[:, RESERVED][owners] = np.maximum(self.cells[owners, RESERVED], heads + counts)
-        self._note_order(owners, starts, counts, numbers, block[:, 0])
+        self._note_order(owners, starts, counts, heads, block[:, 0])
         is_ahead = block[:, 0] > now + AHEAD_NS
         if is_ahead.any():
             is_ahead &= ~np.isin(sorted_slots, list(self.foretelling))
             np.add.at(self.cells[:, AHEAD], sorted_slots[is_ahead], 1)
             self.ahead += int(np.count_nonzero(is_ahead))
         fence()
+        places = np.arange(len(slots)) + np.repeat(heads % self.points - starts, counts)
         if counts.max(initial=0) > self.points:  # more than a ring holds: the first would be overwritten at once
-            newest = rank >= np.repeat(counts, counts) - self.points
-            sorted_slots, numbers, block = sorted_slots[newest], numbers[newest], block[newest]
-        cells = sorted_slots * (self.slot_bytes // 8) + HEAD_CELLS + numbers % self.points * (1 + self.width)
+            newest = np.arange(len(slots)) >= np.repeat(starts + counts - self.points, counts)
+            sorted_slots, places, block = sorted_slots[newest], places[newest] % self.points, block[newest]
+        np.subtract(places, self.points, out=places, where=places >= self.points)  # % takes five times as long
+        cells = sorted_slots * (self.slot_bytes // 8) + HEAD_CELLS + places * (1 + self.width)
         self._from_cell[cells] = np.ascontiguousarray(block).view(self._from_cell.dtype)[:, 0]
         commits += counts << 1
         is_acked = np.zeros(self.slots, np.bool_)
@@ -337,10 +344,10 @@ class ArenaWriter(Arena):
         if times[0] >= cells[LATEST] and (times[1:] >= times[:-1]).all():
             cells[LATEST] = times[-1]
         else:
-            one = np.array([slot]), np.array([0]), np.array([len(times)])
-            self._note_order(*one, np.arange(head, head + len(times)), times)
+            one = np.array([slot]), np.array([0]), np.array([len(times)]), np.array([head])
+            self._note_order(*one, times)
 
-    def _note_order(self, owners: Slots, starts: Slots, counts: Slots, numbers: Cells, times: Cells) -> None:
+    def _note_order(self, owners: Slots, starts: Slots, counts: Slots, heads: Cells, times: Cells) -> None:
         """Note the newest row that is earlier than one before it, so that readers sort only when they must."""
         latest = self.cells[owners, LATEST]
         before = np.empty_like(times)
@@ -354,7 +361,7 @@ class ArenaWriter(Arena):
                 of_ring = slice(starts[i], starts[i] + counts[i])
                 highest = np.maximum(np.maximum.accumulate(times[of_ring]), latest[i])
                 is_late = times[of_ring] < highest
-                self.cells[owners[i], DISORDER] = numbers[of_ring][is_late][-1]
+                self.cells[owners[i], DISORDER] = heads[i] + np.flatnonzero(is_late)[-1]
         self.cells[:, LATEST][owners] = np.maximum(latest, np.maximum.reduceat(times, starts))
 
     def adopt(self, slot: int, head: int, block: Cells, rejected: int) -> None:

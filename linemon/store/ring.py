@@ -59,6 +59,7 @@ class Arena:
         self._fd = os.open(path, self._flags | os.O_CLOEXEC)
         try:
             self.width, self.points = _read_header(path, os.pread(self._fd, PAGE_BYTES, 0))
+            self.slot_bytes = slot_bytes(self.width, self.points)
             if (os.fstat(self._fd).st_size - PAGE_BYTES) % self.slot_bytes:
                 raise StoreError(f"{path} is damaged: it ends in the middle of a ring")
             self.remap()
@@ -69,10 +70,6 @@ class Arena:
     def __del__(self) -> None:
         if hasattr(self, "slots"):
             os.close(self._fd)
-
-    @property
-    def slot_bytes(self) -> int:
-        return slot_bytes(self.width, self.points)
 
     def is_gone(self) -> bool:
         """Whether the file was removed or replaced since it was opened."""

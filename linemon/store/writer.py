@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
@@ -26,6 +26,7 @@ from linemon.store.upgrade import old_sources
 
 log = logging.getLogger(__name__)
 
+GROWN_PARTS = 16  # of a file, one of which it grows by
 STEP_S = 0.008  # of work that grows with the number of sources: others wait meanwhile
 
 
@@ -159,7 +160,7 @@ class StoreWriter:
             self._check_count(name, len(have.columns) + len(said))
             self._move(ring, have.columns + tuple(said), new_units)
         elif new_units != have.units:
-            entry = replace(have, units=new_units)
+            entry = have._replace(units=new_units)
             self._catalog.record(entry)
             ring.entry = entry
             self._log_units(name, have.units, new_units)
@@ -177,6 +178,11 @@ class StoreWriter:
         self._check_count(ring.entry.source, len(ring.columns) + len(columns))
         ring.coming += columns
         self._widening[ring.entry.source] = ring
+
+    @property
+    def has_many_to_widen(self) -> bool:
+        """Whether `widen` would take several milliseconds."""
+        return len(self._widening) >= 16
 
     def widen(self) -> bool:
         """Move the sources that have columns coming; False if one of them has no room, and stays as it is."""
@@ -269,12 +275,20 @@ class StoreWriter:
             self._free[file] = []
         free = self._free[file]
         if not free:
-            self._room_for(arena.step_bytes)
             had = arena.slots
-            arena.grow()
+            self._grow(arena)
             free.extend(reversed(range(had, arena.slots)))
         number = self._next_id()
         return Ring(Entry(name, number, file, free.pop(), columns, units, born or number), arena)
+
+    def _grow(self, arena: ArenaWriter) -> None:
+        """Lengthen a file by a part of what it has, as all of it is mapped anew; by one step where there is no room."""
+        steps = 1 + arena.slots * arena.slot_bytes // arena.step_bytes // GROWN_PARTS
+        try:
+            self._room_for(steps * arena.step_bytes)
+        except LineError:
+            self._room_for((steps := 1) * arena.step_bytes)
+        arena.grow(steps)
 
     def _next_id(self) -> int:
         """An id that never was one, also not of an earlier run that this one never saw."""
@@ -370,7 +384,7 @@ class StoreWriter:
         if is_unsure:
             self.unsure.add(entry.source)
         if not entry.born or is_unsure:
-            entry = self._catalog.entries[entry.source] = replace(entry, born=self._next_id())
+            entry = self._catalog.entries[entry.source] = entry._replace(born=self._next_id())
         arena.take_up(entry.slot, entry.born)
         ring = self.rings[entry.source] = Ring(entry, arena)
         if arena.points != self.points:

@@ -19,7 +19,7 @@ MIN = 60
 
 
 def test_a_column_is_called_alike_everywhere(show: Show, own_feed: Feed) -> None:
-    """In lists of alarms, of what is strange, in trouble, what changed and what moves together; in files it is not."""
+    """In all lists: alarms, what is strange, in trouble, changed, moves together; in the search; in files it is not."""
     with_a_change(own_feed)
     scores(own_feed, "web2", {3: {"mem.used_pct.score": 9.0}}, 1)
     at = time.time_ns() - MIN * 10**9
@@ -47,6 +47,8 @@ def test_a_column_is_called_alike_everywhere(show: Show, own_feed: Feed) -> None
         first = page.locator("#changed tbody tr").first
         expect(first.locator("th")).to_have_text("web2 : RAM")
         expect(first.locator("td").nth(1)).to_have_text("40 %RH → 60 %RH")
+        page.locator("#find").fill("ram web2")
+        expect(page.locator("#found li")).to_have_text(["web2 : RAMcolumn mem.used_pct"])
         groups = show(f"{served.url}?groups=1", wait=None)
         expect(groups.locator("#card0 .members li")).to_have_text(["web1 cpu.busy_pct 0.90", "web2 RAM 0.80"])
         expect(show(f"{served.url}?measure=mem.used_pct").locator("#title")).to_have_text("RAM")
