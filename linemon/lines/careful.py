@@ -96,7 +96,7 @@ class CarefulLines:
                 self._refuse(session, error, line, now)
             session.lines += count - 1
             at += count
-            if self._store.has_many_to_widen:
+            if self._store.has_many_to_widen():
                 self.store_rows()
         turn.left_s = until - turn.clock()
 

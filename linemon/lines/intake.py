@@ -8,7 +8,6 @@ joined, parsed with one call and appended with one. Only a block that does not p
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import accumulate
 
@@ -25,7 +24,7 @@ from linemon.lines.pace import OLD_NS, Pace
 from linemon.lines.sequence import Sequence, are_next
 from linemon.lines.session import Session
 from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, shape_of
-from linemon.lines.turn import Turn, TurnOver
+from linemon.lines.turn import Clock, Turn, TurnOver
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
@@ -37,9 +36,7 @@ PEEL_LINES = 8  # at the start of a connection: directives and the first row, be
 class Intake:
     """Takes bytes of sessions, puts their rows into the store, and accounts for every line."""
 
-    def __init__(
-        self, store: StoreWriter, devices: Devices | None = None, clock: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, store: StoreWriter, devices: Devices | None = None, clock: Clock = lambda: 0.0) -> None:
         """`clock`: seconds, for turns."""
         self.store = store
         self.devices = devices or Devices()
@@ -235,6 +232,8 @@ class Intake:
         if word != b"#source" or session.refused or name.decode(errors="replace") not in session.places:
             return False
         self._flush_if_waiting(session, NO_SHAPE, now)
+        if session.held:
+            return False
         session.lines += 1
         session.said(line)
         return True
@@ -298,8 +297,9 @@ class Intake:
             session.needs_care = wire.FEW * len(bad) > len(cells)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
-            session = blocks[which][0]
-            self.accounts.reject(session, error, line, now, number, session.ring and session.ring.entry.source)
+            ring = blocks[which][0].ring
+            assert ring
+            self.accounts.reject(blocks[which][0], error, line, now, number, ring.entry.source)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
         return True

@@ -169,7 +169,7 @@ class NamedLines:
                     places[key] = self._find(head, tuple(fields.split(b",")))
                 else:
                     places[key] = Place(self.metric_ring(names.source_of(key, key[:1].isdigit() and in_rows())), (0,))
-                if self._store.has_many_to_widen:
+                if self._store.has_many_to_widen():
                     have_room &= self._store.widen()
         except (LineError, TurnOver) as error:
             why = error
@@ -269,25 +269,27 @@ class NamedLines:
 
     def _store_points(self, heads: list[bytes], fields: list[bytes], times: Ints) -> bool:
         """Store Influx lines; False, and nothing done, if those of one measurement differ in their fields."""
-        groups = [(np.arange(len(heads)), influx.columns(fields))]
-        if groups[0][1] is None:
+        groups = [(list(range(len(heads))), heads, influx.columns(fields))]
+        if groups[0][2] is None:
             by_measurement: dict[bytes, list[int]] = {}
             for i, head in enumerate(heads):
                 by_measurement.setdefault(head.partition(b",")[0], []).append(i)
-            groups = [(np.array(at), influx.columns([fields[i] for i in at])) for at in by_measurement.values()]
+            groups = [
+                (at, [heads[i] for i in at], influx.columns([fields[i] for i in at])) for at in by_measurement.values()
+            ]
         met: list[tuple[list[bytes], Ints, Floats, dict[bytes, Place]]] = []
         first: list[tuple[int, bytes, tuple[bytes, ...]]] = []
-        for at, found in groups:
+        for at, group, found in groups:
             if found is None:
                 return False
-            met_at = {heads[i]: i for i in reversed(at.tolist())}
+            met_at = dict(zip(reversed(group), reversed(at), strict=True))
             first += [(i, head, found[0]) for head, i in met_at.items()]
         why: LineError | TurnOver | None = None
         have_room = True
         try:
             for _, head, keys in self._turn.each(sorted(first)):  # as the lines come: max_sources may end it
                 self._place(head, keys)
-                if self._store.has_many_to_widen:
+                if self._store.has_many_to_widen():
                     have_room &= self._store.widen()
         except (LineError, TurnOver) as error:
             why = error
@@ -298,12 +300,11 @@ class NamedLines:
             raise why
         if why:
             return False
-        for at, found in groups:
+        for at, group, found in groups:
             assert found is not None
             keys, table = found
-            group = [heads[i] for i in at]
             places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
-            met.append((group, times[at], table, places))
+            met.append((group, times[at] if len(groups) > 1 else times, table, places))
         appends = [append for group in met for append in self._appends(*group)]
         return self._append(appends)
 
@@ -312,14 +313,18 @@ class NamedLines:
         """What to append for points with the same fields: rows for the same columns of the same arena go together."""
         targets = {(place.ring.arena, place.columns) for place in places.values()}
         for arena, columns in targets:
-            mine = np.arange(len(group))
+            here = [
+                (head, ring.entry.slot) for head, (ring, at) in places.items() if (ring.arena, at) == (arena, columns)
+            ]
+            slots, heads = dict(here), group
+            mine: slice | list[int] = slice(None)
             if len(targets) > 1:
-                here = {head for head, at in places.items() if (at.ring.arena, at.columns) == (arena, columns)}
-                mine = np.array([i for i, head in enumerate(group) if head in here])
-            cells = np.full((len(mine), 1 + arena.width), np.nan)
+                mine = [i for i, head in enumerate(group) if head in slots]
+                heads = [group[i] for i in mine]
+            cells = np.full((len(heads), 1 + arena.width), np.nan)
             cells[:, [1 + column for column in columns]] = table[mine]
             cells.view(np.int64)[:, 0] = times[mine]
-            yield arena, np.array([places[group[i]].ring.entry.slot for i in mine]), cells.view(np.int64)
+            yield arena, np.array(list(map(slots.__getitem__, heads))), cells.view(np.int64)
 
     def _place(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
         """Where points of this measurement and tags with these fields go."""

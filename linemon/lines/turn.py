@@ -14,6 +14,7 @@ TURN_S: Final = 0.008
 LEAST: Final = 8  # lines of a block, or new sources, that are taken in any case, so that all get on
 
 Item = TypeVar("Item")
+Clock = Callable[[], float]
 
 
 class TurnOver(Exception):
@@ -23,7 +24,7 @@ class TurnOver(Exception):
 class Turn:
     """How many seconds are left for such lines; any amount, unless who brings them can have them wait."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.left_s = math.inf
 

@@ -30,6 +30,7 @@ ID, RESERVED, COMMIT, REJECTED, LATEST, DISORDER, CHECK, BORN, ARRIVED, AHEAD, I
 SENDERS: Final = 8  # places for senders of numbered lines in a slot
 USED, ACKED, NAME, ARRIVALS, HEAD_CELLS = 16, 24, 40, 104, 128
 NAME_BYTES: Final = 64
+CHECKED: Final = 1 << 32
 STEP_BYTES: Final = 1 << 20
 
 Cells = npt.NDArray[np.int64]  # of a file: whole numbers, or the bytes of doubles
@@ -175,6 +176,11 @@ class Arena:
             if found >= oldest or first >= oldest:
                 return found
             first = oldest
+
+
+def check_of(cells: Cells) -> int:
+    """The CRC of a head part, without the cell that keeps it; never 0."""
+    return CHECKED + zlib.crc32(cells[CHECK + 1 :].tobytes(), zlib.crc32(cells[:CHECK].tobytes()))
 
 
 def slot_bytes(width: int, points: int) -> int:

@@ -20,7 +20,7 @@ from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
 from linemon.store.farewells import FarewellWriter
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
 from linemon.store.marks import MarkWriter
-from linemon.store.ring import MINOR, PAGE_BYTES
+from linemon.store.ring import MINOR, PAGE_BYTES, step_bytes
 from linemon.store.silence import Silence
 from linemon.store.upgrade import old_sources
 
@@ -179,7 +179,6 @@ class StoreWriter:
         ring.coming += columns
         self._widening[ring.entry.source] = ring
 
-    @property
     def has_many_to_widen(self) -> bool:
         """Whether `widen` would take several milliseconds."""
         return len(self._widening) >= 16
@@ -283,11 +282,12 @@ class StoreWriter:
 
     def _grow(self, arena: ArenaWriter) -> None:
         """Lengthen a file by a part of what it has, as all of it is mapped anew; by one step where there is no room."""
-        steps = 1 + arena.slots * arena.slot_bytes // arena.step_bytes // GROWN_PARTS
+        step = step_bytes(arena.slot_bytes)
+        steps = 1 + arena.slots * arena.slot_bytes // step // GROWN_PARTS
         try:
-            self._room_for(steps * arena.step_bytes)
+            self._room_for(steps * step)
         except LineError:
-            self._room_for((steps := 1) * arena.step_bytes)
+            self._room_for((steps := 1) * step)
         arena.grow(steps)
 
     def _next_id(self) -> int:
