@@ -1,10 +1,9 @@
 """Lines in over connections: what the doors that take them over TCP and Unix sockets have in common.
 
-All connections share one receive buffer and one epoll of their own, which is itself one file of the event loop. A
-round reads every connection that has something once, then has everything parsed and appended together. After silence
-the first who speaks is read at once. While reads are small, rounds come in ticks: a hundred slow senders then cost one
-wake-up, not a hundred. While they are large, rounds follow at once. No queue: what is not read yet waits in the
-kernel, and TCP slows the sender down.
+All connections share one epoll, which is itself one file of the event loop. A round reads every connection that has
+something once, then has everything parsed and appended together. After silence the first who speaks is read at once.
+While reads are small, rounds come in ticks: a hundred slow senders then cost one wake-up, not a hundred. While they are
+large, rounds follow at once. No queue: what is not read yet waits in the kernel, and TCP slows the sender down.
 
 The epoll is edge-triggered: it tells once of what comes, so who was not read to the end is kept in `_again`. A read
 that took less than there was room for took all there was (epoll(7)); only an end of the stream may be behind it, of
