@@ -10,12 +10,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bench.store import SECOND, Figure
 from linemon.config import default_folder
+from linemon.lines.intake import Intake
+from linemon.lines.session import Session
 from linemon.store.catalog import Catalog
 from linemon.store.status import STATUS
 from linemon.store.writer import StoreWriter
@@ -23,6 +26,13 @@ from linemon.store.writer import StoreWriter
 COUNTS = (1_000, 10_000, 100_000)
 POINTS = 60
 AFTER_S = 10.0
+NEW = {  # lines of which each is of a new source
+    "metrics": "site{0}.host{1}.load 12.5\n",
+    "Influx points": "cpu,host=host{1},site=site{0} load=12.5,mem=3.5\n",
+    "#source and a row": "#source site{0}.host{1}\n1.5 2.5\n",
+    "#source and pairs": "#source site{0}.host{1}\na=1.5 b=2.5\n",
+}
+READ_BYTES = 1 << 16
 
 
 def longest_ms(step: Callable[[], bool]) -> float:
@@ -46,6 +56,33 @@ def command_s(folder: Path, *arguments: str) -> float:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     config.unlink()
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def new(folder: Path, kind: str, count: int) -> list[Figure]:
+    """Lines of so many new sources that one connection brings: what one takes, and for how long others wait."""
+    writer = StoreWriter(folder, POINTS, count + 1)
+    intake, session = Intake(writer, clock=time.monotonic), Session("bench", READ_BYTES)
+    lines = "".join(NEW[kind].format(i % 100, i) for i in range(count)).encode()
+    waiting = [lines[at : at + READ_BYTES] for at in range(0, len(lines), READ_BYTES)]
+
+    def turn() -> bool:
+        with intake.turn:
+            if session.held:
+                intake.resume(session, time.time_ns())
+            else:
+                intake.take(session, waiting.pop(0), time.time_ns())
+            intake.flush(time.time_ns())
+        return bool(waiting or session.held)
+
+    began = time.process_time()
+    longest = longest_ms(turn)
+    made_us = 1e6 * (time.process_time() - began) / count
+    assert intake.accounts.stored == count
+    writer.close()
+    return [
+        Figure(f"{kind}, of a new source each: a line", made_us, "µs"),
+        Figure(f"{kind}, of a new source each: a turn", longest, "ms", 20),
+    ]
 
 
 def many(folder: Path, count: int) -> list[Figure]:
@@ -92,11 +129,12 @@ def many(folder: Path, count: int) -> list[Figure]:
 
 def figures() -> list[Figure]:
     """All of them, each in a store of its own where the default store would be."""
+    makers = [partial(many, count=count) for count in COUNTS] + [partial(new, kind=kind, count=20_000) for kind in NEW]
     found: list[Figure] = []
-    for count in COUNTS:
+    for maker in makers:
         folder = Path(tempfile.mkdtemp(prefix="linemon-bench-", dir=default_folder().parent))
         try:
-            found += many(folder, count)
+            found += maker(folder)
         finally:
             shutil.rmtree(folder)
     return found

@@ -14,9 +14,10 @@ from linemon.errors import ConfigError
 
 from .board_changes import version
 from .compare import owner_label, streams_of
+from .finding import in_order
 from .layout import label_beside
 from .panels import MAX_LINES, MAX_PANELS, Panel, take_apart, units_of_axes, with_roles
-from .pump import Pump, in_order
+from .pump import Pump
 from .shown import Columns, Shown
 from .streams import Stream
 from .view import View

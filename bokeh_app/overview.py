@@ -18,12 +18,12 @@ from linemon.store.ring import Floats, Ints
 
 from . import health
 from .alarms import levels, of_these
+from .finding import found
 from .kept import State
 from .packing import as_pairs
 from .page import APPEND, LIST_S, ListPage
 from .pump import Pump
 from .strange import strange
-from .streams import found
 from .watch import HOSTS, MEASURES, SPARKS, Groups, Watch
 
 MAX_SIGHT = 400  # rows that are sent at once

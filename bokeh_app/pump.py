@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import os
 import time
@@ -15,9 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import linemon
 from linemon.config import load
 from linemon.errors import LinemonError
-from linemon.patterns import is_output
 from linemon.store.arena import AHEAD_NS
-from linemon.store.describe import natural
 from linemon.store.farewells import Farewell, of_store
 from linemon.store.marks import Mark
 
@@ -169,21 +166,6 @@ class Pump:
             return self.store[name].columns
         except (LinemonError, OSError):
             return ()
-
-
-@functools.lru_cache(maxsize=4)  # the names change seldom, and there may be ten thousand
-def in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Each name and its form to search in, in the order in which people look for them: `web2` before `web10`.
-
-    What tasks say comes after all else.
-    """
-    return tuple((name, name.casefold()) for name in sorted(names, key=lambda name: (is_output(name), natural(name))))
-
-
-def matching(names: tuple[str, ...], find: str) -> list[str]:
-    """The names that contain all words of a text, in order."""
-    words = find.casefold().split()
-    return [name for name, folded in in_order(names) if all(word in folded for word in words)]
 
 
 pump = Pump()

@@ -19,6 +19,7 @@ from linemon.store.ring import Floats
 
 from . import health
 from .alarms import of_sources
+from .finding import found
 from .outputs import task_of
 from .packing import (
     MS,
@@ -34,7 +35,7 @@ from .packing import (
     thin,
 )
 from .page import APPEND, MAX_PIXELS, RELOAD, REPLACE, Page, as_text
-from .pump import Pump, in_order, matching
+from .pump import Pump
 from .rhythm import Patience, Rhythm
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0  # how often it is asked whether the columns are still the same
 WHOLE_S = 30.0  # how long the picture of all there is stays good for a page that is moved about in
 WHOLE_POINTS = 400
-MAX_FOUND = 40
 MAX_MARKS = 500  # the newest of those in sight
 MAX_SAVED = 1_000_000  # values in a file that is saved; of more rows it has buckets
 LAST_NS, MOST_NS = 9_200_000_000 * 10**9, 2**63 - 1  # about, and just where time ends
@@ -370,43 +370,6 @@ class ChartPage(Page):
     @property
     def _pixels(self) -> int:
         return min(max(self.wishes.pixels, 50), MAX_PIXELS)
-
-
-def found(pump: Pump, text: str) -> list[tuple[str, str, str]]:
-    """Sources (with an empty column) and columns that a text names, the sources first; and what people call the column.
-
-    All words must be there: of a source in its name; of a column in "SOURCE COLUMN", one of them at least in its own
-    name or what people call it. `web1:cpu busy` says which belong to which.
-    """
-    return pump.shared(("found", text), lambda: _found(pump, text))
-
-
-def _found(pump: Pump, text: str) -> list[tuple[str, str, str]]:
-    names, kept = pump.names(), pump.kept()
-    listed = [(name, "", "") for name in matching(names, text)[:MAX_FOUND]]
-    before, colon, after = text.casefold().rpartition(":")
-    words = after.split()
-    if not words and not colon:
-        return listed
-    hits: dict[object, list[tuple[str, str]]] = {}  # many sources have the same columns
-    for name, folded in in_order(names):
-        if len(listed) >= MAX_FOUND:
-            break
-        if not all(word in folded for word in before.split()):
-            continue
-        rest = tuple(words if colon else (word for word in words if word not in folded))
-        columns = pump.columns(name)
-        labels = tuple(kept.named(name, columns, columns)[0]) if kept.has_columns else ("",) * len(columns)
-        key = columns, labels, rest
-        if key not in hits:
-            hits[key] = [
-                (column, label)
-                for column, label in zip(columns, labels, strict=True)
-                for its in [f"{column} {label}".casefold()]
-                if all(word in its for word in rest) and (rest or colon or any(word in its for word in words))
-            ]
-        listed += [(name, column, label) for column, label in hits[key]]
-    return listed[:MAX_FOUND]
 
 
 def _clipped(ms: float) -> int:

@@ -20,11 +20,11 @@ from linemon.store.liveness import RECENT
 from linemon.store.newest import Newest
 from linemon.store.ring import Floats, Ints
 
+from .finding import found, matching
 from .outputs import listed
 from .packing import epoch_ms
 from .panels import label_of, take_apart, unit_of
-from .pump import Pump, matching
-from .streams import found
+from .pump import Pump
 
 MEASURES = 3  # values per row
 SPARKS = 60  # points of a sparkline,

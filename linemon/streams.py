@@ -1,10 +1,9 @@
 """Lines in over connections: what the doors that take them over TCP and Unix sockets have in common.
 
-All connections share one receive buffer and one epoll of their own, which is itself one file of the event loop. A
-round reads every connection that has something once, then has everything parsed and appended together. After silence
-the first who speaks is read at once. While reads are small, rounds come in ticks: a hundred slow senders then cost one
-wake-up, not a hundred. While they are large, rounds follow at once. No queue: what is not read yet waits in the
-kernel, and TCP slows the sender down.
+All connections share one epoll, which is itself one file of the event loop. A round reads every connection that has
+something once, then has everything parsed and appended together. After silence the first who speaks is read at once.
+While reads are small, rounds come in ticks: a hundred slow senders then cost one wake-up, not a hundred. While they are
+large, rounds follow at once. No queue: what is not read yet waits in the kernel, and TCP slows the sender down.
 
 The epoll is edge-triggered: it tells once of what comes, so who was not read to the end is kept in `_again`. A read
 that took less than there was room for took all there was (epoll(7)); only an end of the stream may be behind it, of
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 16  # stays in the processor's cache until it is parsed
 FLUSH_BYTES = 1 << 18  # parsed together at most
-CARE_BYTES = 1 << 13  # read at once from a peer whose lines must be taken one by one, so that the others do not wait
 SMALL_READ = 4096  # bytes a connection and round: below it there is time to wait for more
 TICK_S = 0.036  # from one round of small reads to the next: with what a round takes, a line waits 40 ms
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -61,8 +59,8 @@ class LinePort(Port):
         self.door = door
         self._lanes = Lanes(house.intake)
         self._lanes.make_room(listening.fileno())
-        self._again: set[LineConnection] = set()  # to be read whether epoll tells of them or not: there was more
-        self._paced: set[LineConnection] = set()  # not read: a backlog that is taken at its pace
+        self._again: dict[LineConnection, None] = {}  # to be read whether epoll tells of them or not: there was more
+        self._paced: set[LineConnection] = set()  # not read: what they sent waits, at its pace or for another turn
         files = allow_files(max_connections + SPARE_FILES)
         self._limit = min(max_connections, max(files - SPARE_FILES, files // 2))
         self._epoll = epoll()
@@ -102,6 +100,7 @@ class LinePort(Port):
         """Take what has arrived, then close all connections and the port."""
         self._round()
         for connection in list(self._connections.values()):
+            self._intake.broke(connection.session, time.time_ns())
             self._close(connection)
         self.listener.close()
         self._epoll.close()
@@ -157,10 +156,11 @@ class LinePort(Port):
             return 0
         heard = time.monotonic()
         left, others, largest = self._read_lanes(events, now, heard)
-        others.update(dict.fromkeys(self._again))
+        others = self._again | others
         others.update(dict.fromkeys(each for each in self._paced if each.session.resume <= now))
         if left or others:
-            largest = max(largest, self._read_others(left, others, now, heard))
+            with self._intake.turn:
+                largest = max(largest, self._read_others(left, others, now, heard))
         self._rows_came()
         return largest
 
@@ -196,7 +196,7 @@ class LinePort(Port):
                 else:
                     left.append((fd, data))
                     if count == LANE_BYTES:
-                        self._again.add(self._connections[fd])
+                        self._again[self._connections[fd]] = None
             elif connection := self._connections.get(fd):
                 connection.has_ended = event != EPOLLIN
                 others[connection] = None
@@ -229,6 +229,9 @@ class LinePort(Port):
         for connection, data in [*reads, *((connection, None) for connection in others)]:
             if not self._is_open(connection):
                 continue
+            if data is None and self._intake.turn.is_over and connection.session.needs_care:
+                self._again[connection] = None
+                continue
             self._lanes.leave(connection.fd)
             try:
                 count = self._read(connection, data, now, heard)
@@ -245,8 +248,10 @@ class LinePort(Port):
             session = connection.session
             if session.replies or session.owed or session.news or session.is_over:
                 self._reply(connection)  # only now: lines that ask for answers may have waited for the flush
-            if session.ring and self._is_open(connection) and not isinstance(connection.sock, ssl.SSLSocket):
-                self._lanes.enter(connection.fd, session)
+            if self._is_open(connection):
+                self._keep_pace(connection)
+                if session.ring and not isinstance(connection.sock, ssl.SSLSocket):
+                    self._lanes.enter(connection.fd, session)
         return largest
 
     def _accept(self, heard: float) -> None:
@@ -284,15 +289,15 @@ class LinePort(Port):
         """Read once, or take what was read; returns how many bytes came."""
         if connection.session.held:
             self._lanes.heard[connection.fd] = heard
+            self._again.pop(connection, None)
             self._intake.resume(connection.session, now)
-            self._keep_pace(connection)
-            return 0
+            return READ_BYTES  # or less
         try:
             if data is None:
                 data = self._receive(connection)
         except NOT_NOW as error:
             if isinstance(error, ssl.SSLWantWriteError):  # of which epoll does not tell
-                self._again.add(connection)
+                self._again[connection] = None
             return 0
         except OSError as error:  # reset: an unfinished line does not count
             if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
@@ -304,8 +309,6 @@ class LinePort(Port):
         try:
             if data:
                 self._intake.take(connection.session, data, now)
-                if connection.session.held:
-                    self._keep_pace(connection)
                 return len(data)
             self._intake.end(connection.session, now)
         except LineError:  # not lines at all
@@ -317,24 +320,23 @@ class LinePort(Port):
 
     def _receive(self, connection: LineConnection) -> bytes:
         """What came, up to a bound; empty at the end. Raises as recv does."""
-        self._again.discard(connection)
-        limit = CARE_BYTES if connection.session.needs_care else READ_BYTES
+        self._again.pop(connection, None)
         if isinstance(connection.sock, ssl.SSLSocket):
-            return self._buffer[: self._decrypt(connection, connection.sock, limit)].tobytes()
-        data = connection.sock.recv(limit)
-        if len(data) == limit or (data and connection.has_ended):
-            self._again.add(connection)
+            return self._buffer[: self._decrypt(connection, connection.sock)].tobytes()
+        data = connection.sock.recv(READ_BYTES)
+        if len(data) == READ_BYTES or (data and connection.has_ended):
+            self._again[connection] = None
         return data
 
     def _keep_pace(self, connection: LineConnection) -> None:
         """Read a connection on, or not while something of its last read waits."""
         if connection.session.held and connection not in self._paced:
             self._paced.add(connection)
-            self._again.discard(connection)
+            self._again.pop(connection, None)
             self._epoll.unregister(connection.fd)
         elif not connection.session.held and connection in self._paced:
             self._paced.discard(connection)
-            self._again.add(connection)
+            self._again[connection] = None
             self._epoll.register(connection.fd, EVENTS)
 
     def _wait_s(self) -> float | None:
@@ -345,19 +347,19 @@ class LinePort(Port):
             waits.append(owed)
         return min(waits) / 1e9 if waits else None
 
-    def _decrypt(self, connection: LineConnection, sock: ssl.SSLSocket, limit: int) -> int:
-        """Read as many records as there are, up to `limit` bytes: a single one is short. Raises as recv_into does."""
-        count = got = sock.recv_into(self._buffer, limit)
+    def _decrypt(self, connection: LineConnection, sock: ssl.SSLSocket) -> int:
+        """Read as many records as the buffer has room for: a single one is short. Raises as recv_into does."""
+        count = got = sock.recv_into(self._buffer)
         try:
-            while got and count < limit:
-                got = sock.recv_into(self._buffer[count:limit])
+            while got and count < READ_BYTES:
+                got = sock.recv_into(self._buffer[count:])
                 count += got
         except NOT_NOW:
             return count
         except OSError:  # it comes again, after the bytes before it
             pass
         if count:
-            self._again.add(connection)
+            self._again[connection] = None
         return count
 
     def _reply(self, connection: LineConnection) -> None:
@@ -403,7 +405,7 @@ class LinePort(Port):
             return
         del self._connections[connection.fd]
         self._lanes.leave(connection.fd)
-        self._again.discard(connection)
+        self._again.pop(connection, None)
         self.door.leave(connection.session.peer)
         self._intake.devices.leave(connection.session, time.time_ns())
         if connection in self._paced:

@@ -140,6 +140,39 @@ def test_kill_keeps_the_rows(start_collector: Callable[..., Running]) -> None:
     assert source.since(0).values.tolist() == [[1.0], [2.0], [3.0]]
 
 
+MANY_NEW = {
+    "metrics": "new.{i} {i}\n",
+    "points": "new,i={i} f={i},g=2\n",
+    "rows": "#source new.{i}\n{i} 2\n",
+    "pairs": "#source new.{i}\na={i} b=2\n",
+}
+
+
+@pytest.mark.parametrize("kind", MANY_NEW)
+def test_of_many_new_sources_every_line_counts(collector: Running, kind: str) -> None:
+    """Who brings thousands of sources waits for its turn; all is there in the end, though it has hung up by then."""
+    with collector.connect() as sock:
+        sock.sendall("".join(MANY_NEW[kind].format(i=i) for i in range(4000)).encode())
+        assert "received=1 " in collector.say("other 1\n#stats\n")
+    eventually(lambda: collector.status()["stored"] == 4001, "all of them")
+    newest = {name: collector.store[name].last(1).values[0, 0] for name in collector.store.sources() if "new" in name}
+    assert sorted(newest.values()) == [float(i) for i in range(4000)]
+    assert collector.status()["rejected"] == {}
+
+
+def test_what_waits_for_its_turn_is_stored_at_the_end(collector: Running) -> None:
+    """Lines that were read and wait when the collector is stopped are stored and counted, each where it belongs."""
+    with collector.connect() as sock:
+        sock.sendall("".join(f"#source new.{i}\n{i}\n" for i in range(6000)).encode())
+        eventually(lambda: len(collector.store.sources()) > 100, "some of them")
+        collector.process.send_signal(signal.SIGINT)
+        assert collector.process.wait(DEADLINE_S) == 0
+    store = collector.store
+    names = [name for name in store.sources() if name.startswith("new")]
+    assert collector.status()["received"] == collector.status()["stored"] == len(names) > 1000  # a read has more
+    assert sorted(store[name].last(1).values[0, 0] for name in names) == [float(i) for i in range(len(names))]
+
+
 def test_interrupt_ends_it_cleanly(collector: Running) -> None:
     """Ctrl-C: what had arrived is stored, exit code 0, no traceback."""
     with collector.connect() as sock:

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ import linemon
 from linemon.access import ANY_SOURCE, Tokens
 from linemon.errors import LineError
 from linemon.lines import bulk
+from linemon.lines.accounts import BAD_LINES
 from linemon.lines.intake import Intake
 from linemon.lines.session import Session
+from linemon.lines.turn import LEAST, TURN_S
 from linemon.store.reader import Store
 from linemon.store.writer import StoreWriter
 from tests.examples import examples
@@ -29,9 +32,17 @@ NOW = 1_700_000_000 * 10**9
 class Bench:
     """An intake on a store of its own."""
 
-    def __init__(self, folder: Path, *, max_sources: int = 100, token: str = "", max_line: int = 100) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_sources: int = 100,
+        token: str = "",
+        max_line: int = 100,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.writer = StoreWriter(folder, points=1000, max_sources=max_sources)
-        self.intake = Intake(self.writer)
+        self.intake = Intake(self.writer, clock=clock)
         self.store: Store = linemon.open(folder)
         self.token, self.max_line = token, max_line
 
@@ -301,6 +312,72 @@ def test_cuts_change_nothing(
     for bench in (whole, cut):
         bench.check()
         bench.writer.close()
+
+
+OWN_NAMES = [  # N stands for a number, P for who sends it
+    b"mN.P 1\nmN.P 2\n", b"put oN 1700000000 3 by=P\n", b"iN,by=P f=1,gN=2\n", b"i,by=P fN=1\n", b"#source sN.P\n1 2\n",
+    b"#source sN.P\na=1 bN=2\n", b'{"c": N}\n', b"x y z\n", b"1 2\n3 4\n", b"#source kN.P\n#columns aN b\n1 2\n3 4\n",
+    b"p,by=P f=\"a\nb\",g=N\n", b"1 2\n" + b"9" * 120 + b"\n", b"#stats\n",
+]  # fmt: skip
+NUMBERED = [b"#source nN.P\n#seq 0 me\n1 2\n3 4\n", b"5 6\nx y\n", b"#source n0.P\n7 8\n", b"1 2\n" * 9]
+
+
+@st.composite
+def _said(draw: st.DrawFn) -> list[tuple[bytes, list[int]]]:
+    """What some connections send, and where it is cut."""
+    said = []
+    for who in range(draw(st.integers(1, 3))):
+        kinds, head = (OWN_NAMES, b"#errors on\n") if draw(st.booleans()) else (NUMBERED, b"#acks named\n")
+        lines = draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(0, 30), st.integers(1, 12)), max_size=12))
+        text = b"".join(
+            line.replace(b"N", b"%d" % (number + i)).replace(b"P", b"%d" % who)
+            for line, number, count in lines
+            for i in range(count)
+        )
+        said.append((head + text, draw(st.lists(st.integers(0, len(head + text)), max_size=3))))
+    return said
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(_said(), st.integers(1, 40))
+@pytest.mark.slow
+def test_turns_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[bytes, list[int]]], hurry: int
+) -> None:
+    """Lines that wait for another turn, whatever its length, become what they do at once; and each turn has an end."""
+    ticks = itertools.count()
+    clocks: list[Callable[[], float]] = [lambda: 0.0, lambda: next(ticks) * TURN_S / hurry]
+    found = []
+    for clock in clocks:
+        bench = Bench(tmp_path_factory.mktemp("turns"), max_sources=10_000, clock=clock)
+        intake, waiting = bench.intake, []
+        for who, (text, cuts) in enumerate(said):
+            edges = [0, *sorted(cuts), len(text)]
+            waiting.append(
+                (bench.session(f"10.0.0.{who}"), [text[start:end] for start, end in itertools.pairwise(edges)])
+            )
+        sessions = [session for session, _ in waiting]
+        while any(session.held or parts for session, parts in waiting):
+            with intake.turn:
+                for session, parts in waiting:
+                    before = next(ticks)
+                    if session.held:
+                        intake.resume(session, NOW)
+                    elif parts:
+                        intake.take(session, parts.pop(0), NOW)
+                    assert next(ticks) - before < 20 * (hurry + 2 * LEAST)  # a line asks for the time once
+                intake.flush(NOW)
+        for session in sessions:
+            intake.end(session, NOW)
+        intake.flush(NOW)
+        bench.check()
+        rows = {name: repr(bench.values(name)) for name in sorted(bench.store.sources())}
+        bad = sorted((bad.number, bad.source, bad.error, bad.line) for bad in intake.accounts.bad_lines)
+        replies = [bytes(each.replies).replace(bench.writer.id.encode(), b"ID") for each in sessions]
+        ends = [(each.lines, each.number, each.received, each.source) for each in sessions]
+        found.append((rows, bad if len(bad) < BAD_LINES else [], ends, replies, intake.accounts.rejected))
+        bench.writer.close()
+    assert found[0] == found[1]
 
 
 def test_many_names_of_all_lengths_in_any_order(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_one_source_is_found_without_the_others(tmp_path: Path, name: str) -> No
         found = writer.rings[name].entry
         assert catalog.find(name) == found
         with open(tmp_path / "catalog", "ab") as file:
-            file.write(b"00000000" + replace(found, columns=("other",)).line()[8:] + found.farewell()[:-1])
+            file.write(b"00000000" + found._replace(columns=("other",)).line()[8:] + found.farewell()[:-1])
         assert catalog.find(name) == found
         with open(tmp_path / "catalog", "ab") as file:
             file.write(b"\n")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import linemon
 from linemon.errors import LineError, StoreError, UnknownSource
+from linemon.store.arena import ArenaWriter
 from linemon.store.reader import Store
 from linemon.store.ring import Cells
 from linemon.store.writer import Ring, StoreWriter
@@ -428,3 +429,38 @@ def test_changed_units_are_told_at_a_bounded_rate(
     monkeypatch.setattr("linemon.logs.time.monotonic", lambda: later)
     writer.bind("a", ("x",), ("V",))
     assert caplog.messages[1:] == ["source 'a': units changed from mV to V (3 changes since the last such line)"]
+
+
+def test_rows_of_more_rings_than_two_bytes_count(tmp_path: Path) -> None:
+    """Rows of rings far apart in one file, in any order: each ring has its own, in the order in which they came."""
+    arena = ArenaWriter.create(tmp_path / "1x20.ring", 1, 20)
+    arena.grow(300)
+    assert arena.slots > 1 << 16
+    slots = [0, 7, 65_535, 65_536, 65_543, arena.slots - 1]
+    for number, slot in enumerate(slots, 1):
+        arena.take(slot, number, number)
+    drawn = np.random.default_rng(3).choice(slots, 60)
+    arena.append(drawn, cells(list(range(60)), list(range(60))))
+    for slot in slots:
+        _, rows = arena.read(slot, 0)
+        assert rows[:, 0].tolist() == np.flatnonzero(drawn == slot)[-20:].tolist()
+    assert not any(arena.head(slot) for slot in range(8, 65_535))
+
+
+@pytest.mark.slow
+def test_a_file_grows_by_a_part_of_what_it_has(tmp_path: Path) -> None:
+    """Of many sources a file that has some is not mapped anew for every few of them."""
+    writer = StoreWriter(tmp_path / "store", points=60, max_sources=20_000)
+    mapped, sizes = ArenaWriter.remap, list[int]()
+
+    def remap(arena: ArenaWriter) -> None:
+        mapped(arena)
+        sizes.append(arena.slots)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ArenaWriter, "remap", remap)
+        rings = [writer.bind(f"s{i}", ("a",), None) for i in range(5000)]
+    assert len({(ring.entry.file, ring.entry.slot) for ring in rings}) == 5000
+    assert sizes[-1] >= 5000
+    assert len(sizes) < 40
+    writer.close()

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import linemon
+from bokeh_app.finding import found
 from bokeh_app.kept import Kept
 from bokeh_app.packing import bucket_for
 from bokeh_app.pump import Pump
 from bokeh_app.rhythm import AGAIN_S, LEAST_S, LONGEST_S, Rhythm
 from bokeh_app.runs import Span, chosen
-from bokeh_app.streams import LAST_NS, Stream, between, found
+from bokeh_app.streams import LAST_NS, Stream, between
 from bokeh_app.view import View
 from linemon.store.marks import Mark
 from linemon.store.writer import StoreWriter

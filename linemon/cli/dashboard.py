@@ -22,8 +22,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, options: argparse.Namespace) -> int:
     """Serve the page until SIGINT or SIGTERM; OSError where the port cannot be had."""
+    is_homeless = os.path.expanduser("~") == "~"
+    if is_homeless:  # Bokeh's import looks there for settings, and is an error where there is no home directory
+        os.environ["HOME"] = "/"
     from linemon.cli._page import serve
 
+    if is_homeless:
+        del os.environ["HOME"]
     if not options.debug:
         logging.getLogger("bokeh").setLevel(logging.WARNING)
         for name in ("tornado.access", "tornado.general"):  # what strangers send must not fill the log
@@ -37,7 +42,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.io_loop.add_callback_from_signal(server.io_loop.stop))
+        server.io_loop.asyncio_loop.add_signal_handler(number, server.io_loop.stop)  # type: ignore[attr-defined]
     server.start()
     shown = Address(listen.host, server.port or 0).from_here
     print(f"linemon: the page is at http://{shown}{dashboard.path}", file=sys.stderr, flush=True)

@@ -14,11 +14,6 @@ from linemon.http.site import Site
 from linemon.lines.body import Body
 from linemon.lines.session import Session
 
-LEAST_BYTES = (
-    1 << 13
-)  # that are taken at once, so that others do not wait; twice as many as before where that was quick
-QUICK_S = 0.005  # of the processor's time
-
 
 async def take(site: Site, request: Request, pieces: AsyncIterator[bytes], grant: Grant, body: Body) -> Session:
     """Take the lines of a body; the session says what became of them, its `body` what was wrong.
@@ -29,22 +24,24 @@ async def take(site: Site, request: Request, pieces: AsyncIterator[bytes], grant
     intake = site.house.intake
     session = Session(request.session.peer, site.house.config.tcp.max_line, body=body)
     session.grant = grant
-    size = LEAST_BYTES
     try:
         async for piece in pieces:
             at = 0
-            while at < len(piece) and not session.is_over:
+            while (at < len(piece) or session.held) and not session.is_over:
                 if at:
                     await asyncio.sleep(0)
-                now, began = time.time_ns(), time.thread_time()
-                try:
-                    intake.take(session, piece[at : at + size], now)
-                except LineError:  # not lines at all: counted, and told in the answer
-                    session.shut()
-                intake.flush(now)
+                now = time.time_ns()
+                with intake.turn:
+                    if session.held:
+                        intake.resume(session, now)
+                    else:
+                        try:
+                            intake.take(session, piece[at : at + PIECE_BYTES], now)
+                        except LineError:  # not lines at all: counted, and told in the answer
+                            session.shut()
+                        at += PIECE_BYTES
+                    intake.flush(now)
                 site.house.rows_came()
-                at += size
-                size = min(2 * size, PIECE_BYTES) if time.thread_time() - began < QUICK_S else LEAST_BYTES
     except Gone:
         intake.broke(session, time.time_ns())
         raise

@@ -64,12 +64,18 @@ def numbers(block: bytes) -> Floats | None:
         return values if reader.alike(lines, b"\n\n", False, -1, 0, values, times) else None
     if not block or block.translate(None, b"0123456789+-.eE, \t\nnaifyNAIFTY"):  # numpy strips more than blanks
         return None
+    return plain_numbers(block)
+
+
+def plain_numbers(block: bytes) -> Floats | None:
+    """The same without the C reader, of a block that is known to hold no other characters than those of numbers."""
+    commas = block.translate(COMMAS)
     try:
-        values = np.loadtxt([block.translate(COMMAS).decode()], delimiter=",", comments=None, ndmin=1)
+        values = np.loadtxt([commas.decode()], delimiter=",", comments=None, ndmin=1)
     except ValueError:
         return None
     odd = np.flatnonzero(((values == 0) & np.signbit(values)) | np.isinf(values)).tolist()
-    tokens = block.translate(COMMAS).split(b",") if odd else []
+    tokens = commas.split(b",") if odd else []
     for at in odd:
         if values[at]:
             if not tokens[at][-1:].isalpha():

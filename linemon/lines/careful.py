@@ -24,6 +24,7 @@ from linemon.lines.named import NamedLines
 from linemon.lines.names import Kind
 from linemon.lines.sequence import Sequence, Sequences
 from linemon.lines.session import MAX_WRONG_TOKENS, Session, WrongToken, is_directive
+from linemon.lines.turn import LEAST, Turn
 from linemon.store.arena import ArenaWriter
 from linemon.store.marks import Mark
 from linemon.store.ring import Cells, Slots
@@ -48,14 +49,15 @@ class Row(NamedTuple):
 class CarefulLines:
     """Takes lines of sessions one by one, and stores their rows together."""
 
-    def __init__(self, store: StoreWriter, accounts: Accounts, devices: Devices) -> None:
+    def __init__(self, store: StoreWriter, accounts: Accounts, devices: Devices, turn: Turn) -> None:
         self._store = store
+        self._turn = turn
         self._devices = devices
         self._accounts = accounts
         self._rows: list[Row] = []  # taken, not stored yet
         self._sequences = Sequences(store.rings)
         self._advanced: set[Sequence] = set()  # numbers that rings do not know yet
-        self.named = NamedLines(store)
+        self.named = NamedLines(store, turn)
         self.marking = Marking(store.marks)
 
     def take(self, session: Session, block: bytes, now: int, *, is_end: bool = False) -> None:
@@ -66,12 +68,18 @@ class CarefulLines:
     def gather(self, session: Session, block: bytes, now: int, *, is_end: bool = False) -> None:
         """Take all lines of a block; `store_rows` stores their rows, together with those of others.
 
-        A point whose string stays open at the end of the block waits in the session for more, but at the end.
+        A point whose string stays open at the end of the block waits in the session for more, but at the end. When the
+        turn is over, the rest is held.
         """
         session.needs_care = True
+        turn = self._turn
+        until = turn.clock() + turn.left_s
         raws = (session.open_point + block).split(b"\n")[:-1]
         session.open_point, at = b"", 0
         while at < len(raws) and not session.is_over:
+            if at >= LEAST and turn.clock() >= until:
+                session.hold(b"\n".join([*raws[at:], b""]))
+                break
             session.lines += 1
             count, line = 1, raws[at].removesuffix(b"\r").strip(b" \t")
             error = self._try_line(session, line, now)
@@ -88,6 +96,9 @@ class CarefulLines:
                 self._refuse(session, error, line, now)
             session.lines += count - 1
             at += count
+            if self._store.has_many_to_widen():
+                self.store_rows()
+        turn.left_s = until - turn.clock()
 
     def _try_line(self, session: Session, line: bytes, now: int) -> LineError | None:
         """Take one line of any kind; what is wrong if it cannot be taken."""
@@ -158,14 +169,16 @@ class CarefulLines:
     def too_long(self, session: Session, error: LineError, now: int) -> None:
         """A line was too long to be kept."""
         if session.is_over:
-            return
+            return None
         if session.open_point:
             self.take(session, b"", now, is_end=True)
+        if session.held:
+            return session.hold(error)
         session.lines += 1
         if not session.is_waiting and not self._is_duplicate(session):
             self._accounts.reject(session, error, b"", now)
             self._advance(session)
-        self.store_rows()
+        return self.store_rows()
 
     def _begin(self, session: Session) -> None:
         """Start or go on with the sequence that #seq announced."""
@@ -340,10 +353,10 @@ def row_hint(session: Session, tokens: list[bytes]) -> str:
     """What to write in place of a row that has too many or too few tokens, where one can tell what was meant."""
     if session.columns and len(session.columns) == 1 and "," in session.columns[0]:
         return f": #columns has one name, {session.columns[0]!r}; blanks stand between names"
-    odd = [token for token in tokens if not when.NUMBER.fullmatch(token)]
-    if session.time_at is not None:
-        odd = [token for token in odd if not when.is_time_form(token)]
-    return hint(odd[0]) if odd else ""
+    for token in tokens:
+        if not when.NUMBER.fullmatch(token) and (session.time_at is None or not when.is_time_form(token)):
+            return hint(token)
+    return ""
 
 
 def _placed(columns: tuple[int, ...], values: Iterable[float]) -> list[float]:

@@ -28,6 +28,11 @@ _STRING: Final = rb'"(?>[^"\\]|\\["\\]|\\(?!["\\]))*"'
 _FIELD: Final = _PLAIN + rb"=(?:" + _STRING + rb'|[^,= \t"\\]+)'
 _HEAD: Final = rb"(?P<name>" + _MEASUREMENT + rb")(?P<tags>(?:," + _PLAIN + rb"=(?:" + _PLAIN + rb")?)*)[ \t]+"
 _TIME: Final = rb"(?:[ \t]+(?P<time>" + when.DATE.pattern + rb"[ \t]+" + when.CLOCK.pattern + rb"|[^ \t]+))?"
+# Most of them: to find out what `source` says of any takes five times as long.
+_PLAIN_HEAD: Final = re.compile(
+    rb"(?!(?:%b)(?:,|\Z))[a-z_][\w./%%-]*(?:,[\w./%%-]+=[\w./:%%-]+)*" % wire.MISSING.pattern, re.IGNORECASE
+)
+BEGINS: Final = re.compile(_HEAD, re.DOTALL)
 LINE: Final = re.compile(_HEAD + rb"(?P<fields>" + _FIELD + rb"(?:," + _FIELD + rb")*)" + _TIME, re.DOTALL)
 TAG: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _PLAIN + rb")?", re.DOTALL)
 # A string may hold newlines. The parts of such a point: up to where a line ends within a string, from there to the
@@ -40,6 +45,7 @@ ENDS: Final = re.compile(rb"(?:," + _FIELD + rb")*" + _TIME + rb"[ \t]*", re.DOT
 MAX_NEWLINES: Final = 100  # in the strings of one point
 QUESTDB_TIME: Final = re.compile(rb"\d+t")
 PAIR: Final = re.compile(rb"(" + _PLAIN + rb")=(" + _STRING + rb"|" + _PLAIN + rb")", re.DOTALL)
+BACKSLASH, EQUALS = b"\\="
 ESCAPED: Final = re.compile(rb"\\([,= ])")
 INTEGER: Final = re.compile(rb"([+-]?\d+)i|(\+?\d+)u")
 BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
@@ -47,7 +53,6 @@ BOOLEANS: Final = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | 
 )
 MISTAKEN: Final = re.compile(when.NUMBER.pattern + rb"|" + wire.MISSING.pattern, re.IGNORECASE)  # for a measurement
 _NO_SIGNS: Final = bytes(set(range(256)) - set(b",=\n"))
-_COMMAS: Final = bytes.maketrans(b"=\n", b",,")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,20 @@ def point(line: bytes) -> Point:
         wire.column_name(field)
     [*_, time] = [None] if match["time"] is None else when.with_clock(wire.tokens(match["time"]), 0)
     return Point(name, fields, time, strings)
+
+
+def source_of(head: bytes) -> str:
+    """The source of points that begin so, up to the blank. LineError if none does, or as `source`."""
+    if _PLAIN_HEAD.fullmatch(head):
+        name, *tags = head.decode().split(",")
+        pairs = sorted(tag.split("=") for tag in tags)
+        if len({key for key, _ in pairs}) == len(pairs):
+            return wire.source_name(",".join([name, *map("=".join, pairs)]))
+    wire.text(head)  # also what is left out
+    match = BEGINS.fullmatch(head + b" ")
+    if match is None:
+        raise LineError("syntax", "not MEASUREMENT[,TAG=VALUE…]")
+    return source(match["name"], match["tags"])
 
 
 def span(lines: Sequence[bytes], at: int, max_bytes: int, is_over: Callable[[bytes], bool]) -> int | None:
@@ -133,7 +152,7 @@ def number(token: bytes) -> float:
 
 
 def _name(token: bytes) -> str:
-    return wire.text(ESCAPED.sub(rb"\1", token))
+    return wire.text(ESCAPED.sub(rb"\1", token) if BACKSLASH in token else token)
 
 
 def columns(fields: Sequence[bytes]) -> tuple[tuple[bytes, ...], Floats] | None:
@@ -143,23 +162,34 @@ def columns(fields: Sequence[bytes]) -> tuple[tuple[bytes, ...], Floats] | None:
     """
     joined = b"\n".join(fields)
     width, lines = fields[0].count(b"="), len(fields)
-    if joined.translate(None, _NO_SIGNS) + b"\n" != ((b"=," * width)[:-1] + b"\n") * lines:
+    if not width or joined.translate(None, _NO_SIGNS) + b"\n" != ((b"=," * width)[:-1] + b"\n") * lines:
         return None
-    keys_and_values = joined.translate(_COMMAS).split(b",")
-    keys = keys_and_values[: 2 * width : 2]
-    if len(set(keys)) < width or keys_and_values[::2] != keys * lines:
+    keys = [pair.partition(b"=")[0] for pair in fields[0].split(b",")]
+    said = b",".join(keys) + b","
+    if len(set(keys)) < width or lines * len(said) > len(joined):
         return None
-    values = keys_and_values[1::2]
-    joined = b",".join(values)
-    table = bulk.numbers(joined)
+    # All lines have the keys of the first one, each from what separates it up to its equals sign; without them there
+    # are the values alone. Numpy does it with all bytes at once, in half the time of splitting them.
+    sizes = np.array([len(key) + 1 for key in keys])
+    text = np.frombuffer(b"\n" + joined, np.uint8)
+    offsets = np.arange(len(said)) - np.repeat(np.cumsum(sizes), sizes)
+    at = np.flatnonzero(text == EQUALS).reshape(lines, width).repeat(sizes, axis=1) + offsets
+    expected = np.frombuffer(b"\n" + said[:-1], np.uint8)
+    if (text[at] != expected).any():
+        return None
+    is_value = np.ones(len(text), np.bool_)
+    is_value[at + 1] = False
+    values = text[is_value][1:].tobytes()
+    table = bulk.numbers(values)
     if table is not None:
-        return (tuple(keys), table.reshape(lines, width)) if len(table) == len(values) else None
+        return (tuple(keys), table.reshape(lines, width)) if len(table) == lines * width else None
+    tokens = values.replace(b"\n", b",").split(b",")
     table = np.empty((lines, width))
-    for at in range(width):
-        column = _column(values[at::width])
+    for nth in range(width):
+        column = _column(tokens[nth::width])
         if column is None:
             return None
-        table[:, at] = column
+        table[:, nth] = column
     return tuple(keys), table
 
 

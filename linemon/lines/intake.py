@@ -21,36 +21,38 @@ from linemon.lines.careful import CarefulLines
 from linemon.lines.devices import Devices
 from linemon.lines.named import source_named
 from linemon.lines.pace import OLD_NS, Pace
-from linemon.lines.sequence import Sequence
+from linemon.lines.sequence import Sequence, are_next
 from linemon.lines.session import Session
 from linemon.lines.shapes import FIELDS, NAMED, NO_SHAPE, POINTS, Shape, shape_of
+from linemon.lines.turn import Clock, Turn, TurnOver
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells
 from linemon.store.writer import StoreWriter
 
 FEW_ROWS = 50  # a connection and round: up to here rows of many connections are appended together
-MANY_NEW = 100  # sources at once: making one takes as long as storing a hundred lines
 PEEL_LINES = 8  # at the start of a connection: directives and the first row, before the rest can go in bulk
 
 
 class Intake:
     """Takes bytes of sessions, puts their rows into the store, and accounts for every line."""
 
-    def __init__(self, store: StoreWriter, devices: Devices | None = None) -> None:
+    def __init__(self, store: StoreWriter, devices: Devices | None = None, clock: Clock = lambda: 0.0) -> None:
+        """`clock`: seconds, for turns."""
         self.store = store
         self.devices = devices or Devices()
         self.accounts = Accounts(store.rings)
         self._waiting: dict[Shape, list[tuple[Session, bytes]]] = {}
         self._waits: dict[Session, Shape] = {}
-        self._careful = CarefulLines(store, self.accounts, self.devices)
+        self.turn = Turn(clock)
+        self._careful = CarefulLines(store, self.accounts, self.devices, self.turn)
         self._named = self._careful.named
         self.marking = self._careful.marking
 
     def take(self, session: Session, data: bytes, now: int) -> None:
         """Bytes as they came from the peer at `now` (ns). ForeignProtocol says that the connection should end.
 
-        `session.held` is not empty where that is more of a backlog than may be taken now: nothing more is to be read
-        then, and `resume` to be called from `session.resume` on.
+        `session.held` is not empty, then or after a `flush`, where that is more of a backlog than may be taken now, or
+        more than one turn's: nothing more is to be read then, and `resume` to be called from `session.resume` on.
         """
         try:
             parts = session.feed(data)
@@ -68,7 +70,7 @@ class Intake:
     def _take_parts(self, session: Session, parts: list[bytes | LineError], now: int) -> None:
         for part in parts:
             if session.held:
-                session.held.append(part)
+                session.hold(part)
             elif isinstance(part, LineError):
                 self._flush_if_waiting(session, NO_SHAPE, now)
                 self._careful.too_long(session, part, now)
@@ -79,6 +81,7 @@ class Intake:
 
     def end(self, session: Session, now: int) -> None:
         """The peer closed cleanly: a last line without its newline counts."""
+        self.turn.end()
         if session in self._waits:
             self.flush(now)  # a #seq may be among what waits
         if last := session.end():
@@ -86,8 +89,12 @@ class Intake:
         self.broke(session, now)
 
     def broke(self, session: Session, now: int) -> None:
-        """Nothing more comes: whole lines that waited for the end of a point count, whether it was clean or not."""
+        """Nothing more comes: whole lines that waited for their turn, or the end of a point, count in any case."""
+        self.turn.end()
         if session in self._waits:
+            self.flush(now)
+        if session.held and session.sequence is None:  # else they come again
+            self.resume(session, now)
             self.flush(now)
         if session.open_point:
             self._take_carefully(session, b"", now, is_end=True)
@@ -113,17 +120,24 @@ class Intake:
                 is_stored = self._named_blocks(blocks, now)
             else:
                 is_stored = self._row_blocks(shape, blocks, now)
-        except Exception:  # a bug, or a disk that fails: it shall cost only whose lines meet it
+        except Exception as error:  # TurnOver, or a bug, a disk that fails: it shall cost only whose lines meet it
             if len(blocks) == 1:
                 [(session, block)] = blocks
+                if isinstance(error, TurnOver):
+                    return session.hold(block)
                 return self._fail(session, block, session.received)
             is_stored = None
-        if is_stored is None:
-            for each in blocks:
-                self._store(shape, [each], now)
-        elif not is_stored:
-            for session, block in blocks:
+        for session, block in [] if is_stored else blocks:
+            left_s = self.turn.left_s
+            if session.sequence is not None:
+                self.turn.end()  # whole: what is held of it, for its pace, comes behind
+            if session.held and session.sequence is None:
+                session.hold(block)
+            elif is_stored is None:
+                self._store(shape, [(session, block)], now)
+            else:
                 self._take_carefully(session, block, now)
+            self.turn.left_s = min(left_s, self.turn.left_s)
         return None
 
     def _store_fields(self, blocks: list[tuple[Session, bytes]], now: int) -> None:
@@ -166,22 +180,30 @@ class Intake:
         shape = shape_of(session, block)
         if self._flush_if_waiting(session, shape, now):
             shape = shape_of(session, block)  # what waited may have held directives
+        if session.held:
+            return session.hold(block)
         if shape == NO_SHAPE:
             head, block = self._peel(block)
             self._take_carefully(session, head, now)
             if not block:
-                return
+                return None
+            if session.held:
+                return session.hold(block)
             shape = shape_of(session, block)
         if shape == NO_SHAPE:
             self._take_carefully(session, block, now)
         else:
             self._waiting.setdefault(shape, []).append((session, block))
             self._waits[session] = shape
+        return None
 
     def _take_numbered(self, session: Session, block: bytes, now: int) -> bytes:
         """Take what the pace of a backlog allows; returns the rest."""
         at = 0
-        while at < len(block) and not session.is_over:
+        while at < len(block) and not session.is_over and not session.held:
+            if at and self.turn.is_over and session not in self._waits:
+                session.resume = 0
+                break
             if block.startswith(b"#", at):  # what it says may change whose rows come then
                 cut = block.find(b"\n", at) + 1
                 if session.is_named and self._goes_back(session, block[at : cut - 1], now):
@@ -210,6 +232,8 @@ class Intake:
         if word != b"#source" or session.refused or name.decode(errors="replace") not in session.places:
             return False
         self._flush_if_waiting(session, NO_SHAPE, now)
+        if session.held:
+            return False
         session.lines += 1
         session.said(line)
         return True
@@ -273,7 +297,9 @@ class Intake:
             session.needs_care = wire.FEW * len(bad) > len(cells)
             self.accounts.store(session, count)
         for which, number, line, error in bad:
-            self.accounts.reject(blocks[which][0], error, line, now, number)
+            ring = blocks[which][0].ring
+            assert ring
+            self.accounts.reject(blocks[which][0], error, line, now, number, ring.entry.source)
         for (session, _), count in zip(blocks, lines, strict=True):
             session.lines += count
         return True
@@ -370,20 +396,19 @@ class Intake:
         def in_rows() -> bool:
             return any(session.in_rows for session, _ in blocks)
 
-        joined, body, sources = b"".join([block for _, block in blocks]), blocks[0][0].body, len(self.store.rings)
+        joined, body = b"".join([block for _, block in blocks]), blocks[0][0].body
         if body and body.has_points:
             is_stored = self._named.store_points(joined, now, body)
         else:
             is_stored = self._named.store_block(joined, now, in_rows)
         if not is_stored:
             return False
-        brings_many = len(self.store.rings) > sources + MANY_NEW
         for session, block in blocks:
             if not session.lines and not body and self.devices.book.count:
                 self._heed_first(session, block)
             count = wire.count_lines(block)
             session.lines += count
-            session.needs_care = brings_many
+            session.needs_care = False
             self.accounts.store(session, count)
         return True
 
@@ -392,16 +417,3 @@ class Intake:
         for line in block.split(b"\n", PEEL_LINES)[:PEEL_LINES]:
             with suppress(LineError):
                 self.devices.heed(session, source_named(line.removesuffix(b"\r").strip(b" \t"), session.in_rows))
-
-
-def are_next(sessions: list[Session]) -> bool:
-    """Whether all that are numbered are at the line that their ring awaits, and no sender has two connections."""
-    at: dict[Sequence, Session] = {}
-    for session in sessions:
-        sequence = session.sequence
-        if sequence is not None:
-            if session.number != sequence.next or sequence.ring is not session.ring:
-                return False
-            if at.setdefault(sequence, session) is not session:
-                return False
-    return True

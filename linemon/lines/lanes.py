@@ -14,8 +14,9 @@ import numpy as np
 
 from linemon.errors import LineError
 from linemon.lines import wire
-from linemon.lines.intake import Intake, are_next
+from linemon.lines.intake import Intake
 from linemon.lines.pace import OLD_NS
+from linemon.lines.sequence import are_next
 from linemon.lines.session import Session
 from linemon.lines.shapes import Shape
 

@@ -8,6 +8,7 @@ parsed in bulk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from linemon.errors import LineError
 from linemon.lines import bulk, influx, names, wire
 from linemon.lines.body import Body
 from linemon.lines.names import Head
+from linemon.lines.turn import Turn, TurnOver
 from linemon.store.arena import ArenaWriter
 from linemon.store.ring import Cells, Floats, Ints, Slots
 from linemon.store.writer import Ring, StoreWriter
@@ -42,11 +44,23 @@ def source_named(line: bytes, in_rows: bool) -> str:
     return (names.put if kind is names.Kind.PUT else names.metric)(line).source
 
 
+@lru_cache(maxsize=256)
+def _fields(keys: tuple[bytes, ...]) -> tuple[str, ...]:
+    """The columns that fields of points are. LineError if one is none."""
+    text = b"m " + b",".join(key + b"=0" for key in keys)
+    wire.text(text)  # also what is left out
+    point = influx.point(text)
+    if len(point.fields) < len(keys) or names.kind(text, in_rows=False) is not names.Kind.INFLUX:
+        raise LineError("fields", "a field that is no column, or another kind of line")
+    return tuple(point.fields)
+
+
 class NamedLines:
     """Where metrics and points go, and how many of them go there at once."""
 
-    def __init__(self, store: StoreWriter) -> None:
+    def __init__(self, store: StoreWriter, turn: Turn) -> None:
         self._store = store
+        self._turn = turn
         self._metrics: dict[Head, int] = {}  # slots of metrics in their one arena
         self._digit_heads: set[Head] = set()  # those of them that are rows on other connections
         self._metric_arena: ArenaWriter | None = None
@@ -70,7 +84,8 @@ class NamedLines:
         self._places = {key: place for key, place in self._places.items() if not place.ring.is_gone}
 
     def store_block(self, block: bytes, now: int, in_rows: InRows) -> bool:
-        """Store lines of one kind and length; False, and nothing done, if they are not that.
+        """Store lines of one kind and length; False, and nothing done, if they are not that. TurnOver if that takes
+        too long: nothing is stored, but some of their new sources are there then.
 
         `in_rows`: whether some come from a connection on which what starts with a digit is a row.
         """
@@ -106,7 +121,10 @@ class NamedLines:
         return self._store_points(tokens[::per_line], tokens[1::per_line], times)
 
     def store_points(self, block: bytes, now: int, body: Body) -> bool:
-        """Store the Influx points of a body; False, and nothing done, if there is anything else, or something odd."""
+        """Store the Influx points of a body; False, and nothing done, if there is anything else, or something odd.
+
+        TurnOver as for `store_block`.
+        """
         if bulk.reader:
             return bool(self._store_read(block, now, lambda: False, body.unit))
         if b"\r" in block or b"\t" in block or b"  " in block:
@@ -142,17 +160,20 @@ class NamedLines:
     def _learn(self, keys: list[bytes], in_rows: InRows) -> bool:
         """Find out where lines of these keys go, as the C reader has them; False if one of them cannot be stored."""
         places: dict[bytes, Place] = {}
-        are_known = True
+        why: LineError | TurnOver | None = None
+        have_room = True
         try:
-            for key in keys:
+            for key in self._turn.each(keys):
                 head, is_point, fields = key.partition(b"\n")
                 if is_point:
                     places[key] = self._find(head, tuple(fields.split(b",")))
                 else:
                     places[key] = Place(self.metric_ring(names.source_of(key, key[:1].isdigit() and in_rows())), (0,))
-        except LineError:
-            are_known = False
-        if not self._store.widen():
+                if self._store.has_many_to_widen():
+                    have_room &= self._store.widen()
+        except (LineError, TurnOver) as error:
+            why = error
+        if not self._store.widen() or not have_room:
             return False
         if self._moves != self._store.moves:
             self._forget()
@@ -161,7 +182,9 @@ class NamedLines:
             self._known[key] = ring.entry.slot << 32 | target
             if key[:1].isdigit() and b"\n" not in key:
                 self._digit_heads.add(key)
-        return are_known
+        if isinstance(why, TurnOver):
+            raise why
+        return why is None
 
     def _spread(self, slots: Slots, targets: Ints, times: Ints, values: Cells) -> Iterator[Append]:
         """What to append for lines that the C reader read; `values`, as bits, are those of one line after the other."""
@@ -246,36 +269,42 @@ class NamedLines:
 
     def _store_points(self, heads: list[bytes], fields: list[bytes], times: Ints) -> bool:
         """Store Influx lines; False, and nothing done, if those of one measurement differ in their fields."""
-        groups = [(np.arange(len(heads)), influx.columns(fields))]
-        if groups[0][1] is None:
+        groups = [(list(range(len(heads))), heads, influx.columns(fields))]
+        if groups[0][2] is None:
             by_measurement: dict[bytes, list[int]] = {}
             for i, head in enumerate(heads):
                 by_measurement.setdefault(head.partition(b",")[0], []).append(i)
-            groups = [(np.array(at), influx.columns([fields[i] for i in at])) for at in by_measurement.values()]
+            groups = [
+                (at, [heads[i] for i in at], influx.columns([fields[i] for i in at])) for at in by_measurement.values()
+            ]
         met: list[tuple[list[bytes], Ints, Floats, dict[bytes, Place]]] = []
         first: list[tuple[int, bytes, tuple[bytes, ...]]] = []
-        for at, found in groups:
+        for at, group, found in groups:
             if found is None:
                 return False
-            met_at = {heads[i]: i for i in reversed(at.tolist())}
+            met_at = dict(zip(reversed(group), reversed(at), strict=True))
             first += [(i, head, found[0]) for head, i in met_at.items()]
+        why: LineError | TurnOver | None = None
+        have_room = True
         try:
-            for _, head, keys in sorted(first):  # as the lines come: max_sources may end it
+            for _, head, keys in self._turn.each(sorted(first)):  # as the lines come: max_sources may end it
                 self._place(head, keys)
-            are_known = True
-        except LineError:
-            are_known = False
-        if not self._store.widen():
+                if self._store.has_many_to_widen():
+                    have_room &= self._store.widen()
+        except (LineError, TurnOver) as error:
+            why = error
+        if not self._store.widen() or not have_room:
             self._places.clear()  # some name columns for which there was no room
             return False
-        if not are_known:
+        if isinstance(why, TurnOver):
+            raise why
+        if why:
             return False
-        for at, found in groups:
+        for at, group, found in groups:
             assert found is not None
             keys, table = found
-            group = [heads[i] for i in at]
             places = {head: self._place(head, keys) for head in dict.fromkeys(group)}
-            met.append((group, times[at], table, places))
+            met.append((group, times[at] if len(groups) > 1 else times, table, places))
         appends = [append for group in met for append in self._appends(*group)]
         return self._append(appends)
 
@@ -284,14 +313,18 @@ class NamedLines:
         """What to append for points with the same fields: rows for the same columns of the same arena go together."""
         targets = {(place.ring.arena, place.columns) for place in places.values()}
         for arena, columns in targets:
-            mine = np.arange(len(group))
+            here = [
+                (head, ring.entry.slot) for head, (ring, at) in places.items() if (ring.arena, at) == (arena, columns)
+            ]
+            slots, heads = dict(here), group
+            mine: slice | list[int] = slice(None)
             if len(targets) > 1:
-                here = {head for head, at in places.items() if (at.ring.arena, at.columns) == (arena, columns)}
-                mine = np.array([i for i, head in enumerate(group) if head in here])
-            cells = np.full((len(mine), 1 + arena.width), np.nan)
+                mine = [i for i, head in enumerate(group) if head in slots]
+                heads = [group[i] for i in mine]
+            cells = np.full((len(heads), 1 + arena.width), np.nan)
             cells[:, [1 + column for column in columns]] = table[mine]
             cells.view(np.int64)[:, 0] = times[mine]
-            yield arena, np.array([places[group[i]].ring.entry.slot for i in mine]), cells.view(np.int64)
+            yield arena, np.array(list(map(slots.__getitem__, heads))), cells.view(np.int64)
 
     def _place(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
         """Where points of this measurement and tags with these fields go."""
@@ -306,12 +339,10 @@ class NamedLines:
 
     def _find(self, head: bytes, keys: tuple[bytes, ...]) -> Place:
         """The same, of those that were not met before. LineError if such a point is to be looked at by itself."""
-        text = head + b" " + b",".join(key + b"=0" for key in keys)
-        wire.text(text)  # also what is left out
-        point = influx.point(text)
-        if len(point.fields) < len(keys) or names.kind(text, in_rows=False) is not names.Kind.INFLUX:
-            raise LineError("fields", "a field that is no column, or another kind of line")
-        return self.point_place(point.source, tuple(point.fields))
+        fields, source = _fields(keys), influx.source_of(head)
+        if names.kind(head + b" f=0", in_rows=False) is not names.Kind.INFLUX:
+            raise LineError("syntax", "another kind of line")
+        return self.point_place(source, fields)
 
     def point_place(self, source: str, fields: tuple[str, ...]) -> Place:
         """The ring of a point's source, with these fields among its columns, or among those that `widen` will add."""
@@ -325,7 +356,7 @@ class NamedLines:
     def _meet(self, heads: Iterable[Head], in_rows: InRows) -> bool:
         """Remember where metrics go that were not met since the last move; False if one of them cannot be stored."""
         try:
-            for head in heads:
+            for head in self._turn.each(heads):
                 is_digit = isinstance(head, bytes) and head[:1].isdigit()
                 ring = self.metric_ring(names.source_of(head, is_digit and in_rows()))
                 self._metrics[head], self._metric_arena = ring.entry.slot, ring.arena

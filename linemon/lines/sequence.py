@@ -7,13 +7,16 @@ so after a crash of either side the sender is told exactly where to go on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
 from linemon.errors import LineError
 from linemon.lines.pace import Pace
 from linemon.store.ring import SENDERS
 from linemon.store.writer import Ring
+
+if TYPE_CHECKING:
+    from linemon.lines.session import Session
 
 
 class Sequence:
@@ -82,3 +85,16 @@ class Place(NamedTuple):
     sequence: Sequence
     number: int
     is_waiting: bool
+
+
+def are_next(sessions: list[Session]) -> bool:
+    """Whether all that are numbered are at the line that their ring awaits, and no sender has two connections."""
+    at: dict[Sequence, Session] = {}
+    for session in sessions:
+        sequence = session.sequence
+        if sequence is not None:
+            if session.number != sequence.next or sequence.ring is not session.ring:
+                return False
+            if at.setdefault(sequence, session) is not session:
+                return False
+    return True

@@ -71,7 +71,7 @@ class Session:
         self.grant = None if tokens else tokens.open  # what it may write to
         self.lines = 0  # of any kind: what #error counts
         self.wants_errors = False
-        self.needs_care = True  # its last lines took long: one by one, or for many new sources; the first ones may
+        self.needs_care = True  # its last lines took long, one by one or for new sources; the first ones may
         self.replies = bytearray()  # to be sent to the peer, see `to_send`
         self.received = self.stored = self.rejected = self.duplicate = self.dropped = 0
 
@@ -103,7 +103,7 @@ class Session:
         self.open_point = b""  # lines that may be one point, in whose string they end
         self.is_over = False  # nothing more is taken; numbered lines come again on another connection
 
-        self.held: list[bytes | LineError] = []  # read, and not taken yet: a backlog is taken at its pace
+        self.held: list[bytes | LineError] = []  # read, and not taken yet: at a backlog's pace, or in another turn
         self.resume = 0  # when (ns) to take more of it
 
         self._is_new = True  # no byte has come but the start of a byte order mark
@@ -159,6 +159,12 @@ class Session:
         """
         last, self._tail = bytes(self._tail), bytearray()
         return last + b"\n" if last and self.sequence is None else b""
+
+    def hold(self, part: bytes | LineError) -> None:
+        """Have it wait for another turn, behind what waits already."""
+        if not self.held:
+            self.resume, self.needs_care = 0, True
+        self.held.append(part)
 
     def _recognize(self, first: bytes | bytearray) -> None:
         if not self._opened:

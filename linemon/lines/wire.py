@@ -97,6 +97,7 @@ def said_mark(rest: bytes) -> tuple[int | None, str]:
 
     It begins with a time where its first token, or a date and a clock, can be meant as nothing else.
     """
+    text(rest)  # first of all: what is no text says no time
     time, match = None, MARK_WORDS.match(rest)
     if match:
         first, second = match.groups(b"")
@@ -246,7 +247,7 @@ def table(block: bytes, width: int) -> tuple[Floats, list[tuple[int, bytes]], by
             if FEW * len(wrong) >= len(lines):
                 return None
             block, odd = _without(block, wrong), [(at, lines[at]) for at in wrong]
-    values = bulk.numbers(block[:-1])
+    values = bulk.plain_numbers(block[:-1]) if block else None  # there is nothing else between the separators
     if values is None or len(values) % width:
         return None
     return values.reshape(-1, width), odd, block

@@ -44,12 +44,12 @@ from linemon.store.ring import (
     Cells,
     Ints,
     Slots,
+    check_of,
     fence,
     slot_bytes,
     step_bytes,
 )
 
-CHECKED: Final = 1 << 32  # so that a check is never 0
 ROOM_PARTS: Final = 64  # of a ring, one of which at least is allocated at a time
 FEW: Final = 4  # rows that are appended one by one
 AHEAD_NS: Final = 300 * 10**9  # rows stamped later than this after their arrival are counted
@@ -103,14 +103,9 @@ class ArenaWriter(Arena):
         self._room = np.append(self._room, np.zeros(more, np.int64))
         self._noted = np.append(self._noted, np.full(more, NOBODYS))
 
-    @property
-    def step_bytes(self) -> int:
-        """How much longer `grow` makes the file."""
-        return step_bytes(self.slot_bytes)
-
-    def grow(self) -> None:
-        """Lengthen the file by some empty slots, about a megabyte."""
-        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + self.step_bytes)
+    def grow(self, steps: int) -> None:
+        """Lengthen the file by some empty slots, so many times `step_bytes`."""
+        os.ftruncate(self._fd, PAGE_BYTES + self.slots * self.slot_bytes + steps * step_bytes(self.slot_bytes))
         self.remap()
 
     def unused_bytes(self) -> int:
@@ -129,12 +124,13 @@ class ArenaWriter(Arena):
         self._room[slot] = self._noted[slot] = 0
         self._allocate(slot, 0, PAGE_BYTES)
         self._room[slot] = (PAGE_BYTES - 8 * HEAD_CELLS) // (8 * (1 + self.width))  # rows behind the head, in its page
-        self.cells[slot, ID] = 0
+        cells = self.cells[slot]
+        cells[ID] = 0
         fence()
-        self.cells[slot] = 0
-        self.cells[slot, BORN] = born
+        cells.fill(0)
+        cells[BORN] = born
         fence()
-        self.cells[slot, ID] = source_id
+        cells[ID] = source_id
 
     def release(self, slot: int) -> None:
         """Make the slot nobody's, and give its memory back to the system."""
@@ -152,7 +148,7 @@ class ArenaWriter(Arena):
         if cells[ID] != source_id:
             return "its ring is not where it should be"
         head = self.head(slot)
-        if cells[CHECK] not in (0, _check(cells)):
+        if cells[CHECK] not in (0, check_of(cells)):
             return "the head of its ring has changed since it was closed"
         if not 0 <= head <= cells[RESERVED] or not 0 <= cells[DISORDER] <= cells[RESERVED] or cells[REJECTED] < 0:
             return f"its ring says {head} rows, {cells[RESERVED]} reserved, disorder at {cells[DISORDER]}"
@@ -176,7 +172,7 @@ class ArenaWriter(Arena):
 
     def seal(self, slot: int) -> None:
         """Leave the slot to a later writer, who can tell whether its head part has changed since."""
-        self.cells[slot, CHECK] = _check(self.cells[slot])
+        self.cells[slot, CHECK] = check_of(self.cells[slot])
 
     def count_rejected(self, slot: int) -> None:
         """One more line of this source was rejected."""
@@ -236,7 +232,10 @@ class ArenaWriter(Arena):
             return
         sorted_slots = slots
         if (slots[1:] < slots[:-1]).any():
-            order = np.argsort(slots.astype(np.uint16) if self.slots <= 1 << 16 else slots, kind="stable")  # by digits
+            if self.slots <= 1 << 16:
+                order = np.argsort(slots.astype(np.uint16), kind="stable")  # by digits
+            else:  # a stable sort of longer numbers takes ten times as long as one of all bits
+                order = np.sort(slots << 32 | np.arange(len(slots))) & 0xFFFFFFFF
             sorted_slots, block = slots[order], block.take(order, axis=0)
         is_first = np.ones(len(slots), np.bool_)
         is_first[1:] = sorted_slots[1:] != sorted_slots[:-1]
@@ -415,8 +414,3 @@ class ArenaWriter(Arena):
         """The sender that has this place is the last one that announced itself."""
         used = self.cells[slot, USED:ACKED]
         used[place] = used.max() + 1
-
-
-def _check(cells: Cells) -> int:
-    """The CRC of a head part, without the cell that keeps it."""
-    return CHECKED + zlib.crc32(cells[CHECK + 1 :].tobytes(), zlib.crc32(cells[:CHECK].tobytes()))

@@ -13,7 +13,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -170,7 +169,7 @@ class FarewellWriter(JournalWriter, FarewellFile):
             marks.part(last.source, last.to)
             del catalog.entries[last.source]
             if last.to is not None:
-                catalog.entries[last.to] = replace(entry, source=last.to)
+                catalog.entries[last.to] = entry._replace(source=last.to)
 
     def _add(self, source: str, to: str | None, born: int) -> None:
         last = self.kept[-1].at if self.kept else 0

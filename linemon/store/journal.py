@@ -8,11 +8,13 @@ import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Final
 
 from linemon.store.folder import check_owner, replace_file, write_all
 
 log = logging.getLogger(__name__)
+
+as_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Journal:
@@ -111,8 +113,13 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def line_of(fields: dict[str, Any]) -> bytes:
-    text = json.dumps(fields, ensure_ascii=False).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    return checked(as_json(fields))
+
+
+def checked(text: str) -> bytes:
+    """A line of what is JSON already."""
+    data = text.encode()
+    return b"%08x %s\n" % (zlib.crc32(data), data)
 
 
 def add_line(path: Path, fields: dict[str, Any], mode: int) -> None:
@@ -126,10 +133,14 @@ def add_line(path: Path, fields: dict[str, Any], mode: int) -> None:
 
 def append(fd: int, line: bytes) -> None:
     """Add a line at the end, whole or not at all."""
-    size = os.fstat(fd).st_size
+    size = -1
     try:
-        write_all(fd, line)
+        if (written := os.write(fd, line)) < len(line):
+            size = os.fstat(fd).st_size - written
+            write_all(fd, line[written:])
     except OSError:
+        if size < 0:  # nothing was written
+            raise
         os.ftruncate(fd, size)
         os.lseek(fd, size, os.SEEK_SET)
         raise

@@ -30,6 +30,7 @@ ID, RESERVED, COMMIT, REJECTED, LATEST, DISORDER, CHECK, BORN, ARRIVED, AHEAD, I
 SENDERS: Final = 8  # places for senders of numbered lines in a slot
 USED, ACKED, NAME, ARRIVALS, HEAD_CELLS = 16, 24, 40, 104, 128
 NAME_BYTES: Final = 64
+CHECKED: Final = 1 << 32
 STEP_BYTES: Final = 1 << 20
 
 Cells = npt.NDArray[np.int64]  # of a file: whole numbers, or the bytes of doubles
@@ -59,6 +60,7 @@ class Arena:
         self._fd = os.open(path, self._flags | os.O_CLOEXEC)
         try:
             self.width, self.points = _read_header(path, os.pread(self._fd, PAGE_BYTES, 0))
+            self.slot_bytes = slot_bytes(self.width, self.points)
             if (os.fstat(self._fd).st_size - PAGE_BYTES) % self.slot_bytes:
                 raise StoreError(f"{path} is damaged: it ends in the middle of a ring")
             self.remap()
@@ -69,10 +71,6 @@ class Arena:
     def __del__(self) -> None:
         if hasattr(self, "slots"):
             os.close(self._fd)
-
-    @property
-    def slot_bytes(self) -> int:
-        return slot_bytes(self.width, self.points)
 
     def is_gone(self) -> bool:
         """Whether the file was removed or replaced since it was opened."""
@@ -178,6 +176,11 @@ class Arena:
             if found >= oldest or first >= oldest:
                 return found
             first = oldest
+
+
+def check_of(cells: Cells) -> int:
+    """The CRC of a head part, without the cell that keeps it; never 0."""
+    return CHECKED + zlib.crc32(cells[CHECK + 1 :].tobytes(), zlib.crc32(cells[:CHECK].tobytes()))
 
 
 def slot_bytes(width: int, points: int) -> int:

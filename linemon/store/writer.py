@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from linemon.errors import LineError, OtherVersion, StoreError, StoreGone
@@ -20,12 +20,13 @@ from linemon.store.catalog import CATALOG, OLD_CATALOG, CatalogWriter, Entry
 from linemon.store.farewells import FarewellWriter
 from linemon.store.folder import draw_id, here, lock, own_folder, replace_file
 from linemon.store.marks import MarkWriter
-from linemon.store.ring import MINOR, PAGE_BYTES
+from linemon.store.ring import MINOR, PAGE_BYTES, step_bytes
 from linemon.store.silence import Silence
 from linemon.store.upgrade import old_sources
 
 log = logging.getLogger(__name__)
 
+GROWN_PARTS = 16  # of a file, one of which it grows by
 STEP_S = 0.008  # of work that grows with the number of sources: others wait meanwhile
 
 
@@ -159,7 +160,7 @@ class StoreWriter:
             self._check_count(name, len(have.columns) + len(said))
             self._move(ring, have.columns + tuple(said), new_units)
         elif new_units != have.units:
-            entry = replace(have, units=new_units)
+            entry = have._replace(units=new_units)
             self._catalog.record(entry)
             ring.entry = entry
             self._log_units(name, have.units, new_units)
@@ -177,6 +178,10 @@ class StoreWriter:
         self._check_count(ring.entry.source, len(ring.columns) + len(columns))
         ring.coming += columns
         self._widening[ring.entry.source] = ring
+
+    def has_many_to_widen(self) -> bool:
+        """Whether `widen` would take several milliseconds."""
+        return len(self._widening) >= 16
 
     def widen(self) -> bool:
         """Move the sources that have columns coming; False if one of them has no room, and stays as it is."""
@@ -269,12 +274,21 @@ class StoreWriter:
             self._free[file] = []
         free = self._free[file]
         if not free:
-            self._room_for(arena.step_bytes)
             had = arena.slots
-            arena.grow()
+            self._grow(arena)
             free.extend(reversed(range(had, arena.slots)))
         number = self._next_id()
         return Ring(Entry(name, number, file, free.pop(), columns, units, born or number), arena)
+
+    def _grow(self, arena: ArenaWriter) -> None:
+        """Lengthen a file by a part of what it has, as all of it is mapped anew; by one step where there is no room."""
+        step = step_bytes(arena.slot_bytes)
+        steps = 1 + arena.slots * arena.slot_bytes // step // GROWN_PARTS
+        try:
+            self._room_for(steps * step)
+        except LineError:
+            self._room_for((steps := 1) * step)
+        arena.grow(steps)
 
     def _next_id(self) -> int:
         """An id that never was one, also not of an earlier run that this one never saw."""
@@ -370,7 +384,7 @@ class StoreWriter:
         if is_unsure:
             self.unsure.add(entry.source)
         if not entry.born or is_unsure:
-            entry = self._catalog.entries[entry.source] = replace(entry, born=self._next_id())
+            entry = self._catalog.entries[entry.source] = entry._replace(born=self._next_id())
         arena.take_up(entry.slot, entry.born)
         ring = self.rings[entry.source] = Ring(entry, arena)
         if arena.points != self.points:

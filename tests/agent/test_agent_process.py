@@ -226,7 +226,7 @@ def test_help_has_an_example() -> None:
 
 @pytest.mark.slow
 def test_is_small(start: Start, serve: Start, tmp_path: Path) -> None:
-    """Of its own it adds less than 1.3 MB to a Python with psutil, 2.3 from 3.14 on; it starts in half a second."""
+    """Of its own it adds less than 1.3 MB to a Python with psutil, 2.4 from 3.14 on; it starts in half a second."""
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
     script = "import psutil; rss = psutil.Process().memory_info().rss; import agent.__main__; print(rss)"
     for _ in range(2):  # the first compiles, which takes memory
@@ -243,5 +243,5 @@ def test_is_small(start: Start, serve: Start, tmp_path: Path) -> None:
     for _ in range(10):
         lines.row()
     process = psutil.Process(agent.process.pid)
-    assert process.memory_info().rss - int(done.stdout) < (1.3e6 if sys.version_info < (3, 14) else 2.3e6)
+    assert process.memory_info().rss - int(done.stdout) < (1.3e6 if sys.version_info < (3, 14) else 2.4e6)
     assert sum(process.cpu_times()[:2]) < 0.5

@@ -180,6 +180,23 @@ def test_a_printed_unit_starts_what_it_was_printed_for(tmp_path: Path, part: str
         assert (got.name, got.interval, got.spool, got.print_unit) == ("web 1; rm $x", 2.5, "/var/lib/a b", False)
 
 
+@pytest.mark.parametrize(
+    ("settings", "hints"),
+    [
+        ("", ["[store]", "[work]"]),
+        ('[store]\npath = "/run/linemon/store"\n', ["[work]"]),
+        ('[store]\npath = "/srv/linemon"\n', []),
+        ('[store]\npath = "/run/linemon/store"\n[work]\nstate = "/var/lib/linemon"\n', []),
+    ],
+)
+def test_a_printed_unit_says_what_would_not_outlive_it(tmp_path: Path, settings: str, hints: list[str]) -> None:
+    """Its user has no home, and /run/linemon goes with it."""
+    config = tmp_path / "linemon.toml"
+    config.write_text(settings)
+    done = subprocess.run(command("up", "--config", str(config), "--print-unit"), capture_output=True, text=True)
+    assert [line.partition(" under ")[2].split(",")[0] for line in done.stderr.splitlines()] == hints
+
+
 def test_a_part_that_dies_starts_again(up: Up) -> None:
     """The collector and the agent come back after SIGKILL, and it is said; the agent goes on by itself."""
     eventually(lambda: "host" in up.store and up.store["host"].rows > 3, "the agent's rows")
