@@ -71,6 +71,7 @@ class Probes:
         self._log = log
         self._system, self._proc = system, os.path.join(system, "proc")
         self._files: dict[str, bool] = {}
+        self._mounted, self._mounts = "", list[str]()  # what was mounted last, and where of it there are columns
         self._self: Any = None
         self._ticks = Ticks(log)
         self.readings = readings(ps, system)
@@ -119,11 +120,8 @@ class Probes:
 
     def swap(self, now: float) -> dict[str, float]:
         """Swap space in bytes; without any, 0 % of it is used."""
-        swap = self._ps.swap_memory()
-        return {
-            "swap.used_bytes": swap.used,
-            "swap.used_pct": 100.0 * swap.used / swap.total if swap.total else 0.0,
-        }
+        total, used = self.readings.swap()
+        return {"swap.used_bytes": used, "swap.used_pct": 100.0 * used / total if total else 0.0}
 
     def net(self, now: float) -> dict[str, float]:
         """Bytes per second of each network interface, and of what enters and leaves the machine."""
@@ -183,17 +181,11 @@ class Probes:
 
     def filesystems(self, now: float) -> dict[str, float]:
         """Local file systems: percent used as df counts it, bytes free to users; one mount per device."""
-        mounts: dict[str, str] = {}
-        parts = [part for part in self._ps.disk_partitions(all=False) if self._is_shown(part)]
-        if not any(
-            part.mountpoint == "/" for part in parts
-        ):  # a container's has no device, a live system's is an image
-            parts += [part for part in self._ps.disk_partitions(all=True) if part.mountpoint == "/"][-1:]
-        for part in parts:
-            shown = mounts.get(part.device, part.mountpoint)
-            mounts[part.device] = min(shown, part.mountpoint, key=lambda path: (len(path), path))
+        mounted = self.readings.mounts()
+        if not mounted or mounted != self._mounted:
+            self._mounted, self._mounts = mounted, self._local_mounts()
         values: dict[str, float] = {}
-        for mount in self._places["fs"].admit(now, sorted(mounts.values())):
+        for mount in self._places["fs"].admit(now, self._mounts):
             try:
                 usage = self._ps.disk_usage(mount)
             except OSError:  # unmounted a moment ago, or not for us
@@ -203,6 +195,19 @@ class Probes:
                 values[f"fs.{encode(mount)}.free_bytes"] = usage.free
             values.update(self._inodes(mount))
         return values
+
+    def _local_mounts(self) -> list[str]:
+        """Where local file systems are mounted, each device once."""
+        mounts: dict[str, str] = {}
+        parts = [part for part in self._ps.disk_partitions(all=False) if self._is_shown(part)]
+        if not any(
+            part.mountpoint == "/" for part in parts
+        ):  # a container's has no device, a live system's is an image
+            parts += [part for part in self._ps.disk_partitions(all=True) if part.mountpoint == "/"][-1:]
+        for part in parts:
+            shown = mounts.get(part.device, part.mountpoint)
+            mounts[part.device] = min(shown, part.mountpoint, key=lambda path: (len(path), path))
+        return sorted(mounts.values())
 
     def temperatures(self, now: float) -> dict[str, float]:
         """Every temperature sensor in degrees Celsius."""

@@ -90,6 +90,15 @@ class Readings:
         available = self._available(memory.total, memory.available)
         return memory.total, available, getattr(memory, "cached", NAN), getattr(memory, "buffers", NAN)
 
+    def swap(self) -> tuple[float, float]:
+        """Bytes in all, and those that are used."""
+        swap = self._ps.swap_memory()
+        return swap.total, swap.used
+
+    def mounts(self) -> str:
+        """What is mounted, as a text that is another one when that changes; empty where nothing says so."""
+        return ""
+
     def nets(self) -> Counts:
         """Of each interface that may have columns."""
         return {
@@ -130,6 +139,8 @@ class Proc(Readings):
         super().__init__(ps, system)
         paths = {name: os.path.join(system, "proc", name) for name in FILES}
         self._files = {name: File(path) for name, path in paths.items() if os.access(path, os.R_OK)}
+        self._swap = File(paths["meminfo"])  # its own: others ask for it, in a thread of theirs
+        self._mounts = File(os.path.join(system, "proc/self/mounts"))
         self._per_second = float(os.sysconf("SC_CLK_TCK"))
         self._stat, self._stat_at = "", NAN  # /proc/stat is long, and two groups ask for it
 
@@ -156,6 +167,19 @@ class Proc(Readings):
             available = 1024 * _number(text, "\nMemFree:")
         cached = 1024 * (_number(text, "\nCached:") + _number(text, "\nSReclaimable:"))
         return total, self._available(total, available), cached, 1024 * _number(text, "\nBuffers:")
+
+    def swap(self) -> tuple[float, float]:
+        text = self._swap.read() if "meminfo" in self._files else ""
+        if "\nSwapFree:" not in text:
+            return super().swap()
+        total = 1024 * _number(text, "\nSwapTotal:")
+        return total, total - 1024 * _number(text, "\nSwapFree:")
+
+    def mounts(self) -> str:
+        try:
+            return self._mounts.read()
+        except OSError:
+            return super().mounts()
 
     def nets(self) -> Counts:
         text = self._read("net/dev")

@@ -354,6 +354,28 @@ def test_a_platform_that_has_little(recorded: Any, tmp_path: Path, make_host: An
     assert host.log == []
 
 
+def test_file_systems_that_come_and_go(host: Any, recorded: Any, tmp_path: Path) -> None:
+    """They are looked for when what is mounted has changed; where nothing says so, each time."""
+    part, usage = recorded.make.part, recorded.make.usage
+    root, data = part("/dev/vda1", "/", "ext4", ""), part("/dev/vdb1", "/data", "ext4", "")
+    mounts, asked, there = tmp_path / "proc/self/mounts", list[bool](), [root]
+    mounts.parent.mkdir(parents=True)
+
+    def disk_partitions(all: bool) -> list[Any]:
+        asked.append(all)
+        return there
+
+    recorded.disk_partitions = disk_partitions
+    recorded.usage["/data"] = usage(100, 50, 50, 0)
+    for said in ("/", "/", "/, /data", "/"):
+        mounts.write_text(said)
+        there[:] = [root, data] if "data" in said else [root]
+        row = host.row(10.0)
+        assert row["fs./.used_pct"] == 30.0
+        assert math.isnan(row.get("fs./data.used_pct", math.nan)) == ("data" not in said)
+    assert len(asked) == (3 if (tmp_path / "proc/stat").exists() else 4)
+
+
 def test_a_container(host: Any, recorded: Any, tmp_path: Path) -> None:
     """Its root has no device, single files are mounted into it, and there are neither sensors nor disks."""
     part, usage = recorded.make.part, recorded.make.usage

@@ -199,6 +199,7 @@ def test_open_address_is_warned_of(start: Start) -> None:
     start("--listen", "0.0.0.0:0").says("warning")
 
 
+@pytest.mark.slow
 def test_a_token_in_the_clear_is_warned_of(start: Start, serve: Start) -> None:
     """Where it leaves this machine without TLS; not where it stays, nor where there is none."""
     agent = start("--to", "192.0.2.1:4000", LINEMON_TOKEN="s3cret")

@@ -30,7 +30,7 @@ def numbers(each: Any) -> dict[str, float]:
 
 
 @pytest.mark.skipif(not IS_LINUX, reason="there is no /proc here")
-def test_both_ways_say_the_same() -> None:
+def test_both_ways_say_the_same(tmp_path: Path) -> None:
     """What /proc says by its own way lies between what psutil says before and after; iowait may go back."""
     by_psutil = Readings(psutil, "/")
     assert isinstance(readings(psutil, "/"), Proc)
@@ -42,6 +42,8 @@ def test_both_ways_say_the_same() -> None:
     ours, theirs = Proc(psutil, "/").memory(), by_psutil.memory()
     assert ours[0] == theirs[0]
     assert ours == pytest.approx(theirs, rel=0.2, abs=1 << 26)
+    assert Proc(psutil, "/").swap() == pytest.approx(by_psutil.swap(), rel=0.2, abs=1 << 26)
+    assert proc(tmp_path, meminfo="MemTotal: 9 kB\nSwapTotal: 5 kB\nSwapFree: 3 kB\n").swap() == (5120, 2048)
 
 
 def proc(folder: Path, **files: str) -> Proc:

@@ -21,23 +21,14 @@ from linemon.cli.main import parse
 from linemon.config import AgentConfig, load
 from linemon.store.reader import Store
 from tests.pki import Authority
-from tests.running import command, eventually
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago: three processes must know them before any of them is up."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
+from tests.running import command, eventually, free_port
 
 
 class Up:
     """A running `linemon up` and its places."""
 
     def __init__(self, folder: Path, tcp: str = "", agent: str = 'name = "host"\ninterval = 0.2\n') -> None:
-        self.lines, self.tap, self.page = free_ports(3)
+        self.lines, self.tap, self.page = (free_port() for _ in range(3))
         self.config = folder / "linemon.toml"
         self.config.write_text(
             f'[store]\npath = "{folder}/store"\n[tcp]\nlisten = "127.0.0.1:{self.lines}"\ntoken = "s3cret"\n{tcp}'
