@@ -28,6 +28,8 @@ kill -INT $up
 wait $up
 """
 
+pytestmark = pytest.mark.timeout(240)  # it starts a dozen programs, each of which takes seconds on a busy machine
+
 
 def blocks() -> list[str]:
     """The indented blocks of README, in order."""
@@ -57,7 +59,7 @@ def run(folder: Path, commands: str) -> str:
     (folder / "commands.sh").write_text(commands)
     done = subprocess.run(
         ["unshare", "--net", "--mount", "sh", "-c", INSIDE.replace("HOST", HOST)],
-        cwd=folder, capture_output=True, text=True, timeout=110,
+        cwd=folder, capture_output=True, text=True, timeout=200,
         env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + (folder / "up.log").read_text()
