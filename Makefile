@@ -16,10 +16,10 @@ run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C en
 
 # Tests wait more than they compute, so there are more workers than cores; tests/conftest.py says who takes which. FAST=1 is for
 # ten times a day.
-ALL = -n 5
-QUICK = -n 7 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
+ALL = --workers 6
+QUICK = --workers 8 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
 test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
-	$(BIN)/python -m pytest --dist loadscope $(if $(FAST),$(QUICK),$(ALL))
+	$(BIN)/python -m pytest $(if $(FAST),$(QUICK),$(ALL))
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

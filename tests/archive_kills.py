@@ -14,8 +14,7 @@ from linemon.errors import StoreError
 from linemon.store.status import read_part
 from tests import kills
 from tests.postgres import Server, server
-from tests.running import Running, Work, eventually
-from tests.sinks import free_port
+from tests.running import Running, Work, eventually, free_port
 
 SOURCES = ("a", "b", "c")
 COLUMNS = tuple(f"c{i}" for i in range(6))

@@ -19,8 +19,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from linemon.store.status import read_part
-from tests.running import Running, Work, eventually
-from tests.sinks import free_port
+from tests.running import Running, Work, eventually, free_port
 
 PASSWORD = "bus-hush-hush"
 LETS_IN = f'authorization {{ user: linemon, password: "{PASSWORD}" }}'

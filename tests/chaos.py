@@ -15,7 +15,6 @@ import random
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.link import Link
-from tests.running import Running, eventually
+from tests.running import Running, eventually, free_port
 
 SPOOL_DISK_BYTES = 4 << 20
 STARTING = -1
@@ -116,9 +115,7 @@ class Chaos:
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)
         self.folder, self.events = folder, Counter[str]()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         (folder / "collector").mkdir()
         self.disk = Disk(folder / "disk")
         self.collector = Running(folder / "collector", SETTINGS.format(port=self.port))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import gc
 import os
+import re
+import shutil
 import signal
+import stat
 import sys
 import threading
 from bisect import bisect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests import workers
 from tests.archives import reads as reads
 from tests.examples import examples
+from tests.forked import AGENTS, NURSERY
 from tests.postgres import Server, server
 from tests.running import Running, eventually
 
@@ -39,6 +45,17 @@ SLOW_ROOMS = ("browser", "faults", "programs")  # they start browsers, machines,
 SLOW_FIXTURES = {"steps", "bus", "house", "postgres"}  # of megabytes; a bus, a broker and a database of other people's
 
 FAILED = pytest.StashKey[bool]()
+FOLDERS = count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--workers", type=int, default=0, help="run the tests in so many processes, not in this one")
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    if session.config.option.workers:
+        for nursery in (NURSERY, AGENTS):
+            nursery.prepare()  # one for all, while tests are collected
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,17 +71,30 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Whoever is free takes the next test. Pages are for three workers, a browser each: more would starve."""
-    from xdist.scheduler import LoadScopeScheduling
+def lots(items: list[pytest.Item]) -> list[list[pytest.Item]]:
+    """Each test alone, the slow first; pages are for three workers, a browser each: more would starve."""
+    found: dict[str, list[pytest.Item]] = {}
+    for number, item in enumerate(items):
+        lot = str(number)
+        if item.path.parent.name == "browser":
+            lot = f"page {bisect('dn', item.path.stem.removeprefix('test_'))}"
+        elif item.get_closest_marker("together"):
+            lot = item.path.name
+        found.setdefault(lot, []).append(item)
 
-    class OneByOne(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            room, _, file = nodeid.partition("::")[0].rpartition("/")
-            return f"{room} {bisect('dn', file.removeprefix('test_')[0])}" if room == "tests/browser" else nodeid
+    def how_late(lot: list[pytest.Item]) -> int:
+        return 0 if lot[0].path.parent.name == "browser" else 1 if lot[0].get_closest_marker("slow") else 2
 
-    return OneByOne(config, log)
+    return sorted(found.values(), key=how_late)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    options = session.config.option
+    if not options.workers or options.collectonly or session.testsfailed:
+        return None  # pytest goes on by itself
+    workers.run(session, lots(session.items), options.workers)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,11 +111,13 @@ def held() -> set[object]:
     what libraries keep for good: polars its epoll, Playwright's loop a pool of threads.
     """
     found: set[object] = {each for each in threading.enumerate() if not each.name.startswith("asyncio_")}
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # the one that listed them
-            what = os.readlink(f"/proc/self/fd/{number}")
-            if what.startswith(("socket:", "pipe:")):
-                found.add((number, what))
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            what = os.fstat(number)
+        except OSError:  # the one that listed them
+            continue
+        if stat.S_ISSOCK(what.st_mode) or stat.S_ISFIFO(what.st_mode):
+            found.add((number, what.st_ino))
     return found
 
 
@@ -104,6 +136,20 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     with suppress(AssertionError):
         eventually(lambda: not left(), "an end of threads that end now", 2.0)
     assert not left()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of the test's own, which is removed at once where it passed: else its stores would be written to disk.
+
+    pytest would look for a free name among those of all tests, and remove gigabytes at the end of a later run.
+    """
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder: Path = tmp_path_factory.getbasetemp() / f"{name}{next(FOLDERS)}"
+    folder.mkdir()
+    yield folder
+    if not request.node.stash.get(FAILED, False):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

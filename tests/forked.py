@@ -1,4 +1,4 @@
-"""`linemon`, and `bokeh`, in processes of their own, which have their imports from the start: up to a second each.
+"""`linemon`, `agent` and `bokeh` in processes of their own, which have their imports from the start.
 
 A nursery (`tests/nursery.py`) imports what its program imports, and forks for each command that is asked for; from
 there on the process is one like any other, with its own files, environment, limits and end. What is about the start
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Nursery:
-    """The process that forks others, once it is asked to: of each program one for each process of pytest's."""
+    """The process that forks others: of each program one, for all processes of pytest's that are forked later."""
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -32,8 +32,8 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self._sock.close)
 
-    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0, **environment: str) -> Forked:
-        """Run PROGRAM ARGUMENTS with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+    def prepare(self) -> None:
+        """Start it, where that has not been done."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.nursery", self._program, str(self._theirs.fileno())],
@@ -43,6 +43,10 @@ class Nursery:
                 pass_fds=[self._theirs.fileno()],
             )
             self._theirs.close()
+
+    def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0, **environment: str) -> Forked:
+        """Run PROGRAM ARGUMENTS with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
+        self.prepare()
         ours, theirs = os.pipe()
         asked = {
             "arguments": arguments,
@@ -75,7 +79,7 @@ class Forked:
 
     def poll(self) -> int | None:
         if self.returncode is None and self._has_reported(0):
-            self.returncode = int(self._report() or -signal.SIGKILL)
+            self.returncode = int(self._report())
             os.close(self._reports)
         return self.returncode
 
@@ -100,6 +104,7 @@ class Forked:
 
 
 NURSERY = Nursery("linemon")
+AGENTS = Nursery("agent")
 
 
 def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -15,8 +15,7 @@ import numpy as np
 from linemon import Sender
 from linemon.store.reader import Store
 from tests import kills
-from tests.running import Running, Work, eventually
-from tests.sinks import free_port
+from tests.running import Running, Work, eventually, free_port
 
 SOURCES = ("a", "b", "c")
 KILLED = ("near", "work", "far")

@@ -62,7 +62,7 @@ MAX_SOURCES = (100, 1, 2, 3)
 TOKENS = ("", "", "", "s")
 DOORS = ("tcp", *fuzz_doors.BODIES, "lanes")
 CUT, CUT_FLUSH, NEXT, END, RESET, NEXT_AT_ONCE = b"\xf8", b"\xf9", b"\xfa", b"\xfb", b"\xfc", b"\xfd"
-NOT_COUNTED = re.compile(rb"#seq|[^\n]#(source|columns|token)[ \t]")  # lines that may be no received lines
+NOT_COUNTED = re.compile(rb"#seq|#device|[^\n]#(source|columns|token)[ \t]")  # lines that may be no received lines
 MARKS = b"\xf8\xf9\xfa\xfb\xfc\xfd"
 PIECES = re.compile(rb"([^%b]*)([%b]?)" % (MARKS, MARKS))
 
@@ -402,7 +402,7 @@ def difference(data: bytes | Input, store: EmptyStore) -> str:
                 replies[-1:] = slow["replies"][i][len(replies) - 1 :]
     else:
         # Who comes first gets the last of max_sources. Numbered lines that get none are held back, not received, and
-        # a first line that then is bad may count as the directive in it.
+        # a first line that then is bad may count as the directive in it. Who is a device ends who was it before.
         keys = [] if any(NOT_COUNTED.search(event.data) for event in given.events) else ["accounts"]
         fast, slow = ({key: outcome[key] for key in keys} for outcome in (fast, slow))
     return "".join(

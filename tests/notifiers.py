@@ -21,8 +21,7 @@ from linemon.parts.alarms import waiting
 from linemon.parts.alarms.event import Event
 from linemon.parts.alarms.notifier import Answers
 from linemon.parts.alarms.outbox import Outbox
-from tests.running import eventually
-from tests.sinks import free_port
+from tests.running import eventually, free_port
 
 NOW = 1_795_000_000_000_000_000
 FIRST = Event(

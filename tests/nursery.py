@@ -1,4 +1,4 @@
-"""Forks `linemon`, or `bokeh`, for `tests/forked.py`, which runs this file as a program and says more."""
+"""Forks `linemon`, `agent` or `bokeh` for `tests/forked.py`, which runs this file as a program and says more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import pkgutil
 import random
 import resource
+import select
 import signal
 import socket
 import sys
@@ -20,6 +21,8 @@ from contextlib import suppress
 
 def linemon() -> None:
     """Import what a collector, parts and commands import when they run; more would make each fork slower."""
+    import encodings.idna  # noqa: F401 # of getaddrinfo
+
     import dateutil.tz  # noqa: F401
     import httptools  # noqa: F401
 
@@ -37,6 +40,17 @@ def linemon() -> None:
     Specs(SHIPPED, Spec)
 
 
+def agent() -> None:
+    """Import what an agent imports when it runs."""
+    import ssl  # noqa: F401
+
+    import agent
+    import agent.__main__
+
+    for each in pkgutil.walk_packages(agent.__path__, "agent."):
+        importlib.import_module(each.name)
+
+
 def bokeh() -> None:
     """Import what a server of pages imports before it has read the app."""
     import bokeh.command.bootstrap
@@ -49,37 +63,44 @@ def bokeh() -> None:
 
 def main() -> None:
     program = sys.argv[1]
-    {"linemon": linemon, "bokeh": bokeh}[program]()
+    {"linemon": linemon, "agent": agent, "bokeh": bokeh}[program]()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and we end with it
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for others are waited for by nobody
     sock = socket.socket(fileno=int(sys.argv[2]))
+    ready = select.poll()
+    ready.register(sock, select.POLLIN)
+    running: dict[int, tuple[int, int]] = {}  # by descriptor of the child: its number, and where its end is reported
     while True:
-        data, fds, *_ = socket.recv_fds(sock, 1 << 20, 4)
-        if not data:
-            return
-        if not os.fork():
-            break
-        for fd in fds:
-            os.close(fd)
-    sock.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *files, reports = fds
-    if child := os.fork():
-        watch(child, files, reports)
-    os.close(reports)
-    become(program, files, **json.loads(data))
+        for fd, _ in ready.poll():
+            if fd != sock.fileno():
+                ready.unregister(fd)
+                os.close(fd)
+                child, reports = running.pop(fd)
+                report(reports, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+                os.close(reports)
+                continue
+            data, fds, *_ = socket.recv_fds(sock, 1 << 20, 4)
+            if not data:
+                return
+            *files, reports = fds
+            if not (child := os.fork()):
+                sock.close()
+                for other, (_, its) in running.items():
+                    os.close(other)
+                    os.close(its)
+                os.close(reports)
+                become(program, files, **json.loads(data))
+            for file in files:
+                os.close(file)
+            report(reports, child)
+            running[os.pidfd_open(child)] = child, reports
+            ready.register(next(reversed(running)), select.POLLIN)
 
 
-def watch(child: int, files: Sequence[int], reports: int) -> None:
-    """Say the child's number, and how it ended; never returns."""
-    for fd in (0, 1, 2, *files):
-        os.close(fd)
-    with suppress(OSError):
-        os.write(reports, b"%20d" % child)
-        _, status = os.waitpid(child, 0)
-        os.write(reports, b"%20d" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
+def report(to: int, number: int) -> None:
+    """Say the child's number, or how it ended."""
+    with suppress(OSError):  # nobody listens any more
+        os.write(to, b"%20d" % number)
 
 
 def become(
@@ -102,6 +123,10 @@ def become(
     if open_files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
     sys.argv = [program, *arguments]
+    if program == "agent":
+        from agent.__main__ import program as run
+
+        run()
     if program == "bokeh":
         from bokeh.command.bootstrap import main as serve
 

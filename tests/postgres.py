@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.running import DEADLINE_S, eventually
+from tests.running import DEADLINE_S, eventually, free_port
 
 STILL_THERE = "pre-existing shared memory block"
 USER = "nobody"  # whom it runs as where the tests run as root, whom it does not let
@@ -58,8 +57,7 @@ class Server:
     def start(self) -> None:
         """On the port that it had, or else one that is free."""
         if not self.port:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                self.port = free.getsockname()[1]
+            self.port = free_port()
         postgres = program("postgres")
         assert postgres
         settings = {

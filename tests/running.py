@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -39,8 +40,21 @@ def eventually(look: Callable[[], Found | None], what: str, deadline_s: float = 
         with suppress(UnknownSource):
             if found := look():
                 return found
-        time.sleep(0.01)
+        time.sleep(0.02)
     raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def free_port() -> int:
+    """One that nobody listens on: these servers cannot choose one, or must come back to the same.
+
+    It is below those that the kernel gives to connections, and to who asks for any: nobody else gets it meanwhile.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(first // 2, first)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def archive(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.running import eventually, program
+from tests.running import eventually, free_port, program
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -290,6 +290,11 @@ class Broker:
             command = [program("mosquitto", "mosquitto"), "-c", str(file)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(self._answers, "the broker")
+        assert self._process.poll() is None, self.log
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "mosquitto.log").read_text()
 
     def _answers(self) -> bool:
         try:
@@ -306,10 +311,3 @@ class Broker:
             self._process = None
 
     close = stop
-
-
-def free_port() -> int:
-    """One that nobody listens on now: these servers cannot choose one, or must come back to the same."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -11,7 +11,6 @@ import argparse
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.chaos import SETTINGS, Disk
-from tests.running import Running, eventually
+from tests.running import Running, eventually, free_port
 
 INTERVAL_S = 0.05
 GAP_S = 1.5  # between two rows on a machine that has other things to do
@@ -37,9 +36,7 @@ class Soak:
         self.random = random.Random(seed)
         self.folder, self.events = folder, Counter[str]()
         self.may_lack: list[tuple[float, float]] = []  # spans of time whose rows may be missing
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.disk = Disk(folder / "disk")
         self.spool = self.disk.folder / "spool"
         self.collector = Running(folder / "collector", SETTINGS.format(port=self.port))

@@ -505,6 +505,7 @@ def test_memory_with_an_agent(start_collector: Callable[..., Running]) -> None:
         agent.wait(DEADLINE_S)
 
 
+@pytest.mark.slow
 def test_the_collector_does_not_import_bokeh() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "from linemon.doors import doors; doors()"],

@@ -195,6 +195,7 @@ def test_a_board_is_renamed_and_deleted(config: Config) -> None:
     assert keep(config, {"what": "undo", "change": deleted})["error"] == "it has been changed again meanwhile"
 
 
+@pytest.mark.slow
 def test_changes_are_taken_back_after_a_restart(config: Config) -> None:
     """By another server, too; what keeps them may be damaged, and then begins anew."""
     first, second = pin(config, "web1")["change"], pin(config, "web2")["change"]

@@ -17,8 +17,7 @@ from tests import bus_kills
 from tests.bus import PASSWORD, Cluster, Operator, Taker
 from tests.forwards import Conformance, Near, Row, rows_in, rows_of, same
 from tests.pki import Authority
-from tests.running import Running, Work, eventually
-from tests.sinks import free_port
+from tests.running import Running, Work, eventually, free_port
 
 
 @pytest.mark.slow

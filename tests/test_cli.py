@@ -29,6 +29,7 @@ def linemon_in(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.C
     )
 
 
+@pytest.mark.slow
 def test_the_version_and_the_list_of_commands(tmp_path: Path) -> None:
     """`--version` is the package's; `--help` names each command, and without one that list comes as an error."""
     assert linemon_in(tmp_path, "--version").stdout == f"linemon {linemon.__version__}\n"

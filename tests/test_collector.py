@@ -489,6 +489,7 @@ def test_parquet_without_pyarrow_says_what_to_install(collector: Running, tmp_pa
     assert (out.returncode, out.stderr) == (1, wanted)
 
 
+@pytest.mark.slow
 def test_tail_follows(collector: Running) -> None:
     """The newest row, then each as it comes; Ctrl-C ends it with 0."""
     collector.say("#source web1\n#columns a b\n1 2\n3 4\n")
@@ -548,6 +549,7 @@ def test_a_store_that_is_taken_away(tmp_path: Path, how: str) -> None:
     assert again.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_port_in_use(collector: Running, start_collector: Callable[..., Running], tmp_path: Path) -> None:
     """A collector that cannot have its port or its store says so and ends with 1."""
     config = tmp_path / "second.toml"

@@ -18,8 +18,7 @@ from linemon.store.status import read_part
 from tests import forward_kills
 from tests.forked import run
 from tests.forwards import START, Conformance, Near, Row, rows_in, rows_of
-from tests.running import Running, Work, eventually
-from tests.sinks import free_port
+from tests.running import Running, Work, eventually, free_port
 
 
 class TestLinemon(Conformance):

@@ -21,8 +21,8 @@ from linemon.lines import influx
 from linemon.parts.forward import part, parts
 from linemon.parts.forward.targets._points import series
 from tests.forwards import Conformance, Near, Row, rows_in, rows_of
-from tests.running import Running, eventually
-from tests.sinks import Answer, HttpSink, Request, free_port
+from tests.running import Running, eventually, free_port
+from tests.sinks import Answer, HttpSink, Request
 
 DEBIAN = str(Path(__file__).parent.parent / ".venv/debian/usr/bin")
 

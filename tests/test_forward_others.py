@@ -15,8 +15,8 @@ import pytest
 
 from linemon.parts.forward.targets.graphite import metric
 from tests.forwards import START, Conformance, Row
-from tests.running import eventually
-from tests.sinks import Broker, free_port
+from tests.running import eventually, free_port
+from tests.sinks import Broker
 from tests.test_forward_http import DEBIAN, Process, by_time, program
 
 SHARED = Path(DEBIAN).parent / "lib/python3/dist-packages"

@@ -68,6 +68,7 @@ def test_late_rows_become_parts_of_their_buckets(make: MakePlace) -> None:
         assert_same(place.buckets(step, "device"), place.truth(step, "device"))
 
 
+@pytest.mark.slow
 def test_more_than_the_ring_holds_within_a_bucket(make: MakePlace) -> None:
     """500 rows a second, buckets of a minute, a ring of 3600 rows: none is missed, as long as it is looked at."""
     place = make(tier("1m", "2d"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -390,13 +391,16 @@ def test_many_names_of_all_lengths_in_any_order(tmp_path: Path) -> None:
     for _ in range(2):  # the first time they are new
         bench.say("".join(f"{name} {value}\n" for name, value in metrics), session)
         bench.say("".join(f"m,at={name} a={value},b{value % 2}={-value}\n" for name, value in points), session)
+    said, both = (defaultdict(list) for _ in range(2))
+    for each, value in metrics * 2:
+        said[each].append([float(value)])
+    for each, value in points * 2:
+        both[each].append(value)
     for name in names:
         if name[0].isalpha():
-            said = [float(value) for each, value in metrics if each == name]
-            assert bench.values(name) == [[value] for value in said * 2]
-            both = [value for each, value in points if each == name] * 2
+            assert bench.values(name) == said[name]
             found = bench.store[f"m,at={name}"]
             rows = [dict(zip(found.columns, row, strict=True)) for row in found.since(0).values.tolist()]
             told = [{key: value for key, value in row.items() if value == value} for row in rows]
-            assert told == [{"a": value, f"b{value % 2}": -value} for value in both]
+            assert told == [{"a": value, f"b{value % 2}": -value} for value in both[name]]
     bench.check()

@@ -68,11 +68,15 @@ def room(module: str) -> str:
 def imported(path: Path) -> set[str]:
     """Full names of all modules that a file imports, wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    statements: list[ast.AST] = [ast.parse(path.read_text())]
+    while statements:
+        node = statements.pop()
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        for within in ("body", "orelse", "finalbody", "handlers", "cases"):
+            statements += getattr(node, within, [])
     return found
 
 

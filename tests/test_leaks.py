@@ -36,7 +36,7 @@ def test_what_a_test_leaves_fails_it(tmp_path: Path) -> None:
     """A thread that ends by itself within a moment is none that was left."""
     file = tmp_path / "test_leaking.py"
     file.write_text(LEAKING)
-    without = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist"]  # which take long to be imported
+    without = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]  # which take long to be imported
     pytest = [sys.executable, "-m", "pytest", "-q", "-rE", "-p", "tests.conftest", *without, str(file)]
     done = subprocess.run(pytest, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=110)
     failed = {line.split("::")[1].split()[0] for line in done.stdout.splitlines() if line.startswith("ERROR ")}

@@ -252,6 +252,7 @@ def test_a_picture(dark: bool, theme: Theme) -> None:
     assert tint @ toward / (toward @ toward) == pytest.approx(30 / 255, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_hole_is_a_hole() -> None:
     """No line where there were no rows; a point that is alone is a dot."""
     full = chart()

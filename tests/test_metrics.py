@@ -129,7 +129,7 @@ scrape_configs:
 
         def listens() -> str | None:
             said = (tmp_path / "prometheus.log").read_text()
-            match = re.search(r'msg="Listening on" address=(127\.0\.0\.1:[1-9]\d*)', said)
+            match = re.search(r'msg="Listening on"[^\n]* address=(127\.0\.0\.1:[1-9]\d*)', said)
             return match[1] if match else None
 
         address = eventually(listens, "its port", 60)

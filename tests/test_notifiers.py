@@ -27,8 +27,8 @@ from linemon.parts.alarms.pen import DARK
 from linemon.store.writer import StoreWriter
 from tests.notifiers import FIRST, OTHER, Conformance, Post, RefusingConformance, over, raised
 from tests.pki import Authority
-from tests.running import eventually, program
-from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request, free_port
+from tests.running import eventually, free_port, program
+from tests.sinks import BotApi, Broker, HttpSink, MailSink, Request
 from tests.test_messages import House
 
 pytestmark = pytest.mark.slow  # it starts other people's programs

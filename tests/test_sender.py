@@ -249,6 +249,7 @@ def test_a_fork(collector: Running, tmp_path: Path) -> None:
     assert (status["rejected"], status["duplicate"], status["lost"]) == ({}, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_child_keeps_nothing_of_its_parent(collector: Running, tmp_path: Path) -> None:
     """Where the parent dies and its child lives on, the connection ends and the folder is free."""
     script = (

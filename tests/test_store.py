@@ -691,6 +691,7 @@ def test_a_place_that_another_user_took(tmp_path: Path, monkeypatch: pytest.Monk
     are_refused()
 
 
+@pytest.mark.slow
 def test_how_many_sources_fit() -> None:
     """What is said beforehand is what is so: a source more finds no room."""
     found = in_a_small_disk(

@@ -182,6 +182,7 @@ class House:
         self.settings = f"[history]\nenabled = false\n[alarms]\nenabled = false\n{subscribe}"
         self.collector = Running(folder / "linemon", self.settings)
         self.publisher: Any = client("publisher")
+        self.publisher.reconnect_delay_set(1, 1)
         self.publisher.connect("127.0.0.1", self.broker.port)
         self.publisher.loop_start()
         self.random = random.Random(1)
@@ -193,7 +194,9 @@ class House:
         eventually(file.exists, "a subscription")
 
     def publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> None:
-        self.publisher.publish(topic, payload, qos, retain).wait_for_publish(20)
+        said = self.publisher.publish(topic, payload, qos, retain)
+        said.wait_for_publish(20)
+        assert said.is_published(), self.broker.log
 
     def status(self) -> dict[str, Any]:
         return read_part(self.collector.store_path, "subscribe.it")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.running import Running, Work, eventually
-from tests.sinks import BotApi, HttpSink, MailSink, free_port
+from tests.running import Running, Work, eventually, free_port
+from tests.sinks import BotApi, HttpSink, MailSink
 
 pytestmark = pytest.mark.slow
 

@@ -169,6 +169,7 @@ def test_a_dot_where_an_alarm_fires(collector: Running) -> None:
     assert dots() == ["", "", "", ""]
 
 
+@pytest.mark.slow
 def test_without_a_store(tmp_path: Path) -> None:
     """It says so, as `linemon sources` does, and does not wait in front of an empty screen."""
     config = tmp_path / "linemon.toml"

@@ -19,7 +19,7 @@ command -v ip >/dev/null || missing="$missing iproute2"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
-/usr/bin/python3 -c 'import twisted, cachetools' 2>/dev/null || missing="$missing python3-twisted python3-cachetools"
+/usr/bin/python3 -c 'import twisted, cachetools, six' 2>/dev/null || missing="$missing python3-twisted python3-cachetools python3-six"
 # Only unpacked: their packages would start servers.
 for package in prometheus victoria-metrics influxdb graphite-carbon python3-whisper; do
     if [ ! -e ".venv/debian/$package" ] && command -v apt-get >/dev/null && apt-cache show $package >/dev/null 2>&1; then

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from tests.running import DEADLINE_S, eventually
+from tests.running import DEADLINE_S, eventually, free_port
 
 Address = tuple[str, int]
 
@@ -59,8 +59,7 @@ def post(address: Address, point: Any, path: str = "/", **headers: str) -> Answe
 @contextmanager
 def plot_server(*options: str) -> Iterator[Address]:
     """The original, from PyPI, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = int(sock.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "plot_server", "--host", "127.0.0.1", "--port", str(port), *options]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 

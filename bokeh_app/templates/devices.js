@@ -3,7 +3,9 @@
 linemon.devices = (() => {
   const {$, text, make, model, age, now, since, ask} = linemon
   const PACES = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60]   // seconds: where the slider of `interval` stops
-  let said = {devices: []}, shown = ""
+  const CALM_MS = 400        // without another key
+  const PATIENCE_MS = 3000   // until what is said has what was wished
+  let said = {devices: []}, shown = "", wished = {settings: [], until: 0}
 
   const same = (a, b) => JSON.stringify(a) == JSON.stringify(b)
   const written = (value) => Array.isArray(value) && value.every((each) => typeof each == "string") ? value.join(", ") : typeof value == "string" ? value : JSON.stringify(value)
@@ -29,6 +31,7 @@ linemon.devices = (() => {
     for (const element of elements) element.disabled = true
     const {error: why} = await ask(what)
     for (const element of elements) element.disabled = false
+    if (what.settings && !why) wished = {settings: Object.entries(what.settings), until: performance.now() + PATIENCE_MS}
     error.hidden = !why
     text(error, why)
     return !why
@@ -66,7 +69,17 @@ linemon.devices = (() => {
     const place = PACES.reduce((best, pace, at) => Math.abs(Math.log(pace / value)) < Math.abs(Math.log(PACES[best] / value)) ? at : best, 0)
     const slider = make("input", {type: "range", min: 0, max: PACES.length - 1, value: place, "aria-label": "interval, seconds", "aria-valuetext": `${value} s`})
     slider.addEventListener("input", () => { field.value = PACES[slider.value]; slider.setAttribute("aria-valuetext", `${PACES[slider.value]} s`) })
-    slider.addEventListener("change", async () => { if (await set(PACES[slider.value], button)) slider.blur() })
+    // Each key that is pressed is a change. The wish is what they come to, and is sent alone, or one would overtake another.
+    let calm, isAsking = false
+    const wait = () => { clearTimeout(calm); calm = setTimeout(settle, CALM_MS) }
+    async function settle() {
+      if (isAsking) return wait()
+      isAsking = true
+      const pace = PACES[slider.value], isSet = await set(pace, button)
+      isAsking = false
+      if (isSet && pace == PACES[slider.value]) slider.blur()
+    }
+    slider.addEventListener("change", wait)
     return [slider, form]
   }
   function row(device, key) {
@@ -94,6 +107,8 @@ linemon.devices = (() => {
     text($("device-fate"), worst ? `${worst[2]} ${worst[1]}` : "")
     const {since: _, ...rest} = device, key = JSON.stringify(rest), body = $("settings").tBodies[0]
     if (key == shown || body.contains(document.activeElement)) return   // not under the hand of who is about to choose
+    // Nor back to what was before, which is still said.
+    if (performance.now() < wished.until && !wished.settings.every(([each, value]) => same(device.desired[each] ?? null, value))) return
     shown = key
     const keys = [...new Set([...Object.keys(device.reported), ...Object.keys(device.desired)])]
     body.replaceChildren(...keys.map((each) => row(device, each)))

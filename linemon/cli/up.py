@@ -43,4 +43,7 @@ def print_unit(config: Config) -> int:
     if not config.store.path:
         settings = 'path = "/run/linemon/store" and readable_by = "everyone" under [store]'
         print(f"linemon: set {settings}, so that others find the rings", file=sys.stderr)
+    if not config.work.state and (not config.store.path or config.store.folder.is_relative_to("/run")):
+        settings = 'state = "/var/lib/linemon" under [work]'
+        print(f"linemon: set {settings}, so that boards, and how far was forwarded, outlive a restart", file=sys.stderr)
     return 0

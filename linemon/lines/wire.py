@@ -97,6 +97,7 @@ def said_mark(rest: bytes) -> tuple[int | None, str]:
 
     It begins with a time where its first token, or a date and a clock, can be meant as nothing else.
     """
+    text(rest)  # first of all: what is no text says no time
     time, match = None, MARK_WORDS.match(rest)
     if match:
         first, second = match.groups(b"")

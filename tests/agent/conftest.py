@@ -19,6 +19,7 @@ import pytest
 
 from agent import sampler
 from agent.sampler import Sampler
+from tests.forked import AGENTS, Forked
 
 KIB = 1024  # what /proc counts memory in
 DEADLINE = 45.0  # seconds until a test gives up on something that comes at once but on a busy machine
@@ -34,19 +35,20 @@ def _until(condition: Callable[[], Any], what: str = "it") -> Any:
 
 
 class Agent:
-    """A running `python -m agent`; its standard error goes to a file."""
+    """A running agent, forked, or started anew where Python is told something; its standard error goes to a file."""
+
+    process: Forked | subprocess.Popen[bytes]
 
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self._log = folder / f"agent-{len(list(folder.iterdir()))}.log"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LINEMON_")}
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent", *options],
-                cwd=REPOSITORY,
-                env={**inherited, **environment},
-                stderr=log,
-                stdout=subprocess.DEVNULL,
-            )
+        with self._log.open("w") as log, open(os.devnull, "r+b") as nothing:
+            if "PYTHONPYCACHEPREFIX" in environment:
+                command = [sys.executable, "-m", "agent", *options]
+                env = os.environ | environment
+                self.process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stderr=log, stdout=nothing)
+            else:
+                files = [nothing.fileno(), nothing.fileno(), log.fileno()]
+                self.process = AGENTS.start(options, files, 0, **environment)
 
     @property
     def log(self) -> str:

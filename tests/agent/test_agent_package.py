@@ -82,6 +82,7 @@ def test_is_python_3_9() -> None:
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 
+@pytest.mark.slow
 def test_archive(tmp_path: Path) -> None:
     """`make agent` gives one file that runs anywhere, knows its exit codes, and prints a unit that starts it."""
     file = archive(tmp_path)

@@ -23,6 +23,7 @@ from linemon.cli.agent import arguments
 from linemon.config import AgentConfig, Config
 from tests.centre import Centre
 from tests.meters import P1_SERIAL, iec, p1
+from tests.running import free_port
 
 SPECS = Path(__file__).parents[2] / "linemon" / "specs"
 P1 = "dsmr5.ISk-M550E-1012"
@@ -431,8 +432,7 @@ asyncio.run(StartAsyncTcpServer(ModbusServerContext(device, single=True), addres
 """
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.again()
 
     def again(self) -> None:

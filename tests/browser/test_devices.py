@@ -116,6 +116,24 @@ def test_a_setting_from_the_page(show: Show, metered: tuple[Running, Meter, Serv
     eventually(lambda: page.evaluate("() => linemon.model('texts of chart0').data.text.length") == 1, "it is drawn")
 
 
+def test_keys_that_are_pressed_quickly(show: Show, metered: tuple[Running, Meter, Served]) -> None:
+    """What they come to is what is set: no wish overtakes a later one, and the slider never jumps back."""
+    running, meter, served = metered
+    page = show(served.url + "?source=roof")
+    page.locator("#device summary").click()
+    slider = page.get_by_label("interval, seconds")
+    slider.focus()
+    page.keyboard.press("Home")
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")  # 30 s
+    expect(page.locator('#settings tr[data-key="interval"] td').first).to_have_text("30")
+    expect(fate(page, "interval")).to_have_text("applied")
+    expect(slider).to_have_value("9")
+    wishes = [float(mark.text.removeprefix("interval = ")) for mark in running.store.marks()]
+    assert wishes == sorted(wishes)
+    assert (wishes[-1], meter.settings["interval"]) == (30, 30)
+
+
 def test_fields_of_all_kinds(show: Show, metered: tuple[Running, Meter, Served]) -> None:
     """Lists, texts, boxes; what is no number is said here, what is refused by the device too; a wish is taken back."""
     _, meter, served = metered

@@ -19,6 +19,8 @@ SETTINGS = """\
 [store]
 path = "/run/linemon/store"
 readable_by = "everyone"
+[work]
+state = "/var/lib/linemon"
 [tcp]
 token = "${LINEMON_TOKEN}"
 [agent]
@@ -117,6 +119,7 @@ def test_units_start_and_rows_come(machine: Machine) -> None:
     spools = machine.run("find", "/var/lib/private", "-name", "*.lines")
     assert "/linemon/spool/" in spools
     assert "/linemon-agent/" in spools
+    assert machine.run("find", "/var/lib/private/linemon", "-name", "history.lock") != ""
     ask = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "http://127.0.0.1:5006/"]
     eventually(lambda: machine.run(*ask) == "200", "the page")
     machine.run("systemctl", "stop", "linemon", "linemon-agent")

@@ -15,8 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from linemon.cli._login import where_to
-from tests.programs.test_up import free_ports
-from tests.running import DEADLINE_S, command, eventually, program
+from tests.running import DEADLINE_S, command, eventually, free_port, program
 from tests.web import Address, Answer, ask
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -25,7 +24,7 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 @contextmanager
 def dashboard(folder: Path, settings: str, port: int = 0) -> Iterator[Address]:
     """The page on a port of its own."""
-    port = port or free_ports(1)[0]
+    port = port or free_port()
     config = folder / "linemon.toml"
     text = settings.replace("PORT", str(port))
     config.write_text(f'[store]\npath = "{folder}/store"\n[dashboard]\nlisten = "127.0.0.1:{port}"\n{text}\n')
@@ -194,7 +193,7 @@ def nginx(tmp_path: Path) -> Iterator[Callable[[int], Address]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(page: int) -> Address:
-        [port] = free_ports(1)
+        port = free_port()
         documented = (Path(__file__).parents[2] / "docs" / "PROXY.md").read_text()
         match = re.search(r"```nginx\n(.*?)```", documented, re.DOTALL)
         assert match

@@ -21,23 +21,14 @@ from linemon.cli.main import parse
 from linemon.config import AgentConfig, load
 from linemon.store.reader import Store
 from tests.pki import Authority
-from tests.running import command, eventually
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago: three processes must know them before any of them is up."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
+from tests.running import command, eventually, free_port
 
 
 class Up:
     """A running `linemon up` and its places."""
 
     def __init__(self, folder: Path, tcp: str = "", agent: str = 'name = "host"\ninterval = 0.2\n') -> None:
-        self.lines, self.tap, self.page = free_ports(3)
+        self.lines, self.tap, self.page = (free_port() for _ in range(3))
         self.config = folder / "linemon.toml"
         self.config.write_text(
             f'[store]\npath = "{folder}/store"\n[tcp]\nlisten = "127.0.0.1:{self.lines}"\ntoken = "s3cret"\n{tcp}'
@@ -187,6 +178,23 @@ def test_a_printed_unit_starts_what_it_was_printed_for(tmp_path: Path, part: str
         assert words[1:3] == ["-m", "agent"]
         got = Options(words[3:])
         assert (got.name, got.interval, got.spool, got.print_unit) == ("web 1; rm $x", 2.5, "/var/lib/a b", False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "hints"),
+    [
+        ("", ["[store]", "[work]"]),
+        ('[store]\npath = "/run/linemon/store"\n', ["[work]"]),
+        ('[store]\npath = "/srv/linemon"\n', []),
+        ('[store]\npath = "/run/linemon/store"\n[work]\nstate = "/var/lib/linemon"\n', []),
+    ],
+)
+def test_a_printed_unit_says_what_would_not_outlive_it(tmp_path: Path, settings: str, hints: list[str]) -> None:
+    """Its user has no home, and /run/linemon goes with it."""
+    config = tmp_path / "linemon.toml"
+    config.write_text(settings)
+    done = subprocess.run(command("up", "--config", str(config), "--print-unit"), capture_output=True, text=True)
+    assert [line.partition(" under ")[2].split(",")[0] for line in done.stderr.splitlines()] == hints
 
 
 def test_a_part_that_dies_starts_again(up: Up) -> None:

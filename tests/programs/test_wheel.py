@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 FOREIGN = "raise SystemExit('foreign code was run')\n"
 
+pytestmark = pytest.mark.together
+
 
 def built(folder: Path, environment: dict[str, str]) -> Path:
     """The wheel, built of what git holds."""
