@@ -115,12 +115,12 @@ def paced(lines: int, connections: int, *, numbered: bool = False) -> Traffic:
     return traffic
 
 
-def metrics(lines: int, series: int, connections: int) -> Traffic:
+def metrics(lines: int, series: int, connections: int, *, are_known: bool = False) -> Traffic:
     """Graphite lines: each connection has its share of the names and sends all of them once a second of their time."""
     return _timed(
         lines, series, connections, 1, 10**9,
         lambda c, n: f"bench.host{c}.metric{n}",
-        lambda source, values: f"{source} {values[0]!r} @TIME@\n",
+        lambda source, values: f"{source} {values[0]!r} @TIME@\n", are_known,
     )  # fmt: skip
 
 
@@ -144,8 +144,9 @@ def influx(lines: int, series: int, connections: int) -> Traffic:
 
 def _timed(
     lines: int, series: int, connections: int, width: int, unit_ns: int,
-    source: Callable[[int, int], str], line: Callable[[str, list[float]], str],
+    source: Callable[[int, int], str], line: Callable[[str, list[float]], str], are_known: bool = False,
 ) -> Traffic:  # fmt: skip
+    """`are_known`: the first second belongs to connecting, so that no source is new when it is measured."""
     traffic = Traffic()
     own = series // connections
     seconds = max(1, lines // (own * connections))
@@ -156,8 +157,11 @@ def _timed(
         values = [_values(own, width, seed=c * BEATS + beat) for beat in range(BEATS)]
         beats = ["".join(map(line, sources, beat)).encode() for beat in values]
         sent = [beats[s % BEATS].replace(b"@TIME@", b"%d" % ((start + s) * 10**9 // unit_ns)) for s in range(seconds)]
-        traffic.streams.append(Stream(b"", [b"".join(sent[s : s + joined]) for s in range(0, seconds, joined)]))
-        traffic.lines += own * seconds
+        known = sent.pop(0) if are_known else b""
+        parts = [b"".join(sent[s : s + joined]) for s in range(0, len(sent), joined)]
+        traffic.streams.append(Stream(known, parts))
+        traffic.lines += own * len(sent)
+        traffic.hello_lines += own * are_known
         newest = range(max(0, seconds - BEATS), seconds)
         for n, name in enumerate(sources):
             traffic.rows[name] = seconds
@@ -210,6 +214,8 @@ CASES = [
     _rows_case(60, 64, 0.75, 6),
     Case("metrics", "metric lines, 1,000 names, 8 connections", METRICS, 2_000_000,
          partial(metrics, series=1000, connections=8), 8, budget=0.2, floor=0.045, python_budget=0.8),
+    Case("metrics-many", "metric lines, 100,000 names, 8 connections", OURS, 2_000_000,
+         partial(metrics, series=100_000, connections=8, are_known=True), 8, budget=2, against="metrics"),
     _named_case("pairs", "pairs of 6, 8 connections", _pairs),
     _named_case("json", "JSON lines of 6, 8 connections", _json),
     Case("put", "put lines with a tag, 1,000 names", OURS, 2_000_000,

@@ -146,7 +146,7 @@ class Linemon(Receiver):
     def command(self) -> list[str]:
         self._store = Store(self.folder / "store")
         (self.folder / "linemon.toml").write_text(
-            f'[store]\npath = "{self._store.path}"\n[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
+            f'[store]\npath = "{self._store.path}"\nmax_sources = 200000\n[tcp]\nlisten = "127.0.0.1:{self.port}"\n'
             '[http]\nlisten = "127.0.0.1:0"\n[[tap]]\nlisten = "127.0.0.1:0"\n'
         )
         return [sys.executable, "-m", "linemon", "collect", "--config", str(self.folder / "linemon.toml")]

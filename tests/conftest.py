@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -138,12 +139,17 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the test's own. pytest would look for a free name among those of all tests, and keep a link to it."""
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of the test's own, which is removed at once where it passed: else its stores would be written to disk.
+
+    pytest would look for a free name among those of all tests, and remove gigabytes at the end of a later run.
+    """
     name = re.sub(r"\W", "_", request.node.name)[:30]
     folder: Path = tmp_path_factory.getbasetemp() / f"{name}{next(FOLDERS)}"
     folder.mkdir()
-    return folder
+    yield folder
+    if not request.node.stash.get(FAILED, False):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ def test_a_body_of_a_mebibyte(tmp_path: Path, steps: Steps, kind: str) -> None:
 
 
 LINES = {
-    "lines that are no points": b"a\n" * (MIB // 4),
+    "lines that are no points": b"a\n" * (MIB // 8),
     "points of strings alone": b'm s="x"\n' * (MIB // 16),
     "points with open strings": b'm s="\n' * (MIB // 12),
     "points of new sources": b"".join(b"m%d v=1\n" % i for i in range(9_000)),

@@ -62,13 +62,15 @@ def numbers(block: bytes) -> Floats | None:
         values = np.empty(np.count_nonzero(np.frombuffer(lines, np.uint8) == 10))
         times = np.empty(len(values), np.int64)  # all lines have one
         return values if reader.alike(lines, b"\n\n", False, -1, 0, values, times) else None
-    if not block or block.translate(None, b"0123456789+-.eE, \t\nnaifyNAIFTY"):  # numpy strips more than blanks
+    if block.translate(None, b"0123456789+-.eE, \t\nnaifyNAIFTY"):  # numpy strips more than blanks
         return None
     return plain_numbers(block)
 
 
 def plain_numbers(block: bytes) -> Floats | None:
     """The same without the C reader, of a block that is known to hold no other characters than those of numbers."""
+    if not block:
+        return None
     commas = block.translate(COMMAS)
     try:
         values = np.loadtxt([commas.decode()], delimiter=",", comments=None, ndmin=1)
