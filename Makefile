@@ -16,7 +16,7 @@ run: .venv/run  ## collector, dashboard and an agent for this machine; Ctrl-C en
 
 # Tests wait more than they compute, so there are more workers than cores; tests/conftest.py says who takes which. FAST=1 is for
 # ten times a day.
-ALL = --workers 6
+ALL = --workers 5
 QUICK = --workers 8 -m "not slow" $(addprefix --ignore tests/,browser faults programs) -p no:schemathesis
 test: .venv/dev .venv/tools  ## set everything up and run all tests; FAST=1: only those that are quick
 	$(BIN)/python -m pytest $(if $(FAST),$(QUICK),$(ALL))

@@ -72,7 +72,7 @@ def pytest_collection_finish() -> None:
 
 
 def lots(items: list[pytest.Item]) -> list[list[pytest.Item]]:
-    """Each test alone, the slow first; pages are for three workers, a browser each: more would starve."""
+    """Each test alone, in order; pages come first, for three workers, a browser each: more would starve."""
     found: dict[str, list[pytest.Item]] = {}
     for number, item in enumerate(items):
         lot = str(number)
@@ -81,11 +81,7 @@ def lots(items: list[pytest.Item]) -> list[list[pytest.Item]]:
         elif item.get_closest_marker("together"):
             lot = item.path.name
         found.setdefault(lot, []).append(item)
-
-    def how_late(lot: list[pytest.Item]) -> int:
-        return 0 if lot[0].path.parent.name == "browser" else 1 if lot[0].get_closest_marker("slow") else 2
-
-    return sorted(found.values(), key=how_late)
+    return sorted(found.values(), key=lambda lot: lot[0].path.parent.name != "browser")
 
 
 @pytest.hookimpl(tryfirst=True)
