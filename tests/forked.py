@@ -28,25 +28,31 @@ class Nursery:
 
     def __init__(self, program: str) -> None:
         self._program = program
-        self._sock, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        atexit.register(self._sock.close)
 
-    def prepare(self) -> None:
-        """Start it, where that has not been done."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery", self._program, str(self._theirs.fileno())],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[self._theirs.fileno()],
-            )
-            self._theirs.close()
+    def prepare(self) -> socket.socket:
+        """Start it, where that has not been done; where it is spoken to.
+
+        Workers that start one of their own have a socket of their own to it: with one for all, a nursery would wait for
+        what another one has taken, and nobody would hear how its children ended.
+        """
+        if self._sock is None:
+            self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            atexit.register(self._sock.close)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.nursery", self._program, str(theirs.fileno())],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                )
+        return self._sock
 
     def start(self, arguments: Sequence[str], files: Sequence[int], open_files: int = 0, **environment: str) -> Forked:
         """Run PROGRAM ARGUMENTS with these files as its 0, 1 and 2, and at most `open_files` if that is not 0."""
-        self.prepare()
+        sock = self.prepare()
         ours, theirs = os.pipe()
         asked = {
             "arguments": arguments,
@@ -54,7 +60,7 @@ class Nursery:
             "cwd": os.getcwd(),
             "open_files": open_files,
         }
-        socket.send_fds(self._sock, [json.dumps(asked).encode()], [*files, theirs])
+        socket.send_fds(sock, [json.dumps(asked).encode()], [*files, theirs])
         os.close(theirs)
         return Forked(ours)
 
