@@ -159,6 +159,12 @@ class Served:
         assert not errors_in(self.log), self.log
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nursery() -> None:
+    """It outlives the test that first needs it, which is not to have left its socket."""
+    BOKEH.prepare()
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
