@@ -130,7 +130,7 @@ def test_the_list(show: Show, alarmed: tuple[Feed, Work, Served]) -> None:
     expect(page.locator("#alarms tbody tr").nth(0)).to_contain_text("91.5 %")
     expect(page.locator("#alarms tbody tr").nth(0)).to_contain_text("1 min")
     expect(page.locator("#counts")).to_have_text("1 critical, 1 warning, 4 watched")
-    assert page.title() == "(2) Alarms · linemon"
+    expect(page).to_have_title("(2) Alarms · linemon")
     page.get_by_role("button", name="All").click()
     eventually(lambda: column(page, 1)[3:] == ["OK"], "all")
     page.fill("#find", "memory")
@@ -141,7 +141,7 @@ def test_the_list(show: Show, alarmed: tuple[Feed, Work, Served]) -> None:
     page.get_by_role("button", name="Firing").click()
     expect(page.locator("#no-alarms")).to_be_visible()
     expect(page.locator("#no-alarms h2")).to_have_text("Nothing fires")
-    assert page.title() == "Alarms · linemon"
+    expect(page).to_have_title("Alarms · linemon")
 
 
 def test_what_is_done_from_the_list(show: Show, alarmed: tuple[Feed, Work, Served]) -> None:
