@@ -111,6 +111,7 @@ class Forked:
 
 NURSERY = Nursery("linemon")
 AGENTS = Nursery("agent")
+BOKEH = Nursery("bokeh")
 
 
 def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:

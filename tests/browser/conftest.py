@@ -17,9 +17,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 
 from linemon.store.ring import ARRIVED
 from linemon.store.writer import StoreWriter
-from tests.forked import Nursery
+from tests.forked import BOKEH
 
-BOKEH = Nursery("bokeh")
 # Without windows it takes half of the processor's time: tests/tools.sh brings it where Debian has it.
 CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 APP = Path(__file__).parents[2] / "bokeh_app"
