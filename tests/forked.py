@@ -28,8 +28,10 @@ class Nursery:
 
     def __init__(self, program: str) -> None:
         self._program = program
-        self._sock: socket.socket | None = None
+        self._made_in = os.getpid()
+        self._sock, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(lambda: self._sock.close())
 
     def prepare(self) -> socket.socket:
         """Start it, where that has not been done; where it is spoken to.
@@ -37,16 +39,18 @@ class Nursery:
         Workers that start one of their own have a socket of their own to it: with one for all, a nursery would wait for
         what another one has taken, and nobody would hear how its children ended.
         """
-        if self._sock is None:
-            self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            atexit.register(self._sock.close)
-            with theirs:
+        if self._process is None:
+            if self._made_in != os.getpid():
+                self._sock.close()
+                self._theirs.close()
+                self._sock, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with self._theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.nursery", self._program, str(theirs.fileno())],
+                    [sys.executable, "-m", "tests.nursery", self._program, str(self._theirs.fileno())],
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[self._theirs.fileno()],
                 )
         return self._sock
 

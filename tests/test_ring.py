@@ -347,8 +347,10 @@ def _read_until(path: Path, rows: int, report: multiprocessing.Queue[tuple[int, 
     report.put((seen, missed, ""))
 
 
-# It stays for the whole session: so it is there before the test that would start it.
-multiprocessing.resource_tracker.ensure_running()
+@pytest.fixture(scope="module", autouse=True)
+def resource_tracker() -> None:
+    """It outlives the test that first needs it, and each process has one of its own."""
+    multiprocessing.resource_tracker.ensure_running()
 
 
 @pytest.mark.slow
